@@ -1,0 +1,1 @@
+"""Variant effects with uncertainty: locked Monte Carlo dropout for Kipoi models."""

@@ -1,0 +1,44 @@
+"""Errors that a user can meet, and the exit codes of the command line.
+
+Every error says what was required, what came, and what to do next.
+"""
+
+from __future__ import annotations
+
+EXIT_OK = 0
+EXIT_FAILURE = 1  # an unexpected error: a traceback is shown
+EXIT_BAD_INPUT = 2  # wrong arguments, model, or data; nothing was written
+EXIT_STRICT = 3  # --strict was asked for and something was skipped
+EXIT_INTERRUPTED = 130  # Ctrl-C, as shells report it
+
+
+class McDropoutError(ValueError):
+    """Base of all errors raised on purpose by this package (exit code 2)."""
+
+
+class ModelError(McDropoutError):
+    """The model cannot be run under locked dropout masks."""
+
+
+class NoRandomSiteError(ModelError):
+    """Nothing in the model is random, so there is no uncertainty to compute."""
+
+
+class UnlockableDropoutError(ModelError):
+    """A dropout of the model cannot be locked; it is refused by name."""
+
+
+class InputError(McDropoutError):
+    """The data given to the model is not what the method needs."""
+
+
+class TargetError(McDropoutError):
+    """A model output was asked for that does not exist."""
+
+
+class OutputError(McDropoutError):
+    """An output file cannot be written where it was asked for."""
+
+
+class NonFiniteOutputError(ModelError):
+    """The model returned NaN or infinite values for its own reference input."""

@@ -1,0 +1,19 @@
+"""Shared fixtures."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder with the real sequences, VCFs and reference numbers; the test skips without it."""
+    folder = Path(os.environ.get("KIPOI_MCDROPOUT_SHARED", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no reference data in {folder}; set KIPOI_MCDROPOUT_SHARED to its folder")
+    return folder
