@@ -1,0 +1,59 @@
+"""What is added to Kipoi's tables. Each function takes the executed module and may be run twice."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from types import ModuleType
+
+from kipoi_mcdropout.plugin import commands
+from kipoi_mcdropout.plugin.manifest import load_manifest, load_object
+
+Command = Callable[[str, list[str]], None]
+
+
+def add_plugin(kipoi_plugin: ModuleType) -> None:
+    """Add the plugin to `kipoi.plugin.PLUGINS`: `kipoi list_plugins` and `kipoi mcdropout`."""
+    manifest = load_manifest()
+    # Kipoi's command line asks every plugin for this, and would stop at one that lacks it.
+    load_object(f"{manifest.module}:cli_main")
+    row = {
+        "plugin": manifest.name,
+        "url": manifest.url,
+        "cli": True,
+        "description": manifest.description,
+    }
+    others = [plugin for plugin in kipoi_plugin.PLUGINS if plugin["plugin"] != manifest.name]
+    kipoi_plugin.PLUGINS[:] = [*others, row]
+
+
+def add_methods(ism: ModuleType) -> None:
+    """Add the importance scores to `kipoi_interpret.importance_scores.ism.METHODS`."""
+    for method in load_manifest().methods:
+        ism.METHODS[method.name] = load_object(method.class_path)
+
+
+def add_commands(cli: ModuleType) -> None:
+    """Put ours before or beside the commands of `kipoi interpret`, and name all in its help."""
+    manifest = load_manifest()
+    methods = tuple(method.name for method in manifest.methods)
+    for command in manifest.interpret_commands:
+        original: Command | None = cli.command_functions.get(command.name)
+        if isinstance(original, commands.InterpretCommand):
+            original = original.original
+        cli.command_functions[command.name] = commands.InterpretCommand(
+            command.function_path, methods, original
+        )
+    cli.commands_str = ", ".join(cli.command_functions)
+    cli.parser = _help_parser(list(cli.command_functions), cli.commands_str)
+
+
+def _help_parser(names: list[str], commands_str: str) -> argparse.ArgumentParser:
+    """Parser of the first word after `kipoi interpret`, as kipoi_interpret has it, listing `names`."""
+    lines = "\n".join(f"    {name:<21} {commands.SUMMARIES.get(name, '')}".rstrip() for name in names)
+    parser = argparse.ArgumentParser(
+        description="Compute feature importance scores",
+        usage=f"kipoi interpret <command> [-h] ...\n\n    # Available sub-commands:\n{lines}\n    ",
+    )
+    parser.add_argument("command", help=f"Subcommand to run; possible commands: {commands_str}")
+    return parser
