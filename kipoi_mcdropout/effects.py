@@ -1,0 +1,249 @@
+"""From outputs, draw by draw, to the summary of each mutant's effect."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kipoi_mcdropout.engine import DrawBlock, Engine
+from kipoi_mcdropout.errors import InputError, NonFiniteOutputError
+from kipoi_mcdropout.forward import POINT
+from kipoi_mcdropout.moments import Moments, PairedMoments
+from kipoi_mcdropout.mutants import MutantBatch
+from kipoi_mcdropout.outputs import Targets
+from kipoi_mcdropout.scores import Score, is_probability, logit
+
+Array = NDArray[np.float64]
+
+REFERENCE_STATISTICS = ("ref_mean", "ref_var", "ref_point")
+MUTANT_STATISTICS = (
+    "alt_mean", "alt_var", "alt_point", "ref_alt_cov",
+    "effect_mean", "effect_sd", "effect_mcse", "effect_point", "prob_positive",
+)  # fmt: skip
+COUNTS = ("n_nonfinite", "n_saturated")
+
+
+@dataclass
+class EffectSummary:
+    """Statistics over the draws for one score (DESIGN: effects are scored within a draw).
+
+    Attributes
+    ----------
+    reference : dict of numpy.ndarray of float64, each shape=(references, outputs)
+        `ref_mean`, `ref_var` (ddof=1), `ref_point` (dropout off).
+    mutant : dict of numpy.ndarray of float64, each shape=(mutants, outputs)
+        `alt_mean`, `alt_var`, `alt_point`, `ref_alt_cov`, `effect_mean`, `effect_sd` (spread over the
+        draws, ddof=1), `effect_mcse` (effect_sd / sqrt(n_draws)), `effect_point` (dropout off) and
+        `prob_positive` (share of the draws with effect > 0, ties half).
+        On the logit scale for the logit scores, else on that of the output.
+    counts : dict of numpy.ndarray of int32, each shape=(mutants, outputs)
+        `n_nonfinite`: draws in which the model gave NaN or infinity; `n_saturated`: draws in which
+        the score is infinite or undefined since a probability is 0 or 1. Where one is not 0 the
+        statistics are NaN: such draws are not averaged away.
+    quantiles : dict of float to numpy.ndarray, shape=(mutants, outputs)
+        Of the effect over the draws, as asked for.
+    draws : numpy.ndarray of float32, shape=(draws, mutants, outputs), or None
+        The effects themselves, as asked for.
+    """
+
+    score: Score
+    n_draws: int
+    reference: dict[str, Array]
+    mutant: dict[str, Array]
+    counts: dict[str, NDArray[np.int32]]
+    quantiles: dict[float, Array] = field(default_factory=dict)
+    draws: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class EffectOptions:
+    """What is computed about each mutant."""
+
+    scores: tuple[Score, ...]
+    n_draws: int
+    quantiles: tuple[float, ...] = ()
+    keep_draws: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.n_draws, bool) or not isinstance(self.n_draws, (int, np.integer)):
+            raise InputError(f"n_draws must be an integer; got {self.n_draws!r}")
+        if self.n_draws < 2:
+            raise InputError(
+                f"n_draws must be at least 2, as one draw has no variance; got {self.n_draws}"
+            )
+        if not self.scores:
+            raise InputError("at least one score is required; got none")
+        names = [score.name for score in self.scores]
+        if len(set(names)) < len(names):
+            raise InputError(f"each score can be asked for once; got {', '.join(names)}")
+        for q in self.quantiles:
+            if not 0 <= q <= 1:
+                raise InputError(f"quantiles must lie between 0 and 1; got {q}")
+
+
+def summarize_effects(
+    engine: Engine, batch: MutantBatch, targets: Targets, options: EffectOptions
+) -> list[EffectSummary]:
+    """Run all draws for a batch of mutants and summarise each score.
+
+    Raises
+    ------
+    InputError
+        If a logit score is asked of outputs that are no probabilities.
+    NonFiniteOutputError
+        If all outputs of a reference are NaN or infinite with dropout off.
+    """
+    n_references, n_outputs = len(batch.reference_codes), len(targets.columns)
+    summaries = [
+        _empty_summary(score, options, n_references, batch.n_mutants, n_outputs)
+        for score in options.scores
+    ]
+    unchanged = torch.from_numpy(batch.unchanged())
+    owner = torch.from_numpy(batch.owner)
+    draws = [POINT, *range(options.n_draws)]
+    accumulators: list[_Accumulator] = []
+    done = 0
+    for block in engine.run(batch, draws, targets.selected):
+        if done == 0:
+            rows = block.mutants
+            accumulators = [
+                _Accumulator(score, owner[rows], unchanged[rows], options)
+                for score in options.scores
+            ]
+            _check_reference(block.ref[0])
+        for accumulator in accumulators:
+            accumulator.update(block)
+        done += block.alt.shape[0]
+        if done == len(draws):
+            for accumulator, summary in zip(accumulators, summaries, strict=True):
+                accumulator.write(summary, block.mutants)
+            done = 0
+    return summaries
+
+
+def _check_reference(ref: Tensor) -> None:
+    broken = ~torch.isfinite(ref).any(dim=1)
+    if broken.any():
+        raise NonFiniteOutputError(
+            f"the model gives NaN or infinity in all {ref.shape[1]} outputs for the reference itself "
+            f"(sequence {int(broken.nonzero()[0])} of the batch, dropout off). Check the model's "
+            "weights and the scale of its inputs"
+        )
+
+
+def _empty_summary(
+    score: Score, options: EffectOptions, n_references: int, n_mutants: int, n_outputs: int
+) -> EffectSummary:
+    def empty(n: int) -> Array:
+        return np.empty((n, n_outputs))
+
+    return EffectSummary(
+        score,
+        options.n_draws,
+        {name: empty(n_references) for name in REFERENCE_STATISTICS},
+        {name: empty(n_mutants) for name in MUTANT_STATISTICS},
+        {name: np.zeros((n_mutants, n_outputs), np.int32) for name in COUNTS},
+        {q: empty(n_mutants) for q in options.quantiles},
+        np.empty((options.n_draws, n_mutants, n_outputs), np.float32)
+        if options.keep_draws
+        else None,
+    )
+
+
+class _Accumulator:
+    """Moments of one score for one slice of mutants, while the draws stream by."""
+
+    def __init__(
+        self, score: Score, owner: Tensor, unchanged: Tensor, options: EffectOptions
+    ) -> None:
+        self.score = score
+        self.owner = owner
+        self.unchanged = unchanged
+        self.keep_draws = options.keep_draws or bool(options.quantiles)
+        self.pairs: PairedMoments | None = None
+        self.effects: Moments | None = None
+        self.positive = torch.zeros(())
+        self.nonfinite = torch.zeros((), dtype=torch.int32)
+        self.saturated = torch.zeros((), dtype=torch.int32)
+        self.kept: list[Tensor] = []
+        self.points: dict[str, Tensor] = {}
+
+    def update(self, block: DrawBlock) -> None:
+        """Add the draws of a block; the very first is the point prediction."""
+        owner = self.owner.to(block.alt.device)
+        ref, alt = block.ref, block.alt
+        if self.unchanged.any():  # the same input has the same output, whatever the kernels round
+            same = self.unchanged.to(alt.device)
+            alt = alt.clone()
+            alt[:, same] = ref[:, owner[same]]
+        ref, alt, effect, nonfinite = self._scored(ref, alt, owner)
+        if not self.points:
+            self.points = {"ref_point": ref[0], "alt_point": alt[0], "effect_point": effect[0]}
+            ref, alt, effect, nonfinite = ref[1:], alt[1:], effect[1:], nonfinite[1:]
+            if len(alt) == 0:
+                return
+        invalid = ~torch.isfinite(effect)
+        if nonfinite.any() or invalid.any():
+            bad = nonfinite | invalid
+            self.nonfinite = self.nonfinite + nonfinite.sum(dim=0, dtype=torch.int32)
+            self.saturated = self.saturated + (invalid & ~nonfinite).sum(dim=0, dtype=torch.int32)
+            effect = effect.masked_fill(bad, math.nan)
+            alt = torch.where(torch.isfinite(alt), alt, math.nan)
+            ref = torch.where(torch.isfinite(ref), ref, math.nan)
+        positive = (effect > 0).sum(dim=0).double() + 0.5 * (effect == 0).sum(dim=0).double()
+        self.positive = self.positive.to(positive) + positive
+        pairs, effects = PairedMoments.of(ref, alt, owner), Moments.of(effect)
+        self.pairs = pairs if self.pairs is None else self.pairs.merge(pairs)
+        self.effects = effects if self.effects is None else self.effects.merge(effects)
+        if self.keep_draws:
+            self.kept.append(effect)
+
+    def _scored(
+        self, ref: Tensor, alt: Tensor, owner: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        ref, alt = ref.to(torch.float64), alt.to(torch.float64)
+        nonfinite = ~torch.isfinite(alt) | ~torch.isfinite(ref)[:, owner]
+        if self.score.logit_scale:
+            if not (is_probability(ref) and is_probability(alt)):
+                raise InputError(
+                    f"score {self.score.name!r} needs outputs between 0 and 1; the model's are not "
+                    "probabilities. Use the score 'diff'"
+                )
+            ref, alt = logit(ref), logit(alt)
+        return ref, alt, self.score.function(ref[:, owner], alt), nonfinite
+
+    def write(self, summary: EffectSummary, rows: slice) -> None:
+        """Put the statistics into the rows of a summary."""
+        assert self.pairs is not None and self.effects is not None
+        pairs, effects = self.pairs, self.effects
+        bad = (self.nonfinite + self.saturated) > 0
+        statistics = {
+            "alt_mean": pairs.alt.mean,
+            "alt_var": pairs.alt.variance(),
+            "alt_point": self.points["alt_point"],
+            "ref_alt_cov": pairs.covariance(),
+            "effect_mean": effects.mean,
+            "effect_sd": effects.sd(),
+            "effect_mcse": effects.mcse(),
+            "effect_point": self.points["effect_point"],
+            "prob_positive": (self.positive / effects.n).masked_fill(bad, math.nan),
+        }
+        for name, value in statistics.items():
+            summary.mutant[name][rows] = value.cpu().numpy()
+        for name, count in (("n_nonfinite", self.nonfinite), ("n_saturated", self.saturated)):
+            summary.counts[name][rows] = count.cpu().numpy()
+        summary.reference["ref_mean"][:] = pairs.ref.mean.cpu().numpy()
+        summary.reference["ref_var"][:] = pairs.ref.variance().cpu().numpy()
+        summary.reference["ref_point"][:] = self.points["ref_point"].cpu().numpy()
+        if self.kept:
+            kept = torch.cat(self.kept)
+            for q, array in summary.quantiles.items():
+                array[rows] = np.quantile(kept.cpu().numpy(), q, axis=0)
+            if summary.draws is not None:
+                summary.draws[:, rows] = kept.to(torch.float32).cpu().numpy()

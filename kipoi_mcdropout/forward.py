@@ -1,0 +1,201 @@
+"""The plain forward pass under locked dropout masks: the oracle that every faster path must equal."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from kipoi_mcdropout.borrow import borrowed
+from kipoi_mcdropout.dropout_calls import DropoutCall, DropoutInterceptor
+from kipoi_mcdropout.errors import ModelError
+from kipoi_mcdropout.masks import RUN_SCOPE, check_seed, keep_mask
+from kipoi_mcdropout.nested import Nested, leaves, map_nested, n_rows
+from kipoi_mcdropout.outputs import flatten_outputs
+from kipoi_mcdropout.probe import Call, training_flag
+from kipoi_mcdropout.sites import Site, SitePlan, find_sites
+
+POINT = -1  # in place of a draw: the prediction with dropout off
+_MASK_CACHE_BYTES = 256 * 2**20
+
+
+def call_module(module: nn.Module) -> Call:
+    """Call a module as Kipoi does: a dict as keyword arguments, a list as positional ones."""
+
+    def call(inputs: Nested) -> Nested:
+        if isinstance(inputs, dict):
+            return module(**inputs)
+        if isinstance(inputs, (list, tuple)):
+            return module(*inputs)
+        return module(inputs)
+
+    return call
+
+
+class MaskBank:
+    """Masks of one seed on one device, kept while they fit into a budget of memory."""
+
+    def __init__(self, seed: int, budget_bytes: int = _MASK_CACHE_BYTES) -> None:
+        self.seed = check_seed(seed)
+        self.budget_bytes = budget_bytes
+        self._kept: OrderedDict[tuple[object, ...], Tensor] = OrderedDict()
+        self._bytes = 0
+
+    def keep(self, site: Site, draw: int, scope: int, device: torch.device) -> Tensor:
+        """Mask of a site, bool, shape=site.shape: True where the unit is kept."""
+        key = (site.index, site.shape, site.p, draw, scope, device)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        mask = keep_mask(self.seed, draw, site.index, site.shape, site.p, scope)
+        tensor = torch.from_numpy(mask).to(device)
+        self._kept[key] = tensor
+        self._bytes += tensor.nbytes
+        while self._bytes > self.budget_bytes and len(self._kept) > 1:
+            self._bytes -= self._kept.popitem(last=False)[1].nbytes
+        return tensor
+
+
+class _LockedPass(DropoutInterceptor):
+    """Applies the masks of one draw, site by site, in call order."""
+
+    def __init__(self, plan: SitePlan, masks: MaskBank, draw: int, scope: int, n: int) -> None:
+        super().__init__()
+        self.plan, self.masks, self.draw, self.scope, self.n = plan, masks, draw, scope, n
+        self.position = 0
+
+    def drop(self, call: DropoutCall) -> Tensor:
+        if self.draw == POINT:
+            return call.x
+        site = self._next_site(call)
+        keep = self.masks.keep(site, self.draw, self.scope, call.x.device)
+        rows = 1 if site.batch_axis is None else site.shape[site.batch_axis]
+        if rows > 1 and site.batch_axis is not None:  # the rows of each input, input after input
+            repeats = [1] * keep.dim()
+            repeats[site.batch_axis] = self.n
+            keep = keep.repeat(repeats)
+        return call.apply(keep)
+
+    def _next_site(self, call: DropoutCall) -> Site:
+        if self.position >= len(self.plan.sites):
+            raise self._changed(f"a dropout more than the {len(self.plan.sites)} that it has")
+        site = self.plan.sites[self.position]
+        self.position += 1
+        expected = list(site.shape)
+        if site.batch_axis is not None:
+            expected[site.batch_axis] *= site.copies * self.n
+        came = call.mask_shape()
+        if (site.kind, site.p, tuple(expected)) != (call.kind, call.p, came):
+            raise self._changed(
+                f"{call.kind} with p={call.p} on shape {came} where site {site.index} ({site.name}) is "
+                f"{site.kind} with p={site.p} on shape {tuple(expected)}"
+            )
+        return site
+
+    def finish(self) -> None:
+        if self.draw != POINT and self.position != len(self.plan.sites):
+            raise self._changed(f"{self.position} dropouts instead of {len(self.plan.sites)}")
+
+    def _changed(self, what: str) -> ModelError:
+        return ModelError(
+            f"the forward pass differs between batches: it called {what}. Masks are tied to the order "
+            "of the dropout calls, which must not depend on the data"
+        )
+
+
+class LockedModel:
+    """A PyTorch model whose dropout is under our control, draw by draw.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Borrowed while `borrow()` is active, never changed.
+    call : callable, optional
+        How to run it on nested tensors; by default as Kipoi does (`call_module`).
+    ignore : tuple of str
+        Modules that look like dropout and are to be left off.
+    """
+
+    def __init__(
+        self, module: nn.Module, call: Call | None = None, ignore: tuple[str, ...] = ()
+    ) -> None:
+        self.module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
+        self.call = call or call_module(self.module)
+        self.ignore = ignore
+        self._plans: dict[tuple[object, ...], SitePlan] = {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's weights are."""
+        first = next(self.module.parameters(), None)
+        return torch.device("cpu") if first is None else first.device
+
+    @contextmanager
+    def borrow(self) -> Iterator[LockedModel]:
+        """Hold the model in evaluation mode; as it was afterwards, also after an error."""
+        with borrowed(self.module):
+            yield self
+
+    def plan(self, inputs: Nested) -> SitePlan:
+        """Dropout sites for inputs of this shape; see `sites.find_sites` for the errors."""
+        key = tuple((path, tuple(x.shape[1:]), x.dtype) for path, x in leaves(inputs))
+        if key not in self._plans:
+            self._plans[key] = find_sites(self.module, self.call, inputs, self.ignore)
+        return self._plans[key]
+
+    def outputs(
+        self,
+        inputs: Nested,
+        draw: int,
+        masks: MaskBank,
+        scope: int = RUN_SCOPE,
+        selected: Tensor | None = None,
+    ) -> Tensor:
+        """Outputs of a batch under the masks of one draw, within `borrow()`.
+
+        Parameters
+        ----------
+        inputs : nested tensors, each shape=(n, ...), on the model's device
+        draw : int
+            Number of the draw, from 0, or POINT for dropout off.
+        masks : MaskBank
+        scope : int
+            0 for masks shared by the run, else the sequence's own (masks.keep_mask).
+        selected : Tensor of int64, optional
+            Output columns to keep.
+
+        Returns
+        -------
+        Tensor, shape=(n, outputs)
+        """
+        n = n_rows(inputs)
+        if n == 1:  # some models squeeze a batch of one away
+            return self.outputs(_twice(inputs), draw, masks, scope, selected)[:1]
+        plan = self.plan(inputs)
+        locked = _LockedPass(plan, masks, draw, scope, n)
+        own = map_nested(torch.clone, inputs)  # some models write into their input
+        with training_flag(() if draw == POINT else plan.lifted), locked:
+            outputs = self.call(own)
+        locked.finish()
+        return flatten_outputs(outputs, n, selected)
+
+
+def _twice(inputs: Nested) -> Nested:
+    return map_nested(lambda x: torch.cat([x, x]), inputs)
+
+
+def locked_forward(
+    module: nn.Module, inputs: Nested, draw: int, seed: int, scope: int = RUN_SCOPE
+) -> Tensor:
+    """Outputs of a PyTorch module under the masks of one draw (or POINT): the oracle, for anyone.
+
+    >>> net = nn.Sequential(nn.Linear(2, 3), nn.Dropout(0.5), nn.Linear(3, 1))
+    >>> locked_forward(net, torch.ones(4, 2), draw=0, seed=1).shape
+    torch.Size([4, 1])
+    """
+    model = LockedModel(module)
+    with model.borrow():
+        return model.outputs(inputs, draw, MaskBank(seed), scope)

@@ -1,0 +1,67 @@
+"""Dropout masks as a pure function of (seed, draw, site, scope).
+
+A mask is read from its own Philox stream: the seed is the key, and draw, site and scope are words of
+the counter, so no two masks can share random numbers and none depends on what was drawn before it,
+on the batch size, the device, or the number of workers. numpy guarantees the raw stream of Philox
+(https://numpy.org/doc/stable/reference/random/compatibility.html).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kipoi_mcdropout.errors import InputError
+
+_STREAM_TAG = (
+    0x6B69706F69_6D6364  # second key word, "kipoimcd": keeps apart from other users of the seed
+)
+_UINT64_MAX = 2**64 - 1
+RUN_SCOPE = 0  # scope of masks that all sequences of a run share
+
+
+def check_seed(seed: int) -> int:
+    """Return `seed` as a Python int; raise InputError unless it is an integer in [0, 2**64)."""
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+        raise InputError(f"seed must be an integer; got {seed!r} of type {type(seed).__name__}")
+    if not 0 <= int(seed) <= _UINT64_MAX:
+        raise InputError(f"seed must satisfy 0 <= seed < 2**64; got {seed}")
+    return int(seed)
+
+
+def keep_mask(
+    seed: int, draw: int, site: int, shape: Sequence[int], p: float, scope: int = RUN_SCOPE
+) -> NDArray[np.bool_]:
+    """Which elements a dropout keeps: each with probability 1 - p, independently.
+
+    Parameters
+    ----------
+    seed : int
+        0 <= seed < 2**64.
+    draw : int
+        Number of the draw, from 0.
+    site : int
+        Number of the dropout call in the model's forward pass, from 0.
+    shape : sequence of int
+        Shape of the mask.
+    p : float
+        Probability of dropping an element, 0 <= p < 1; resolved to 2**-32.
+    scope : int
+        0 for masks shared by the whole run, else a number of the sequence (`sequence_scope`).
+
+    Returns
+    -------
+    numpy.ndarray, dtype bool, shape=shape
+        True where the element is kept.
+    """
+    if not 0.0 <= p < 1.0:
+        raise InputError(f"dropout probability must satisfy 0 <= p < 1; got {p}")
+    size = math.prod(shape)
+    stream = np.random.Philox(key=[seed, _STREAM_TAG], counter=[0, site, draw, scope])
+    words = stream.random_raw((size + 1) // 2)
+    # Two elements a word, low half first; explicit byte order so that every machine agrees.
+    halves = np.asarray(words, dtype="<u8").view("<u4")[:size]
+    return (halves >= np.uint64(round(p * 2**32))).reshape(tuple(shape))

@@ -1,0 +1,94 @@
+"""Scores of kipoi-interpret, applied to reference and mutant within one draw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kipoi_mcdropout.errors import InputError
+
+PairFunction = Callable[[Tensor, Tensor], Tensor]  # (ref, alt), broadcastable, float64
+
+
+@dataclass(frozen=True)
+class Score:
+    """How the effect of a mutant is measured in one draw.
+
+    `logit_scale` says that reference and mutant are summarised as logits, log(p / (1 - p)), too.
+    `signed` is False where the sign of the effect carries no direction.
+    """
+
+    name: str
+    function: PairFunction  # of outputs, or of logits where logit_scale
+    logit_scale: bool = False
+    signed: bool = True
+
+
+def logit(p: Tensor) -> Tensor:
+    """log(p / (1 - p)) in float64; infinite where p is 0 or 1, NaN where it is no probability."""
+    return torch.special.logit(p.to(torch.float64))
+
+
+def _deepsea_effect(ref: Tensor, alt: Tensor) -> Tensor:
+    return (logit(alt) - logit(ref)).abs() * (alt - ref).abs()
+
+
+SCORES = {
+    score.name: score
+    for score in (
+        Score("ref", lambda ref, alt: ref.expand_as(alt), signed=False),
+        Score("alt", lambda ref, alt: alt, signed=False),
+        Score("diff", lambda ref, alt: alt - ref),
+        Score("logit", lambda ref, alt: alt - ref, logit_scale=True),
+        Score("logit_ref", lambda ref, alt: ref.expand_as(alt), logit_scale=True, signed=False),
+        Score("logit_alt", lambda ref, alt: alt, logit_scale=True, signed=False),
+        Score("deepsea_effect", _deepsea_effect, signed=False),
+    )
+}
+
+
+def get_score(score: str | Score | Callable[..., object], **options: object) -> Score:
+    """A score by its name in kipoi-interpret, or a callable on numpy arrays (ref, alt) as it has them.
+
+    Parameters
+    ----------
+    score : str, Score, or callable
+    options
+        `rc_merging` is accepted for kipoi-interpret's sake; strands are averaged inside a draw, so
+        only "mean" can be asked for.
+
+    Raises
+    ------
+    InputError
+        If there is no such score.
+    """
+    unknown = set(options) - {"rc_merging"}
+    if unknown or options.get("rc_merging", "mean") != "mean":
+        raise InputError(f"options of score {score!r} can only be rc_merging='mean'; got {options}")
+    if isinstance(score, Score):
+        return score
+    if isinstance(score, str):
+        if score not in SCORES:
+            raise InputError(f"score must be one of {', '.join(SCORES)}; got {score!r}")
+        return SCORES[score]
+    if callable(score):
+        return Score(getattr(score, "__name__", type(score).__name__), _on_numpy(score))
+    raise InputError(f"score must be a name or a callable (ref, alt); got {score!r}")
+
+
+def _on_numpy(function: Callable[..., object]) -> PairFunction:
+    def apply(ref: Tensor, alt: Tensor) -> Tensor:
+        result = function(ref.expand_as(alt).cpu().numpy(), alt.cpu().numpy())
+        return torch.as_tensor(np.asarray(result, dtype=np.float64), device=alt.device)
+
+    return apply
+
+
+def is_probability(outputs: Tensor) -> bool:
+    """Whether all finite values lie in [0, 1]."""
+    finite = outputs[torch.isfinite(outputs)]
+    return finite.numel() == 0 or (finite.min().item() >= 0 and finite.max().item() <= 1)
