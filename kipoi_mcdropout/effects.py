@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,6 +61,20 @@ class EffectSummary:
     quantiles: dict[float, Array] = field(default_factory=dict)
     draws: NDArray[np.float32] | None = None
 
+    def per_mutant(self) -> dict[str, NDArray[Any]]:
+        """Everything that has a value per mutant and output, by column name, mutants first."""
+        columns: dict[str, NDArray[Any]] = dict(self.mutant)
+        columns.update({quantile_name(q): values for q, values in self.quantiles.items()})
+        columns.update({name: count.astype(np.float64) for name, count in self.counts.items()})
+        if self.draws is not None:
+            columns["effect_draws"] = np.moveaxis(self.draws, 0, -1)
+        return columns
+
+
+def quantile_name(q: float) -> str:
+    """Column name of a quantile, e.g. effect_q0.05."""
+    return f"effect_q{q:g}"
+
 
 @dataclass(frozen=True)
 class EffectOptions:
@@ -88,9 +103,16 @@ class EffectOptions:
 
 
 def summarize_effects(
-    engine: Engine, batch: MutantBatch, targets: Targets, options: EffectOptions
+    engine: Engine,
+    batch: MutantBatch,
+    targets: Targets,
+    options: EffectOptions,
+    progress: Callable[[int], None] | None = None,
 ) -> list[EffectSummary]:
     """Run all draws for a batch of mutants and summarise each score.
+
+    `progress` is called with the number of (mutant, draw) pairs just computed; the point prediction
+    counts as a draw.
 
     Raises
     ------
@@ -119,6 +141,8 @@ def summarize_effects(
             _check_reference(block.ref[0])
         for accumulator in accumulators:
             accumulator.update(block)
+        if progress is not None:
+            progress(block.alt.shape[0] * block.alt.shape[1])
         done += block.alt.shape[0]
         if done == len(draws):
             for accumulator, summary in zip(accumulators, summaries, strict=True):
@@ -247,3 +271,24 @@ class _Accumulator:
                 array[rows] = np.quantile(kept.cpu().numpy(), q, axis=0)
             if summary.draws is not None:
                 summary.draws[:, rows] = kept.to(torch.float32).cpu().numpy()
+
+
+def concatenate(parts: Sequence[EffectSummary]) -> EffectSummary:
+    """Summaries of consecutive mutants of the same reference as one."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+
+    def join(pick: Callable[[EffectSummary], dict[Any, Any]]) -> dict[Any, Any]:
+        return {name: np.concatenate([pick(part)[name] for part in parts]) for name in pick(first)}
+
+    draws = [part.draws for part in parts if part.draws is not None]
+    return EffectSummary(
+        first.score,
+        first.n_draws,
+        first.reference,
+        join(lambda part: part.mutant),
+        join(lambda part: part.counts),
+        join(lambda part: part.quantiles),
+        np.concatenate(draws, axis=1) if draws else None,
+    )

@@ -174,13 +174,19 @@ class LockedModel:
         n = n_rows(inputs)
         if n == 1:  # some models squeeze a batch of one away
             return self.outputs(_twice(inputs), draw, masks, scope, selected)[:1]
-        plan = self.plan(inputs)
+        return flatten_outputs(self.raw_outputs(inputs, draw, masks, scope), n, selected)
+
+    def raw_outputs(
+        self, inputs: Nested, draw: int, masks: MaskBank, scope: int = RUN_SCOPE
+    ) -> Nested:
+        """As `outputs`, in the model's own structure."""
+        n, plan = n_rows(inputs), self.plan(inputs)
         locked = _LockedPass(plan, masks, draw, scope, n)
         own = map_nested(torch.clone, inputs)  # some models write into their input
         with training_flag(() if draw == POINT else plan.lifted), locked:
             outputs = self.call(own)
         locked.finish()
-        return flatten_outputs(outputs, n, selected)
+        return outputs
 
 
 def _twice(inputs: Nested) -> Nested:

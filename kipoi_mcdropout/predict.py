@@ -1,0 +1,136 @@
+"""Predictions with the model's uncertainty, without any mutation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kipoi_mcdropout.effects import EffectOptions
+from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.forward import POINT, MaskBank
+from kipoi_mcdropout.kipoi_model import KipoiModel
+from kipoi_mcdropout.moments import Moments
+from kipoi_mcdropout.mutants import chunks
+from kipoi_mcdropout.nested import Nested, map_nested, n_rows, take
+from kipoi_mcdropout.scores import SCORES
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions over the draws, each array float64 of shape=(n, outputs).
+
+    `sd` (ddof=1) is the model's uncertainty and does not shrink with more draws; `mcse` is the Monte
+    Carlo error of `mean`; `point` is the prediction with dropout off. `n_nonfinite` counts the draws in
+    which the model gave NaN or infinity; the statistics are NaN there. `draws`, if kept, is float32 of
+    shape=(draws, n, outputs).
+    """
+
+    labels: tuple[str, ...]
+    n_draws: int
+    mean: NDArray[np.float64]
+    var: NDArray[np.float64]
+    mcse: NDArray[np.float64]
+    point: NDArray[np.float64]
+    n_nonfinite: NDArray[np.int64]
+    draws: NDArray[np.float32] | None = None
+
+    @property
+    def sd(self) -> NDArray[np.float64]:
+        """Standard deviation over the draws (ddof=1)."""
+        return np.sqrt(self.var)
+
+
+def mc_predict(
+    model: Any,
+    x: Nested,
+    n_draws: int = 30,
+    seed: int = 0,
+    *,
+    targets: Sequence[str | int] | None = None,
+    batch_size: int = 32,
+    keep_draws: bool = False,
+    ignore: Sequence[str] = (),
+) -> Predictions:
+    """Mean and variance of a model's predictions under locked dropout.
+
+    Parameters
+    ----------
+    model : kipoi model or nn.Module
+        Borrowed, never changed.
+    x : numpy.ndarray, or dict or list of them, batch first
+        All inputs of the model.
+    n_draws : int
+        At least 2.
+    seed : int
+        0 <= seed < 2**64; all inputs of a draw see the same masks.
+    targets : sequence of str or int, optional
+        Outputs to report, by label, index or shell pattern.
+    batch_size : int
+        Inputs in one forward pass.
+    keep_draws : bool
+        Also return every draw.
+    ignore : sequence of str
+        Modules that look like dropout but are to be left off.
+
+    Raises
+    ------
+    kipoi_mcdropout.errors.McDropoutError
+        If the model cannot be run under locked dropout, or an argument is not as stated.
+    """
+    EffectOptions((SCORES["alt"],), n_draws)  # the same rules for the number of draws
+    if batch_size < 1:
+        raise InputError(f"batch_size must be at least 1; got {batch_size}")
+    adapter = model if isinstance(model, KipoiModel) else KipoiModel(model, ignore=ignore)
+    x = map_nested(np.asarray, x)
+    if n_rows(x) == 0:
+        raise InputError("at least one input is required; got an empty batch")
+    masks = MaskBank(seed)
+    with adapter.locked.borrow():
+        chosen = adapter.targets(adapter.example_outputs(x), targets)
+        parts = []
+        for rows in chunks(n_rows(x), batch_size):
+            inputs = adapter.tensors(take(x, rows))
+            draws = [
+                adapter.locked.outputs(inputs, draw, masks, selected=chosen.selected).double().cpu()
+                for draw in (POINT, *range(n_draws))
+            ]
+            parts.append(_summary(chosen.labels, draws[0], torch.stack(draws[1:]), keep_draws))
+    return _concatenate(parts)
+
+
+def _summary(
+    labels: tuple[str, ...], point: torch.Tensor, draws: torch.Tensor, keep: bool
+) -> Predictions:
+    broken = ~torch.isfinite(draws)
+    draws = draws.masked_fill(broken, math.nan)
+    moments = Moments.of(draws)
+    return Predictions(
+        labels,
+        len(draws),
+        moments.mean.numpy(),
+        moments.variance().numpy(),
+        moments.mcse().numpy(),
+        point.numpy(),
+        broken.sum(dim=0).numpy(),
+        draws.float().numpy() if keep else None,
+    )
+
+
+def _concatenate(parts: Sequence[Predictions]) -> Predictions:
+    draws = [part.draws for part in parts if part.draws is not None]
+    return Predictions(
+        parts[0].labels,
+        parts[0].n_draws,
+        np.concatenate([part.mean for part in parts]),
+        np.concatenate([part.var for part in parts]),
+        np.concatenate([part.mcse for part in parts]),
+        np.concatenate([part.point for part in parts]),
+        np.concatenate([part.n_nonfinite for part in parts]),
+        np.concatenate(draws, axis=1) if draws else None,
+    )
