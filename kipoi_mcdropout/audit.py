@@ -1,0 +1,99 @@
+"""What locked dropout will do with a model: every site, and every dropout that is idle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.kipoi_model import KipoiModel
+from kipoi_mcdropout.nested import Nested, map_nested, take
+from kipoi_mcdropout.sites import SitePlan
+
+
+@dataclass(frozen=True)
+class AuditRow:
+    """One line of the audit."""
+
+    site: str  # number, or "-" for a dropout that is no site
+    name: str
+    kind: str
+    p: str
+    mask_shape: str
+    locked: str  # "locked", or why not
+
+
+def audit(model: Any, inputs: Nested, ignore: tuple[str, ...] = ()) -> tuple[list[AuditRow], SitePlan]:
+    """Find the dropout sites of a model.
+
+    Parameters
+    ----------
+    model : kipoi model or nn.Module
+    inputs : nested numpy.ndarray, batch first
+        At least one input.
+    ignore : tuple of str
+        Modules that look like dropout and are to be left off.
+
+    Raises
+    ------
+    kipoi_mcdropout.errors.ModelError
+        If the model cannot be run under locked dropout; the dropout at fault is named.
+    """
+    adapter = KipoiModel(model, ignore=ignore)
+    with adapter.locked.borrow():
+        plan = adapter.locked.plan(adapter.tensors(take(map_nested(np.asarray, inputs), slice(0, 1))))
+    rows = []
+    for site in plan.sites:
+        shape = " x ".join(map(str, site.shape))
+        copies = f", one mask for {site.copies} copies of the batch" if site.copies > 1 else ""
+        rows.append(
+            AuditRow(str(site.index), site.name, site.kind, f"{site.p:g}", shape, "locked" + copies)
+        )
+    rows += [AuditRow("-", name, "dropout", "-", "-", why) for name, why in plan.idle.items()]
+    rows += [AuditRow("-", name, "ignored", "-", "-", "left off as asked") for name in ignore]
+    return rows, plan
+
+
+def format_audit(rows: list[AuditRow], plan: SitePlan) -> str:
+    """The audit as a table for a terminal, with what can be computed once for all draws."""
+    header = AuditRow("site", "module", "kind", "p", "mask", "")
+    cells = [tuple(vars(row).values()) for row in (header, *rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells]
+    before = ", ".join(plan.before_first_site) or "nothing"
+    lines += ["", f"before the first site (the same in every draw): {before}"]
+    lines += [f"note: {note}" for note in plan.notes]
+    return "\n".join(lines)
+
+
+def example_inputs(model: Any) -> Nested:
+    """One random input made from the shapes in a Kipoi model's schema: one-hot where an axis is 4 long.
+
+    Raises
+    ------
+    InputError
+        If the schema does not give the shapes.
+    """
+    schema = getattr(getattr(model, "schema", None), "inputs", None)
+    if schema is None:
+        raise InputError("the model has no schema of its inputs; give it data with --dataloader_args")
+    return map_nested(_random_input, schema)
+
+
+def _random_input(array: Any) -> NDArray[np.float32]:
+    shape = tuple(array.shape)
+    if any(size is None for size in shape):
+        raise InputError(
+            f"the model's schema leaves the shape of input {array.name!r} open: {shape}; give it data "
+            "with --dataloader_args"
+        )
+    random = np.random.default_rng(0)
+    axes = [axis for axis, size in enumerate(shape) if size == 4]
+    if not axes:
+        return random.random((1, *shape), dtype=np.float32)
+    others = [size for axis, size in enumerate(shape) if axis != axes[-1]]
+    one_hot = np.eye(4, dtype=np.float32)[random.integers(0, 4, (1, *others))]
+    return np.ascontiguousarray(np.moveaxis(one_hot, -1, axes[-1] + 1))

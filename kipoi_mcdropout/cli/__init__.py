@@ -1,0 +1,69 @@
+"""The command line: `kipoi mcdropout COMMAND`, and our methods under `kipoi interpret`.
+
+Each command is a module of its own with `get_parser()` and `main(args)`, loaded when it is called.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from kipoi_mcdropout.errors import EXIT_BAD_INPUT, EXIT_FAILURE, EXIT_INTERRUPTED, McDropoutError
+
+COMMANDS = {
+    "ism": "effect and uncertainty of every single substitution of sequences",
+    "predict": "predictions with uncertainty, no mutation",
+    "audit": "print every dropout site of a model and whether it can be locked",
+    "score_variants": "effect and uncertainty of the variants in a VCF",
+}
+
+
+def cli_main(command: str, raw_args: Sequence[str]) -> None:
+    """Entry point of `kipoi mcdropout`; Kipoi calls it with command "mcdropout"."""
+    args = _parser().parse_args(list(raw_args[:1]))
+    run(args.command, f"kipoi mcdropout {args.command}", list(raw_args[1:]))
+
+
+def interpret_ism(command: str, raw_args: Sequence[str]) -> None:
+    """Entry point of `kipoi interpret ism --method mcdropout_ism`."""
+    run("ism", "kipoi interpret ism", list(raw_args))
+
+
+def interpret_feature_importance(command: str, raw_args: Sequence[str]) -> None:
+    """Entry point of `kipoi interpret feature_importance --imp_score mcdropout_ism`."""
+    run("ism", "kipoi interpret feature_importance", list(raw_args))
+
+
+def run(command: str, prog: str, args: list[str]) -> None:
+    """Run a command and exit with its code; errors of the user's making become one line on stderr."""
+    module = importlib.import_module(f"kipoi_mcdropout.cli.{command}")
+    try:
+        code = module.main(args, prog)
+    except McDropoutError as error:
+        code = _report(prog, str(error), EXIT_BAD_INPUT)
+    except OSError as error:  # a full disk, a file that vanished
+        code = _report(prog, f"{error}. No output was written", EXIT_FAILURE)
+    except KeyboardInterrupt:
+        code = _report(prog, "interrupted; no output was written", EXIT_INTERRUPTED)
+    if code:
+        sys.exit(code)
+
+
+def _report(prog: str, message: str, code: int) -> int:
+    print(f"{prog}: error: {message}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    listing = "\n".join(f"  {name:<16}{text}" for name, text in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="kipoi mcdropout",
+        usage="kipoi mcdropout COMMAND [-h] ...",
+        description="Variant effects with uncertainty by locked Monte Carlo dropout.\n\n"
+        f"commands:\n{listing}\n\nkipoi mcdropout COMMAND -h explains each.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", choices=list(COMMANDS), metavar="COMMAND", help="see above")
+    return parser

@@ -1,0 +1,87 @@
+"""Groups of arguments that several commands share, with the names that Kipoi gives them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from kipoi_mcdropout.errors import InputError
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose help keeps the layout of the description and of the example."""
+
+    def __init__(self, prog: str, description: str, example: str) -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """The model and its dataloader, as `kipoi predict` has them."""
+    from kipoi.cli.parser_utils import add_dataloader, add_model
+
+    add_model(parser)
+    add_dataloader(parser, with_args=True)
+    parser.add_argument(
+        "--batch_size", type=int, default=32, help="inputs in one forward pass (default 32)"
+    )
+    parser.add_argument(
+        "-n", "--num_workers", type=int, default=0, help="processes that load data (default 0)"
+    )
+
+
+def add_draw_arguments(parser: argparse.ArgumentParser) -> None:
+    """The draws and what is reported."""
+    parser.add_argument("--n_draws", type=int, default=30, help="dropout masks drawn (default 30)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="0 or more; same seed, same masks (default 0)"
+    )
+    parser.add_argument(
+        "--target",
+        nargs="+",
+        default=[],
+        metavar="OUTPUT",
+        help="model outputs to report, by label, index from 0, or pattern such as 'FOXA*' (all)",
+    )
+    parser.add_argument(
+        "--ignore",
+        nargs="+",
+        default=[],
+        metavar="MODULE",
+        help="modules that look like dropout but are to be left off",
+    )
+
+
+def add_output_arguments(parser: argparse.ArgumentParser, formats: str) -> None:
+    """Where results go."""
+    parser.add_argument(
+        "-o", "--output", nargs="+", required=True, metavar="FILE", help=f"files to write: {formats}"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+
+
+def parse_json(text: str, flag: str) -> dict[str, Any]:
+    """A JSON object, given as text or as the path of a .json file.
+
+    Raises
+    ------
+    InputError
+        If it is no JSON object.
+    """
+    try:
+        is_file = not text.lstrip().startswith("{") and Path(text).is_file()
+        value = json.loads(Path(text).read_text() if is_file else text)
+    except (json.JSONDecodeError, OSError) as error:
+        raise InputError(
+            f"{flag} must be a JSON object or the path of a .json file; got {text!r} ({error})"
+        ) from error
+    if not isinstance(value, dict):
+        raise InputError(f"{flag} must be a JSON object, {{...}}; got {text!r}")
+    return value

@@ -1,0 +1,265 @@
+"""`kipoi mcdropout ism`, and what `kipoi interpret ism --method mcdropout_ism` runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from kipoi_mcdropout.cli.arguments import (
+    Parser,
+    add_draw_arguments,
+    add_model_arguments,
+    add_output_arguments,
+    parse_json,
+)
+from kipoi_mcdropout.errors import EXIT_OK, InputError
+
+METHOD = "mcdropout_ism"
+_DESCRIPTION = """\
+Effect of every single substitution on every model output, with the model's uncertainty: the model is
+run under dropout masks that reference and mutants share, many draws of them."""
+
+
+def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
+    """Parser of the command; the flags that `kipoi interpret ism` has mean the same here."""
+    parser = Parser(
+        prog,
+        _DESCRIPTION,
+        f"{prog} example/model --source dir --method {METHOD} --model_input seq \\\n"
+        '    --dataloader_args \'{"fasta_file": "genome.fa", "intervals_file": "regions.bed"}\' \\\n'
+        "    --n_draws 30 --seed 0 --target DNase -o out.h5 out.tsv",
+    )
+    add_model_arguments(parser)
+    parser.add_argument(
+        "--method", "--imp_score", choices=[METHOD], default=METHOD, help=f"only {METHOD} here"
+    )
+    parser.add_argument(
+        "--imp_score_kwargs",
+        default=None,
+        metavar="JSON",
+        help="arguments of the method as JSON, e.g. '{\"n_draws\": 100}'; they win over the flags",
+    )
+    parser.add_argument("--model_input", default=None, help="name of the model input to mutate")
+    parser.add_argument(
+        "-s",
+        "--scores",
+        nargs="+",
+        default=["diff"],
+        help="ref alt diff logit logit_ref logit_alt deepsea_effect (default diff)",
+    )
+    parser.add_argument(
+        "-k",
+        "--score_kwargs",
+        nargs="+",
+        default=None,
+        metavar="JSON",
+        help="one JSON object per score, as in kipoi-interpret; {} for none",
+    )
+    parser.add_argument(
+        "-c",
+        "--category_axis",
+        type=int,
+        default=1,
+        help="axis of one input with the bases: 1 for (1000, 4), 0 for (4, 1000) (default 1)",
+    )
+    parser.add_argument(
+        "-f",
+        "--output_sel_fn",
+        default=None,
+        metavar="FILE::FUNCTION",
+        help="a Python function applied to each input's outputs before scoring",
+    )
+    add_draw_arguments(parser)
+    parser.add_argument(
+        "--start", type=int, default=0, help="first position to mutate, from 0 (default 0)"
+    )
+    parser.add_argument("--end", type=int, default=None, help="position after the last (the length)")
+    parser.add_argument(
+        "--mask_scope",
+        default="run",
+        help="'run': all sequences of a draw share the masks; 'sequence': each has its own",
+    )
+    parser.add_argument(
+        "--quantiles", nargs="+", type=float, default=[], metavar="Q", help="of the effect, e.g. 0.05"
+    )
+    parser.add_argument(
+        "--keep_draws", action="store_true", help="also write the effect of every draw (HDF5 only)"
+    )
+    parser.add_argument(
+        "--test_ref_ref", action="store_true", help="also 'mutate' each base to itself"
+    )
+    add_output_arguments(parser, ".h5 .tsv .tsv.gz .parquet, any number of them")
+    return parser
+
+
+def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:
+    """Run the command; returns its exit code."""
+    options = get_parser(prog).parse_args(args)
+    keywords = _keywords(options)
+
+    from kipoi_mcdropout.writers import SUFFIXES, check_free, check_outputs
+
+    check_free(check_outputs(options.output, SUFFIXES), options.overwrite)
+
+    from kipoi_mcdropout.cli.session import load_data, load_model
+    from kipoi_mcdropout.ism import MCDropoutISM
+
+    model = load_model(options)
+    ism = MCDropoutISM(model, **keywords)
+    dataloader, dataloader_kwargs = load_data(options, model)
+    _run(ism, dataloader, dataloader_kwargs, options, [prog, *args])
+    return EXIT_OK
+
+
+def _keywords(options: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of MCDropoutISM."""
+    keywords: dict[str, Any] = {
+        "model_input": options.model_input,
+        "scores": options.scores,
+        "score_kwargs": None
+        if options.score_kwargs is None
+        else [parse_json(text, "--score_kwargs") for text in options.score_kwargs],
+        "batch_size": options.batch_size,
+        "output_sel_fn": None
+        if options.output_sel_fn is None
+        else _load_function(options.output_sel_fn),
+        "category_axis": options.category_axis,
+        "test_ref_ref": options.test_ref_ref,
+        "n_draws": options.n_draws,
+        "seed": options.seed,
+        "targets": options.target,
+        "start": options.start,
+        "end": options.end,
+        "mask_scope": options.mask_scope,
+        "quantiles": options.quantiles,
+        "keep_draws": options.keep_draws,
+        "ignore": options.ignore,
+    }
+    if options.imp_score_kwargs is not None:
+        extra = parse_json(options.imp_score_kwargs, "--imp_score_kwargs")
+        if unknown := set(extra) - set(keywords):
+            raise InputError(
+                f"--imp_score_kwargs has unknown {sorted(unknown)}; known are {sorted(keywords)}"
+            )
+        keywords.update(extra)
+    if keywords["model_input"] is None:
+        raise InputError(
+            "--model_input is required: the name of the model input to mutate, as in the model.yaml"
+        )
+    return keywords
+
+
+def _load_function(text: str) -> Any:
+    from kipoi_utils.utils import load_module
+
+    path, separator, name = text.partition("::")
+    if not separator:
+        raise InputError(f"--output_sel_fn must be FILE.py::FUNCTION; got {text!r}")
+    try:
+        return getattr(load_module(path), name)
+    except (OSError, ImportError, AttributeError, SyntaxError) as error:
+        raise InputError(f"--output_sel_fn {text!r} cannot be loaded: {error}") from error
+
+
+def _run(
+    ism: Any,
+    dataloader: Any,
+    dataloader_kwargs: dict[str, Any],
+    options: argparse.Namespace,
+    command: list[str],
+) -> None:
+    from kipoi_mcdropout.cli.session import Progress, batches, number_of_sequences, say
+    from kipoi_mcdropout.nested import n_rows
+    from kipoi_mcdropout.writers import EffectWriters
+    from kipoi_mcdropout.writers.record import SequenceRecord, metadata_rows, range_of
+
+    progress = Progress(number_of_sequences(dataloader))
+    stream = batches(options, dataloader)
+    first = next(stream)  # errors of the data or the model come before any file is made
+    header = _provenance(ism, first["inputs"], dataloader_kwargs, options, command)
+    n = n_bad = 0
+    with EffectWriters(options.output, header, options.overwrite) as writers:
+        batch: dict[str, Any] | None = first
+        while batch is not None:
+            metadata = metadata_rows(batch, n_rows(batch["inputs"]))
+            for row, effects in zip(
+                metadata, ism.effects(batch["inputs"], progress.update), strict=True
+            ):
+                record = SequenceRecord(n, effects, row, range_of(row))
+                writers.write(record)
+                _mention_unmutated(record, say)
+                n_bad += _mention_bad_values(record, say)
+                n += 1
+            batch = next(stream, None)
+    progress.close()
+    say(f"{n} sequences, {ism.options.effects.n_draws} draws: {', '.join(options.output)}")
+    if n_bad:
+        say(f"{n_bad} effects are NaN as the model or the score was not finite: see n_nonfinite, n_saturated")
+
+
+def _mention_unmutated(record: Any, say: Any) -> None:
+    missing = record.effects.substitutions.without_base
+    if len(missing):
+        shown = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
+        say(
+            f"sequence {record.name}: {len(missing)} positions have no reference base (N) and are not "
+            f"mutated: {shown}"
+        )
+
+
+def _mention_bad_values(record: Any, say: Any) -> int:
+    """Name the first output with draws that are not finite; return how many effects are affected."""
+    total = 0
+    for summary in record.effects.summaries:
+        bad = (summary.counts["n_nonfinite"] + summary.counts["n_saturated"]) > 0
+        total += int(bad.sum())
+        if bad.any():
+            mutant, output = (int(i[0]) for i in bad.nonzero())
+            nonfinite = int(summary.counts["n_nonfinite"][mutant, output])
+            why = "the model's output is not finite" if nonfinite else "a probability is 0 or 1"
+            say(
+                f"sequence {record.name}, score {summary.score.name}: {int(bad.sum())} effects are NaN, "
+                f"first for output {record.effects.targets.labels[output]!r} at position "
+                f"{int(record.effects.substitutions.position[mutant])}: {why}"
+            )
+    return total
+
+
+def _provenance(
+    ism: Any,
+    inputs: Any,
+    dataloader_kwargs: dict[str, Any],
+    options: argparse.Namespace,
+    command: list[str],
+) -> dict[str, Any]:
+    from kipoi_mcdropout.kipoi_model import torch_module, weights_checksum
+    from kipoi_mcdropout.provenance import input_files, provenance
+
+    settings = ism.options
+    module = torch_module(ism.model)
+    assert module is not None
+    return provenance(
+        model=options.model,
+        source=options.source,
+        weights_sha256=weights_checksum(module),
+        plan=ism.mutagenesis.plan(inputs),
+        seed=settings.seed,
+        n_draws=settings.effects.n_draws,
+        options={
+            "method": METHOD,
+            "model_input": settings.model_input,
+            "scores": [score.name for score in settings.effects.scores],
+            "outputs": len(ism.mutagenesis.targets(inputs).labels),
+            "target": list(settings.targets),
+            "category_axis": settings.category_axis,
+            "start": settings.start,
+            "end": settings.end,
+            "mask_scope": settings.mask_scope,
+            "test_ref_ref": settings.include_reference,
+            "batch_size": settings.batch_size,
+            "dataloader_args": dataloader_kwargs,
+        },
+        files=input_files(dataloader_kwargs),
+        command=[*command[0].split(), *command[1:]] or sys.argv,
+    )

@@ -1,0 +1,139 @@
+"""From the command line's words to a loaded Kipoi model and its data."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.nested import Nested, leaves
+
+
+def load_model(args: argparse.Namespace) -> Any:
+    """The model named on the command line.
+
+    Raises
+    ------
+    InputError
+        If Kipoi cannot load it.
+    """
+    import kipoi
+
+    with _explained(f"the model {args.model!r} from source {args.source!r} cannot be loaded"):
+        with _stdout_to_stderr():
+            return kipoi.get_model(args.model, args.source, with_dataloader=args.dataloader is None)
+
+
+def load_data(args: argparse.Namespace, model: Any) -> tuple[Any, dict[str, Any]]:
+    """The dataloader, and the arguments it was made with.
+
+    Raises
+    ------
+    InputError
+        If Kipoi cannot make it with the arguments given.
+    """
+    import kipoi
+    from kipoi_utils.utils import parse_json_file_str_or_arglist
+
+    with _explained("--dataloader_args must be JSON, a .json file, or words key=value"):
+        kwargs = parse_json_file_str_or_arglist(args.dataloader_args)
+    with _explained("the dataloader cannot be made; give its arguments with --dataloader_args"):
+        factory = model.default_dataloader
+        if args.dataloader is not None:
+            factory = kipoi.get_dataloader_factory(args.dataloader, args.dataloader_source or "kipoi")
+        known = set(factory.args)
+        if unknown := set(kwargs) - known:
+            raise InputError(f"unknown {sorted(unknown)}; it takes {sorted(known)}")
+        required = {name for name, argument in factory.args.items() if not argument.optional}
+        if missing := required - set(kwargs):
+            raise InputError(f"missing {sorted(missing)}; it takes {sorted(known)}")
+        return factory(**kwargs), kwargs
+
+
+def batches(args: argparse.Namespace, dataloader: Any) -> Iterator[dict[str, Any]]:
+    """Batches of the dataloader.
+
+    Raises
+    ------
+    InputError
+        If it gives none, or fails while reading.
+    """
+    n = 0
+    iterator = iter(
+        dataloader.batch_iter(batch_size=args.batch_size, num_workers=args.num_workers)
+    )
+    while True:
+        with _explained(f"the dataloader failed after {n} sequences"):
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                break
+        n += len(next(leaves(batch["inputs"]))[1])
+        yield batch
+    if n == 0:
+        raise InputError("the dataloader gave no sequence; check the files in --dataloader_args")
+
+
+def number_of_sequences(dataloader: Any) -> int | None:
+    """How many sequences there will be, where the dataloader knows."""
+    try:
+        return len(dataloader)
+    except (TypeError, NotImplementedError):
+        return None
+
+
+def first_row(inputs: Nested) -> Nested:
+    """The first input of a batch."""
+    from kipoi_mcdropout.nested import take
+
+    return take(inputs, slice(0, 1))
+
+
+class Progress:
+    """A progress bar on stderr with the time left; silent where stderr is no terminal."""
+
+    def __init__(self, n_sequences: int | None) -> None:
+        from tqdm import tqdm
+
+        self._n_sequences = n_sequences
+        self._bar = tqdm(total=None, unit="forward", unit_scale=True, disable=None, file=sys.stderr)
+
+    def update(self, done: int, per_sequence: int) -> None:
+        """Add (mutant, draw) pairs; each sequence is taken to need as many as this one."""
+        if self._n_sequences is not None and self._bar.total is None:
+            self._bar.total = self._n_sequences * per_sequence
+        self._bar.update(done)
+
+    def close(self) -> None:
+        """Remove the bar's claim on the line."""
+        self._bar.close()
+
+
+def say(message: str) -> None:
+    """A line for the user on stderr."""
+    print(f"kipoi_mcdropout: {message}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Errors of Kipoi and of the user's model or dataloader code, as ours, with `what` before them."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except Exception as error:  # anything can come from code that is not ours
+        detail = str(error) or type(error).__name__
+        kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+        raise InputError(f"{what}: {kind}{detail}") from error
+
+
+@contextlib.contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    """Kipoi prints to standard output, which may be a pipe for our results."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+

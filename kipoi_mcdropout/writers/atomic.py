@@ -1,0 +1,75 @@
+"""Files that appear under their name only when they are whole."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from kipoi_mcdropout.errors import OutputError
+
+
+class AtomicFile:
+    """A file written under a temporary name in the same folder, then renamed.
+
+    Raises
+    ------
+    OutputError
+        If the folder does not exist or cannot be written to, or if the file exists and `overwrite`
+        was not asked for.
+    """
+
+    def __init__(self, path: str | Path, overwrite: bool = False) -> None:
+        self.path = Path(path)
+        self.overwrite = overwrite
+        check_free([self.path], overwrite)
+        try:
+            handle, name = tempfile.mkstemp(
+                prefix=f".{self.path.name}.", suffix=".partial", dir=self.path.parent
+            )
+        except OSError as error:
+            raise OutputError(
+                f"output {self.path} needs a folder that can be written to; {self.path.parent}: "
+                f"{error.strerror}. Choose another place with -o"
+            ) from error
+        os.close(handle)
+        self.temporary = Path(name)
+
+    def commit(self) -> None:
+        """Put the finished file in its place."""
+        umask = os.umask(0)
+        os.umask(umask)
+        self.temporary.chmod(0o666 & ~umask)  # mkstemp's files are private
+        check_free([self.path], self.overwrite)  # somebody may have made it meanwhile
+        os.replace(self.temporary, self.path)
+
+    def discard(self) -> None:
+        """Remove the unfinished file; nothing where it is gone already."""
+        self.temporary.unlink(missing_ok=True)
+
+
+def check_free(paths: Iterable[Path], overwrite: bool) -> None:
+    """Raise OutputError unless every path can be created in an existing folder."""
+    for path in paths:
+        if not path.parent.is_dir():
+            raise OutputError(
+                f"output {path} needs an existing folder; there is no {path.parent}. Create it first"
+            )
+        if path.is_dir():
+            raise OutputError(f"output {path} is a folder; give the name of a file")
+        if path.exists() and not overwrite:
+            raise OutputError(f"output {path} exists; add --overwrite to replace it")
+
+
+def check_outputs(paths: Sequence[str | Path], suffixes: Sequence[str]) -> list[Path]:
+    """The paths, each with one of the suffixes and no two the same; else OutputError."""
+    checked = [Path(path) for path in paths]
+    for path in checked:
+        if not path.name.endswith(tuple(suffixes)):
+            raise OutputError(
+                f"output {path} must end in one of {', '.join(suffixes)}, which say its format"
+            )
+    if len({path.absolute() for path in checked}) < len(checked):
+        raise OutputError(f"outputs must differ; got {', '.join(map(str, paths))}")
+    return checked

@@ -1,0 +1,74 @@
+"""What the writers receive: one sequence's effects with where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kipoi_mcdropout.nested import leaves
+from kipoi_mcdropout.saturation import SequenceEffects
+
+_RANGE_FIELDS = ("chr", "start", "end", "id", "strand")
+
+
+@dataclass(frozen=True)
+class GenomicRange:
+    """Where a sequence lies: 0-based, half-open, as Kipoi's GenomicRanges."""
+
+    chrom: str
+    start: int
+    end: int
+    name: str
+    strand: str
+
+    def position_1_based(self, position: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Genomic position, 1-based as in a VCF, of positions (from 0) of the sequence."""
+        return self.end - position if self.strand == "-" else self.start + 1 + position
+
+
+@dataclass(frozen=True)
+class SequenceRecord:
+    """One sequence of a run."""
+
+    index: int  # in the order of the dataloader, from 0
+    effects: SequenceEffects
+    metadata: dict[str, Any] = field(default_factory=dict)  # Kipoi's, flat: "ranges/chr", ...
+    range: GenomicRange | None = None
+
+    @property
+    def name(self) -> str:
+        """The range's id where the dataloader gives one, else the number."""
+        return self.range.name if self.range and self.range.name else str(self.index)
+
+
+class RecordWriter(Protocol):
+    """Writes records as they come."""
+
+    def write(self, record: SequenceRecord) -> None:
+        """Append a record."""
+        ...
+
+    def close(self) -> None:
+        """Finish the file."""
+        ...
+
+
+def metadata_rows(batch: Mapping[str, Any], n: int) -> list[dict[str, Any]]:
+    """Kipoi's metadata of a batch as one flat dict per sequence."""
+    flat = dict(leaves(batch.get("metadata") or {}))
+    usable = {k: np.asarray(v) for k, v in flat.items() if np.ndim(v) >= 1 and len(v) == n}
+    return [{key: values[i] for key, values in usable.items()} for i in range(n)]
+
+
+def range_of(metadata: Mapping[str, Any]) -> GenomicRange | None:
+    """The genomic range in a sequence's metadata, None where there is none or more than one."""
+    prefixes = [key[: -len("chr")] for key in metadata if key.endswith("chr")]
+    found = [p for p in prefixes if all(p + field in metadata for field in _RANGE_FIELDS)]
+    if len(found) != 1:
+        return None
+    chrom, start, end, name, strand = (metadata[found[0] + field] for field in _RANGE_FIELDS)
+    return GenomicRange(str(chrom), int(start), int(end), str(name), str(strand))
