@@ -1,0 +1,89 @@
+"""What became of every allele: alleles in = scored + skipped."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from kipoi_mcdropout.errors import McDropoutError
+from kipoi_mcdropout.vcf.alleles import Skip
+from kipoi_mcdropout.vcf.placement import Outcome, Placed
+from kipoi_mcdropout.vcf.reader import Record
+
+SKIPPED_COLUMNS = ("chrom", "pos", "id", "ref", "alt", "allele", "line", "reason", "detail")
+
+
+class SkippedAllelesError(McDropoutError):
+    """Something was skipped although `strict` was asked for (exit code 3); all outputs are written."""
+
+
+@dataclass
+class Ledger:
+    """Counts over a run.
+
+    A record without ALT counts as one allele, skipped as `no_alt`.
+    """
+
+    records: int = 0
+    alleles: int = 0
+    scored: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)  # of the scored alleles
+    flags: Counter[str] = field(default_factory=Counter)  # of the scored alleles
+    skipped: Counter[str] = field(default_factory=Counter)  # by reason
+
+    @property
+    def n_skipped(self) -> int:
+        """Number of skipped alleles."""
+        return sum(self.skipped.values())
+
+    def add(self, outcomes: list[Outcome]) -> None:
+        """Count the alleles of one record."""
+        self.records += 1
+        for outcome in outcomes:
+            self.alleles += 1
+            if isinstance(outcome, Placed):
+                self.scored += 1
+                self.kinds[outcome.kind] += 1
+                self.flags.update(outcome.flags)
+            else:
+                self.skipped[outcome.reason] += 1
+
+    def summary(self) -> str:
+        """The counts in a few lines."""
+        lines = [
+            f"{self.records} records, {self.alleles} alleles = {self.scored} scored + "
+            f"{self.n_skipped} skipped"
+        ]
+        for title, counts in (("scored", self.kinds), ("flagged", self.flags), ("skipped", self.skipped)):
+            if counts:
+                parts = ", ".join(f"{name} {n}" for name, n in sorted(counts.items()))
+                lines.append(f"  {title}: {parts}")
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The counts as plain values."""
+        return {
+            "records": self.records,
+            "alleles": self.alleles,
+            "scored": self.scored,
+            "kinds": dict(sorted(self.kinds.items())),
+            "flags": dict(sorted(self.flags.items())),
+            "skipped": dict(sorted(self.skipped.items())),
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Ledger:
+        """From what `to_dict` gave."""
+        counters = {name: Counter(values[name]) for name in ("kinds", "flags", "skipped")}
+        return cls(values["records"], values["alleles"], values["scored"], **counters)
+
+
+def skipped_rows(record: Record, outcomes: list[Outcome]) -> str:
+    """Lines of the table of skipped alleles, with the columns SKIPPED_COLUMNS."""
+    rows = []
+    for number, (alt, outcome) in enumerate(zip(record.alts, outcomes, strict=True), start=1):
+        if isinstance(outcome, Skip):
+            cells = (record.contig, record.pos, record.id, record.ref, alt, number, record.line, *outcome)
+            rows.append("\t".join(map(str, cells)) + "\n")
+    return "".join(rows)
