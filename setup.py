@@ -1,7 +1,7 @@
-"""Two files that setup.cfg cannot place: the start-up .pth and the manifest. All else is in setup.cfg.
+"""Places the two files that setup.cfg cannot: the start-up .pth and the manifest.
 
-setuptools has no declarative way to put a file beside the packages (`data_files` is left out of
-editable installs), nor into a package from outside of it.
+setuptools has no declarative way to put a file beside the packages (editable installs leave out
+`data_files`), nor into a package from outside of it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MANIFEST = Path("kipoi_plugin.yaml")
 
 
 class BuildPy(build_py):
-    """Puts the start-up file into site-packages and, but for editable installs, the manifest too."""
+    """Puts the start-up file beside the packages, and the manifest into ours."""
 
     def run(self) -> None:
         """Build the packages, then copy the two files."""

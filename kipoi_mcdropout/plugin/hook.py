@@ -61,8 +61,8 @@ def find_spec(
 def register() -> None:
     """Register with those of Kipoi's modules that are imported, and with the others on import.
 
-    For use from a checkout; the installed package does it at the start of Python. Does nothing where
-    KIPOI_MCDROPOUT_DISABLE is set, and may be called again.
+    For use from a checkout; the installed package does it at the start of Python. Does nothing
+    where KIPOI_MCDROPOUT_DISABLE is set, and may be called again.
     """
     if is_disabled():
         return

@@ -69,8 +69,8 @@ def load_manifest(path: Path | None = None) -> Manifest:
     # kipoi.plugin derives the command from the plugin's name, and imports the plugin by its name.
     if manifest.name != manifest.module or manifest.name != f"kipoi_{manifest.command}":
         raise ManifestError(
-            f"{path}: name must equal module and be 'kipoi_' + command; got name {manifest.name!r}, "
-            f"module {manifest.module!r}, command {manifest.command!r}"
+            f"{path}: name must equal module and be 'kipoi_' + command; got name "
+            f"{manifest.name!r}, module {manifest.module!r}, command {manifest.command!r}"
         )
     return manifest
 

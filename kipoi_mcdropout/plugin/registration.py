@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 from kipoi_mcdropout.plugin import commands
 from kipoi_mcdropout.plugin.manifest import load_manifest, load_object
@@ -33,7 +34,7 @@ def add_methods(ism: ModuleType) -> None:
         ism.METHODS[method.name] = load_object(method.class_path)
 
 
-def add_commands(cli: ModuleType) -> None:
+def add_commands(cli: Any) -> None:
     """Put ours before or beside the commands of `kipoi interpret`, and name all in its help."""
     manifest = load_manifest()
     methods = tuple(method.name for method in manifest.methods)
@@ -49,8 +50,9 @@ def add_commands(cli: ModuleType) -> None:
 
 
 def _help_parser(names: list[str], commands_str: str) -> argparse.ArgumentParser:
-    """Parser of the first word after `kipoi interpret`, as kipoi_interpret has it, listing `names`."""
-    lines = "\n".join(f"    {name:<21} {commands.SUMMARIES.get(name, '')}".rstrip() for name in names)
+    """Parser of the word after `kipoi interpret`, as kipoi_interpret has it, listing `names`."""
+    summaries = {name: commands.SUMMARIES.get(name, "") for name in names}
+    lines = "\n".join(f"    {name:<21} {summary}" for name, summary in summaries.items())
     parser = argparse.ArgumentParser(
         description="Compute feature importance scores",
         usage=f"kipoi interpret <command> [-h] ...\n\n    # Available sub-commands:\n{lines}\n    ",
