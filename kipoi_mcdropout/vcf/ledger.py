@@ -55,7 +55,8 @@ class Ledger:
             f"{self.records} records, {self.alleles} alleles = {self.scored} scored + "
             f"{self.n_skipped} skipped"
         ]
-        for title, counts in (("scored", self.kinds), ("flagged", self.flags), ("skipped", self.skipped)):
+        parts_of = {"scored": self.kinds, "flagged": self.flags, "skipped": self.skipped}
+        for title, counts in parts_of.items():
             if counts:
                 parts = ", ".join(f"{name} {n}" for name, n in sorted(counts.items()))
                 lines.append(f"  {title}: {parts}")
@@ -84,6 +85,6 @@ def skipped_rows(record: Record, outcomes: list[Outcome]) -> str:
     rows = []
     for number, (alt, outcome) in enumerate(zip(record.alts, outcomes, strict=True), start=1):
         if isinstance(outcome, Skip):
-            cells = (record.contig, record.pos, record.id, record.ref, alt, number, record.line, *outcome)
-            rows.append("\t".join(map(str, cells)) + "\n")
+            cells = (record.contig, record.pos, record.id, record.ref, alt, number, record.line)
+            rows.append("\t".join(map(str, (*cells, *outcome))) + "\n")
     return "".join(rows)

@@ -111,8 +111,8 @@ class Placer:
         skip = reference_differs(record.ref, found)
         if skip is not None and skip.reason == "ref_mismatch" and self.options.ref_mismatch == "error":
             raise InputError(
-                f"line {record.line} of the VCF: REF {record.ref[:40]} at {record.contig}:{record.pos} is "
-                f"not what the genome has, {found[:40]}. Check that VCF and FASTA are of one assembly"
+                f"line {record.line} of the VCF: REF {record.ref[:40]} at {record.contig}:{record.pos} "
+                f"is not what the genome has, {found[:40]}. Check that VCF and FASTA are of one assembly"
             )
         return skip
 

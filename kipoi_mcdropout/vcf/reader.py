@@ -69,7 +69,9 @@ class VcfReader:
         self._line = 0
         try:
             self._open(path)
-            self.region = None if region is None else parse_region(region, self.header.declared("contig"))
+            self.region = (
+                None if region is None else parse_region(region, self.header.declared("contig"))
+            )
             self._judge = self._htslib()
         except BaseException:
             self.close()
@@ -97,7 +99,7 @@ class VcfReader:
         if self._bgzf and self.path is not None:
             self._check_end(self.path)
         self._text: IO[bytes] = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if self.compressed else raw  # type: ignore[arg-type]
-        lines = []
+        lines: list[str] = []
         while not lines or lines[-1].startswith("##"):
             line = self._read_line()
             if line is None or not line.startswith("#"):
@@ -118,7 +120,9 @@ class VcfReader:
         try:
             self.bcf = cyvcf2.VCF(str(path))
         except OSError as error:
-            raise InputError(f"{self.name} must be a VCF or BCF; htslib cannot read it: {error}") from error
+            raise InputError(
+                f"{self.name} must be a VCF or BCF; htslib cannot read it: {error}"
+            ) from error
         self._stack.callback(self.bcf.close)
         self.header = Header(self.bcf.raw_header.rstrip("\n").split("\n"), self.name)
 
@@ -184,7 +188,9 @@ class VcfReader:
             except StopIteration:
                 return
             except Exception as error:
-                raise InputError(f"{self.name}, record {number}: htslib cannot read it: {error}") from error
+                raise InputError(
+                    f"{self.name}, record {number}: htslib cannot read it: {error}"
+                ) from error
             record = _split(str(variant).rstrip("\n"), number, "\n")
             if self.region is None or self.region.overlaps(record.contig, variant.start, variant.end):
                 yield record
@@ -212,8 +218,8 @@ class VcfReader:
         n_fields = text.count("\t") + 1
         if n_fields != self.header.n_columns:
             raise InputError(
-                f"{where}: {self.header.n_columns} columns apart by tabs are required, as in the header; "
-                f"got {n_fields}: {text[:120]!r}"
+                f"{where}: {self.header.n_columns} columns apart by tabs are required, as in the "
+                f"header; got {n_fields}: {text[:120]!r}"
             )
         record = _split(text, self._line, line[len(text) :])
         digits = text.split("\t", 2)[1]

@@ -40,7 +40,7 @@ def fits(edit: Edit, length: int, shifts: tuple[int, ...] = (0,)) -> bool:
     """Whether both alleles lie within the window whole, for all shifts of it."""
     longest = max(len(edit.ref), len(edit.alt), 1)
     index = centre_of(length)
-    return all(0 <= index - shift and index - shift + longest <= length for shift in shifts)
+    return all(0 <= index - shift <= length - longest for shift in shifts)
 
 
 def reference_window(genome: Genome, anchor: Anchor, length: int, shift: int = 0) -> Window:

@@ -1,0 +1,227 @@
+"""`kipoi mcdropout score_variants`: a VCF in, a VCF and a table out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from kipoi_mcdropout.cli.arguments import Parser, add_draw_arguments
+from kipoi_mcdropout.errors import EXIT_OK, EXIT_STRICT, InputError
+
+_DESCRIPTION = """\
+Score every ALT allele of every record of a VCF: the effect on each model output, with the model's
+uncertainty. The VCF comes back with the results in INFO and nothing else changed; the table has a row
+per allele and output. Alleles in = scored + skipped; each skipped one has its reason (INFO MCD_SKIP, and
+--skipped).
+
+exit codes: 0 done, 2 bad input (no output is written), 3 something was skipped under --strict."""
+
+
+def get_parser(prog: str = "kipoi mcdropout score_variants") -> argparse.ArgumentParser:
+    """Parser of the command."""
+    from kipoi.cli.parser_utils import add_model
+
+    parser = Parser(
+        prog,
+        _DESCRIPTION,
+        f"{prog} example/model --source dir -i in.vcf.gz -f genome.fa \\\n"
+        "    -o out.vcf.gz -t table.parquet --n_draws 30 --seed 0",
+    )
+    add_model(parser)
+    add_file_arguments(parser)
+    add_draw_arguments(parser)
+    add_result_arguments(parser)
+    add_window_arguments(parser)
+    add_run_arguments(parser)
+    return parser
+
+
+def add_file_arguments(parser: argparse.ArgumentParser) -> None:
+    """Inputs and outputs."""
+    parser.add_argument(
+        "-i",
+        "--input_vcf",
+        required=True,
+        metavar="VCF",
+        help="VCF (plain, bgzipped) or BCF; - is stdin",
+    )
+    parser.add_argument(
+        "-f", "--fasta_file", required=True, metavar="FASTA", help="the genome, plain or bgzipped"
+    )
+    parser.add_argument(
+        "-o", "--output_vcf", metavar="VCF", help="annotated VCF: .vcf, .vcf.gz (bgzip), or - for stdout"
+    )
+    parser.add_argument("-t", "--table", metavar="FILE", help="table: .parquet, .tsv, .tsv.gz")
+    parser.add_argument("--skipped", metavar="TSV", help="table of the skipped alleles and why")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on where the same command was killed before"
+    )
+
+
+def add_result_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is computed and where it goes."""
+    parser.add_argument(
+        "-s",
+        "--scores",
+        nargs="+",
+        default=["diff"],
+        help="ref alt diff logit logit_ref logit_alt deepsea_effect (default diff)",
+    )
+    parser.add_argument(
+        "--quantiles", nargs="+", type=float, default=[], metavar="Q", help="of the effect, in the table"
+    )
+    parser.add_argument(
+        "--q_values", action="store_true", help="add Benjamini-Hochberg q-values to the table"
+    )
+    parser.add_argument(
+        "--vcf_target",
+        nargs="+",
+        default=None,
+        metavar="OUTPUT",
+        help="those of the outputs that the VCF carries (all, if they are few)",
+    )
+    parser.add_argument(
+        "--vcf_statistics",
+        nargs="+",
+        default=None,
+        metavar="NAME",
+        help="what the VCF carries of each (effect_mean effect_sd effect_point prob_positive ref_mean "
+        "alt_mean)",
+    )
+    parser.add_argument("--info_prefix", default="MCD", help="of the INFO IDs that are added (MCD)")
+
+
+def add_window_arguments(parser: argparse.ArgumentParser) -> None:
+    """How alleles are put into windows."""
+    parser.add_argument("--rc", action="store_true", help="average both strands inside each draw")
+    parser.add_argument(
+        "--shifts",
+        default="0",
+        metavar="BP,BP",
+        help="average windows moved by so many bases inside each draw; e.g. --shifts=-1,0,1 (0)",
+    )
+    parser.add_argument("--normalize", action="store_true", help="trim and left-align each allele first")
+    parser.add_argument(
+        "--edge", choices=["pad", "skip"], default="pad", help="windows over an end of a contig (pad)"
+    )
+    parser.add_argument(
+        "--ref_mismatch",
+        choices=["skip", "error"],
+        default="skip",
+        help="a REF that the genome does not have there (skip); it is never scored",
+    )
+    parser.add_argument(
+        "--length", type=int, default=None, help="of the window, where the model's schema does not say"
+    )
+    parser.add_argument(
+        "-c", "--category_axis", type=int, default=None, help="axis of the bases, where it is not clear"
+    )
+    parser.add_argument(
+        "--unknown",
+        choices=["uniform", "zero"],
+        default="uniform",
+        help="how N is encoded: 0.25 each, as kipoiseq does, or all zero (uniform)",
+    )
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is read, and how strictly."""
+    parser.add_argument(
+        "--region", default=None, help="only records that overlap it: chr1, chr1:1000-2000 (1-based)"
+    )
+    parser.add_argument(
+        "--contig_map",
+        default=None,
+        metavar="FILE",
+        help="two columns: a contig of the VCF, its name in the FASTA",
+    )
+    parser.add_argument("--strict", action="store_true", help="exit code 3 if any allele is skipped")
+    parser.add_argument(
+        "--batch_size", type=int, default=32, help="inputs in one forward pass (default 32)"
+    )
+    parser.set_defaults(dataloader="none")  # a VCF needs no dataloader
+
+
+def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
+    """Run the command; returns its exit code."""
+    options = get_parser(prog).parse_args(args)
+    shifts = _shifts(options.shifts)
+
+    from kipoi_mcdropout.cli.session import load_model, say
+    from kipoi_mcdropout.vcf.annotate import DEFAULT_STATISTICS
+    from kipoi_mcdropout.vcf.ledger import SkippedAllelesError
+    from kipoi_mcdropout.vcf.run_outputs import OutputPaths
+    from kipoi_mcdropout.vcf.score import score_variants
+
+    files = (options.output_vcf, options.table, options.skipped)
+    OutputPaths.check(options.input_vcf, *files, options.overwrite, options.resume)
+    model = load_model(options)
+    bar = _Bar()
+    try:
+        run = score_variants(
+            model,
+            options.input_vcf,
+            options.fasta_file,
+            options.output_vcf,
+            options.table,
+            n_draws=options.n_draws,
+            seed=options.seed,
+            scores=options.scores,
+            targets=options.target,
+            quantiles=options.quantiles,
+            vcf_targets=options.vcf_target,
+            vcf_statistics=options.vcf_statistics or DEFAULT_STATISTICS,
+            info_prefix=options.info_prefix,
+            q_values=options.q_values,
+            rc=options.rc,
+            shifts=shifts,
+            normalize=options.normalize,
+            edge=options.edge,
+            ref_mismatch=options.ref_mismatch,
+            strict=options.strict,
+            skipped=options.skipped,
+            region=options.region,
+            contig_map=options.contig_map,
+            length=options.length,
+            category_axis=options.category_axis,
+            unknown=options.unknown,
+            batch_size=options.batch_size,
+            ignore=options.ignore,
+            overwrite=options.overwrite,
+            resume=options.resume,
+            command=[*prog.split(), *args],
+            progress=bar.update,
+        )
+    except SkippedAllelesError as error:
+        bar.close()
+        say(str(error))
+        return EXIT_STRICT
+    bar.close()
+    say(run.ledger.summary())
+    return EXIT_OK
+
+
+def _shifts(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError as error:
+        raise InputError(
+            f"--shifts must be whole numbers apart by commas, such as 0,1,-1; got {text!r}"
+        ) from error
+
+
+class _Bar:
+    """Counts records on stderr; silent where stderr is no terminal."""
+
+    def __init__(self) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(unit="record", unit_scale=True, disable=None, file=sys.stderr)
+
+    def update(self, ledger: Any) -> None:
+        self._bar.update(ledger.records - self._bar.n)
+
+    def close(self) -> None:
+        self._bar.close()

@@ -1,0 +1,223 @@
+"""Write the VCF again with what was found, in INFO; all else byte for byte as it came in."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kipoi_mcdropout.effects import EffectSummary
+from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.vcf.alleles import REASONS, Skip
+from kipoi_mcdropout.vcf.header import Header, description
+from kipoi_mcdropout.vcf.placement import FLAGS, Outcome, Placed
+from kipoi_mcdropout.vcf.reader import Record
+from kipoi_mcdropout.vcf.table import z_and_p
+
+_INFO_COLUMN = 7
+_MISSING = "."
+_PREFIX = re.compile(r"[A-Za-z_][0-9A-Za-z_]*\Z")
+MAX_FIELDS = 400  # in one VCF, unless they are asked for by name
+
+# What can be written for each score and output, with what it says in the header.
+VCF_STATISTICS = {
+    "effect_mean": "mean of the effect over the draws",
+    "effect_sd": "standard deviation of the effect over the draws: the model's uncertainty",
+    "effect_mcse": "Monte Carlo standard error of the mean effect",
+    "effect_point": "effect with dropout off",
+    "prob_positive": "share of the draws with an effect above 0, ties half",
+    "z": "effect mean over effect standard deviation",
+    "p_value": "two-sided p of z, normal approximation",
+    "ref_mean": "mean prediction for REF over the draws",
+    "ref_var": "variance of the prediction for REF over the draws",
+    "alt_mean": "mean prediction for ALT over the draws",
+    "alt_var": "variance of the prediction for ALT over the draws",
+    "ref_alt_cov": "covariance of the predictions for REF and ALT over the draws",
+}
+DEFAULT_STATISTICS = (
+    "effect_mean",
+    "effect_sd",
+    "effect_point",
+    "prob_positive",
+    "ref_mean",
+    "alt_mean",
+)
+
+
+@dataclass(frozen=True)
+class InfoField:
+    """One INFO field: a number for each ALT allele."""
+
+    id: str
+    score: str
+    target: int  # column in the summaries
+    statistic: str
+    text: str  # its description
+
+    def line(self) -> str:
+        """Declaration in the header."""
+        return f"##INFO=<ID={self.id},Number=A,Type=Float,Description={description(self.text)}>"
+
+
+def info_fields(
+    prefix: str,
+    scores: Sequence[str],
+    labels: Sequence[str],
+    columns: Sequence[int],
+    statistics: Sequence[str],
+) -> list[InfoField]:
+    """The fields of an annotated VCF, with IDs that the standard allows and that differ.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        Of all outputs that are computed.
+    columns : sequence of int
+        Those that go into the VCF.
+
+    Raises
+    ------
+    InputError
+        If the prefix or a statistic is not allowed.
+    """
+    if not _PREFIX.match(prefix):
+        raise InputError(
+            f"info_prefix must be letters, digits and _, the first no digit; got {prefix!r}"
+        )
+    unknown = [name for name in statistics if name not in VCF_STATISTICS]
+    if unknown:
+        raise InputError(
+            f"VCF statistics must be among {', '.join(VCF_STATISTICS)}; got {', '.join(unknown)}"
+        )
+    names = _legal_names([labels[i] for i in columns])
+    return [
+        InfoField(
+            f"{prefix}_{_legal(score)}_{name}_{statistic}",
+            score,
+            column,
+            statistic,
+            f"Score {score}, model output {labels[column]}: {VCF_STATISTICS[statistic]}",
+        )
+        for score in scores
+        for column, name in zip(columns, names, strict=True)
+        for statistic in statistics
+    ]
+
+
+def _legal(label: str) -> str:
+    return re.sub(r"[^0-9A-Za-z_]+", "_", label).strip("_") or "output"
+
+
+def _legal_names(labels: Sequence[str]) -> list[str]:
+    """Labels as parts of an INFO ID, all different: repeats are numbered."""
+    names: list[str] = []
+    taken: set[str] = set()
+    for label in labels:
+        name, number = _legal(label), 1
+        while name in taken:
+            number += 1
+            name = f"{_legal(label)}_{number}"
+        taken.add(name)
+        names.append(name)
+    return names
+
+
+class Annotator:
+    """Turns records and their results into the lines of the output.
+
+    Raises
+    ------
+    InputError
+        If the input already has INFO fields of these names.
+    """
+
+    def __init__(self, header: Header, prefix: str, fields: Sequence[InfoField]) -> None:
+        self.header = header
+        self.fields = list(fields)
+        self.skip_id, self.flag_id = f"{prefix}_SKIP", f"{prefix}_FLAG"
+        taken = set(header.declared("INFO")) & {self.skip_id, self.flag_id, *(f.id for f in fields)}
+        if taken:
+            raise InputError(
+                f"the VCF already has INFO fields {', '.join(sorted(taken)[:3])}; give another "
+                f"info_prefix than {prefix!r}, or remove them (bcftools annotate -x)"
+            )
+
+    def header_text(self, provenance: Mapping[str, Any]) -> str:
+        """The input's header and the declarations of what is added."""
+        reasons = ", ".join(f"{code} ({text})" for code, text in REASONS.items())
+        flags = ", ".join(f"{code} ({text})" for code, text in FLAGS.items())
+        skip = f"Why an ALT allele was not scored, in the order of ALT, . where it was: {reasons}"
+        flag = f"Notes on scored ALT alleles, joined by &, in the order of ALT: {flags}"
+        added = [
+            f"##kipoi_mcdropout={json.dumps(provenance, sort_keys=True)}",
+            f"##INFO=<ID={self.skip_id},Number=.,Type=String,Description={description(skip)}>",
+            f"##INFO=<ID={self.flag_id},Number=.,Type=String,Description={description(flag)}>",
+            *(field.line() for field in self.fields),
+        ]
+        return "\n".join(self.header.with_lines(added)) + "\n"
+
+    def line(
+        self,
+        record: Record,
+        outcomes: Sequence[Outcome],
+        values: Mapping[InfoField, Iterable[float]],
+    ) -> str:
+        """A record with its results.
+
+        Parameters
+        ----------
+        values : mapping of InfoField to numbers
+            One per scored allele of the record; may be empty if none is scored.
+        """
+        parts = []
+        if any(isinstance(outcome, Skip) for outcome in outcomes):
+            codes = [o.reason if isinstance(o, Skip) else _MISSING for o in outcomes]
+            parts.append(f"{self.skip_id}={','.join(codes)}")
+        if any(isinstance(outcome, Placed) and outcome.flags for outcome in outcomes):
+            flags = ["&".join(o.flags) if isinstance(o, Placed) else "" for o in outcomes]
+            parts.append(f"{self.flag_id}={','.join(f or _MISSING for f in flags)}")
+        for field, numbers in values.items():
+            scored = iter(numbers)
+            cells = [
+                _number(next(scored)) if isinstance(outcome, Placed) else _MISSING
+                for outcome in outcomes
+            ]
+            parts.append(f"{field.id}={','.join(cells)}")
+        return _with_info(record, ";".join(parts))
+
+
+def field_values(
+    fields: Sequence[InfoField], summaries: Sequence[EffectSummary], owner: np.ndarray
+) -> dict[InfoField, np.ndarray]:
+    """The numbers of each field, one per mutant."""
+    by_score = {summary.score.name: summary for summary in summaries}
+    values = {}
+    for field in fields:
+        summary, column = by_score[field.score], field.target
+        if field.statistic in summary.reference:
+            values[field] = summary.reference[field.statistic][owner, column]
+        elif field.statistic in summary.mutant:
+            values[field] = summary.mutant[field.statistic][:, column]
+        else:
+            mean, sd = summary.mutant["effect_mean"], summary.mutant["effect_sd"]
+            z, p = z_and_p(mean[:, column], sd[:, column])
+            values[field] = z if field.statistic == "z" else p
+    return values
+
+
+def _number(value: float) -> str:
+    return f"{value:.7g}" if math.isfinite(value) else _MISSING
+
+
+def _with_info(record: Record, added: str) -> str:
+    if not added:
+        return record.text + record.line_end
+    columns = record.text.split("\t", _INFO_COLUMN + 1)
+    info = columns[_INFO_COLUMN]
+    columns[_INFO_COLUMN] = added if info in (_MISSING, "") else f"{info.removesuffix(';')};{added}"
+    return "\t".join(columns) + record.line_end

@@ -1,0 +1,59 @@
+"""What is recorded about a run over a VCF."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kipoi_mcdropout.kipoi_model import weights_checksum
+from kipoi_mcdropout.provenance import file_checksum, provenance
+from kipoi_mcdropout.vcf.reader import VcfReader
+from kipoi_mcdropout.vcf.sequence_model import SequenceModel
+
+# Of the record, what may differ between a run and its resumption.
+_PASSING = ("date", "command", "versions")
+
+
+def run_record(
+    model: SequenceModel,
+    fasta: str | Path,
+    reader: VcfReader,
+    *,
+    seed: int,
+    n_draws: int,
+    command: Sequence[str] | None,
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The provenance of a run, as plain values, within `borrow()` of the model."""
+    adapter = model.adapter
+    pair = model.inputs(np.zeros((2, model.length), np.uint8))
+    named = adapter.model
+    files = {"fasta": _file(Path(fasta))}
+    if reader.path is not None:
+        files["vcf"] = _file(reader.path)
+    return provenance(
+        model=str(getattr(named, "name", None) or type(adapter.locked.module).__name__),
+        source=str(getattr(named, "source_name", None) or "python"),
+        weights_sha256=weights_checksum(adapter.locked.module),
+        plan=adapter.locked.plan(adapter.tensors(pair)),
+        seed=seed,
+        n_draws=n_draws,
+        options=options,
+        files=files,
+        command=command,
+    )
+
+
+def fingerprint(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of the record that the results depend on, flat."""
+    flat = {name: value for name, value in record.items() if name not in (*_PASSING, "options")}
+    versions = record["versions"]
+    packages = {"versions": {k: versions[k] for k in ("kipoi-mcdropout", "torch") if k in versions}}
+    return {**flat, **packages, **record["options"]}
+
+
+def _file(path: Path) -> dict[str, str]:
+    return {"path": str(path), "sha256": file_checksum(path)}

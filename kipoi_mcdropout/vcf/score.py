@@ -1,0 +1,283 @@
+"""Score every allele of a VCF: the effect on each model output, with the model's uncertainty."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from kipoi_mcdropout.effects import EffectOptions, summarize_effects
+from kipoi_mcdropout.engine import Engine, FullEngine
+from kipoi_mcdropout.errors import InputError, OutputError
+from kipoi_mcdropout.forward import LockedModel, MaskBank
+from kipoi_mcdropout.outputs import Targets, select_targets
+from kipoi_mcdropout.scores import Score, get_score
+from kipoi_mcdropout.vcf.annotate import (
+    DEFAULT_STATISTICS,
+    MAX_FIELDS,
+    Annotator,
+    InfoField,
+    field_values,
+    info_fields,
+)
+from kipoi_mcdropout.vcf.chunks import Chunk, chunk_alleles, gather, to_batch
+from kipoi_mcdropout.vcf.contigs import ContigNames, read_contig_map
+from kipoi_mcdropout.vcf.genome import Genome
+from kipoi_mcdropout.vcf.ledger import Ledger, SkippedAllelesError
+from kipoi_mcdropout.vcf.placement import PlacementOptions, Placer
+from kipoi_mcdropout.vcf.reader import VcfReader
+from kipoi_mcdropout.vcf.run_outputs import OutputPaths, RunOutputs
+from kipoi_mcdropout.vcf.run_record import run_record
+from kipoi_mcdropout.vcf.sequence_model import SequenceModel, Unknown, sequence_model
+from kipoi_mcdropout.vcf.table import rows, schema_of
+from kipoi_mcdropout.vcf.views import ViewAverage
+
+MakeEngine = Callable[[LockedModel, MaskBank, int], Engine]  # model, masks, batch_size
+
+
+@dataclass(frozen=True)
+class VariantRun:
+    """What a run did."""
+
+    ledger: Ledger
+    labels: tuple[str, ...]  # of the outputs that were scored
+    provenance: dict[str, Any] = field(repr=False, default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """All that is fixed before the first record is read."""
+
+    model: SequenceModel
+    targets: Targets
+    effects: EffectOptions
+    fields: tuple[InfoField, ...]
+    engine: Engine
+    rc: bool
+    chunk: int
+
+
+def score_variants(
+    model: Any,
+    vcf: str | Path,
+    fasta: str | Path,
+    output: str | Path | None = None,
+    table: str | Path | None = None,
+    *,
+    n_draws: int = 30,
+    seed: int = 0,
+    scores: Sequence[str | Score] = ("diff",),
+    targets: Sequence[str | int] | None = None,
+    quantiles: Sequence[float] = (),
+    vcf_targets: Sequence[str | int] | None = None,
+    vcf_statistics: Sequence[str] = DEFAULT_STATISTICS,
+    info_prefix: str = "MCD",
+    q_values: bool = False,
+    rc: bool = False,
+    shifts: Sequence[int] = (0,),
+    normalize: bool = False,
+    edge: Literal["pad", "skip"] = "pad",
+    ref_mismatch: Literal["skip", "error"] = "skip",
+    strict: bool = False,
+    skipped: str | Path | None = None,
+    region: str | None = None,
+    contig_map: Mapping[str, str] | str | Path | None = None,
+    length: int | None = None,
+    category_axis: int | None = None,
+    input_shape: Sequence[int | None] | None = None,
+    unknown: Unknown = "uniform",
+    batch_size: int = 32,
+    engine: MakeEngine = FullEngine,
+    ignore: Sequence[str] = (),
+    overwrite: bool = False,
+    resume: bool = False,
+    command: Sequence[str] | None = None,
+    progress: Callable[[Ledger], None] | None = None,
+) -> VariantRun:
+    """Score every ALT allele of every record of a VCF, or say why not.
+
+    Parameters
+    ----------
+    model : kipoi model, nn.Module
+        With one window of one-hot DNA as its input; borrowed, never changed.
+    vcf : str or Path
+        Plain, gzipped, bgzipped or BCF; "-" is standard input.
+    fasta : str or Path
+        The genome, plain or bgzipped.
+    output : str or Path, optional
+        Annotated VCF: `.vcf`, or `.vcf.gz` (bgzip), or "-" for standard output.
+    table : str or Path, optional
+        A row per scored allele, score and output: `.parquet`, `.tsv`, `.tsv.gz`.
+    n_draws : int
+        At least 2.
+    seed : int
+        0 <= seed < 2**64; all variants see the same masks in a draw.
+    scores : sequence of str
+        kipoi-interpret's and kipoi-veff's names: ref alt diff logit logit_ref logit_alt deepsea_effect.
+    targets, vcf_targets : sequence of str or int, optional
+        Outputs to compute, and those of them that the VCF carries (all of them, if they are few), by
+        label, index from 0, or shell pattern.
+    quantiles : sequence of float
+        Of the effect over the draws, in the table.
+    vcf_statistics : sequence of str
+        What the VCF carries for each score and output (annotate.VCF_STATISTICS).
+    info_prefix : str
+        Of all INFO IDs that are added.
+    q_values : bool
+        Add Benjamini-Hochberg q-values to the table, over all its rows of a score.
+    rc : bool
+        Average the outputs for both strands inside each draw.
+    shifts : sequence of int
+        Average the outputs for windows moved by so many bases inside each draw.
+    normalize : bool
+        Trim and left-align each allele before it is placed.
+    edge : "pad" or "skip"
+        What is done where a window runs over an end of its contig.
+    ref_mismatch : "skip" or "error"
+        What is done where REF is not the genome's. It is never scored.
+    strict : bool
+        Raise SkippedAllelesError at the end if anything was skipped; the outputs are written.
+    skipped : str or Path, optional
+        Table (TSV) of the skipped alleles with the reasons.
+    region : str, optional
+        Only records that overlap it: CONTIG or CONTIG:FROM-TO, 1-based and inclusive.
+    contig_map : mapping or path, optional
+        From contigs of the VCF to those of the FASTA; a path is that of a file of two columns.
+    length, category_axis, input_shape, unknown
+        See `sequence_model.sequence_model`.
+    batch_size : int
+        Inputs in one forward pass.
+    engine : callable (LockedModel, MaskBank, batch_size) -> Engine
+    ignore : sequence of str
+        Modules that look like dropout but are to be left off.
+    overwrite : bool
+        Replace outputs that exist.
+    resume : bool
+        Go on where a run that was killed stopped.
+    command : sequence of str, optional
+        The command line, for the record.
+    progress : callable, optional
+        Called with the ledger after each chunk.
+
+    Returns
+    -------
+    VariantRun
+
+    Raises
+    ------
+    SkippedAllelesError
+        See `strict`.
+    kipoi_mcdropout.errors.McDropoutError
+        If the model, an input or an argument is not as stated; no output is written.
+    """
+    if batch_size < 1:
+        raise InputError(f"batch_size must be at least 1; got {batch_size}")
+    paths = OutputPaths.check(vcf, output, table, skipped, overwrite, resume)
+    effects = EffectOptions(tuple(get_score(s) for s in scores), n_draws, tuple(quantiles))
+    placement = dict(shifts=tuple(shifts), normalize=normalize, edge=edge, ref_mismatch=ref_mismatch)
+    sequences = sequence_model(
+        model, length=length, category_axis=category_axis, input_shape=input_shape, unknown=unknown,
+        ignore=ignore,
+    )  # fmt: skip
+    options = PlacementOptions(sequences.length, **placement)  # type: ignore[arg-type]
+    with ExitStack() as stack:
+        locked = stack.enter_context(sequences.adapter.locked.borrow())
+        genome = stack.enter_context(Genome(fasta))
+        reader = stack.enter_context(VcfReader(vcf, region))
+        mapping = _contig_map(contig_map)
+        names = ContigNames(genome.lengths, reader.header.contig_lengths(), mapping)
+        chosen = sequences.targets(targets)
+        fields = (
+            ()
+            if output is None
+            else _fields(info_prefix, effects, chosen.labels, vcf_targets, vcf_statistics)
+        )
+        plan = _Plan(
+            sequences, chosen, effects, tuple(fields),
+            ViewAverage(engine(locked, MaskBank(seed), batch_size)), rc,
+            chunk_alleles(len(chosen.columns), len(effects.scores), n_draws, batch_size),
+        )  # fmt: skip
+        record = run_record(
+            plan.model, fasta, reader, seed=seed, n_draws=n_draws, command=command,
+            options={
+                **placement, "rc": rc, "scores": [s.name for s in effects.scores],
+                "targets": list(chosen.labels), "quantiles": list(quantiles), "region": region,
+                "contig_map": mapping, "batch_size": batch_size, "length": sequences.length,
+                "input_shape": list(sequences.layout.shape), "unknown": unknown, "ignore": list(ignore),
+                "info_prefix": info_prefix, "vcf_statistics": list(vcf_statistics),
+                "vcf_targets": [] if vcf_targets is None else list(vcf_targets),
+                "q_values": q_values, "chunk_alleles": plan.chunk,
+                "engine": getattr(engine, "__name__", type(engine).__name__),
+            },
+        )  # fmt: skip
+        annotator = Annotator(reader.header, info_prefix, fields)
+        outputs = RunOutputs(paths, annotator, schema_of(quantiles), record, resume)
+        stack.enter_context(outputs)
+        placer = Placer(genome, names, options)
+        records = _after(iter(reader), outputs.ledger.records)
+        for chunk in gather(records, placer, plan.chunk):
+            _score_chunk(chunk, plan, outputs, annotator)
+            if progress is not None:
+                progress(outputs.ledger)
+        outputs.finish(q_values)
+    ledger = outputs.ledger
+    if strict and ledger.n_skipped:
+        raise SkippedAllelesError(
+            f"strict: {ledger.n_skipped} of {ledger.alleles} alleles were skipped\n{ledger.summary()}"
+        )
+    return VariantRun(ledger, chosen.labels, record)
+
+
+def _score_chunk(chunk: Chunk, plan: _Plan, outputs: RunOutputs, annotator: Annotator) -> None:
+    values: dict[InfoField, np.ndarray] = {}
+    if chunk.scored:
+        batch = to_batch(plan.model, chunk.scored, plan.rc)
+        summaries = summarize_effects(plan.engine, batch, plan.targets, plan.effects)
+        outputs.write_rows(
+            rows(chunk.scored, batch.owner, plan.targets.labels, summaries, plan.effects.quantiles)
+        )
+        values = field_values(plan.fields, summaries, batch.owner)
+    done = 0
+    for record, outcomes in chunk.records:
+        n = outputs.ledger.scored
+        outputs.ledger.add(outcomes)
+        n = outputs.ledger.scored - n
+        mine = {f: v[done : done + n] for f, v in values.items()} if n else {}
+        outputs.write_record(record, outcomes, annotator.line(record, outcomes, mine))
+        done += n
+    outputs.checkpoint()
+
+
+def _fields(
+    prefix: str,
+    effects: EffectOptions,
+    labels: Sequence[str],
+    wanted: Sequence[str | int] | None,
+    statistics: Sequence[str],
+) -> list[InfoField]:
+    columns = select_targets(labels, wanted).columns
+    names = [score.name for score in effects.scores]
+    n = len(names) * len(columns) * len(statistics)
+    if wanted is None and n > MAX_FIELDS:
+        raise OutputError(
+            f"the annotated VCF would have {n} INFO fields for {len(columns)} outputs; name those that "
+            "it is to carry with vcf_targets (the table has all), or compute fewer with targets"
+        )
+    return info_fields(prefix, names, labels, columns, statistics)
+
+
+def _contig_map(given: Mapping[str, str] | str | Path | None) -> dict[str, str]:
+    if given is None:
+        return {}
+    return dict(given) if isinstance(given, Mapping) else read_contig_map(given)
+
+
+def _after(records: Iterator[Any], n: int) -> Iterator[Any]:
+    """The records after the first n, which an earlier run has dealt with."""
+    for _ in range(n):
+        next(records)
+    return records
