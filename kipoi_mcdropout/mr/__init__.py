@@ -1,0 +1,114 @@
+"""Mendelian randomization with mutants as instruments: effects of one model output on another.
+
+Input
+-----
+`instruments_from_table` takes a tidy DataFrame with one row per mutant and model output:
+
+| column | dtype | what |
+|---|---|---|
+| sequence | str | name of the sequence the mutant is in; may be left out if `chrom` is there |
+| chrom | str | contig; may be left out, or empty, if `sequence` is there |
+| position | int | of the mutant, bp; of whatever base the table has, only differences are used |
+| ref, alt | str | alleles; the effect is that of alt against ref |
+| output | str | name of the model output |
+| effect_mean | float | mean effect over draws |
+| effect_sd | float | standard deviation over draws (ddof=1): the model's uncertainty |
+| effect_mcse | float | effect_sd / sqrt(n_draws): the Monte Carlo error of the mean |
+| n_draws | int | number of draws, the same in all rows |
+| score | str | optional; scores without a sign are refused |
+
+and, for all that needs more than summaries, an array of the effects of each draw, shape=(n_draws,
+rows), a column per row of the table. `Instruments` takes plain arrays.
+
+Then: `select_instruments`, one of the ``mr_*`` methods or `mr_report` for a table of several,
+`diagnose` for what must be known before believing it, `export_mr` for R.
+
+sd or mcse
+----------
+The default is the sd, so F and Q ask about the model's uncertainty. The slope of MR-Egger, IVW,
+medians and modes is the same with both; standard errors, F, I2_GX and Q are not. With n_draws draws
+F differs by the factor n_draws. See `kipoi_mcdropout.mr.bootstrap` for what an interval can mean
+here, and why the bootstrap over draws is recommended.
+
+Direction
+---------
+Steiger's test is not offered. It compares the variance that instruments explain in exposure and
+outcome, given the number of individuals each was measured in. Here there are no individuals: with
+the number of draws in their place any difference becomes significant by running longer, and what is
+compared is how noisy two outputs of one network are, which says nothing about which drives which.
+Estimate the other direction with ``instruments.reversed()`` and compare intercepts and
+heterogeneity instead.
+"""
+
+from __future__ import annotations
+
+from kipoi_mcdropout.mr.across_sequences import SequencesResult, mr_across_sequences
+from kipoi_mcdropout.mr.bootstrap import bootstrap_estimates, draw_slopes, mr_bootstrap
+from kipoi_mcdropout.mr.convention import CONVENTIONS, Convention
+from kipoi_mcdropout.mr.correlation import (
+    correlation_of_draws,
+    covariance_of_draws,
+    outcome_correlation,
+)
+from kipoi_mcdropout.mr.debiased_ivw import mr_debiased_ivw
+from kipoi_mcdropout.mr.diagnose import Diagnosis, diagnose
+from kipoi_mcdropout.mr.egger import mr_egger
+from kipoi_mcdropout.mr.estimate import Estimate
+from kipoi_mcdropout.mr.export import export_mr
+from kipoi_mcdropout.mr.heterogeneity import heterogeneity
+from kipoi_mcdropout.mr.instruments import Instruments
+from kipoi_mcdropout.mr.ivw import error_correlation, mr_ivw
+from kipoi_mcdropout.mr.leave_one_out import leave_one_out
+from kipoi_mcdropout.mr.median import mr_simple_median, mr_weighted_median
+from kipoi_mcdropout.mr.meta import MetaResult, combine
+from kipoi_mcdropout.mr.methods import METHODS, mr_estimate
+from kipoi_mcdropout.mr.mode import mr_simple_mode, mr_weighted_mode
+from kipoi_mcdropout.mr.multiple import mr_multiple
+from kipoi_mcdropout.mr.r_methods import NOT_OFFERED, R_EQUIVALENTS
+from kipoi_mcdropout.mr.ratio import wald_ratios
+from kipoi_mcdropout.mr.report import mr_report
+from kipoi_mcdropout.mr.selection import select_instruments
+from kipoi_mcdropout.mr.strength import f_statistics, i2_gx, mean_f
+from kipoi_mcdropout.mr.table import instruments_from_table
+
+__all__ = [
+    "CONVENTIONS",
+    "METHODS",
+    "NOT_OFFERED",
+    "R_EQUIVALENTS",
+    "Convention",
+    "Diagnosis",
+    "Estimate",
+    "Instruments",
+    "MetaResult",
+    "SequencesResult",
+    "bootstrap_estimates",
+    "combine",
+    "correlation_of_draws",
+    "covariance_of_draws",
+    "diagnose",
+    "draw_slopes",
+    "error_correlation",
+    "export_mr",
+    "f_statistics",
+    "heterogeneity",
+    "i2_gx",
+    "instruments_from_table",
+    "leave_one_out",
+    "mean_f",
+    "mr_across_sequences",
+    "mr_bootstrap",
+    "mr_debiased_ivw",
+    "mr_egger",
+    "mr_estimate",
+    "mr_ivw",
+    "mr_multiple",
+    "mr_report",
+    "mr_simple_median",
+    "mr_simple_mode",
+    "mr_weighted_median",
+    "mr_weighted_mode",
+    "outcome_correlation",
+    "select_instruments",
+    "wald_ratios",
+]
