@@ -24,9 +24,7 @@ def find_guarded(
     try:
         loud = _record_in_training(probe, pair)
     except Exception as error:  # whatever the user's code raises there is no error of this run
-        return (), (
-            f"the model cannot run in training mode ({type(error).__name__}); not searched",
-        )
+        return (), (f"the model cannot run in training mode ({type(error).__name__}); not searched",)
     notes = [
         f"{where}: torch's {function} in training only; left off"
         for where, function in dict.fromkeys(loud.random)
@@ -44,9 +42,7 @@ def find_guarded(
                 f"the dropout in module {names[0]!r} runs only in training mode, where the module "
                 "also does other things. Call F.dropout(x, p, self.training) without a condition"
             )
-    notes += [
-        f"{where}: dropout guarded by `self.training`; locked all the same" for where in names
-    ]
+    notes += [f"{where}: dropout guarded by `self.training`; locked all the same" for where in names]
     return lifted, tuple(notes)
 
 
@@ -63,9 +59,7 @@ def _record_in_training(probe: Probe, pair: Nested) -> Recording:
             buffer.copy_(saved)
 
 
-def _refuse_custom(
-    part: nn.Module | None, where: str, function: str, ignore: tuple[str, ...]
-) -> bool:
+def _refuse_custom(part: nn.Module | None, where: str, function: str, ignore: tuple[str, ...]) -> bool:
     if part is not None and "drop" in type(part).__name__.lower() and where not in ignore:
         raise UnlockableDropoutError(
             f"module {where!r} ({type(part).__name__}) drops units by torch's {function}, which cannot "
@@ -74,16 +68,22 @@ def _refuse_custom(
     return False
 
 
+def refuse_torchscript(module: nn.Module, ignore: tuple[str, ...]) -> None:
+    """Refuse TorchScript, before the probing: it takes no hooks either."""
+    for name, part in module.named_modules():
+        ignored = any(name == top or name.startswith(f"{top}.") for top in ignore)
+        if isinstance(part, torch.jit.ScriptModule) and not ignored:
+            raise UnlockableDropoutError(
+                f"module {name or type(module).__name__!r} is TorchScript; the dropouts inside cannot "
+                "be seen. Load the Python class with its weights instead"
+            )
+
+
 def refuse_unseen(probe: Probe, seen: set[str], ignore: tuple[str, ...]) -> None:
-    """Refuse TorchScript, and modules that look like dropout but called none that was seen."""
+    """Refuse modules that look like dropout but called none that was seen."""
     for label, part in probe.parts.items():
         if label in ignore:
             continue
-        if isinstance(part, torch.jit.ScriptModule):
-            raise UnlockableDropoutError(
-                f"module {label!r} is TorchScript; the dropouts inside cannot be seen. Load the "
-                "Python class with its weights instead"
-            )
         if label not in seen and _looks_like_dropout(part):
             raise UnlockableDropoutError(
                 f"module {label!r} ({type(part).__name__}) looks like dropout but calls no dropout "

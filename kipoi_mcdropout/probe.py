@@ -39,6 +39,8 @@ class Probe:
 
     def __enter__(self) -> Probe:
         for label, part in self.parts.items():
+            if isinstance(part, torch.jit.ScriptModule):  # takes no hooks
+                continue
 
             def enter(_: nn.Module, __: object, label: str = label) -> None:
                 self._running.append(label)

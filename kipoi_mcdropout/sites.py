@@ -14,7 +14,12 @@ from torch import Tensor, nn
 
 from kipoi_mcdropout.dropout_calls import DropoutCall
 from kipoi_mcdropout.errors import ModelError, NoRandomSiteError, UnlockableDropoutError
-from kipoi_mcdropout.hidden_dropout import find_guarded, idle_dropouts, refuse_unseen
+from kipoi_mcdropout.hidden_dropout import (
+    find_guarded,
+    idle_dropouts,
+    refuse_torchscript,
+    refuse_unseen,
+)
 from kipoi_mcdropout.nested import Nested, take
 from kipoi_mcdropout.probe import Call, Probe, probe_pair, same_output, training_flag
 
@@ -51,9 +56,7 @@ class SitePlan:
     notes: tuple[str, ...]
 
 
-def find_sites(
-    module: nn.Module, call: Call, inputs: Nested, ignore: tuple[str, ...] = ()
-) -> SitePlan:
+def find_sites(module: nn.Module, call: Call, inputs: Nested, ignore: tuple[str, ...] = ()) -> SitePlan:
     """Probe the model and return its dropout sites.
 
     Parameters
@@ -76,6 +79,7 @@ def find_sites(
     ModelError
         If a dropout has p = 1.
     """
+    refuse_torchscript(module, ignore)
     pair = probe_pair(inputs)
     with Probe(module, call) as probe:
         quiet = probe.record(pair)
@@ -114,9 +118,7 @@ def _refuse_other_randomness(random: list[tuple[str, str]]) -> None:
         )
 
 
-def _site(
-    index: int, name: str, two: DropoutCall, three: DropoutCall, swapped: DropoutCall
-) -> Site:
+def _site(index: int, name: str, two: DropoutCall, three: DropoutCall, swapped: DropoutCall) -> Site:
     """Layout of a mask from the same call with two inputs, with three, and with the two swapped."""
     what = f"dropout site {index} ({two.kind} in module {name!r})"
     if not 0 < two.p < 1:
