@@ -120,6 +120,8 @@ def _attention(mode: DropoutInterceptor, func: Any, args: Any, kwargs: Any) -> T
     elif mask is not None:
         logits = logits + mask
     weights = torch.softmax(logits, dim=-1)
+    if mask is not None:  # torch gives 0, not NaN, where a position may attend to nothing
+        weights = weights.masked_fill((logits == -math.inf).all(dim=-1, keepdim=True), 0.0)
     return mode.drop(DropoutCall("attention", float(a["dropout_p"]), weights)) @ value
 
 
@@ -227,12 +229,8 @@ _HANDLERS: dict[Any, _Handler] = {
     torch.alpha_dropout: _simple_dropout("alpha_dropout", alpha=True),
     torch.alpha_dropout_: _simple_dropout("alpha_dropout", alpha=True),
     F.feature_alpha_dropout: _simple_dropout("feature_alpha_dropout", by_channel=True, alpha=True),
-    torch.feature_alpha_dropout: _simple_dropout(
-        "feature_alpha_dropout", by_channel=True, alpha=True
-    ),
-    torch.feature_alpha_dropout_: _simple_dropout(
-        "feature_alpha_dropout", by_channel=True, alpha=True
-    ),
+    torch.feature_alpha_dropout: _simple_dropout("feature_alpha_dropout", by_channel=True, alpha=True),
+    torch.feature_alpha_dropout_: _simple_dropout("feature_alpha_dropout", by_channel=True, alpha=True),
     torch.native_dropout: _native_dropout,
     F.scaled_dot_product_attention: _attention,
     F.multi_head_attention_forward: _multi_head_attention,
