@@ -1,1 +1,58 @@
-"""Variant effects with uncertainty: locked Monte Carlo dropout for Kipoi models."""
+"""Variant effects with uncertainty: locked Monte Carlo dropout for Kipoi models.
+
+Names are loaded when they are first used: importing the package imports neither torch nor Kipoi.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kipoi_mcdropout.audit import audit
+    from kipoi_mcdropout.cli import cli_main
+    from kipoi_mcdropout.errors import McDropoutError
+    from kipoi_mcdropout.forward import POINT, locked_forward
+    from kipoi_mcdropout.ism import MCDropoutISM
+    from kipoi_mcdropout.predict import Predictions, mc_predict
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "POINT",
+    "MCDropoutISM",
+    "McDropoutError",
+    "Predictions",
+    "audit",
+    "cli_main",
+    "locked_forward",
+    "mc_predict",
+]
+
+# What Kipoi asks of a plugin: this package adds nothing to model.yaml or dataloader.yaml.
+ModelParser = None
+DataloaderParser = None
+
+_HOMES = {
+    "POINT": "forward",
+    "MCDropoutISM": "ism",
+    "McDropoutError": "errors",
+    "Predictions": "predict",
+    "audit": "audit",
+    "cli_main": "cli",
+    "locked_forward": "forward",
+    "mc_predict": "predict",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its module (PEP 562)."""
+    import importlib
+
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """Public names, loaded or not."""
+    return sorted([*globals(), *__all__])

@@ -27,6 +27,7 @@ MUTANT_STATISTICS = (
     "alt_mean", "alt_var", "alt_point", "ref_alt_cov",
     "effect_mean", "effect_sd", "effect_mcse", "effect_point", "prob_positive",
 )  # fmt: skip
+_ROUNDING = 8  # units in the last place
 COUNTS = ("n_nonfinite", "n_saturated")
 
 
@@ -41,7 +42,8 @@ class EffectSummary:
     mutant : dict of numpy.ndarray of float64, each shape=(mutants, outputs)
         `alt_mean`, `alt_var`, `alt_point`, `ref_alt_cov`, `effect_mean`, `effect_sd` (spread over the
         draws, ddof=1), `effect_mcse` (effect_sd / sqrt(n_draws)), `effect_point` (dropout off) and
-        `prob_positive` (share of the draws with effect > 0, ties half).
+        `prob_positive` (share of the draws with effect > 0, ties half; an effect within 8 units in
+        the last place of reference or mutant, as rounding makes, is a tie).
         On the logit scale for the logit scores, else on that of the output.
     counts : dict of numpy.ndarray of int32, each shape=(mutants, outputs)
         `n_nonfinite`: draws in which the model gave NaN or infinity; `n_saturated`: draws in which
@@ -135,8 +137,7 @@ def summarize_effects(
         if done == 0:
             rows = block.mutants
             accumulators = [
-                _Accumulator(score, owner[rows], unchanged[rows], options)
-                for score in options.scores
+                _Accumulator(score, owner[rows], unchanged[rows], options) for score in options.scores
             ]
             _check_reference(block.ref[0])
         for accumulator in accumulators:
@@ -174,25 +175,21 @@ def _empty_summary(
         {name: empty(n_mutants) for name in MUTANT_STATISTICS},
         {name: np.zeros((n_mutants, n_outputs), np.int32) for name in COUNTS},
         {q: empty(n_mutants) for q in options.quantiles},
-        np.empty((options.n_draws, n_mutants, n_outputs), np.float32)
-        if options.keep_draws
-        else None,
+        np.empty((options.n_draws, n_mutants, n_outputs), np.float32) if options.keep_draws else None,
     )
 
 
 class _Accumulator:
     """Moments of one score for one slice of mutants, while the draws stream by."""
 
-    def __init__(
-        self, score: Score, owner: Tensor, unchanged: Tensor, options: EffectOptions
-    ) -> None:
+    def __init__(self, score: Score, owner: Tensor, unchanged: Tensor, options: EffectOptions) -> None:
         self.score = score
         self.owner = owner
         self.unchanged = unchanged
         self.keep_draws = options.keep_draws or bool(options.quantiles)
         self.pairs: PairedMoments | None = None
         self.effects: Moments | None = None
-        self.positive = torch.zeros(())
+        self.positive = torch.zeros((), dtype=torch.float64)
         self.nonfinite = torch.zeros((), dtype=torch.int32)
         self.saturated = torch.zeros((), dtype=torch.int32)
         self.kept: list[Tensor] = []
@@ -220,17 +217,17 @@ class _Accumulator:
             effect = effect.masked_fill(bad, math.nan)
             alt = torch.where(torch.isfinite(alt), alt, math.nan)
             ref = torch.where(torch.isfinite(ref), ref, math.nan)
-        positive = (effect > 0).sum(dim=0).double() + 0.5 * (effect == 0).sum(dim=0).double()
-        self.positive = self.positive.to(positive) + positive
+        # Half for a tie: above the tolerance counts twice a half, within it once.
+        tie = self._rounding(ref, alt, owner, block.alt.dtype)
+        self.positive = self.positive + 0.5 * (effect > tie).sum(dim=0).double()
+        self.positive += 0.5 * (effect >= -tie).sum(dim=0).double()
         pairs, effects = PairedMoments.of(ref, alt, owner), Moments.of(effect)
         self.pairs = pairs if self.pairs is None else self.pairs.merge(pairs)
         self.effects = effects if self.effects is None else self.effects.merge(effects)
         if self.keep_draws:
             self.kept.append(effect)
 
-    def _scored(
-        self, ref: Tensor, alt: Tensor, owner: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _scored(self, ref: Tensor, alt: Tensor, owner: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         ref, alt = ref.to(torch.float64), alt.to(torch.float64)
         nonfinite = ~torch.isfinite(alt) | ~torch.isfinite(ref)[:, owner]
         if self.score.logit_scale:
@@ -241,6 +238,12 @@ class _Accumulator:
                 )
             ref, alt = logit(ref), logit(alt)
         return ref, alt, self.score.function(ref[:, owner], alt), nonfinite
+
+    def _rounding(self, ref: Tensor, alt: Tensor, owner: Tensor, dtype: torch.dtype) -> Tensor:
+        """Differences of reference and mutant up to this have no sign: the kernels round by as much."""
+        if not self.score.signed:
+            return torch.zeros((), dtype=torch.float64, device=alt.device)
+        return torch.maximum(ref.abs()[:, owner], alt.abs()) * (_ROUNDING * torch.finfo(dtype).eps)
 
     def write(self, summary: EffectSummary, rows: slice) -> None:
         """Put the statistics into the rows of a summary."""

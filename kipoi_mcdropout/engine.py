@@ -38,7 +38,7 @@ class Engine(Protocol):
 
 def to_tensors(inputs: Nested, device: torch.device) -> Nested:
     """Numpy arrays as tensors on a device, of the same dtype, as Kipoi hands them to the model."""
-    return map_nested(lambda x: torch.as_tensor(np.ascontiguousarray(x)).to(device), inputs)
+    return map_nested(lambda x: torch.from_numpy(np.array(x)).to(device), inputs)
 
 
 class FullEngine:
@@ -70,10 +70,7 @@ class FullEngine:
         references = to_tensors(batch.references, device)
         slices = list(chunks(len(batch.reference_codes), self.batch_size))
         ref = torch.stack(
-            [
-                torch.cat([outputs(take(references, rows), draw) for rows in slices])
-                for draw in draws
-            ]
+            [torch.cat([outputs(take(references, rows), draw) for rows in slices]) for draw in draws]
         )
         for rows in chunks(batch.n_mutants, self.batch_size):
             inputs = to_tensors(batch.inputs(rows), device)

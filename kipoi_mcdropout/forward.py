@@ -176,9 +176,7 @@ class LockedModel:
             return self.outputs(_twice(inputs), draw, masks, scope, selected)[:1]
         return flatten_outputs(self.raw_outputs(inputs, draw, masks, scope), n, selected)
 
-    def raw_outputs(
-        self, inputs: Nested, draw: int, masks: MaskBank, scope: int = RUN_SCOPE
-    ) -> Nested:
+    def raw_outputs(self, inputs: Nested, draw: int, masks: MaskBank, scope: int = RUN_SCOPE) -> Nested:
         """As `outputs`, in the model's own structure."""
         n, plan = n_rows(inputs), self.plan(inputs)
         locked = _LockedPass(plan, masks, draw, scope, n)

@@ -185,4 +185,6 @@ def _parse_scores(scores: Sequence[Any], score_kwargs: Sequence[dict[str, Any]] 
             f"score_kwargs must have one dict per score ({len(scores)}); got {len(score_kwargs)}"
         )
     kwargs = score_kwargs or [{}] * len(scores)
-    return tuple(get_score(score, **(options or {})) for score, options in zip(scores, kwargs, strict=True))
+    return tuple(
+        get_score(score, **(options or {})) for score, options in zip(scores, kwargs, strict=True)
+    )

@@ -75,15 +75,16 @@ class KipoiModel:
             known = [getattr(item, "name", None) or i for i, item in enumerate(items)]
             if name in known:
                 return known.index(name)
-            if isinstance(name, int) or (isinstance(name, str) and name.isdigit()):
-                if int(name) < len(inputs):
-                    return int(name)
+            is_number = isinstance(name, int) or (isinstance(name, str) and name.isdigit())
+            if is_number and int(name) < len(inputs):
+                return int(name)
         else:
             known = [getattr(schema, "name", None) or 0]
             if schema is None or name in (*known, 0, "0"):
                 return None
         raise InputError(
-            f"model_input must name one of the model's inputs: {', '.join(map(str, known))}; got {name!r}"
+            "model_input must name one of the model's inputs: "
+            f"{', '.join(map(str, known))}; got {name!r}"
         )
 
     def targets(self, outputs: Nested, wanted: Sequence[str | int] | None) -> Targets:
@@ -117,7 +118,9 @@ def weights_checksum(module: nn.Module) -> str:
         if isinstance(value, Tensor):
             array = value.detach().cpu().contiguous()
             digest.update(repr((name, str(array.dtype), tuple(array.shape))).encode())
-            digest.update(array.reshape(-1).view(torch.uint8).numpy().tobytes() if array.numel() else b"")
+            digest.update(
+                array.reshape(-1).view(torch.uint8).numpy().tobytes() if array.numel() else b""
+            )
     return digest.hexdigest()
 
 

@@ -72,7 +72,7 @@ class PairedMoments:
 
     @classmethod
     def of(cls, ref: Tensor, alt: Tensor, owner: Tensor) -> PairedMoments:
-        """Moments of a block: ref, shape=(draws, references, outputs), alt, (draws, mutants, outputs)."""
+        """Moments of a block: ref (draws, references, outputs), alt (draws, mutants, outputs)."""
         x, y = Moments.of(ref), Moments.of(alt)
         if ref.shape[0] == 1:
             comoment = torch.zeros_like(y.m2)
@@ -90,9 +90,7 @@ class PairedMoments:
         comoment = (
             self.comoment + other.comoment + delta_ref * delta_alt * (self.ref.n * other.ref.n / n)
         )
-        return PairedMoments(
-            self.ref.merge(other.ref), self.alt.merge(other.alt), comoment, self.owner
-        )
+        return PairedMoments(self.ref.merge(other.ref), self.alt.merge(other.alt), comoment, self.owner)
 
     def covariance(self) -> Tensor:
         """Sample covariance of reference and mutant (ddof=1); NaN for a single draw."""

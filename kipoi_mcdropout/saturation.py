@@ -163,9 +163,7 @@ class SaturationMutagenesis:
             owner = np.zeros(len(mutants), np.int64)
             batch = MutantBatch(reference, key, layout, codes[None], owner, mutants, scope)
             with self.model.locked.borrow():
-                parts.append(
-                    summarize_effects(self.engine, batch, targets, options.effects, report)
-                )
+                parts.append(summarize_effects(self.engine, batch, targets, options.effects, report))
         summaries = [concatenate(pieces) for pieces in zip(*parts, strict=True)]
         return SequenceEffects(layout, codes, (options.start, end), edits, targets, summaries)
 
@@ -195,4 +193,3 @@ def dense(effects: SequenceEffects, values: NDArray[Any], fill: float) -> NDArra
     others = [size for axis, size in enumerate(layout.shape) if axis != layout.category_axis]
     shaped = table.reshape(*others, layout.n_categories, *values.shape[1:])
     return np.moveaxis(shaped, len(others), layout.category_axis)
-

@@ -62,7 +62,12 @@ def add_draw_arguments(parser: argparse.ArgumentParser) -> None:
 def add_output_arguments(parser: argparse.ArgumentParser, formats: str) -> None:
     """Where results go."""
     parser.add_argument(
-        "-o", "--output", nargs="+", required=True, metavar="FILE", help=f"files to write: {formats}"
+        "-o",
+        "--output",
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help=f"files to write: {formats}",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
 

@@ -81,14 +81,17 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
         help="'run': all sequences of a draw share the masks; 'sequence': each has its own",
     )
     parser.add_argument(
-        "--quantiles", nargs="+", type=float, default=[], metavar="Q", help="of the effect, e.g. 0.05"
+        "--quantiles",
+        nargs="+",
+        type=float,
+        default=[],
+        metavar="Q",
+        help="of the effect, e.g. 0.05",
     )
     parser.add_argument(
         "--keep_draws", action="store_true", help="also write the effect of every draw (HDF5 only)"
     )
-    parser.add_argument(
-        "--test_ref_ref", action="store_true", help="also 'mutate' each base to itself"
-    )
+    parser.add_argument("--test_ref_ref", action="store_true", help="also 'mutate' each base to itself")
     add_output_arguments(parser, ".h5 .tsv .tsv.gz .parquet, any number of them")
     return parser
 
@@ -98,7 +101,8 @@ def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:
     options = get_parser(prog).parse_args(args)
     keywords = _keywords(options)
 
-    from kipoi_mcdropout.writers import SUFFIXES, check_free, check_outputs
+    from kipoi_mcdropout.writers import SUFFIXES
+    from kipoi_mcdropout.writers.atomic import check_free, check_outputs
 
     check_free(check_outputs(options.output, SUFFIXES), options.overwrite)
 
@@ -171,7 +175,7 @@ def _run(
 ) -> None:
     from kipoi_mcdropout.cli.session import Progress, batches, number_of_sequences, say
     from kipoi_mcdropout.nested import n_rows
-    from kipoi_mcdropout.writers import EffectWriters
+    from kipoi_mcdropout.writers import effect_files
     from kipoi_mcdropout.writers.record import SequenceRecord, metadata_rows, range_of
 
     progress = Progress(number_of_sequences(dataloader))
@@ -179,7 +183,7 @@ def _run(
     first = next(stream)  # errors of the data or the model come before any file is made
     header = _provenance(ism, first["inputs"], dataloader_kwargs, options, command)
     n = n_bad = 0
-    with EffectWriters(options.output, header, options.overwrite) as writers:
+    with effect_files(options.output, header, options.overwrite) as files:
         batch: dict[str, Any] | None = first
         while batch is not None:
             metadata = metadata_rows(batch, n_rows(batch["inputs"]))
@@ -187,7 +191,7 @@ def _run(
                 metadata, ism.effects(batch["inputs"], progress.update), strict=True
             ):
                 record = SequenceRecord(n, effects, row, range_of(row))
-                writers.write(record)
+                files.write(record)
                 _mention_unmutated(record, say)
                 n_bad += _mention_bad_values(record, say)
                 n += 1
@@ -195,7 +199,7 @@ def _run(
     progress.close()
     say(f"{n} sequences, {ism.options.effects.n_draws} draws: {', '.join(options.output)}")
     if n_bad:
-        say(f"{n_bad} effects are NaN as the model or the score was not finite: see n_nonfinite, n_saturated")
+        say(f"{n_bad} effects are NaN: see the columns n_nonfinite and n_saturated")
 
 
 def _mention_unmutated(record: Any, say: Any) -> None:

@@ -22,9 +22,9 @@ def load_model(args: argparse.Namespace) -> Any:
     """
     import kipoi
 
-    with _explained(f"the model {args.model!r} from source {args.source!r} cannot be loaded"):
-        with _stdout_to_stderr():
-            return kipoi.get_model(args.model, args.source, with_dataloader=args.dataloader is None)
+    what = f"the model {args.model!r} from source {args.source!r} cannot be loaded"
+    with _explained(what), _stdout_to_stderr():
+        return kipoi.get_model(args.model, args.source, with_dataloader=args.dataloader is None)
 
 
 def load_data(args: argparse.Namespace, model: Any) -> tuple[Any, dict[str, Any]]:
@@ -62,9 +62,7 @@ def batches(args: argparse.Namespace, dataloader: Any) -> Iterator[dict[str, Any
         If it gives none, or fails while reading.
     """
     n = 0
-    iterator = iter(
-        dataloader.batch_iter(batch_size=args.batch_size, num_workers=args.num_workers)
-    )
+    iterator = iter(dataloader.batch_iter(batch_size=args.batch_size, num_workers=args.num_workers))
     while True:
         with _explained(f"the dataloader failed after {n} sequences"):
             try:
@@ -135,5 +133,3 @@ def _stdout_to_stderr() -> Iterator[None]:
     """Kipoi prints to standard output, which may be a pipe for our results."""
     with contextlib.redirect_stdout(sys.stderr):
         yield
-
-

@@ -1,17 +1,19 @@
-"""What the writers receive: one sequence's effects with where it comes from."""
+"""What the writers receive: results of sequences, with where these come from."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kipoi_mcdropout.nested import leaves
+from kipoi_mcdropout.predict import Predictions
 from kipoi_mcdropout.saturation import SequenceEffects
 
+PREDICTION_STATISTICS = ("mean", "var", "sd", "mcse", "point")
 _RANGE_FIELDS = ("chr", "start", "end", "id", "strand")
 
 
@@ -45,16 +47,13 @@ class SequenceRecord:
         return self.range.name if self.range and self.range.name else str(self.index)
 
 
-class RecordWriter(Protocol):
-    """Writes records as they come."""
+@dataclass(frozen=True)
+class PredictionRecord:
+    """The predictions of consecutive sequences."""
 
-    def write(self, record: SequenceRecord) -> None:
-        """Append a record."""
-        ...
-
-    def close(self) -> None:
-        """Finish the file."""
-        ...
+    first: int  # number of the first, in the order of the dataloader
+    predictions: Predictions
+    metadata: list[dict[str, Any]]  # Kipoi's, flat, one per sequence
 
 
 def metadata_rows(batch: Mapping[str, Any], n: int) -> list[dict[str, Any]]:

@@ -1,0 +1,88 @@
+"""`kipoi mcdropout predict`: predictions with uncertainty over a dataloader."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from kipoi_mcdropout.cli.arguments import (
+    Parser,
+    add_draw_arguments,
+    add_model_arguments,
+    add_output_arguments,
+)
+from kipoi_mcdropout.errors import EXIT_OK
+
+_DESCRIPTION = """\
+Mean, variance, standard deviation and Monte Carlo error of a model's predictions under locked dropout,
+beside the prediction with dropout off."""
+
+
+def get_parser(prog: str = "kipoi mcdropout predict") -> argparse.ArgumentParser:
+    """Parser of the command; flags that `kipoi predict` has mean the same here."""
+    parser = Parser(
+        prog,
+        _DESCRIPTION,
+        f"{prog} example/model --source dir \\\n"
+        '    --dataloader_args \'{"fasta_file": "genome.fa", "intervals_file": "regions.bed"}\' \\\n'
+        "    --n_draws 30 --seed 0 -o predictions.tsv",
+    )
+    add_model_arguments(parser)
+    add_draw_arguments(parser)
+    parser.add_argument("--keep_draws", action="store_true", help="also write every draw (HDF5 only)")
+    add_output_arguments(parser, ".h5 .tsv .tsv.gz .parquet, any number of them")
+    return parser
+
+
+def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
+    """Run the command; returns its exit code."""
+    options = get_parser(prog).parse_args(args)
+
+    from kipoi_mcdropout.writers import SUFFIXES, prediction_files
+    from kipoi_mcdropout.writers.atomic import check_free, check_outputs
+
+    check_free(check_outputs(options.output, SUFFIXES), options.overwrite)
+
+    from kipoi_mcdropout.cli.session import batches, load_data, load_model, say
+    from kipoi_mcdropout.kipoi_model import KipoiModel, weights_checksum
+    from kipoi_mcdropout.nested import n_rows
+    from kipoi_mcdropout.predict import mc_predict
+    from kipoi_mcdropout.provenance import input_files, provenance
+    from kipoi_mcdropout.writers.record import PredictionRecord, metadata_rows
+
+    model = KipoiModel(load_model(options), ignore=options.ignore)
+    dataloader, dataloader_kwargs = load_data(options, model.model)
+    stream = batches(options, dataloader)
+    first = next(stream)
+    with model.locked.borrow():
+        plan = model.locked.plan(model.tensors(first["inputs"]))
+    header = provenance(
+        model=options.model,
+        source=options.source,
+        weights_sha256=weights_checksum(model.locked.module),
+        plan=plan,
+        seed=options.seed,
+        n_draws=options.n_draws,
+        options={"target": options.target, "dataloader_args": dataloader_kwargs},
+        files=input_files(dataloader_kwargs),
+        command=[*prog.split(), *args],
+    )
+    n = 0
+    with prediction_files(options.output, header, options.overwrite) as files:
+        batch: dict[str, Any] | None = first
+        while batch is not None:
+            predictions = mc_predict(
+                model,
+                batch["inputs"],
+                options.n_draws,
+                options.seed,
+                targets=options.target,
+                batch_size=options.batch_size,
+                keep_draws=options.keep_draws,
+            )
+            rows = n_rows(batch["inputs"])
+            files.write(PredictionRecord(n, predictions, metadata_rows(batch, rows)))
+            n += rows
+            batch = next(stream, None)
+    say(f"{n} sequences, {options.n_draws} draws: {', '.join(options.output)}")
+    return EXIT_OK
