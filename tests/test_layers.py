@@ -23,6 +23,7 @@ LAYERS = [
     {"kipoi_model", "mr", "provenance", "calibration"},
     {"saturation", "predict", "audit"},
     {"ism", "writers"},
+    {"results"},
     {"vcf"},
     {"veff"},
     {"cli", "plugin"},
