@@ -35,8 +35,8 @@ class Header:
         last = len(lines)
         if not lines[-1].startswith("#CHROM"):
             raise InputError(
-                f"{where}, line {last + 1}: the column line that begins with #CHROM must end the header; it "
-                " is missing"
+                f"{where}, line {last + 1}: the line of columns, #CHROM ..., must end the header; it is "
+                "missing"
             )
         columns = lines[-1].split("\t")
         fixed = COLUMNS.split("\t")

@@ -170,13 +170,10 @@ class VcfReader:
             while (line := self._read_line()) is not None:
                 if line.startswith("#") or (record := self._record(line)) is None:
                     continue
-                past = record.contig == region.contig and record.pos > region.end
-                if past:
+                if record.contig != region.contig or record.pos > region.end:
                     return
                 if self._wanted(record):
                     yield record
-                elif record.contig != region.contig and record.line > 1:
-                    return
 
     def _bcf_records(self) -> Iterator[Record]:
         number = 0

@@ -27,7 +27,7 @@ class Region(NamedTuple):
 
 
 def parse_region(text: str, contigs: Iterable[str]) -> Region:
-    """Read "chr1", "chr1:1000-2000", "chr1:1000" (to the end): 1-based and inclusive, as in htslib.
+    """Read "chr1", "chr1:1000-2000", "chr1:1000-" or "chr1:1000", as bcftools does: 1-based, inclusive.
 
     Raises
     ------
@@ -41,8 +41,8 @@ def parse_region(text: str, contigs: Iterable[str]) -> Region:
     first, dash, last = span.replace(",", "").partition("-")
     numbers = [n for n in (first, last) if n]
     if not first or not all(n.isascii() and n.isdigit() for n in numbers):
-        raise InputError(f"a region must be CONTIG, CONTIG:FROM or CONTIG:FROM-TO; got {text!r}")
-    start, end = int(first) - 1, int(last) if dash and last else whole.end
+        raise InputError(f"a region must be CONTIG, CONTIG:POS or CONTIG:FROM-TO; got {text!r}")
+    start, end = int(first) - 1, int(last or (whole.end if dash else first))
     if not 0 <= start < end:
         raise InputError(f"a region must satisfy 1 <= FROM <= TO (1-based, inclusive); got {text!r}")
     return Region(contig, start, end)
@@ -113,13 +113,14 @@ def _sequence(data: bytes, at: int, csi: bool) -> tuple[int, dict[int, int], tup
 def _first_offset(
     bins: dict[int, int], linear: tuple[int, ...], start: int, min_shift: int, depth: int
 ) -> int | None:
-    if not bins:
+    pseudo = ((1 << 3 * (depth + 1)) - 1) // 7 + 1  # a bin of counts, not of records
+    lowest = min((offset for number, offset in bins.items() if number != pseudo), default=None)
+    if lowest is None:
         return None
     if linear:
-        slot = min(start >> _LINEAR_SHIFT, len(linear) - 1)
-        return linear[slot]
+        return max(linear[min(start >> _LINEAR_SHIFT, len(linear) - 1)], lowest)
     number = ((1 << 3 * depth) - 1) // 7 + (start >> min_shift)
     while number and number not in bins:  # the bin before it, or the one that holds it
         first = ((number - 1) >> 3) * 8 + 1
         number = number - 1 if number > first else (number - 1) >> 3
-    return bins.get(number, 0)
+    return max(bins.get(number, 0), lowest)

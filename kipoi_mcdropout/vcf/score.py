@@ -10,10 +10,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from kipoi_mcdropout.effects import EffectOptions, summarize_effects
+from kipoi_mcdropout.effects import EffectOptions, EffectSummary, summarize_effects
 from kipoi_mcdropout.engine import Engine, FullEngine
-from kipoi_mcdropout.errors import InputError, OutputError
+from kipoi_mcdropout.errors import InputError, NonFiniteOutputError, OutputError
 from kipoi_mcdropout.forward import LockedModel, MaskBank
+from kipoi_mcdropout.mutants import MutantBatch
 from kipoi_mcdropout.outputs import Targets, select_targets
 from kipoi_mcdropout.scores import Score, get_score
 from kipoi_mcdropout.vcf.annotate import (
@@ -236,7 +237,7 @@ def _score_chunk(chunk: Chunk, plan: _Plan, outputs: RunOutputs, annotator: Anno
     values: dict[InfoField, np.ndarray] = {}
     if chunk.scored:
         batch = to_batch(plan.model, chunk.scored, plan.rc)
-        summaries = summarize_effects(plan.engine, batch, plan.targets, plan.effects)
+        summaries = _summarize(chunk, batch, plan)
         outputs.write_rows(
             rows(chunk.scored, batch.owner, plan.targets.labels, summaries, plan.effects.quantiles)
         )
@@ -250,6 +251,14 @@ def _score_chunk(chunk: Chunk, plan: _Plan, outputs: RunOutputs, annotator: Anno
         outputs.write_record(record, outcomes, annotator.line(record, outcomes, mine))
         done += n
     outputs.checkpoint()
+
+
+def _summarize(chunk: Chunk, batch: MutantBatch, plan: _Plan) -> list[EffectSummary]:
+    try:
+        return summarize_effects(plan.engine, batch, plan.targets, plan.effects)
+    except NonFiniteOutputError as error:
+        places = [f"{r.contig}:{r.pos}" for r in (chunk.scored[0][0], chunk.scored[-1][0])]
+        raise NonFiniteOutputError(f"{error}. The batch has {places[0]} to {places[1]}") from error
 
 
 def _fields(
