@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kipoi_mcdropout.mr.convention import Convention
-from kipoi_mcdropout.mr.heterogeneity import scatter_beyond_draws
+from kipoi_mcdropout.mr.heterogeneity import scatter_about_line
 from kipoi_mcdropout.mr.instruments import Instruments
 from kipoi_mcdropout.mr.strength import i2_gx, mean_f
 
@@ -16,6 +16,7 @@ MIN_MEAN_F = 10.0  # Staiger and Stock, Econometrica 1997
 MIN_I2_GX = 0.9  # Bowden et al., Int J Epidemiol 2016
 MIN_INSTRUMENTS = 10
 MAX_MCSE_TO_SD = 0.2
+SCATTER_P = 0.01
 
 
 class Diagnosis(NamedTuple):
@@ -163,17 +164,16 @@ def _mcse_flattens(used: Instruments, convention: Convention) -> list[Diagnosis]
 
 
 def _scatter(used: Instruments) -> list[Diagnosis]:
-    fit = scatter_beyond_draws(used)
-    if fit is None:
+    found = scatter_about_line(used)
+    if found is None or not found.p < SCATTER_P:
         return []
     return [
         Diagnosis(
             "scatter_beyond_draws",
-            f"mutants scatter about MR-Egger's line more than their draws explain (Q {fit.q:.4g} "
-            f"on {fit.q_df} "
-            f"df with mcse, p {fit.q_p:.2g}): other paths to the outcome, or a model that is not "
-            "linear. The "
-            "bootstrap over draws does not see this; use resample='both', and the weighted median.",
+            "mutants scatter about MR-Egger's line more than their draws explain "
+            f"(Q {found.q:.4g} on {found.df} df, p {found.p:.2g}): other paths to the outcome, or a "
+            "model that is not linear. The bootstrap over draws does not see this; use "
+            "resample='both', and the weighted median.",
         )
     ]
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import numpy as np
 import pandas as pd
+from scipy import stats
 
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.mr.egger import mr_egger
 from kipoi_mcdropout.mr.estimate import Estimate
-from kipoi_mcdropout.mr.instruments import Instruments
+from kipoi_mcdropout.mr.instruments import ZERO_VARIANCE_RTOL, Instruments
 from kipoi_mcdropout.mr.ivw import mr_ivw
 
 COLUMNS = ("method", "n_instruments", "q", "q_df", "q_p", "i2", "residual_se")
@@ -36,15 +40,39 @@ def heterogeneity(instruments: Instruments, *, correlated: bool = False) -> pd.D
     return pd.DataFrame([{name: getattr(r, name) for name in COLUMNS} for r in results])
 
 
-def scatter_beyond_draws(instruments: Instruments, alpha: float = 0.05) -> Estimate | None:
-    """MR-Egger's fit with mcse, if mutants scatter about it more than their draws explain.
+class Scatter(NamedTuple):
+    """Cochran's Q of mutants about MR-Egger's line, against what their draws explain."""
 
-    That is if its Q has a p below `alpha`. None if not, or if the number of draws is not known.
+    q: float
+    df: int
+    p: float
+
+
+def scatter_about_line(instruments: Instruments) -> Scatter | None:
+    """Whether mutants scatter about MR-Egger's line more than the error of their means explains.
+
+    The error of a mutant's distance from the line is that of ``y - slope * x``: over its draws where
+    there are draws, else taken as ``sy**2 + slope**2 sx**2`` with mcse. Correlation between mutants
+    is left out; it widens the law of Q, so a p near the limit says little.
+
+    Returns
+    -------
+    Scatter or None
+        None where the number of draws is not known, or MR-Egger cannot be fitted.
     """
-    if instruments.se_type is None or instruments.n_draws is None or instruments.n_kept < 3:
+    if instruments.se_type is None or instruments.n_draws is None:
         return None
     try:
         fit = mr_egger(instruments.with_se_type("mcse"))
     except InputError:
         return None
-    return fit if fit.q_p is not None and fit.q_p < alpha else None
+    used = instruments.with_se_type("mcse").kept().oriented()
+    residual = used.beta_outcome - fit.estimate * used.beta_exposure - (fit.intercept or 0.0)
+    variance = used.se_outcome**2 + (fit.estimate * used.se_exposure) ** 2
+    if used.draws_exposure is not None and used.draws_outcome is not None:
+        distance = used.draws_outcome - fit.estimate * used.draws_exposure
+        variance = distance.var(axis=0, ddof=1) / len(distance)
+    # A line that all draws follow leaves rounding noise, which is not scatter.
+    variance = np.maximum(variance, (ZERO_VARIANCE_RTOL * used.se_outcome) ** 2)
+    q, df = float(np.sum(residual**2 / variance)), len(used) - 2
+    return Scatter(q, df, float(stats.chi2.sf(q, df)))

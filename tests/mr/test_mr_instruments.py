@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mr_data import from_draws, simulated
 from hypothesis import given
 from hypothesis import strategies as st
+from mr_data import from_draws, simulated
 from numpy.testing import assert_allclose, assert_array_equal
 
 from kipoi_mcdropout.errors import InputError, McDropoutError

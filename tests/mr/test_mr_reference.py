@@ -41,7 +41,8 @@ FIELDS = {
 RTOL = 1e-8
 # MendelianRandomization computes p as 2 * (1 - pnorm(|z|)), which is 0 below this.
 LEAST_P = 2.3e-16
-# R had 1000 replicates; for this record, the spread of modes of 28 ratios, the sd of such an se over
+# R had 1000 replicates; for this record, the spread of modes of 28 ratios, the sd of such an se
+# over
 # seeds is 3.2 % (measured with 25 seeds), so 5 % is less than two sd.
 LOOSE = {("ldl_chd", "twosamplemr", "mr_simple_mode"): 0.10}
 BOOTSTRAP_RTOL = 0.05
@@ -72,9 +73,7 @@ def test_every_record_is_offered_or_listed_as_not_offered() -> None:
 
 
 @pytest.mark.parametrize("record", EXACT, ids=name_of)
-def test_closed_form_records(
-    record: dict[str, Any], reference: Callable[[str], Instruments]
-) -> None:
+def test_closed_form_records(record: dict[str, Any], reference: Callable[[str], Instruments]) -> None:
     estimate = R_EQUIVALENTS[key_of(record)](reference(record["dataset"]))
     assert estimate.n_instruments == record["n"]
     compared = 0
@@ -105,16 +104,14 @@ def test_records_with_a_bootstrapped_se(
 
 
 def p_with_their_se(estimate: Estimate, record: dict[str, Any]) -> float:
-    """p of our estimate by our distribution, with R's own bootstrapped se."""
+    """The p of our estimate by our distribution, with R's own bootstrapped se."""
     law = estimate.distribution
     df = None if law == "normal" else int(law.removeprefix("t(").removesuffix(")"))
     return wald_test(estimate.estimate, record["se"], df)[0]
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=name_of)
-def test_instrument_strength(
-    record: dict[str, Any], reference: Callable[[str], Instruments]
-) -> None:
+def test_instrument_strength(record: dict[str, Any], reference: Callable[[str], Instruments]) -> None:
     instruments = reference(record["dataset"])
     correlated = instruments.correlation is not None
     assert mean_f(instruments, correlated=correlated) == pytest.approx(record["F_mean"], rel=RTOL)

@@ -1,0 +1,242 @@
+"""Warnings, tables of several methods, several outcomes, several sequences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from mr_data import from_draws, simulated
+from statsmodels.stats.multitest import multipletests
+
+from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.mr import (
+    Instruments,
+    combine,
+    diagnose,
+    i2_gx,
+    mr_across_sequences,
+    mr_bootstrap,
+    mr_egger,
+    mr_ivw,
+    mr_multiple,
+    mr_report,
+    select_instruments,
+)
+
+
+def codes(instruments: Instruments, **options: Any) -> set[str]:
+    return {d.code for d in diagnose(instruments, **options)}
+
+
+def strong(n: int = 20, n_draws: int = 100, seed: int = 0, **more: Any) -> Instruments:
+    """Instruments that nothing can be said against."""
+    rng = np.random.default_rng(seed)
+    effect = rng.uniform(0.5, 3, n) * rng.choice([-1, 1], n)
+    x = effect + 0.05 * rng.normal(size=(n_draws, n))
+    y = 0.5 * effect + 0.05 * rng.normal(size=(n_draws, n))
+    return from_draws(x, y, **more)
+
+
+def test_no_warning_without_a_reason() -> None:
+    assert diagnose(strong()) == []
+
+
+def message(instruments: Instruments, code: str) -> str:
+    (found,) = [d.message for d in diagnose(instruments) if d.code == code]
+    return found
+
+
+def test_weak_instruments_and_low_i2() -> None:
+    weak = simulated(n=30, n_draws=100)
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, 1, 30) + 1.5 * rng.normal(size=(100, 30))
+    weak = from_draws(x, 0.5 * x)
+    assert {"weak_instruments", "low_i2_gx"} <= codes(weak)
+    assert "mean F is" in message(weak, "weak_instruments")
+    # the same draws are plenty, and mcse says so
+    assert "weak_instruments" not in codes(weak.with_se_type("mcse"))
+
+
+def test_few_instruments() -> None:
+    assert "few_instruments" in codes(strong(n=9))
+    assert "few_instruments" not in codes(strong(n=10))
+
+
+def test_zero_variance_rows_are_counted() -> None:
+    one = strong()
+    x = one.draws_exposure.copy()  # type: ignore[union-attr]
+    x[:, 3] = 1.0
+    found = from_draws(x, one.draws_outcome)  # type: ignore[arg-type]
+    assert "1 of 20 mutants do not vary over draws" in message(found, "zero_variance")
+    assert "first: m3" in message(found, "zero_variance")
+
+
+def test_more_instruments_than_draws() -> None:
+    assert "more_than_draws" in codes(strong(n=40, n_draws=40))
+    assert "more_than_draws" not in codes(strong(n=39, n_draws=40))
+    told = message(strong(n=60, n_draws=40), "more_than_draws")
+    assert "Select at most 39 instruments, run 21 more draws" in told
+
+
+def test_how_many_more_draws_for_a_small_mcse() -> None:
+    assert "mcse_large" not in codes(strong(n_draws=25))
+    assert "for 20 % run 9 more draws (25 in all)" in message(strong(n_draws=16), "mcse_large").replace(
+        "For", "for"
+    )
+
+
+@pytest.mark.parametrize("convention", ["twosamplemr", "mendelianrandomization"])
+def test_the_number_of_draws_that_mcse_flattens_asks_for_is_right(convention: Any) -> None:
+    rng = np.random.default_rng(0)
+    effect = rng.uniform(0.5, 1.5, 40)
+    noise = 3 * rng.normal(size=(30, 40))
+    few = from_draws(effect + noise, 0.5 * effect + noise)
+    (told,) = [d for d in diagnose(few, convention=convention) if d.code == "mcse_flattens"]
+    needed = int(told.message.split(" in all")[0].split("(")[-1])
+    mcse = few.with_se_type("mcse")
+
+    def with_draws(n_draws: float) -> float:
+        scale = np.sqrt(30 / n_draws)
+        more = Instruments(
+            snp=few.snp,
+            beta_exposure=few.beta_exposure,
+            se_exposure=mcse.se_exposure * scale,
+            beta_outcome=few.beta_outcome,
+            se_outcome=mcse.se_outcome * scale,
+        )
+        return i2_gx(more, convention=convention)
+
+    assert with_draws(needed - 1) < 0.9 <= with_draws(needed) + 1e-12
+
+
+def test_scatter_that_draws_do_not_explain() -> None:
+    one = strong()
+    kinked = one.draws_outcome + np.where(np.arange(20) % 2, 0.3, -0.3)  # type: ignore[operator]
+    bad = from_draws(one.draws_exposure, kinked)  # type: ignore[arg-type]
+    assert codes(bad) == {"scatter_beyond_draws"}
+    assert "resample='both'" in message(bad, "scatter_beyond_draws")
+
+
+def test_selection_on_the_draws_that_estimate_is_told() -> None:
+    assert "unsplit_selection" in codes(select_instruments(strong(), min_z=1))
+    assert "unsplit_selection" not in codes(select_instruments(strong(), min_z=1, select_draws="half"))
+
+
+def test_report_has_a_row_a_method_with_its_convention_and_warnings() -> None:
+    one = strong(n=9)
+    table = mr_report(one, n_bootstrap=50, convention="mendelianrandomization")
+    assert table["method"].tolist() == [
+        "egger_bootstrap_draws",
+        "egger_bootstrap_both",
+        "ivw_bootstrap_draws",
+        "egger",
+        "ivw",
+        "weighted_median",
+        "weighted_mode",
+    ]
+    assert (table["convention"] == "mendelianrandomization").all()
+    assert (table["warnings"] == "few_instruments").all()
+    assert table.attrs["warnings"][0][0] == "few_instruments"
+    assert (table["note"] == "").all()
+    egger = table.set_index("method").loc["egger"]
+    assert egger["estimate"] == mr_egger(one).estimate
+    assert egger["distribution"] == "normal"
+    assert egger["i2_gx"] == i2_gx(one, convention="mendelianrandomization")
+    first = mr_bootstrap(one, n_bootstrap=50)
+    assert table["se"][0] == first.se
+    summaries = mr_report(one.without_draws(), n_bootstrap=50)
+    assert summaries["method"].tolist() == ["egger", "ivw", "weighted_median", "weighted_mode"]
+
+
+def test_report_says_why_a_method_gave_nothing() -> None:
+    two = strong().take([0, 1])
+    table = mr_report(two, ["egger", "ivw"]).set_index("method")
+    assert "at least 3 instruments" in table.loc["egger", "note"]
+    assert np.isnan(table.loc["egger", "estimate"])
+    assert table.loc["ivw", "estimate"] == mr_ivw(two).estimate
+    with pytest.raises(InputError, match="requires at least"):
+        mr_report(strong().take([0]))
+    with pytest.raises(InputError, match="methods must be among"):
+        mr_report(two, ["egger", "anova"])
+    with pytest.raises(InputError, match="methods must be among"):
+        mr_report(two, [])
+    with pytest.raises(InputError, match="convention"):
+        mr_report(two, convention="r")  # type: ignore[arg-type]
+
+
+def test_several_outcomes_get_q_values_within_each_method() -> None:
+    many = [strong(seed=s, outcome=f"y{s}", exposure="x") for s in range(4)]
+    many.append(strong(seed=9, outcome="short", exposure="x").take([0, 1]))
+    table = mr_multiple(many, ["egger", "ivw"])
+    assert len(table) == 10
+    for method, n in (("egger", 4), ("ivw", 5)):
+        rows = table[(table["method"] == method) & table["p"].notna()]
+        assert len(rows) == n
+        expected = multipletests(rows["p"], method="fdr_bh")[1]
+        np.testing.assert_allclose(rows["q_value"], expected)
+    assert table.loc[table["note"] != "", "q_value"].isna().all()
+    assert ("x", "short") in table.attrs["warnings"]
+    with pytest.raises(InputError, match="different pairs"):
+        mr_multiple([many[0], many[0]])
+    with pytest.raises(InputError, match="different pairs"):
+        mr_multiple([])
+
+
+def test_sequences_are_estimated_apart_and_combined() -> None:
+    one = strong(n=40, sequence=np.repeat(["a", "b", "c", "d"], [15, 15, 8, 2]))
+    result = mr_across_sequences(one, "egger", meta_method="DL")
+    table = result.table.set_index("sequence")
+    assert table.loc["b", "estimate"] == mr_egger(one.take(np.arange(15, 30))).estimate
+    assert "at least 3 instruments" in table.loc["d", "note"]
+    expected = combine(table["estimate"][:3], table["se"][:3], "DL")
+    assert result.combined == expected and expected.k == 3
+    with pytest.raises(InputError, match="at least 2 sequences with an estimate; 1 of 2"):
+        mr_across_sequences(one.take([0, 1, 2, 3, 38, 39]))
+    with pytest.raises(InputError, match="method must be one of"):
+        mr_across_sequences(one, "anova")
+
+
+def test_meta_analysis_of_equal_studies_and_of_no_spread() -> None:
+    result = combine([1.0, 1.0, 1.0, 1.0], [0.2, 0.2, 0.2, 0.2])
+    assert result.estimate == pytest.approx(1.0)
+    assert result.se == pytest.approx(0.1)
+    assert (result.tau2, result.q, result.i2) == (0.0, pytest.approx(0), 0.0)
+    assert result.pi_upper - 1.0 == pytest.approx(4.302653 * 0.1, rel=1e-6)  # t(2)
+
+
+def test_reml_of_studies_of_one_precision_is_the_sample_variance() -> None:
+    y = np.array([0.3, 1.9, 0.4, 1.2, -0.5])
+    for method in ("REML", "DL"):
+        result = combine(y, np.full(5, 0.3), method)  # type: ignore[arg-type]
+        assert result.tau2 == pytest.approx(y.var(ddof=1) - 0.09)
+        assert result.estimate == pytest.approx(y.mean())
+        assert result.i2 == pytest.approx(result.tau2 / (result.tau2 + 0.09))
+
+
+def test_prediction_interval_needs_three_studies() -> None:
+    assert np.isnan(combine([1.0, 2.0], [0.1, 0.1]).pi_lower)
+    assert np.isnan(combine([1.0, 2.0, 3.0], [0.1, 0.1, 0.1], "FE").pi_lower)
+
+
+@pytest.mark.parametrize(
+    ("estimates", "se", "method"),
+    [
+        ([1.0], [0.1], "DL"),
+        ([1.0, 2.0], [0.1], "DL"),
+        ([1.0, np.nan], [0.1, 0.1], "DL"),
+        ([1.0, 2.0], [0.1, 0.0], "DL"),
+        ([1.0, 2.0], [0.1, 0.1], "PM"),
+    ],
+)
+def test_bad_meta_analyses_are_refused(estimates: Any, se: Any, method: Any) -> None:
+    with pytest.raises(InputError):
+        combine(estimates, se, method)
+
+
+def test_combining_a_table_requires_its_columns() -> None:
+    from kipoi_mcdropout.mr.meta import combine_table
+
+    with pytest.raises(InputError, match=r"missing \['se'\]"):
+        combine_table(pd.DataFrame({"estimate": [1.0, 2.0]}))

@@ -1,0 +1,261 @@
+"""Instruments from a tidy table, and their selection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mr_data import from_draws, simulated
+from numpy.testing import assert_allclose, assert_array_equal
+
+from kipoi_mcdropout.errors import InputError, TargetError
+from kipoi_mcdropout.mr import Instruments, instruments_from_table, select_instruments
+from kipoi_mcdropout.mr.table import UNSIGNED_SCORES
+from kipoi_mcdropout.scores import SCORES
+
+N_DRAWS = 30
+MUTANTS = [("s1", 10, "A", "C"), ("s1", 10, "A", "G"), ("s1", 14, "T", "A"), ("s2", 10, "A", "C")]
+
+
+def tidy(seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
+    """Rows of three outputs, shuffled, and the draws behind them, a column per row."""
+    rng = np.random.default_rng(seed)
+    rows = [(*m, output) for output in ("FOXA2", "DNase", "CTCF") for m in MUTANTS]
+    table = pd.DataFrame(rows, columns=["sequence", "position", "ref", "alt", "output"])
+    table.insert(1, "chrom", "chr1")
+    draws = rng.normal(size=len(table)) + 0.1 * rng.normal(size=(N_DRAWS, len(table)))
+    table["effect_mean"] = draws.mean(0)
+    table["effect_sd"] = draws.std(0, ddof=1)
+    table["effect_mcse"] = table["effect_sd"] / np.sqrt(N_DRAWS)
+    table["n_draws"] = N_DRAWS
+    order = rng.permutation(len(table))
+    return table.iloc[order].reset_index(drop=True), draws[:, order]
+
+
+def row_of(table: pd.DataFrame, name: str, output: str) -> int:
+    sequence, _, position, ref, alt = name.split(":")
+    hit = (table["sequence"] == sequence) & (table["position"] == int(position))
+    hit &= (table["ref"] == ref) & (table["alt"] == alt) & (table["output"] == output)
+    (row,) = np.flatnonzero(hit)
+    return int(row)
+
+
+@pytest.mark.parametrize("se_type", ["sd", "mcse"])
+def test_rows_are_paired_by_mutant_whatever_their_order(se_type: Any) -> None:
+    table, draws = tidy()
+    found = instruments_from_table(table, "FOXA2", "DNase", draws=draws, se_type=se_type)
+    assert set(found.snp) == {":".join([s, "chr1", str(p), r, a]) for s, p, r, a in MUTANTS}
+    for i, name in enumerate(found.snp):
+        x, y = row_of(table, name, "FOXA2"), row_of(table, name, "DNase")
+        assert found.beta_exposure[i] == table["effect_mean"][x]
+        assert found.se_exposure[i] == table[f"effect_{se_type}"][x]
+        assert found.beta_outcome[i] == table["effect_mean"][y]
+        assert found.se_outcome[i] == table[f"effect_{se_type}"][y]
+        assert_array_equal(found.draws_exposure[:, i], draws[:, x])  # type: ignore[index]
+        assert_array_equal(found.draws_outcome[:, i], draws[:, y])  # type: ignore[index]
+        assert (found.other_allele[i], found.effect_allele[i]) == tuple(name.split(":")[3:])  # type: ignore[index]
+    assert (found.exposure, found.outcome, found.n_draws) == ("FOXA2", "DNase", N_DRAWS)
+    assert found.provenance["score"] == "not stated"
+
+
+def test_names_do_without_what_the_table_lacks() -> None:
+    table, _ = tidy()
+    no_chrom = instruments_from_table(table.assign(chrom=None), "FOXA2", "CTCF")
+    assert "s2:10:A:C" in no_chrom.snp
+    one = table[table["sequence"] == "s2"].drop(columns="sequence")
+    assert instruments_from_table(one, "FOXA2", "CTCF").snp.tolist() == ["chr1:10:A:C"]
+
+
+def test_the_score_is_chosen_by_name() -> None:
+    table, _ = tidy()
+    both = pd.concat([table.assign(score="diff"), table.assign(score="logit", effect_mean=1.0)])
+    found = instruments_from_table(both, "FOXA2", "DNase", score="logit")
+    assert_array_equal(found.beta_exposure, 1.0)
+    assert found.provenance["score"] == "logit"
+    assert instruments_from_table(table.assign(score="diff"), "FOXA2", "DNase").n_kept == 4
+    with pytest.raises(InputError, match="the table has diff, logit. Name one"):
+        instruments_from_table(both, "FOXA2", "DNase")
+    with pytest.raises(InputError, match="no score 'probit'"):
+        instruments_from_table(both, "FOXA2", "DNase", score="probit")
+
+
+@pytest.mark.parametrize("score", sorted(UNSIGNED_SCORES))
+@pytest.mark.parametrize("as_column", [True, False])
+def test_scores_without_a_sign_are_refused(score: str, as_column: bool) -> None:
+    table, _ = tidy()
+    with pytest.raises(InputError, match=f"a score with a sign.*{score!r} (has|is)"):
+        if as_column:
+            instruments_from_table(table.assign(score=score), "FOXA2", "DNase")
+        else:
+            instruments_from_table(table, "FOXA2", "DNase", score=score)
+
+
+def test_the_scores_without_a_sign_are_those_of_the_scores_module() -> None:
+    assert set(UNSIGNED_SCORES) == {name for name, score in SCORES.items() if not score.signed}
+
+
+def test_bad_tables_are_refused() -> None:
+    table, draws = tidy()
+    first = table["output"].eq("FOXA2").idxmax()
+    cases: list[tuple[pd.DataFrame, str]] = [
+        (table.drop(columns=["effect_sd", "alt"]), "lacks alt, effect_sd; it has sequence"),
+        (table.drop(columns=["sequence", "chrom"]), "lacks sequence or chrom"),
+        (pd.concat([table, table.loc[[first]]]), "1 rows of 'FOXA2' repeat a mutant"),
+        (table.drop(index=first), "same mutants; 1 are in only one"),
+        (table.assign(n_draws=range(len(table))), "one number of draws"),
+        (table.assign(n_draws=0), "at least 2 draws"),
+        (
+            table.assign(effect_mean=table["effect_mean"].where(table.index != first)),
+            "beta_exposure must be finite; 1 of 4",
+        ),
+    ]
+    for bad, message in cases:
+        with pytest.raises(InputError, match=message):
+            instruments_from_table(bad, "FOXA2", "DNase")
+    with pytest.raises(InputError, match="both are 'DNase'"):
+        instruments_from_table(table, "DNase", "DNase")
+    with pytest.raises(TargetError, match="no output 'FOXA1' among the 3.*nearest are FOXA2"):
+        instruments_from_table(table, "FOXA1", "DNase")
+    with pytest.raises(InputError, match=r"draws must have shape \(n_draws, 12\)"):
+        instruments_from_table(table, "FOXA2", "DNase", draws=draws[:, :4])
+    with pytest.raises(InputError, match="do not belong"):
+        instruments_from_table(table, "FOXA2", "DNase", draws=draws[:, ::-1])
+    with pytest.raises(InputError, match="se_type"):
+        instruments_from_table(table, "FOXA2", "DNase", se_type="se")  # type: ignore[arg-type]
+
+
+def placed(z: list[float], position: list[int], **more: Any) -> Instruments:
+    n = len(z)
+    return Instruments(
+        snp=[f"m{i}" for i in range(n)],
+        beta_exposure=z,
+        se_exposure=np.ones(n),
+        beta_outcome=np.ones(n),
+        se_outcome=np.ones(n),
+        position=position,
+        **more,
+    )
+
+
+def test_each_step_of_the_selection() -> None:
+    one = placed([5, -9, 1, 3, 2.5, 4], [10, 10, 10, 12, 30, 33])
+    chosen = select_instruments(one, min_z=2, one_per_position=True, min_distance_bp=3, top_n=2)
+    assert chosen.reason.tolist() == [
+        "weaker_alternative",
+        "",
+        "below_min_z",
+        "near_a_stronger_one",
+        "not_in_top_n",
+        "",
+    ]
+    assert chosen.kept().snp.tolist() == ["m1", "m5"]
+    record = chosen.provenance["selection"]
+    assert record["left_after"] == {
+        "usable": 6,
+        "below_min_z": 5,
+        "weaker_alternative": 4,
+        "near_a_stronger_one": 3,
+        "not_in_top_n": 2,
+    }
+    assert (record["min_z"], record["top_n"], record["select_draws"]) == (2, 2, "all")
+
+
+def test_distance_is_within_a_sequence() -> None:
+    one = placed([5, 4, 3], [10, 11, 12], sequence=["a", "b", "a"])
+    assert select_instruments(one, min_distance_bp=3).mr_keep.tolist() == [True, True, False]
+    assert select_instruments(one, min_distance_bp=2).n_kept == 3
+
+
+@given(
+    z=st.lists(st.integers(1, 20), min_size=1, max_size=25),
+    distance=st.integers(1, 12),
+    data=st.data(),
+)
+def test_thinned_instruments_keep_their_distance_and_none_is_missing(
+    z: list[int], distance: int, data: st.DataObject
+) -> None:
+    position = data.draw(st.lists(st.integers(0, 60), min_size=len(z), max_size=len(z)))
+    chosen = select_instruments(placed([float(v) for v in z], position), min_distance_bp=distance)
+    kept = np.flatnonzero(chosen.mr_keep)
+    for i in range(len(z)):
+        near = [k for k in kept if k != i and abs(position[k] - position[i]) < distance]
+        if chosen.mr_keep[i]:
+            assert not near
+        else:
+            assert any(z[k] >= z[i] for k in near)
+
+
+def test_z_uses_the_sd_whatever_the_se_type() -> None:
+    sd, mcse = simulated(n_draws=100), simulated(n_draws=100, se_type="mcse")
+    a, b = (select_instruments(i, min_z=2.0) for i in (sd, mcse))
+    assert_array_equal(a.mr_keep, b.mr_keep)
+    assert 0 < a.n_kept < 20
+
+
+@pytest.mark.parametrize("se_type", ["sd", "mcse"])
+def test_half_of_the_draws_selects_and_the_other_half_estimates(se_type: str) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 11, 30))
+    one = from_draws(x, y, se_type)
+    chosen = select_instruments(one, top_n=5, select_draws="half")
+    z = np.abs(x[:5].mean(0)) / x[:5].std(0, ddof=1)
+    assert set(np.flatnonzero(chosen.mr_keep)) == set(np.argsort(-z)[:5])
+    assert_allclose(chosen.beta_exposure, x[5:].mean(0))
+    assert_allclose(chosen.beta_outcome, y[5:].mean(0))
+    scale = 1 if se_type == "sd" else 6**-0.5
+    assert_allclose(chosen.se_outcome, y[5:].std(0, ddof=1) * scale)
+    assert chosen.n_draws == 6
+    record = chosen.provenance["selection"]
+    assert (record["n_draws_selection"], record["n_draws_estimation"]) == (5, 6)
+
+
+def test_splitting_the_draws_removes_the_winners_curse() -> None:
+    # no mutant has an effect: what is selected on all draws looks strong, on the other half it does
+    # not
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(2, 40, 2000))
+    one = from_draws(x, y)
+    same, split = (
+        select_instruments(one, top_n=50, select_draws=how).kept()  # type: ignore[arg-type]
+        for how in ("all", "half")
+    )
+    sign = np.sign(x[:20].mean(0))
+    kept = select_instruments(one, top_n=50, select_draws="half").mr_keep
+    assert np.abs(same.beta_exposure).mean() > 2 * 40**-0.5
+    assert abs((split.beta_exposure * sign[kept]).mean()) < 4 * (20 * 50) ** -0.5
+
+
+def test_bad_selections_are_refused() -> None:
+    one = placed([1, 2], [1, 2])
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"min_z": -1}, "min_z must not be negative"),
+        ({"top_n": 0}, "top_n must be at least 1"),
+        ({"min_distance_bp": 0}, "min_distance_bp must be at least 1"),
+        ({"select_draws": "third"}, "select_draws must be"),
+        ({"select_draws": "half"}, "effects of each draw are required"),
+        ({"min_z": 9}, r"0 of 2 are left \(kept out: 2 below_min_z\)"),
+    ]
+    for options, message in cases:
+        with pytest.raises(InputError, match=message):
+            select_instruments(one, **options)
+    with pytest.raises(InputError, match="at least 4 draws"):
+        select_instruments(simulated(n_draws=3), select_draws="half")
+    with pytest.raises(InputError, match="positions are required"):
+        select_instruments(simulated(), one_per_position=True)
+
+
+def test_zero_variance_rows_stay_out_through_a_selection() -> None:
+    one = Instruments(
+        snp=["a", "b"],
+        beta_exposure=[1.0, 2.0],
+        se_exposure=[0.0, 1.0],
+        beta_outcome=[1.0, 1.0],
+        se_outcome=[1.0, 1.0],
+    )
+    chosen = select_instruments(one, top_n=2)
+    assert chosen.reason.tolist() == ["zero_variance_exposure", ""]
+    assert chosen.mr_keep.tolist() == [False, True]
