@@ -1,0 +1,184 @@
+"""A captured model with its plan, checked against the model itself."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kipoi_mcdropout.engine import to_tensors
+from kipoi_mcdropout.forward import POINT, LockedModel, MaskBank
+from kipoi_mcdropout.incremental.capture import CaptureError, capture
+from kipoi_mcdropout.incremental.costs import n_elements
+from kipoi_mcdropout.incremental.exits import FlatLinear
+from kipoi_mcdropout.incremental.graph import Graph, Ref
+from kipoi_mcdropout.incremental.interpret import Masking, run_nodes
+from kipoi_mcdropout.incremental.plan import Plan, make_plan
+from kipoi_mcdropout.incremental.references import References
+from kipoi_mcdropout.incremental.tail import Tail, find_tail
+from kipoi_mcdropout.mutants import MutantBatch, get_input, set_input
+from kipoi_mcdropout.nested import Nested, leaves, map_nested, n_rows
+from kipoi_mcdropout.outputs import flatten_outputs
+
+_CHECK_ROWS = 5
+
+
+@dataclass
+class Compiled:
+    """What is known of a model for inputs of one shape."""
+
+    plan: Plan
+    masking: Masking
+    path: str  # of the mutated input
+    tails: dict[int, Tail]  # by the node of their linear layer
+    single: bool  # whether a batch of one gives what a batch of two does
+    dtype: torch.dtype
+    wanted: set[int] = field(default_factory=set)  # reference activations that are looked at
+
+    @property
+    def graph(self) -> Graph:
+        """The captured model."""
+        return self.plan.graph
+
+    def input_values(self, inputs: Nested) -> dict[int, Tensor]:
+        """Inputs by node."""
+        return {self.graph.input_paths[path]: x for path, x in leaves(inputs)}
+
+    def flat_outputs(self, references: References, i: int, selected: Tensor | None) -> Tensor:
+        """Outputs of the references for the i-th draw, (references, outputs)."""
+        values = [references.value(ref.index, i) for ref in self.graph.output]
+        return flatten_outputs(values, references.n, selected)[: references.count]
+
+    def bytes_per_reference(self) -> float:
+        """Activations of a reference that are held for one draw."""
+        nodes = [step.node for step in self.plan.steps.values() if step.kind == "windows"]
+        drawn = [n for n in nodes if self.plan.steps[n.index].drawn or not self.wanted]
+        kept = [n for n in drawn if n.index in self.wanted or not self.wanted]
+        return 8.0 * sum(n_elements(n) for n in kept) + 1.0
+
+    def bytes_per_mutant(self) -> float:
+        """Windows and results of a mutant that are held for one draw."""
+        plan = self.plan
+        outputs = sum(n_elements(plan.steps[i].node) for i in self.graph.output_indices())
+        held = 2.0 * outputs
+        for step in plan.steps.values():
+            if step.kind == "leaving" and step.exit is not None:
+                held += step.width_in * step.exit.layout.n_channels
+                held += 2.0 * n_elements(step.node)
+        still = [i for i, s in plan.steps.items() if s.kind == "windows" and not s.drawn]
+        border = [i for i in still if any(plan.steps[u].drawn for u in plan.steps[i].node.users)]
+        held += sum(plan.steps[i].width * plan.layouts[i].n_channels for i in border)
+        return 4.0 * held * (2 if self.dtype == torch.float64 else 1) + 1.0
+
+    def widest(self) -> float:
+        """Numbers in the largest window of a mutant."""
+        plan = self.plan
+        sizes = [plan.steps[i].width * plan.layouts[i].n_channels for i in plan.layouts]
+        return max([1.0, *(s for s in sizes if math.isfinite(s))])
+
+
+def compile_model(model: LockedModel, masks: MaskBank, batch: MutantBatch) -> Compiled:
+    """Capture the model, plan, and check the graph against the model itself.
+
+    Raises
+    ------
+    CaptureError
+        If the model cannot be captured, or its graph does not do what it does.
+    """
+    probe = _probe_inputs(batch, model.device)
+    site_plan = model.plan(probe)
+    graph = capture(model, probe)
+    masking = Masking(site_plan, masks, batch.scope, model.device)
+    path = _path(batch)
+    plan = make_plan(graph, batch.layout, path, masking)
+    compiled = Compiled(plan, masking, path, _tails(plan), False, _dtype(batch))
+    _check(compiled, model, masks, probe, batch.scope)
+    compiled.single = _single_works(compiled, probe)
+    return compiled
+
+
+def _dtype(batch: MutantBatch) -> torch.dtype:
+    x = get_input(batch.references, batch.input_key)
+    return torch.from_numpy(np.empty(0, x.dtype)).dtype
+
+
+def _path(batch: MutantBatch) -> str:
+    marks = map_nested(lambda _: 0, batch.references)
+    marked = set_input(marks, batch.input_key, np.ones(1))
+    return next(path for path, x in leaves(marked) if isinstance(x, np.ndarray))
+
+
+def _probe_inputs(batch: MutantBatch, device: torch.device) -> Nested:
+    """Five inputs, all different: the first reference with its sequence shuffled."""
+    order = np.random.Generator(np.random.Philox(1))
+    rows = [0] * _CHECK_ROWS
+
+    def several(x: Any) -> Any:
+        return np.stack([x[0] if i == 0 else _shuffled(x[0], order) for i in rows_numbers])
+
+    rows_numbers = range(len(rows))
+    inputs = map_nested(several, batch.references)
+    codes = np.repeat(batch.reference_codes[:1], _CHECK_ROWS, axis=0)
+    for i in range(1, _CHECK_ROWS):
+        codes[i] = order.integers(0, batch.layout.n_categories, codes.shape[1])
+    dtype = get_input(batch.references, batch.input_key).dtype
+    encoded = batch.layout.encode(codes, dtype)
+    return to_tensors(set_input(inputs, batch.input_key, encoded), device)
+
+
+def _shuffled(x: Any, order: np.random.Generator) -> Any:
+    x = np.asarray(x)
+    return x.ravel()[order.permutation(x.size)].reshape(x.shape)
+
+
+def _check(
+    compiled: Compiled, model: LockedModel, masks: MaskBank, probe: Nested, scope: int
+) -> None:
+    """Raise CaptureError unless the graph equals the model with masks on, and with dropout off."""
+    n = n_rows(probe)
+    for draw in (POINT, 0):
+        expected = model.outputs(probe, draw, masks, scope)
+        got = _graph_outputs(compiled, probe, n, draw)
+        scale = expected.abs().max().clamp(min=1e-30)
+        error = ((got - expected).abs().max() / scale).item()
+        both = torch.isfinite(expected) == torch.isfinite(got)
+        limit = 1e-10 if expected.dtype == torch.float64 else 1e-5
+        if not both.all() or (torch.isfinite(expected).all() and not error <= limit):
+            raise CaptureError(
+                f"the captured graph differs from the model (by {error:.2g} of the output's scale)"
+            )
+
+
+def _graph_outputs(compiled: Compiled, inputs: Nested, n: int, draw: int) -> Tensor:
+    graph = compiled.graph
+    values = {**compiled.plan.fixed, **compiled.input_values(inputs)}
+    keep = set(graph.output_indices())
+    values = run_nodes(graph.nodes, values, n, draw, compiled.masking, keep)
+    return flatten_outputs([values[ref.index] for ref in graph.output if isinstance(ref, Ref)], n)
+
+
+def _single_works(compiled: Compiled, probe: Nested) -> bool:
+    one = map_nested(lambda x: x[:1], probe)
+    two = map_nested(lambda x: x[:2], probe)
+    try:
+        alone = _graph_outputs(compiled, one, 1, POINT)
+    except (RuntimeError, IndexError, ValueError):  # e.g. a squeeze that takes the batch away
+        return False
+    beside = _graph_outputs(compiled, two, 2, POINT)[:1]
+    return alone.shape == beside.shape and torch.allclose(alone, beside, rtol=1e-5, atol=1e-6, equal_nan=True)
+
+
+def _tails(plan: Plan) -> dict[int, Tail]:
+    tails = {}
+    for index, step in plan.steps.items():
+        if step.kind == "leaving" and isinstance(step.exit, FlatLinear):
+            if plan.lanes[step.exit.source] != 1:
+                continue
+            tail = find_tail(plan.steps, step.exit, lambda i: len(plan.steps[i].node.users))
+            if tail is not None:
+                tails[index] = tail
+    return tails

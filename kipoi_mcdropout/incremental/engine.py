@@ -1,0 +1,117 @@
+"""The incremental engine: mutants as changes of their reference, exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kipoi_mcdropout.engine import DrawBlock, to_tensors
+from kipoi_mcdropout.forward import LockedModel, MaskBank
+from kipoi_mcdropout.incremental.compiled import Compiled, compile_model
+from kipoi_mcdropout.incremental.references import References
+from kipoi_mcdropout.incremental.slice_run import SliceRun
+from kipoi_mcdropout.mutants import MutantBatch, chunks
+from kipoi_mcdropout.nested import leaves, take
+
+DEFAULT_MEMORY_BYTES = 1_000_000_000
+
+
+class IncrementalEngine:
+    """Equals `FullEngine`, computing only what a mutation changes.
+
+    Parameters
+    ----------
+    model : LockedModel
+        Within `borrow()` while running.
+    masks : MaskBank
+    batch_size : int
+        Inputs in one forward pass, where whole inputs are computed.
+    memory_bytes : int
+        What the engine may hold at a time, about.
+
+    Raises
+    ------
+    CaptureError
+        On running, if the model cannot be turned into a graph.
+    """
+
+    def __init__(
+        self,
+        model: LockedModel,
+        masks: MaskBank,
+        batch_size: int = 32,
+        memory_bytes: int = DEFAULT_MEMORY_BYTES,
+    ) -> None:
+        self.model, self.masks = model, masks
+        self.batch_size, self.memory_bytes = batch_size, memory_bytes
+        self._compiled: dict[Any, Compiled] = {}
+
+    def compiled(self, batch: MutantBatch) -> Compiled:
+        """The captured model and its plan for inputs of this shape."""
+        key = tuple((p, x.shape[1:], str(x.dtype)) for p, x in leaves(batch.references))
+        if key not in self._compiled:
+            self._compiled[key] = compile_model(self.model, self.masks, batch)
+        return self._compiled[key]
+
+    def run(
+        self, batch: MutantBatch, draws: Sequence[int], selected: Tensor | None = None
+    ) -> Iterator[DrawBlock]:
+        """See `Engine.run`."""
+        compiled = self.compiled(batch)
+        compiled.masking.scope = batch.scope
+        for rows in chunks(batch.n_mutants, self._slice_size(compiled, batch)):
+            yield from self._run_slice(compiled, batch, rows, list(draws), selected)
+
+    def _slice_size(self, compiled: Compiled, batch: MutantBatch) -> int:
+        """Mutants whose results and windows for one draw fit into half of the memory."""
+        per_mutant = compiled.bytes_per_mutant()
+        n_references = len(batch.reference_codes)
+        if n_references > 1:
+            per_mutant += compiled.bytes_per_reference() * n_references / batch.n_mutants
+        return max(1, int(self.memory_bytes / 3 / per_mutant))
+
+    def _run_slice(
+        self,
+        compiled: Compiled,
+        batch: MutantBatch,
+        rows: slice,
+        draws: list[int],
+        selected: Tensor | None,
+    ) -> Iterator[DrawBlock]:
+        run = SliceRun(compiled, self._references(compiled, batch, rows), self.batch_size)
+        owners, owner = np.unique(batch.owner[rows], return_inverse=True)
+        per_draw = compiled.bytes_per_mutant() * (rows.stop - rows.start)
+        per_draw += compiled.bytes_per_reference() * len(owners)
+        n_draws = int(np.clip(self.memory_bytes / 3 / per_draw, 1, 8))
+        run.prepare(batch, rows, owner.ravel().astype(np.int64), n_draws)
+        everyone = len(owners) == len(batch.reference_codes)
+        whole = None if everyone else self._all_references(compiled, batch)
+        for part in chunks(len(draws), n_draws):
+            alt, ref = run.outputs(draws[part], selected)
+            if whole is not None:
+                whole.run(draws[part])
+                ref = torch.stack(
+                    [compiled.flat_outputs(whole, i, selected) for i in range(len(draws[part]))]
+                )
+            yield DrawBlock(rows, ref, alt)
+
+    def _references(self, compiled: Compiled, batch: MutantBatch, rows: slice) -> References:
+        return self._reference_rows(compiled, batch, np.unique(batch.owner[rows]), compiled.wanted)
+
+    def _all_references(self, compiled: Compiled, batch: MutantBatch) -> References:
+        everyone = np.arange(len(batch.reference_codes))
+        return self._reference_rows(compiled, batch, everyone, set())
+
+    def _reference_rows(
+        self, compiled: Compiled, batch: MutantBatch, rows: Any, wanted: set[int]
+    ) -> References:
+        count = len(rows)
+        if count == 1 and not compiled.single:
+            rows = np.repeat(rows, 2)
+        inputs = to_tensors(take(batch.references, rows), self.model.device)
+        values = compiled.input_values(inputs)
+        return References(compiled.plan, values, len(rows), count, compiled.masking, wanted)
