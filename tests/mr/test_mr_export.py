@@ -46,7 +46,12 @@ def instruments() -> Instruments:
 
 
 def read(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, sep="\t", float_precision="round_trip")
+    return pd.read_csv(path, sep="\t")
+
+
+def assert_same(found: Any, expected: Any) -> None:
+    """Equal but for the last bit, which some versions of pandas lose in reading."""
+    assert_allclose(found, expected, rtol=4e-16, atol=0)
 
 
 def test_all_files_are_written_and_named(instruments: Instruments, tmp_path: Path) -> None:
@@ -79,8 +84,9 @@ def test_twosamplemr_has_all_rows_with_mr_keep(instruments: Instruments, tmp_pat
     assert text[0].split("\t")[:20] == [*names, "mr_keep"]
     table = read(files["twosamplemr.tsv"])
     assert len(table) == 20
-    assert_array_equal(table["beta.exposure"], instruments.beta_exposure)  # to the last bit
-    assert_array_equal(table["se.outcome"], instruments.se_outcome)
+    cells = [line.split("\t") for line in text[1:]]
+    for column, values in ((5, instruments.beta_exposure), (8, instruments.se_outcome)):
+        assert_array_equal([float(row[column]) for row in cells], values)  # to the last bit
     assert table["mr_keep"].tolist() == [i != 4 for i in range(20)]
     assert table["reason"][4] == "zero_variance_exposure" and table["reason"].isna().sum() == 19
     assert "TRUE" in text[1] and "FALSE" in text[5]
@@ -97,17 +103,17 @@ def test_the_other_tables_have_the_kept_rows(instruments: Instruments, tmp_path:
     used = instruments.kept()
     mr_input = read(files["mr_input.tsv"])
     assert mr_input.columns[:5].tolist() == ["snps", "bx", "bxse", "by", "byse"]
-    assert_array_equal(mr_input["byse"], used.se_outcome)
+    assert_same(mr_input["byse"], used.se_outcome)
     radial = read(files["radialmr.tsv"])
-    assert_array_equal(radial["beta.outcome"], used.beta_outcome)
+    assert_same(radial["beta.outcome"], used.beta_outcome)
     presso = read(files["mrpresso.tsv"])
     assert presso.columns.tolist() == ["SNP", "E1_effect", "E1_se", "Y_effect", "Y_se"]
-    assert_array_equal(presso["E1_se"], used.se_exposure)
+    assert_same(presso["E1_se"], used.se_exposure)
     rho = pd.read_csv(files["correlation_outcome.tsv"], sep="\t", index_col=0)
     assert rho.index.tolist() == rho.columns.tolist() == mr_input["snps"].tolist()
     assert_allclose(rho.to_numpy(), outcome_correlation(instruments.kept()))
     xy = read(files["covariance_xy.tsv"]).set_index("SNP")
-    assert_array_equal(xy.to_numpy(), covariance_of_draws(used)["xy"])
+    assert_same(xy.to_numpy(), covariance_of_draws(used)["xy"])
 
 
 def test_deepmr_keeps_the_old_names_and_says_what_they_hold(
@@ -117,8 +123,8 @@ def test_deepmr_keeps_the_old_names_and_says_what_they_hold(
     comment, header = path.read_text().splitlines()[:2]
     assert comment.startswith("# X_pred_var") and "standard deviation of the effect" in comment
     assert header == "seq_num,X_pred_mean,X_pred_var,Y_pred_mean,Y_pred_var"
-    table = pd.read_csv(path, comment="#", float_precision="round_trip")
-    assert_array_equal(table["X_pred_var"], instruments.kept().se_exposure)
+    table = pd.read_csv(path, comment="#")
+    assert_same(table["X_pred_var"], instruments.kept().se_exposure)
     assert table["seq_num"].tolist() == [1] * 11 + [2] * 8
     mcse = export_mr(instruments.with_se_type("mcse"), tmp_path / "mcse")["deepmr.csv"]
     assert "Monte Carlo standard error" in mcse.read_text().splitlines()[0]
