@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.outputs import select_targets
+from kipoi_mcdropout.writers.atomic import PROVENANCE_KEY
 from kipoi_mcdropout.writers.hdf5 import FORMAT, FORMAT_VERSION
 from kipoi_mcdropout.writers.record import GenomicRange, range_of
-from kipoi_mcdropout.writers.table import PROVENANCE_KEY
 
 
 def read_provenance(path: str | Path) -> dict[str, Any]:
@@ -121,6 +121,20 @@ def read_draws(
             draws = group["effect_draws"][i][mutated[:, 0], mutated[:, 1]][:, columns]
             parts.append(draws.reshape(-1, draws.shape[-1]))
     return np.concatenate(parts).T
+
+
+def has_draws(path: str | Path) -> bool:
+    """Whether a result holds the effect of every draw."""
+    path = _existing(path)
+    if not _is_hdf5(path):
+        return False
+    with _open_hdf5(path) as file:
+        return all("effect_draws" in group for group in file["scores"].values())
+
+
+def scores_of(table: pd.DataFrame) -> list[str]:
+    """The scores in a table of effects."""
+    return sorted(set(table["score"].astype(str)))
 
 
 def _effects_from_hdf5(

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from kipoi_mcdropout.errors import OutputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PROVENANCE_KEY = "kipoi_mcdropout"
 
 
 class AtomicFile:
@@ -47,6 +54,25 @@ class AtomicFile:
     def discard(self) -> None:
         """Remove the unfinished file; nothing where it is gone already."""
         self.temporary.unlink(missing_ok=True)
+
+
+def write_tsv(
+    table: pd.DataFrame,
+    path: str | Path,
+    overwrite: bool = False,
+    provenance: dict[str, Any] | None = None,
+) -> None:
+    """Write a small table whole; provenance, if any, becomes a first line of comment, as JSON."""
+    file = AtomicFile(path, overwrite)
+    try:
+        with file.temporary.open("w") as text:
+            if provenance is not None:
+                text.write(f"# {json.dumps({PROVENANCE_KEY: provenance})}\n")
+            table.to_csv(text, sep="\t", index=False)
+        file.commit()
+    except BaseException:
+        file.discard()
+        raise
 
 
 def check_free(paths: Iterable[Path], overwrite: bool) -> None:

@@ -13,7 +13,8 @@ import pyarrow.compute
 import pyarrow.csv
 import pyarrow.parquet
 
-PROVENANCE_KEY = "kipoi_mcdropout"
+from kipoi_mcdropout.writers.atomic import PROVENANCE_KEY
+
 _TSV = pa.csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none")
 
 
@@ -47,9 +48,7 @@ class TsvTable:
     def __init__(self, path: Path, provenance: dict[str, Any], compress: bool = False) -> None:
         self._raw = path.open("wb")
         # No name and no date inside, so that equal tables are equal files.
-        self._file: Any = (
-            gzip.GzipFile("", "wb", 6, self._raw, mtime=0) if compress else self._raw
-        )
+        self._file: Any = gzip.GzipFile("", "wb", 6, self._raw, mtime=0) if compress else self._raw
         self._file.write(f"# {json.dumps({PROVENANCE_KEY: provenance})}\n".encode())
         self._header = True
 

@@ -1,0 +1,70 @@
+"""`kipoi mcdropout calibrate`: predicted effects and their sd against measured ones."""
+
+from __future__ import annotations
+
+import argparse
+
+from kipoi_mcdropout.cli.arguments import Parser
+from kipoi_mcdropout.errors import EXIT_OK
+
+_DESCRIPTION = """\
+Compare predicted effects with measured ones: coverage of the 50, 80 and 95 % intervals before and after
+recalibration, the histogram of the probability integral transform, and the factor for the sd that makes
+the mean squared standardised error 1."""
+
+
+def get_parser(prog: str = "kipoi mcdropout calibrate") -> argparse.ArgumentParser:
+    """Parser of the command."""
+    parser = Parser(prog, _DESCRIPTION, f"{prog} out.h5 measured.tsv --target DNase -o calibration.tsv")
+    parser.add_argument("result", metavar="RESULT", help="of `ism` or the table of `score_variants`")
+    parser.add_argument(
+        "measured", metavar="TSV", help="columns variant (chrom:position:ref:alt), effect, se"
+    )
+    parser.add_argument("--target", required=True, metavar="OUTPUT", help="model output")
+    parser.add_argument("--score", default=None, help="which of the result's scores (its only one)")
+    parser.add_argument(
+        "--align",
+        choices=["none", "linear"],
+        default="none",
+        help="'linear': first find the line between the two scales (default none)",
+    )
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="coverage table, .tsv")
+    parser.add_argument(
+        "--scaled", metavar="FILE", help="also write the result's table with effect_sd rescaled, .tsv"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    return parser
+
+
+def main(args: list[str], prog: str = "kipoi mcdropout calibrate") -> int:
+    """Run the command; returns its exit code."""
+    options = get_parser(prog).parse_args(args)
+
+    import pandas as pd
+
+    from kipoi_mcdropout.calibration import calibrate, scale_sd
+    from kipoi_mcdropout.cli.session import say
+    from kipoi_mcdropout.errors import InputError
+    from kipoi_mcdropout.results import read_effects, read_provenance, scores_of
+    from kipoi_mcdropout.writers.atomic import check_free, check_outputs, write_tsv
+
+    wanted = [options.output, *([options.scaled] if options.scaled else [])]
+    check_free(check_outputs(wanted, (".tsv",)), options.overwrite)
+    predicted = read_effects(options.result, [options.target], options.score)
+    if len(scores := scores_of(predicted)) > 1:
+        raise InputError(f"--score must be one of the result's scores: {', '.join(scores)}")
+    if "pos" in predicted and predicted["pos"].notna().all():
+        predicted["position"] = predicted["pos"]
+    measured = pd.read_table(options.measured, comment="#")
+    result = calibrate(measured, predicted, output=options.target, align=options.align)
+    write_tsv(result.coverage, options.output, options.overwrite)
+    if options.scaled:
+        record = {**read_provenance(options.result), "calibration": result.provenance()}
+        scaled = scale_sd(predicted, result.sd_scale)
+        write_tsv(scaled, options.scaled, options.overwrite, provenance=record)
+    counts = " ".join(map(str, result.pit_counts))
+    say(f"{result.n} variants; lambda {result.variance_scale:.4g}, sd_scale {result.sd_scale:.4g}")
+    say(f"PIT histogram, 10 bins: {counts}")
+    if result.n_only_measured:
+        say(f"{result.n_only_measured} measured variants have no prediction and are left out")
+    return EXIT_OK

@@ -1,0 +1,102 @@
+"""From a result file and flags to instruments; shared by `mr` and `export_mr`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from kipoi_mcdropout.errors import InputError
+
+
+def add_instrument_arguments(parser: argparse.ArgumentParser) -> None:
+    """The result, the outputs, and which mutants serve as instruments."""
+    parser.add_argument(
+        "result",
+        metavar="RESULT",
+        help="of `ism` (.h5 with --keep_draws is best; .tsv, .parquet) or the table of `score_variants`",
+    )
+    parser.add_argument("--exposure", required=True, metavar="OUTPUT", help="model output")
+    parser.add_argument(
+        "--outcome", required=True, nargs="+", metavar="OUTPUT", help="model output, or several"
+    )
+    parser.add_argument(
+        "--score", default=None, help="which of the result's scores, diff or logit (its only one)"
+    )
+    parser.add_argument(
+        "--se_type",
+        choices=["sd", "mcse"],
+        default="sd",
+        help="standard error: spread over the draws, or Monte Carlo error of the mean (default sd)",
+    )
+    group = parser.add_argument_group("selection of instruments, in this order")
+    group.add_argument("--min_z", type=float, metavar="Z", help="least |effect| / sd of the exposure")
+    group.add_argument(
+        "--one_per_position", action="store_true", help="the strongest alternative of a position"
+    )
+    group.add_argument("--min_distance_bp", type=int, metavar="BP", help="between instruments")
+    group.add_argument("--top_n", type=int, metavar="N", help="keep the N strongest")
+    group.add_argument(
+        "--select_draws",
+        choices=["all", "half"],
+        default="all",
+        help="'half': select on one half of the draws, estimate on the other (needs draws)",
+    )
+
+
+def load_instruments(options: argparse.Namespace) -> list[Any]:
+    """One `Instruments` per outcome.
+
+    Raises
+    ------
+    InputError
+        If the result lacks an output or the score, or no instrument is left.
+    """
+    from kipoi_mcdropout.mr import instruments_from_table, select_instruments
+
+    many = []
+    for outcome in options.outcome:
+        if outcome == options.exposure:
+            raise InputError(f"exposure and outcome must differ; both are {outcome!r}")
+        table, draws, score = _read(options, [options.exposure, outcome])
+        instruments = instruments_from_table(
+            table, options.exposure, outcome, draws=draws, se_type=options.se_type, score=score
+        )
+        many.append(
+            select_instruments(
+                instruments,
+                min_z=options.min_z,
+                one_per_position=options.one_per_position,
+                min_distance_bp=options.min_distance_bp,
+                top_n=options.top_n,
+                select_draws=options.select_draws,
+            )
+        )
+    return many
+
+
+def _read(options: argparse.Namespace, outputs: list[str]) -> tuple[Any, Any, str | None]:
+    """Rows of the two outputs, the effects of every draw where the file has them, and the score."""
+    from kipoi_mcdropout.results import has_draws, read_draws, read_effects, scores_of
+
+    table = read_effects(options.result, outputs, options.score)
+    score = options.score
+    if score is None:
+        scores = scores_of(table)
+        if len(scores) > 1:
+            raise InputError(f"--score must be one of the result's scores: {', '.join(scores)}")
+        score = scores[0]
+    draws = read_draws(options.result, outputs, score) if has_draws(options.result) else None
+    return _named(table), draws, score
+
+
+def _named(table: Any) -> Any:
+    """The table with `sequence` a unique name and `position` wherever the file has its positions."""
+    table = table.copy()
+    if "name" in table:
+        names = table.groupby("sequence")["name"].first()
+        unique = names.is_unique
+        number = table["sequence"].astype(str)
+        table["sequence"] = table["name"] if unique else number + "_" + table["name"]
+    if "position" not in table:
+        table["position"] = table["pos"]
+    return table
