@@ -136,8 +136,15 @@ class Annotator:
         If the input already has INFO fields of these names.
     """
 
-    def __init__(self, header: Header, prefix: str, fields: Sequence[InfoField]) -> None:
+    def __init__(
+        self,
+        header: Header,
+        prefix: str,
+        fields: Sequence[InfoField],
+        genome_lengths: Mapping[str, int],
+    ) -> None:
         self.header = header
+        self.contigs = header.missing_contigs(genome_lengths)
         self.fields = list(fields)
         self.skip_id, self.flag_id = f"{prefix}_SKIP", f"{prefix}_FLAG"
         taken = set(header.declared("INFO")) & {self.skip_id, self.flag_id, *(f.id for f in fields)}
@@ -158,6 +165,7 @@ class Annotator:
             f"##INFO=<ID={self.skip_id},Number=.,Type=String,Description={description(skip)}>",
             f"##INFO=<ID={self.flag_id},Number=.,Type=String,Description={description(flag)}>",
             *(field.line() for field in self.fields),
+            *self.contigs,
         ]
         return "\n".join(self.header.with_lines(added)) + "\n"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from kipoi_mcdropout.errors import InputError
 
@@ -76,6 +76,15 @@ class Header:
             text = fields.get("length", "")
             lengths[name] = int(text) if text.isascii() and text.isdigit() else None
         return lengths
+
+    def missing_contigs(self, genome_lengths: Mapping[str, int]) -> list[str]:
+        """Lines that declare the genome's contigs, if the header declares none.
+
+        Without any, htslib can read the records but not write them again.
+        """
+        if self.declared("contig"):
+            return []
+        return [f"##contig=<ID={name},length={length}>" for name, length in genome_lengths.items()]
 
     def with_lines(self, added: Sequence[str]) -> list[str]:
         """The header with lines added before the column line."""

@@ -12,10 +12,10 @@ import numpy as np
 
 from kipoi_mcdropout.effects import EffectOptions, EffectSummary, summarize_effects
 from kipoi_mcdropout.engine import Engine, FullEngine
-from kipoi_mcdropout.errors import InputError, NonFiniteOutputError, OutputError
+from kipoi_mcdropout.errors import InputError, NonFiniteOutputError, OutputError, TargetError
 from kipoi_mcdropout.forward import LockedModel, MaskBank
 from kipoi_mcdropout.mutants import MutantBatch
-from kipoi_mcdropout.outputs import Targets, select_targets
+from kipoi_mcdropout.outputs import Targets
 from kipoi_mcdropout.scores import Score, get_score
 from kipoi_mcdropout.vcf.annotate import (
     DEFAULT_STATISTICS,
@@ -195,7 +195,7 @@ def score_variants(
         fields = (
             ()
             if output is None
-            else _fields(info_prefix, effects, chosen.labels, vcf_targets, vcf_statistics)
+            else _fields(info_prefix, effects, chosen, sequences, vcf_targets, vcf_statistics)
         )
         plan = _Plan(
             sequences, chosen, effects, tuple(fields),
@@ -215,7 +215,7 @@ def score_variants(
                 "engine": getattr(engine, "__name__", type(engine).__name__),
             },
         )  # fmt: skip
-        annotator = Annotator(reader.header, info_prefix, fields)
+        annotator = Annotator(reader.header, info_prefix, fields, genome.lengths)
         outputs = RunOutputs(paths, annotator, schema_of(quantiles), record, resume)
         stack.enter_context(outputs)
         placer = Placer(genome, names, options)
@@ -264,19 +264,29 @@ def _summarize(chunk: Chunk, batch: MutantBatch, plan: _Plan) -> list[EffectSumm
 def _fields(
     prefix: str,
     effects: EffectOptions,
-    labels: Sequence[str],
+    chosen: Targets,
+    model: SequenceModel,
     wanted: Sequence[str | int] | None,
     statistics: Sequence[str],
 ) -> list[InfoField]:
-    columns = select_targets(labels, wanted).columns
-    names = [score.name for score in effects.scores]
-    n = len(names) * len(columns) * len(statistics)
+    columns: Sequence[int] = range(len(chosen.columns))
+    if wanted is not None:
+        carried = model.targets(wanted)
+        if missing := set(carried.columns) - set(chosen.columns):
+            names = dict(zip(carried.columns, carried.labels, strict=True))
+            raise TargetError(
+                f"vcf_targets must be among the outputs that are computed; {names[min(missing)]!r} is "
+                "not among targets"
+            )
+        columns = [chosen.columns.index(column) for column in carried.columns]
+    scores = [score.name for score in effects.scores]
+    n = len(scores) * len(columns) * len(statistics)
     if wanted is None and n > MAX_FIELDS:
         raise OutputError(
             f"the annotated VCF would have {n} INFO fields for {len(columns)} outputs; name those that "
             "it is to carry with vcf_targets (the table has all), or compute fewer with targets"
         )
-    return info_fields(prefix, names, labels, columns, statistics)
+    return info_fields(prefix, scores, chosen.labels, columns, statistics)
 
 
 def _contig_map(given: Mapping[str, str] | str | Path | None) -> dict[str, str]:

@@ -19,7 +19,8 @@ def test_fetch_over_blocks_and_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(genome_module, "_BLOCK_BP", 16)
     monkeypatch.setattr(genome_module, "_BLOCKS_KEPT", 2)
     text = random_sequence(100, 5)
-    with Genome(write_fasta(tmp_path / "g.fa", {"a": "NN", "b": text[:30].lower() + text[30:]})) as genome:
+    path = write_fasta(tmp_path / "g.fa", {"a": "NN", "b": text[:30].lower() + text[30:]})
+    with Genome(path) as genome:
         assert genome.lengths == {"a": 2, "b": 100}
         for start in range(-5, 103, 7):
             for end in range(start, 106, 9):

@@ -24,9 +24,13 @@ RECORDS = [
     "2 7 . a t 3.00 . AF=0.10000000149011612;",
 ]
 # No two of the lines have the same text, so that a wrong line cannot pass for the right one.
-HEADER = ['##INFO=<ID=AF,Number=A,Type=Float,Description="x, y=<z>">', "##weird=text",
-          '##INFO=<ID=X,Number=0,Type=Flag,Description="x">', '##FILTER=<ID=q10,Description="q">',
-          '##FILTER=<ID=s50,Description="s">']
+HEADER = [
+    '##INFO=<ID=AF,Number=A,Type=Float,Description="x, y=<z>">',
+    "##weird=text",
+    '##INFO=<ID=X,Number=0,Type=Flag,Description="x">',
+    '##FILTER=<ID=q10,Description="q">',
+    '##FILTER=<ID=s50,Description="s">',
+]
 
 
 def read(path: Path | str, region: str | None = None) -> list[Record]:
@@ -94,7 +98,8 @@ def test_an_index_gives_the_records_that_a_scan_gives(tmp_path: Path, kind: str)
     bcftools("view", "--no-version", "-Oz", "-o", packed, plain)
     bcftools("index", kind, packed)
     regions = ["1", "2", "3", "1:1-999", "1:18140-18150", "1:999,990-1,100,000", "1:1999000-90000000",
-               "2:1-40000000", "2:50200000", "2:50200161", "2:50300000-", "2:60000000-61000000"]  # fmt: skip
+               "2:1-40000000", "2:50200000", "2:50200161", "2:50300000-",
+               "2:60000000-61000000"]  # fmt: skip
     for region in regions:
         found = [r.text for r in read(packed, region)]
         assert found == [r.text for r in read(plain, region)], region

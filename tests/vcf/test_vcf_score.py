@@ -30,7 +30,7 @@ def other(base: str) -> str:
 
 
 def records() -> list[str]:
-    """An SNV, an MNV, an insertion, a deletion, a delins, two alleles in one record, and one at each end."""
+    """One of each kind, two alleles in one record, and one at each end of the contig."""
     a, b = base_at(60), base_at(61)
     return [
         f"c 60 snv {a} {other(a)} . . .",

@@ -82,7 +82,7 @@ def write_vcf(
 def body(path: Path) -> list[str]:
     """Records of a VCF as text, whatever its compression."""
     data = gzip.decompress(path.read_bytes()) if path.name.endswith("gz") else path.read_bytes()
-    return [line for line in data.decode().splitlines() if not line.startswith("#")]
+    return [line for line in data.decode().splitlines() if line and line[0] != "#"]
 
 
 def without_added(line: str, prefix: str = "MCD") -> str:

@@ -1,0 +1,82 @@
+"""The outcome for each file of a collection of valid and invalid VCFs, as a Markdown table.
+
+python tests/vcf/conformance_table.py FOLDER > docs/vcf_conformance.md
+
+FOLDER has the folders `valid` and `invalid` (EBIvariation/vcf-validator, test/input_files/v4.2).
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from variant_world import LENGTH, random_sequence, tiny_net, write_fasta
+
+from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.vcf import score_variants
+
+
+class OutcomeOfFile(NamedTuple):
+    """What became of one file."""
+
+    folder: str
+    name: str
+    error: str  # "" where it was read
+    records: int = 0
+    scored: int = 0
+    skipped: str = ""
+
+    def words(self) -> str:
+        if self.error:
+            return f"error: {self.error}"
+        return f"read: {self.records} records, {self.scored} scored, skipped: {self.skipped or 'none'}"
+
+
+def outcomes(folder: Path, scratch: Path) -> Iterator[OutcomeOfFile]:
+    """Score every file on a genome that none of them describes."""
+    fasta = write_fasta(scratch / "g.fa", {"1": random_sequence(200_000, 1), "X": "ACGT" * 500})
+    net = tiny_net()
+    for kind in ("valid", "invalid"):
+        for path in sorted((folder / kind).glob("*.vcf")):
+            yield outcome(kind, path, fasta, net, scratch)
+
+
+def outcome(kind: str, path: Path, fasta: Path, net: object, scratch: Path) -> OutcomeOfFile:
+    output = scratch / "out.vcf"
+    output.unlink(missing_ok=True)
+    try:
+        run = score_variants(
+            net, path, fasta, output, n_draws=2, length=LENGTH, category_axis=0, targets=["0"]
+        )
+    except InputError as error:
+        assert not output.exists()
+        return OutcomeOfFile(kind, path.name, str(error).replace(str(path), path.name))
+    ledger = run.ledger
+    skipped = ", ".join(f"{reason} {n}" for reason, n in sorted(ledger.skipped.items()))
+    return OutcomeOfFile(kind, path.name, "", ledger.records, ledger.scored, skipped)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        rows = list(outcomes(Path(sys.argv[1]), Path(scratch)))
+    counts = Counter((row.folder, "error" if row.error else "read") for row in rows)
+    print("# What becomes of valid and invalid VCF files\n")
+    print(
+        "Made by `python tests/vcf/conformance_table.py FOLDER`, where FOLDER has the files of the test"
+    )
+    print("suite of EBIvariation/vcf-validator for VCF 4.2. The genome is made up, so most records end")
+    print("as `ref_mismatch` or `contig_unknown`: the table shows what is read, and what is refused.\n")
+    for (folder, what), n in sorted(counts.items(), reverse=True):
+        print(f"- {folder}, {what}: {n}")
+    print("\n| folder | file | outcome |\n|---|---|---|")
+    for row in rows:
+        text = row.words().replace("|", "\\|").replace("\t", " ").replace("\\t", " ")
+        print(f"| {row.folder} | {row.name} | {text[:220]} |")
+
+
+if __name__ == "__main__":
+    main()

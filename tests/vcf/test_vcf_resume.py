@@ -1,0 +1,156 @@
+"""A run that is killed in the middle and resumed gives the files of the run that was not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from variant_world import LENGTH, random_sequence, tiny_net, write_fasta, write_vcf
+
+from kipoi_mcdropout.engine import FullEngine
+from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.vcf import score_variants
+
+SEQUENCE = random_sequence(600, 31)
+OUTPUTS = {"output": "out.vcf.gz", "table": "t.parquet", "skipped": "s.tsv"}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> dict[str, Any]:
+    lines = [
+        f"c {pos} . {SEQUENCE[pos - 1]} {'<DEL>' if pos % 7 == 0 else SEQUENCE[pos - 1] + 'A'} . . ."
+        for pos in range(30, 570)
+    ]
+    return {
+        "vcf": write_vcf(tmp_path / "in.vcf", lines, {"c": 600}),
+        "fasta": write_fasta(tmp_path / "g.fa", {"c": SEQUENCE}),
+    }
+
+
+def run(world: dict[str, Any], folder: Path, **options: Any) -> None:
+    outputs = {name: folder / file for name, file in OUTPUTS.items()}
+    score_variants(
+        tiny_net(), **world, **outputs, n_draws=3, length=LENGTH, category_axis=0, batch_size=1024 // 40,
+        q_values=True, **options,
+    )  # fmt: skip
+
+
+class Stop(BaseException):
+    """As a kill would have it: no handler of ours knows it."""
+
+
+def stop_after(n: int) -> Any:
+    calls = []
+
+    class Stopping(FullEngine):
+        def run(self, *args: Any) -> Any:
+            calls.append(1)
+            if len(calls) > n:
+                raise Stop
+            return super().run(*args)
+
+    Stopping.__name__ = FullEngine.__name__
+    return Stopping
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Files of a run, without the date."""
+    import gzip
+    import re
+
+    import pandas as pd
+
+    raw = {name: (folder / name).read_bytes() for name in sorted(os.listdir(folder))}
+    assert sorted(raw) == sorted(OUTPUTS.values())
+    raw["out.vcf.gz"] = re.sub(rb'"date": "[^"]*"', b"", gzip.decompress(raw["out.vcf.gz"]))
+    raw["t.parquet"] = pd.read_parquet(folder / "t.parquet").to_csv().encode()
+    return raw
+
+
+@pytest.mark.parametrize("stopped_after", [0, 1, 2])
+def test_a_stopped_run_goes_on_to_the_same_files(
+    world: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped_after: int
+) -> None:
+    monkeypatch.setattr("kipoi_mcdropout.vcf.score.chunk_alleles", lambda *_: 150)
+    for name in ("whole", "resumed"):
+        (tmp_path / name).mkdir()
+    run(world, tmp_path / "whole")
+    with pytest.raises(Stop):
+        run(world, tmp_path / "resumed", engine=stop_after(stopped_after))
+    left = os.listdir(tmp_path / "resumed")
+    assert left and all(name.startswith(".") for name in left)
+    run(world, tmp_path / "resumed", resume=True)
+    assert contents(tmp_path / "resumed") == contents(tmp_path / "whole")
+
+
+def test_a_half_written_chunk_is_dropped(
+    world: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kipoi_mcdropout.vcf.score.chunk_alleles", lambda *_: 150)
+    for name in ("whole", "resumed"):
+        (tmp_path / name).mkdir()
+    run(world, tmp_path / "whole")
+    with pytest.raises(Stop):
+        run(world, tmp_path / "resumed", engine=stop_after(2))
+    for part in (tmp_path / "resumed").glob(".*.part"):
+        with part.open("ab") as file:
+            file.write(b"half a line that the kill cut off")
+    run(world, tmp_path / "resumed", resume=True)
+    assert contents(tmp_path / "resumed") == contents(tmp_path / "whole")
+
+
+def test_other_options_or_inputs_cannot_be_resumed(
+    world: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kipoi_mcdropout.vcf.score.chunk_alleles", lambda *_: 150)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(Stop):
+        run(world, tmp_path / "out", engine=stop_after(1))
+    left = sorted(os.listdir(tmp_path / "out"))
+    with pytest.raises(InputError, match="different: seed"):
+        run(world, tmp_path / "out", seed=1, resume=True)
+    world["vcf"].write_text(world["vcf"].read_text().replace("\t.\n", "\tX\n"))
+    with pytest.raises(InputError, match="different: files"):
+        run(world, tmp_path / "out", resume=True)
+    assert sorted(os.listdir(tmp_path / "out")) == left
+
+
+def test_resume_where_nothing_was_begun_begins(world: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    run(world, tmp_path / "out", resume=True)
+    assert sorted(os.listdir(tmp_path / "out")) == sorted(OUTPUTS.values())
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import test_vcf_resume as t
+import kipoi_mcdropout.vcf.score as score
+score.chunk_alleles = lambda *_: 150
+folder = Path(sys.argv[2])
+world = {"vcf": folder / "in.vcf", "fasta": folder / "g.fa"}
+def kill(ledger):
+    if ledger.records > 200:
+        os.kill(os.getpid(), signal.SIGKILL)
+t.run(world, folder / "resumed", progress=kill)
+"""
+
+
+def test_sigkill_and_resume(
+    world: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("whole", "resumed"):
+        (tmp_path / name).mkdir()
+    here = str(Path(__file__).parent)
+    done = subprocess.run([sys.executable, "-c", KILLED, here, str(tmp_path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    monkeypatch.setattr("kipoi_mcdropout.vcf.score.chunk_alleles", lambda *_: 150)
+    run(world, tmp_path / "resumed", resume=True)
+    run(world, tmp_path / "whole")
+    assert contents(tmp_path / "resumed") == contents(tmp_path / "whole")
