@@ -20,7 +20,7 @@ LAYERS = [
     {"engine"},
     {"incremental"},
     {"effects"},
-    {"kipoi_model", "mr", "provenance", "calibration"},
+    {"kipoi_model", "mr", "provenance", "calibration", "regions"},
     {"saturation", "predict", "audit"},
     {"ism", "writers"},
     {"results"},

@@ -17,6 +17,7 @@ COMMANDS = {
     "predict": "predictions with uncertainty, no mutation",
     "audit": "print every dropout site of a model and whether it can be locked",
     "score_variants": "effect and uncertainty of the variants in a VCF",
+    "sample_regions": "windows of a genome, half on peaks and half away from any",
     "mr": "Mendelian randomization: slope of one output on another",
     "export_mr": "the same data for the R packages",
     "calibrate": "predicted effects and their sd against measured effects",

@@ -1,0 +1,79 @@
+"""`kipoi mcdropout sample_regions`: windows on peaks and away from any, as BED."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from kipoi_mcdropout.cli.arguments import Parser
+from kipoi_mcdropout.errors import EXIT_OK
+
+_DESCRIPTION = """\
+Sample windows of a genome for a model: half centred on peaks (on the summits of a narrowPeak file), half
+background that touches no peak and no blacklisted interval; none holds an N, none stands twice."""
+
+
+def get_parser(prog: str = "kipoi mcdropout sample_regions") -> argparse.ArgumentParser:
+    """Parser of the command."""
+    parser = Parser(
+        prog,
+        _DESCRIPTION,
+        f"{prog} -f genome.fa --peaks peaks.narrowPeak -n 200 --length 1000 -o regions.bed",
+    )
+    parser.add_argument("-f", "--fasta_file", required=True, metavar="FASTA", help="the genome")
+    parser.add_argument("--peaks", required=True, metavar="FILE", help="BED or narrowPeak")
+    parser.add_argument("-n", type=int, required=True, help="number of windows, even")
+    parser.add_argument("--length", type=int, required=True, metavar="BP", help="of each window")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same windows (default 0)")
+    parser.add_argument("--blacklist", metavar="BED", help="intervals that no window may touch")
+    parser.add_argument(
+        "--gc_match", action="store_true", help="background with the GC content of the peaks"
+    )
+    parser.add_argument(
+        "--strand", default="+", help="'+' for all, or 'random' (default +)", metavar="STRAND"
+    )
+    parser.add_argument("--chroms", nargs="+", default=[], help="only these, e.g. those of the test set")
+    parser.add_argument("--exclude_chroms", nargs="+", default=[], help="not these")
+    parser.add_argument("-o", "--output", required=True, metavar="BED", help="file, or - for stdout")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    return parser
+
+
+def main(args: list[str], prog: str = "kipoi mcdropout sample_regions") -> int:
+    """Run the command; returns its exit code."""
+    options = get_parser(prog).parse_args(args)
+
+    from kipoi_mcdropout.cli.session import say
+    from kipoi_mcdropout.regions import (
+        RegionOptions,
+        bed_text,
+        check_chroms,
+        read_intervals,
+        sample_regions,
+    )
+    from kipoi_mcdropout.writers.atomic import AtomicFile
+
+    wanted = RegionOptions(
+        options.n,
+        options.length,
+        options.seed,
+        options.strand,
+        options.gc_match,
+        tuple(options.chroms),
+        tuple(options.exclude_chroms),
+    )
+    check_chroms([*options.chroms, *options.exclude_chroms], options.fasta_file)
+    blacklist = None if options.blacklist is None else read_intervals(options.blacklist)
+    regions = sample_regions(options.fasta_file, read_intervals(options.peaks), wanted, blacklist)
+    if options.output == "-":
+        sys.stdout.write(bed_text(regions))
+        return EXIT_OK
+    file = AtomicFile(options.output, options.overwrite)
+    try:
+        file.temporary.write_text(bed_text(regions))
+        file.commit()
+    except BaseException:
+        file.discard()
+        raise
+    say(f"{len(regions)} windows: {options.output}")
+    return EXIT_OK
