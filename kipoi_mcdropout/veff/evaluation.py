@@ -1,0 +1,209 @@
+"""An evaluation function for `kipoi_veff.predict_snvs`: effects with uncertainty, masks paired."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kipoi_mcdropout.effects import EffectOptions, EffectSummary, summarize_effects
+from kipoi_mcdropout.engine import DrawBlock
+from kipoi_mcdropout.errors import InputError, TargetError
+from kipoi_mcdropout.forward import MaskBank
+from kipoi_mcdropout.kipoi_model import KipoiModel
+from kipoi_mcdropout.nested import Nested, leaves, n_rows, take
+from kipoi_mcdropout.outputs import Targets
+from kipoi_mcdropout.scores import Score, get_score
+from kipoi_mcdropout.vcf.alleles import Edit as _Edit
+from kipoi_mcdropout.vcf.alleles import kind_of, unscorable
+
+STATISTICS = ("mean", "sd", "mcse", "point", "prob_positive")
+_NAMES = dict(
+    zip(STATISTICS[:4], ("effect_mean", "effect_sd", "effect_mcse", "effect_point"), strict=True)
+)
+
+
+class McDropoutEffects:
+    """What `predict_snvs(evaluation_function=...)` calls with each batch of sequences.
+
+    Within a draw reference and alternative, of both strands and in all batches, see the same masks. The
+    outputs of the two strands are averaged within a draw, before scoring (kipoi-veff averages scores).
+
+    Parameters
+    ----------
+    scores : sequence of str
+        kipoi-veff's names: ref alt diff logit logit_ref logit_alt deepsea_effect.
+    n_draws, seed : int
+        As in `score_variants`.
+    score_kwargs : sequence of dict, optional
+        One per score; only {"rc_merging": "mean"} means something.
+    ignore : sequence of str
+        Modules that look like dropout but are to be left off.
+
+    Notes
+    -----
+    Results are DataFrames, a row per record and a column per model output, named "SCORE_STATISTIC" with
+    the statistics mean, sd, mcse, point and prob_positive.
+    """
+
+    def __init__(
+        self,
+        scores: Sequence[str | Score] = ("diff",),
+        n_draws: int = 30,
+        seed: int = 0,
+        score_kwargs: Sequence[Mapping[str, object]] | None = None,
+        ignore: Sequence[str] = (),
+    ) -> None:
+        kwargs = [{}] * len(scores) if not score_kwargs else list(score_kwargs)
+        if len(kwargs) != len(scores):
+            raise InputError(
+                f"score_kwargs must have one dict per score; got {len(kwargs)} for {len(scores)} scores"
+            )
+        chosen = tuple(get_score(s, **options) for s, options in zip(scores, kwargs, strict=True))
+        self.options = EffectOptions(chosen, n_draws)
+        self.masks = MaskBank(seed)
+        self.ignore = tuple(ignore)
+        self._adapters: dict[int, tuple[Any, KipoiModel]] = {}
+
+    def __call__(
+        self,
+        model: Any,
+        output_reshaper: Any = None,
+        ref: Nested = None,
+        alt: Nested = None,
+        ref_rc: Nested = None,
+        alt_rc: Nested = None,
+        line_id: Any = None,
+        vcf_records: Sequence[Any] = (),
+        out_annotation_all_outputs: Any = None,
+        output_filter: Any = None,
+        **_: Any,
+    ) -> dict[str, pd.DataFrame]:
+        """Effects of one batch; see `kipoi_veff.predict_snvs` for the arguments.
+
+        Raises
+        ------
+        InputError
+            If a record is not one that kipoi-veff puts into the sequence as it is: it has one ALT, and
+            REF and ALT are single bases.
+        """
+        for record in vcf_records:
+            _refuse_mangled(record)
+        adapter = self._adapter(model)
+        views = [(ref, alt)] if ref_rc is None or alt_rc is None else [(ref, alt), (ref_rc, alt_rc)]
+        with adapter.locked.borrow():
+            targets = _select(adapter.targets(adapter.example_outputs(ref), None), output_filter)
+            pairs: Any = _Pairs(views)  # as much of a MutantBatch as is looked at
+            engine = _PairEngine(adapter, self.masks, views)
+            summaries = summarize_effects(engine, pairs, targets, self.options)
+        return {
+            f"{summary.score.name}_{name}": pd.DataFrame(values, columns=list(targets.labels))
+            for summary in summaries
+            for name, values in _tables(summary).items()
+        }
+
+    def _adapter(self, model: Any) -> KipoiModel:
+        if id(model) not in self._adapters:
+            self._adapters = {id(model): (model, KipoiModel(model, ignore=self.ignore))}
+        return self._adapters[id(model)][1]
+
+
+def _tables(summary: EffectSummary) -> dict[str, NDArray[np.float64]]:
+    tables = {name: summary.mutant[ours] for name, ours in _NAMES.items()}
+    return {**tables, "prob_positive": summary.mutant["prob_positive"]}
+
+
+def _refuse_mangled(record: Any) -> None:
+    """kipoi-veff takes the first ALT and encodes whatever it does not know as no base at all."""
+    place = f"{record.CHROM}:{record.POS} {record.REF}>{','.join(record.ALT)}"
+    if len(record.ALT) != 1:
+        raise InputError(
+            f"{place}: kipoi-veff would score only the first ALT. Use kipoi mcdropout score_variants"
+        )
+    (alt,) = record.ALT
+    skip = unscorable(record.REF, alt)
+    if skip is not None or len(record.REF) != 1 or kind_of(_Edit(0, record.REF, alt)) != "snv":
+        why = "no SNV" if skip is None else skip.reason
+        raise InputError(
+            f"{place} is {why}: kipoi-veff would score it as a sequence without a base there. Use "
+            "kipoi mcdropout score_variants"
+        )
+
+
+def _select(targets: Targets, wanted: Any) -> Targets:
+    """kipoi-veff's output_filter: a mask over the outputs, their numbers, or their labels."""
+    if wanted is None:
+        return targets
+    values = np.atleast_1d(np.asarray(wanted))
+    if values.dtype == bool:
+        if len(values) != len(targets.labels):
+            raise TargetError(
+                f"a mask over the outputs must have {len(targets.labels)} values; got {len(values)}"
+            )
+        columns = np.flatnonzero(values).tolist()
+    elif np.issubdtype(values.dtype, np.integer):
+        columns = sorted(set(values.tolist()))
+    else:
+        missing = [v for v in values if v not in targets.labels]
+        if missing:
+            raise TargetError(f"model_outputs {missing} name none of the outputs {targets.labels[:10]}")
+        columns = [i for i, label in enumerate(targets.labels) if label in values]
+    if not columns or min(columns) < 0 or max(columns) >= len(targets.labels):
+        raise TargetError(
+            f"model_outputs must be among 0 to {len(targets.labels) - 1}; got {values.tolist()}"
+        )
+    labels = tuple(targets.labels[i] for i in columns)
+    return Targets(labels, tuple(columns), targets.n_outputs)
+
+
+class _Pairs:
+    """As much of a MutantBatch as the summaries need: mutant i belongs to reference i."""
+
+    def __init__(self, views: Sequence[tuple[Nested, Nested]]) -> None:
+        self.n_mutants = n_rows(views[0][0])
+        self.reference_codes = np.empty((self.n_mutants, 0), np.uint8)
+        self.owner = np.arange(self.n_mutants)
+        same = np.ones(self.n_mutants, bool)
+        for ref, alt in views:
+            for (_, x), (_, y) in zip(leaves(ref), leaves(alt), strict=True):
+                same &= (np.asarray(x) == np.asarray(y)).reshape(self.n_mutants, -1).all(axis=1)
+        self._same = same
+
+    def unchanged(self) -> NDArray[np.bool_]:
+        """Which mutants equal their reference on all strands."""
+        return self._same
+
+
+class _PairEngine:
+    """References and mutants that are given as inputs of the model, views averaged in each draw."""
+
+    def __init__(
+        self, adapter: KipoiModel, masks: MaskBank, views: Sequence[tuple[Nested, Nested]]
+    ) -> None:
+        self.adapter = adapter
+        self.masks = masks
+        self.views = [tuple(adapter.tensors(x) for x in pair) for pair in views]
+
+    def run(
+        self, batch: Any, draws: Sequence[int], selected: Tensor | None = None
+    ) -> Iterator[DrawBlock]:
+        """See `engine.Engine.run`: one block a draw."""
+        rows = slice(0, batch.n_mutants)
+        for draw in draws:
+            ref, alt = (
+                torch.stack([self._outputs(view[side], draw, selected) for view in self.views])
+                .to(torch.float64)
+                .mean(dim=0)
+                for side in (0, 1)
+            )
+            yield DrawBlock(rows, ref[None], alt[None])
+
+    def _outputs(self, inputs: Nested, draw: int, selected: Tensor | None) -> Tensor:
+        return self.adapter.locked.outputs(
+            take(inputs, slice(None)), draw, self.masks, selected=selected
+        )
