@@ -310,7 +310,10 @@ def masks_by_hand(seed: int, draw: int, site: int, size: int, p: float, scope: i
     return [half >= round(p * 2**32) for half in halves[:size]]
 
 
-KEYS = [(0, 0, 0, 0), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1), (2**64 - 1, 29, 7, 99)]
+KEYS = [
+    (0, 0, 0, 0), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1), (2**64 - 1, 29, 7, 99),
+    (0, 0, 0, 2**63 + 1),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("p", [0.5, 0.2, 0.05])
