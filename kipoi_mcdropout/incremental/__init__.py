@@ -2,6 +2,22 @@
 
 from __future__ import annotations
 
-from kipoi_mcdropout.incremental.engine import IncrementalEngine
+from kipoi_mcdropout.incremental.capture import CaptureError
+from kipoi_mcdropout.incremental.choose import ENGINES, AutoEngine, make_engine
+from kipoi_mcdropout.incremental.engine import DEFAULT_MEMORY_BYTES, IncrementalEngine
+from kipoi_mcdropout.incremental.report import PlanReport, PlanRow, describe
+from kipoi_mcdropout.incremental.verify import EngineMismatchError, VerifyingEngine
 
-__all__ = ["IncrementalEngine"]
+__all__ = [
+    "DEFAULT_MEMORY_BYTES",
+    "ENGINES",
+    "AutoEngine",
+    "CaptureError",
+    "EngineMismatchError",
+    "IncrementalEngine",
+    "PlanReport",
+    "PlanRow",
+    "VerifyingEngine",
+    "describe",
+    "make_engine",
+]

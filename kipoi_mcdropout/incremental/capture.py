@@ -177,7 +177,7 @@ class _Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         tensors = [x for x in walk((list(args), kwargs)) if isinstance(x, Tensor)]
         depends = any(id(x) in self._node_of for x in tensors)
-        if depends and any(tag in func.tags for tag in _DATA_DEPENDENT):
+        if depends and _looks_at_data(func, tensors):
             self.fail(f"the model's code looks at its data by torch's {func}")
         if func._schema.is_mutable:
             return self._mutation(func, args, kwargs, depends)
@@ -246,6 +246,13 @@ class _Recorder(TorchDispatchMode):
             self._alive.append(result)
             self._node_of[id(result)] = node.index
         return node
+
+
+def _looks_at_data(func: Any, tensors: list[Tensor]) -> bool:
+    """Whether the shape of the result, or a number that leaves torch, depends on the values."""
+    if _name(func) == "index" and all(x.dtype != torch.bool for x in tensors):
+        return False  # only an index by a mask has a shape that depends on it
+    return any(tag in func.tags for tag in _DATA_DEPENDENT)
 
 
 def _getitem(parts: Any, i: int) -> Any:

@@ -23,7 +23,7 @@ _CHUNK_BYTES = 32 * 2**20
 class DenseStage:
     """Runs the dense nodes for some mutants: `load`, `seed` and `materialise`, then `run`."""
 
-    def __init__(self, compiled: Compiled, references: References, leaving: set[int]) -> None:
+    def __init__(self, compiled: Compiled, references: References) -> None:
         self.compiled, self.plan, self.references = compiled, compiled.plan, references
         steps = self.plan.steps
         nodes = [s.node for s in steps.values() if s.kind == "dense"]

@@ -114,8 +114,8 @@ def exit_for(node: Node, builder: Builder, steps: dict[int, Any]) -> Exit:
 
 
 def _flat_linear(node: Node, builder: Builder) -> Exit:
-    weight = linear_weight(node, builder)
     source = builder.only_source(node)
+    weight = linear_weight(node, builder)
     layout = builder.layouts[source]
     if len(layout.groups) < 2 or not layout.alone(0, "batch") or any(layout.groups[1:-1]):
         raise NoRule("some positions are not multiplied")
@@ -125,8 +125,8 @@ def _flat_linear(node: Node, builder: Builder) -> Exit:
 
 
 def _reduction(node: Node, whole: Node, builder: Builder) -> Exit:
-    arguments = builder.arguments(whole)
     source = builder.only_source(whole)
+    arguments = builder.arguments(whole)
     layout = builder.layouts[source]
     if not layout.alone(0, "batch"):
         raise NoRule("the batch is not the first axis")

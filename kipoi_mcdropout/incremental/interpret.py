@@ -48,6 +48,8 @@ def run_node(
         return x if masking is None else masking.apply(node.drop, x, draw, n)
     assert node.target is not None
     args, kwargs = resolve((node.args, node.kwargs), n, values)
+    if node.name == "view" and isinstance(args[1], (list, tuple)):
+        return args[0].reshape(args[1])  # strides may differ from those that were observed
     return node.target(*args, **kwargs)
 
 

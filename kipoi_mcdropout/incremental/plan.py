@@ -170,7 +170,8 @@ class _Planner:
         try:
             leaving = exit_for(node, self.builder, self.steps)
         except NoRule as error:
-            return Step(node, "dense", reason=f"{reason}; {error}" if str(error) else reason)
+            extra = f"; {error}" if str(error) not in ("", reason) else ""
+            return Step(node, "dense", reason=reason + extra)
         except (IndexError, KeyError, TypeError, AttributeError, AssertionError, RuntimeError):
             return Step(node, "dense", reason=reason)
         width = self._mean_width(self.builder.lane_of[leaving.source][0])

@@ -60,8 +60,8 @@ class SliceRun:
             part = Span(span.start[narrow], span.end[narrow])
             self.blocks = make_blocks(self.plan, part, narrow, most)
         self._choose_leaving()
+        self.dense = DenseStage(self.compiled, self.references)
         self._find_needed()
-        self.dense = DenseStage(self.compiled, self.references, set(self.leaving))
 
     def _choose_leaving(self) -> None:
         """For each place where windows end, how: by packing, by a tail, or block by block."""
@@ -93,13 +93,7 @@ class SliceRun:
     def _find_needed(self) -> None:
         """Windows that are computed, and those that leave them for whole rows."""
         steps = self.plan.steps
-        outputs = set(self.compiled.graph.output_indices())
-        self.materialised = [
-            index
-            for index, step in steps.items()
-            if step.kind == "windows"
-            and (index in outputs or any(steps[u].kind == "dense" for u in step.node.users))
-        ]
+        self.materialised = [i for i in self.dense.taken if steps[i].kind == "windows"]
         self.targets: set[Key] = set(self.packed)
         for index in self.materialised:
             self.targets.update(self.plan.keys(index))
@@ -298,7 +292,7 @@ class SliceRun:
         selected: Tensor | None,
     ) -> None:
         where = torch.from_numpy(mutants).to(alt.device)
-        consecutive = mutants[-1] - mutants[0] + 1 == len(mutants)
+        consecutive = bool((np.diff(mutants) == 1).all())
         for d, values in enumerate(results):
             matrix = flatten_outputs(values, values[0].shape[0], selected)[: len(mutants)]
             if consecutive:

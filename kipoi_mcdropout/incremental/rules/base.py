@@ -107,8 +107,10 @@ class Builder:
         """The single local argument; NoRule if other arguments depend on the inputs."""
         refs = [leaf for leaf in walk((node.args, node.kwargs)) if isinstance(leaf, Ref)]
         moving = {ref.index for ref in refs if ref.index not in self.fixed}
-        if len(moving) != 1 or not all(index in self.layouts for index in moving):
-            raise NoRule("takes another tensor that depends on the inputs")
+        if not all(index in self.layouts for index in moving):
+            raise NoRule("what it takes is not local")
+        if len(moving) != 1:
+            raise NoRule("takes several local tensors")
         return moving.pop()
 
 

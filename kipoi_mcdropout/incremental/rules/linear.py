@@ -41,8 +41,8 @@ class LinearPerPosition(Rule):
 
 @rule_for("linear", "matmul")
 def _linear(node: Node, builder: Builder) -> Rule:
-    weight = linear_weight(node, builder)
     source = builder.only_source(node)
+    weight = linear_weight(node, builder)
     layout = builder.layouts[source]
     last = len(layout.groups) - 1
     if not layout.alone(last, "channel"):

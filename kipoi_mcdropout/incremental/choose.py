@@ -1,0 +1,145 @@
+"""Which engine runs: the incremental one where it is right and pays, else the plain one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kipoi_mcdropout.engine import DrawBlock, Engine, FullEngine
+from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.forward import LockedModel, MaskBank
+from kipoi_mcdropout.incremental.capture import CaptureError
+from kipoi_mcdropout.incremental.engine import DEFAULT_MEMORY_BYTES, IncrementalEngine
+from kipoi_mcdropout.incremental.plan import plan_cost
+from kipoi_mcdropout.incremental.verify import relative_error, tolerance
+from kipoi_mcdropout.mutants import MutantBatch
+from kipoi_mcdropout.nested import leaves, take
+
+ENGINES = ("auto", "incremental", "full")
+_TRIAL_MUTANTS = 24
+_CLEARLY_CHEAPER = 0.4  # of the estimated cost of whole inputs; else the two are timed
+_MUST_GAIN = 0.95
+
+
+def make_engine(
+    model: LockedModel,
+    masks: MaskBank,
+    batch_size: int = 32,
+    engine: str = "auto",
+    memory_bytes: int = DEFAULT_MEMORY_BYTES,
+) -> Engine:
+    """An engine by name.
+
+    Parameters
+    ----------
+    model : LockedModel
+    masks : MaskBank
+    batch_size : int
+        Inputs in one forward pass, where whole inputs are computed.
+    engine : str
+        "incremental", "full", or "auto": the incremental engine where it agrees with the plain one on
+        a few mutants and its estimated or measured cost is lower, else the plain one.
+    memory_bytes : int
+        What the incremental engine may hold at a time, about, above the weights.
+
+    Raises
+    ------
+    InputError
+        If there is no such engine.
+    """
+    if engine not in ENGINES:
+        raise InputError(f"engine must be one of {', '.join(ENGINES)}; got {engine!r}")
+    full = FullEngine(model, masks, batch_size)
+    if engine == "full":
+        return full
+    incremental = IncrementalEngine(model, masks, batch_size, memory_bytes)
+    return incremental if engine == "incremental" else AutoEngine(incremental, full)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What `AutoEngine` decided for inputs of one shape, and why."""
+
+    engine: str
+    reason: str
+
+
+class AutoEngine:
+    """Tries the incremental engine on a few mutants of the first batch, then decides."""
+
+    def __init__(self, incremental: IncrementalEngine, full: FullEngine) -> None:
+        self.incremental, self.full = incremental, full
+        self.choices: dict[Any, Choice] = {}
+
+    def run(
+        self, batch: MutantBatch, draws: Sequence[int], selected: Tensor | None = None
+    ) -> Iterator[DrawBlock]:
+        """See `Engine.run`."""
+        if batch.n_mutants and self.choice(batch, draws).engine == "incremental":
+            return self.incremental.run(batch, draws, selected)
+        return self.full.run(batch, draws, selected)
+
+    def choice(self, batch: MutantBatch, draws: Sequence[int]) -> Choice:
+        """The engine for inputs of this shape, decided once."""
+        crowded = len(batch.reference_codes) * 4 > batch.n_mutants
+        key = (crowded, *((p, x.shape[1:], str(x.dtype)) for p, x in leaves(batch.references)))
+        if key not in self.choices:
+            self.choices[key] = self._decide(batch, draws)
+        return self.choices[key]
+
+    def _decide(self, batch: MutantBatch, draws: Sequence[int]) -> Choice:
+        few = some_mutants(batch, _TRIAL_MUTANTS)
+        trial = [*dict.fromkeys((draws[0], draws[-1]))]
+        try:
+            mine, full = plan_cost(self.incremental.compiled(batch).plan)
+            result = _last_outputs(self.incremental, few, trial)
+        except CaptureError as error:
+            return Choice("full", f"the model cannot be captured: {error}")
+        except (RuntimeError, ValueError, IndexError, KeyError, TypeError) as error:
+            return Choice("full", f"the trial failed ({type(error).__name__}: {error})")
+        begin = time.perf_counter()
+        expected = _last_outputs(self.full, few, trial)
+        full_seconds = time.perf_counter() - begin
+        error = relative_error(result, expected)
+        if not error <= tolerance(expected.dtype):
+            return Choice("full", f"the trial differs by {error:.2g} of the output's scale")
+        shared = len(batch.reference_codes) / max(1, batch.n_mutants)  # references are run by both
+        estimate = (mine + shared * full) / (full + shared * full)
+        if estimate < _CLEARLY_CHEAPER:
+            return Choice("incremental", f"estimated at {estimate:.2f} of the cost of whole inputs")
+        begin = time.perf_counter()
+        _last_outputs(self.incremental, few, trial)
+        measured = (time.perf_counter() - begin) / full_seconds
+        name = "incremental" if measured < _MUST_GAIN else "full"
+        return Choice(name, f"measured at {measured:.2f} of the time of whole inputs")
+
+
+def some_mutants(batch: MutantBatch, n: int) -> MutantBatch:
+    """A batch of mutants spread evenly over the given ones, with the references they need."""
+    rows = np.unique(np.linspace(0, batch.n_mutants - 1, n).round().astype(np.int64))
+    owners, owner = np.unique(batch.owner[rows], return_inverse=True)
+    return replace(
+        batch,
+        references=take(batch.references, owners),
+        reference_codes=batch.reference_codes[owners],
+        owner=owner.ravel().astype(np.int64),
+        codes=batch.codes[rows],
+    )
+
+
+def _last_outputs(engine: Engine, batch: MutantBatch, draws: Sequence[int]) -> Tensor:
+    """Outputs of mutants and references, (draws, rows, outputs)."""
+    blocks = list(engine.run(batch, draws))
+    by_slice: dict[int, list[Tensor]] = {}
+    for block in blocks:
+        by_slice.setdefault(block.mutants.start, []).append(block.alt)
+    alt = torch.cat([torch.cat(parts) for parts in by_slice.values()], dim=1)
+    first = next(iter(by_slice))
+    ref = torch.cat([block.ref for block in blocks if block.mutants.start == first])
+    return torch.cat([ref, alt], dim=1)
