@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kipoi_mcdropout.effects import EffectSummary
 from kipoi_mcdropout.errors import InputError
@@ -173,14 +173,15 @@ class Annotator:
         self,
         record: Record,
         outcomes: Sequence[Outcome],
-        values: Mapping[InfoField, Iterable[float]],
+        cells: Sequence[Sequence[str]],
     ) -> str:
         """A record with its results.
 
         Parameters
         ----------
-        values : mapping of InfoField to numbers
-            One per scored allele of the record; may be empty if none is scored.
+        cells : sequence of sequences of str
+            For each field, in order, the numbers of the scored alleles of the record (`field_cells`);
+            empty if none is scored.
         """
         parts = []
         if any(isinstance(outcome, Skip) for outcome in outcomes):
@@ -189,37 +190,37 @@ class Annotator:
         if any(isinstance(outcome, Placed) and outcome.flags for outcome in outcomes):
             flags = ["&".join(o.flags) if isinstance(o, Placed) else "" for o in outcomes]
             parts.append(f"{self.flag_id}={','.join(f or _MISSING for f in flags)}")
-        for field, numbers in values.items():
+        for field, numbers in zip(self.fields, cells, strict=False):
             scored = iter(numbers)
-            cells = [
-                _number(next(scored)) if isinstance(outcome, Placed) else _MISSING
-                for outcome in outcomes
-            ]
-            parts.append(f"{field.id}={','.join(cells)}")
+            of_alleles = [next(scored) if isinstance(o, Placed) else _MISSING for o in outcomes]
+            parts.append(f"{field.id}={','.join(of_alleles)}")
         return _with_info(record, ";".join(parts))
 
 
-def field_values(
-    fields: Sequence[InfoField], summaries: Sequence[EffectSummary], owner: np.ndarray
-) -> dict[InfoField, np.ndarray]:
-    """The numbers of each field, one per mutant."""
+def field_cells(
+    fields: Sequence[InfoField], summaries: Sequence[EffectSummary], owner: NDArray[np.int64]
+) -> list[list[str]]:
+    """The numbers of each field as text, one per mutant; what is not finite is missing."""
     by_score = {summary.score.name: summary for summary in summaries}
-    values = {}
-    for field in fields:
-        summary, column = by_score[field.score], field.target
-        if field.statistic in summary.reference:
-            values[field] = summary.reference[field.statistic][owner, column]
-        elif field.statistic in summary.mutant:
-            values[field] = summary.mutant[field.statistic][:, column]
-        else:
-            mean, sd = summary.mutant["effect_mean"], summary.mutant["effect_sd"]
-            z, p = z_and_p(mean[:, column], sd[:, column])
-            values[field] = z if field.statistic == "z" else p
-    return values
+    return [_texts(_numbers(field, by_score[field.score], owner)) for field in fields]
 
 
-def _number(value: float) -> str:
-    return f"{value:.7g}" if math.isfinite(value) else _MISSING
+def _numbers(field: InfoField, summary: EffectSummary, owner: NDArray[np.int64]) -> NDArray[np.float64]:
+    column, name = field.target, field.statistic
+    if name in summary.reference:
+        return summary.reference[name][owner, column]
+    if name in summary.mutant:
+        return summary.mutant[name][:, column]
+    mean, sd = summary.mutant["effect_mean"], summary.mutant["effect_sd"]
+    z, p = z_and_p(mean[:, column], sd[:, column])
+    return z if name == "z" else p
+
+
+def _texts(numbers: NDArray[np.float64]) -> list[str]:
+    texts = ("%.7g " * len(numbers) % tuple(numbers.tolist())).split()
+    for i in np.flatnonzero(~np.isfinite(numbers)):
+        texts[i] = _MISSING
+    return texts
 
 
 def _with_info(record: Record, added: str) -> str:

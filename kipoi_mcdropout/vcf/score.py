@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from kipoi_mcdropout.effects import EffectOptions, EffectSummary, summarize_effects
 from kipoi_mcdropout.engine import Engine, FullEngine
 from kipoi_mcdropout.errors import InputError, NonFiniteOutputError, OutputError, TargetError
@@ -22,7 +20,7 @@ from kipoi_mcdropout.vcf.annotate import (
     MAX_FIELDS,
     Annotator,
     InfoField,
-    field_values,
+    field_cells,
     info_fields,
 )
 from kipoi_mcdropout.vcf.chunks import Chunk, chunk_alleles, gather, to_batch
@@ -234,20 +232,20 @@ def score_variants(
 
 
 def _score_chunk(chunk: Chunk, plan: _Plan, outputs: RunOutputs, annotator: Annotator) -> None:
-    values: dict[InfoField, np.ndarray] = {}
+    cells: list[list[str]] = []
     if chunk.scored:
         batch = to_batch(plan.model, chunk.scored, plan.rc)
         summaries = _summarize(chunk, batch, plan)
         outputs.write_rows(
             rows(chunk.scored, batch.owner, plan.targets.labels, summaries, plan.effects.quantiles)
         )
-        values = field_values(plan.fields, summaries, batch.owner)
+        cells = field_cells(plan.fields, summaries, batch.owner)
     done = 0
     for record, outcomes in chunk.records:
         n = outputs.ledger.scored
         outputs.ledger.add(outcomes)
         n = outputs.ledger.scored - n
-        mine = {f: v[done : done + n] for f, v in values.items()} if n else {}
+        mine = [texts[done : done + n] for texts in cells] if n else []
         outputs.write_record(record, outcomes, annotator.line(record, outcomes, mine))
         done += n
     outputs.checkpoint()

@@ -1,0 +1,252 @@
+"""Speed and memory of scoring a VCF, and a run over all of a real one.
+
+    python benchmarks/variants.py throughput          # DeepSEA architecture against plain paired calls
+    python benchmarks/variants.py memory              # peak memory with 1,000 and with 100,000 alleles
+    python benchmarks/variants.py genomes FOLDER      # FOLDER/z.fa, FOLDER/z.vcf.gz: 1000 Genomes sites
+
+Each measurement runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+BATCH_SIZE = 32
+THROUGHPUT_BAR = 0.95  # of plain paired calls
+MEMORY_BAR_MB = 50  # growth from the small to the large VCF
+SIZES = (1_000, 100_000)
+
+
+def get_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("what", choices=list(WHAT))
+    parser.add_argument("folder", nargs="?", type=Path, help="of the real data")
+    parser.add_argument("--alleles", type=int, default=64, help="for throughput")
+    parser.add_argument("--draws", type=int, default=30, help="for throughput")
+    parser.add_argument("--repeats", type=int, default=3, help="for throughput, in turns")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    return parser
+
+
+def sequence_of(n: int) -> str:
+    import numpy as np
+
+    return "".join(np.random.default_rng(0).choice(list("ACGT"), n))
+
+
+def write_world(folder: Path, n_alleles: int, per_record: int, flank: int) -> tuple[Path, Path]:
+    """SNVs of a random genome, `per_record` ALTs a record, at different positions."""
+    n = n_alleles // per_record
+    sequence = sequence_of(n + 2 * flank)
+    fasta, vcf = folder / "g.fa", folder / "in.vcf"
+    fasta.write_text(
+        ">c\n" + "\n".join(sequence[i : i + 60] for i in range(0, len(sequence), 60)) + "\n"
+    )
+    with vcf.open("w") as file:
+        file.write(f"##fileformat=VCFv4.2\n##contig=<ID=c,length={len(sequence)}>\n")
+        file.write("#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n")
+        for pos in range(flank + 1, flank + 1 + n):
+            ref = sequence[pos - 1]
+            alts = ",".join([b for b in "ACGT" if b != ref][:per_record])
+            file.write(f"c\t{pos}\t.\t{ref}\t{alts}\t.\t.\t.\n")
+    return fasta, vcf
+
+
+# --- throughput -------------------------------------------------------------------------------------
+
+
+def throughput(options: argparse.Namespace) -> None:
+    """Alleles and draws per second, ours over plain, in turns; the median of the ratios."""
+    for per_record in (1, 3):
+        ratios = []
+        for turn in range(options.repeats):
+            seconds = {
+                name: worker(options, f"{name} {per_record}")["seconds"]
+                for name in (("plain", "ours"), ("ours", "plain"))[turn % 2]
+            }
+            ratios.append(seconds["plain"] / seconds["ours"])
+            print(f"{per_record} ALT a record, turn {turn + 1}: plain {seconds['plain']:.2f} s, "
+                  f"ours {seconds['ours']:.2f} s, ratio {ratios[-1]:.3f}", flush=True)  # fmt: skip
+        median = statistics.median(ratios)
+        verdict = "meets" if median >= THROUGHPUT_BAR else "misses"
+        print(f"{per_record} ALT a record: {median:.3f} x plain paired calls, {verdict} the bar of "
+              f"{THROUGHPUT_BAR}")  # fmt: skip
+
+
+def time_throughput(options: argparse.Namespace, name: str, per_record: int) -> dict[str, Any]:
+    from networks import build
+
+    model = build("deepsea", seed=0)
+    with tempfile.TemporaryDirectory() as text:
+        n = options.alleles // per_record * per_record
+        fasta, vcf = write_world(Path(text), n, per_record, 1000)
+        run = plain if name == "plain" else ours
+        seconds = run(model, fasta, vcf, Path(text), options.draws)
+    return {"seconds": seconds}
+
+
+def plain(model: Any, fasta: Path, vcf: Path, folder: Path, n_draws: int) -> float:
+    """A reference and an allele through the model for each draw, batch by batch; inputs are ready."""
+    import numpy as np
+    import torch
+
+    sequence = "".join(fasta.read_text().split("\n")[1:])
+    length, pairs = 1000, []
+    for line in vcf.read_text().splitlines()[3:]:
+        pos, alts = int(line.split("\t")[1]), line.split("\t")[4].split(",")
+        start = pos - 1 - (length - 1) // 2
+        window = sequence[start : start + length]
+        index = pos - 1 - start
+        pairs += [(window, window[:index] + alt + window[index + 1 :]) for alt in alts]
+    eye = {base: row for base, row in zip("ACGT", np.eye(4, dtype=np.float32), strict=True)}
+
+    def encode(texts: list[str]) -> torch.Tensor:
+        codes = np.array([[eye[base] for base in text] for text in texts])
+        return torch.from_numpy(codes.transpose(0, 2, 1).reshape(-1, *model.input_shape))
+
+    slices = [pairs[i : i + BATCH_SIZE] for i in range(0, len(pairs), BATCH_SIZE)]
+    batches = [(encode([r for r, _ in part]), encode([a for _, a in part])) for part in slices]
+    for part in model.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.train()
+    begin = time.perf_counter()
+    with torch.inference_mode():
+        for ref, alt in batches:
+            effects = torch.stack([model(alt) - model(ref) for _ in range(n_draws)]).double()
+            effects.mean(dim=0), effects.std(dim=0)
+    return time.perf_counter() - begin
+
+
+def ours(model: Any, fasta: Path, vcf: Path, folder: Path, n_draws: int) -> float:
+    """All of score_variants, with reading and writing, the point prediction, and the table."""
+    from kipoi_mcdropout.vcf import score_variants
+
+    begin = time.perf_counter()
+    score_variants(
+        model, vcf, fasta, folder / "out.vcf.gz", folder / "out.parquet", n_draws=n_draws,
+        input_shape=model.input_shape, category_axis=model.category_axis, vcf_targets=[0],
+        batch_size=BATCH_SIZE,
+    )  # fmt: skip
+    return time.perf_counter() - begin
+
+
+# --- memory -----------------------------------------------------------------------------------------
+
+
+def memory(options: argparse.Namespace) -> None:
+    """Peak resident memory of a whole run, at two sizes of the VCF."""
+    peaks = []
+    for n in SIZES:
+        result = worker(options, f"memory {n}")
+        peaks.append(result["peak_mb"])
+        print(f"{n} alleles: peak {result['peak_mb']:.0f} MB, {result['seconds']:.1f} s", flush=True)
+    growth = peaks[1] - peaks[0]
+    verdict = "meets" if growth < MEMORY_BAR_MB else "misses"
+    print(f"growth {growth:.0f} MB, {verdict} the bar of {MEMORY_BAR_MB} MB")
+
+
+def small_network(length: int, n_outputs: int) -> Any:
+    from torch import nn
+
+    return nn.Sequential(
+        nn.Conv1d(4, 8, 9), nn.ReLU(), nn.MaxPool1d(4), nn.Flatten(), nn.Dropout(0.5),
+        nn.Linear(8 * ((length - 8) // 4), n_outputs), nn.Sigmoid(),
+    )  # fmt: skip
+
+
+def peak_memory(n_alleles: int) -> dict[str, Any]:
+    from kipoi_mcdropout.vcf import score_variants
+
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        fasta, vcf = write_world(folder, n_alleles, 1, 100)
+        begin = time.perf_counter()
+        run = score_variants(
+            small_network(100, 10), vcf, fasta, folder / "out.vcf.gz", folder / "out.parquet",
+            skipped=folder / "skipped.tsv", n_draws=2, length=100, category_axis=0,
+        )  # fmt: skip
+        seconds = time.perf_counter() - begin
+    assert run.ledger.scored == n_alleles
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"peak_mb": peak, "seconds": seconds}
+
+
+# --- real data --------------------------------------------------------------------------------------
+
+
+def genomes(options: argparse.Namespace) -> None:
+    """All 1000 Genomes sites of 1 Mb: the ledger, the time, and bcftools' count of the output."""
+    if options.folder is None:
+        raise SystemExit("give the folder of z.fa and z.vcf.gz")
+    print(worker(options, f"genomes {options.folder}")["text"])
+
+
+def run_genomes(folder: Path) -> dict[str, Any]:
+    from kipoi_mcdropout.vcf import score_variants
+
+    with tempfile.TemporaryDirectory() as text:
+        out = Path(text) / "out.vcf.gz"
+        begin = time.perf_counter()
+        run = score_variants(
+            small_network(200, 4), folder / "z.vcf.gz", folder / "z.fa", out,
+            Path(text) / "out.parquet", n_draws=10, length=200, category_axis=0,
+        )  # fmt: skip
+        seconds = time.perf_counter() - begin
+        lines = [run.ledger.summary(), f"{seconds:.1f} s, 10 draws, 4 outputs"]
+        if shutil.which("bcftools"):
+            subprocess.run(["bcftools", "index", out], check=True)
+            count = subprocess.run(["bcftools", "index", "-n", out], check=True, capture_output=True)
+            lines.append(f"bcftools counts {int(count.stdout)} records in the output")
+    return {"text": "\n".join(lines)}
+
+
+# --- processes --------------------------------------------------------------------------------------
+
+
+def worker(options: argparse.Namespace, task: str) -> dict[str, Any]:
+    """Run a task in a process of its own."""
+    flags = ["alleles", "draws", "threads"]
+    command = [sys.executable, __file__, options.what, "--worker", task]
+    command += [x for flag in flags for x in (f"--{flag}", str(getattr(options, flag)))]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def work(options: argparse.Namespace) -> dict[str, Any]:
+    import torch
+
+    torch.set_num_threads(options.threads)
+    name, argument = options.worker.split(" ", 1)
+    if name == "memory":
+        return peak_memory(int(argument))
+    if name == "genomes":
+        return run_genomes(Path(argument))
+    return time_throughput(options, name, int(argument))
+
+
+WHAT = {"throughput": throughput, "memory": memory, "genomes": genomes}
+
+
+def main() -> None:
+    options = get_parser().parse_args()
+    if options.worker:
+        print(json.dumps(work(options)))
+    else:
+        WHAT[options.what](options)
+
+
+if __name__ == "__main__":
+    main()
