@@ -181,14 +181,14 @@ class _Recorder(TorchDispatchMode):
             self.fail(f"the model's code looks at its data by torch's {func}")
         if func._schema.is_mutable:
             return self._mutation(func, args, kwargs, depends)
-        recorded = map_leaves(self._argument, (tuple(args), kwargs))
+        given, named = map_leaves(self._argument, (tuple(args), kwargs))
         result = func(*args, **kwargs)
         if isinstance(result, Tensor):
             if any(result is x for x in tensors):
                 return result
-            self._add(_name(func), func, *recorded, result)
+            self._add(_name(func), func, given, named, result)
         elif isinstance(result, (tuple, list)) and all(isinstance(x, Tensor) for x in result):
-            whole = self._add(_name(func), func, *recorded, None)
+            whole = self._add(_name(func), func, given, named, None)
             for i, part in enumerate(result):
                 self._add("getitem", _getitem, (Ref(whole.index), i), {}, part)
         elif depends:
@@ -206,16 +206,14 @@ class _Recorder(TorchDispatchMode):
         pure = getattr(packet, func._overloadname, None) if packet is not None else None
         if pure is None or (depends and id(target) not in self._node_of):
             self.fail(f"torch's {func} writes into a tensor that is kept by the model")
-        recorded = map_leaves(self._argument, (tuple(args), kwargs))
+        given, named = map_leaves(self._argument, (tuple(args), kwargs))
         shape_before = target.shape
         result = func(*args, **kwargs)
         if result is not target or target.shape != shape_before:
             self.fail(f"torch's {func} changes the shape of a tensor in place")
         storage = target.untyped_storage()._cdata
         self._stale |= {
-            id(x)
-            for x in self._alive
-            if x is not target and x.untyped_storage()._cdata == storage
+            id(x) for x in self._alive if x is not target and x.untyped_storage()._cdata == storage
         }
         source = args[1] if name == "copy_" else None
         if isinstance(source, Tensor) and (source.shape, source.dtype) == (
@@ -224,7 +222,7 @@ class _Recorder(TorchDispatchMode):
         ):
             self._node_of[id(target)] = self._argument(source).index
         else:
-            self._add(_name(func)[:-1], pure, *recorded, target)
+            self._add(_name(func)[:-1], pure, given, named, target)
         return result
 
     def _argument(self, value: Any) -> Any:
@@ -273,9 +271,7 @@ def _merge(two: _Recorder, three: _Recorder) -> Graph:
             raise CaptureError(f"operation {a.name} depends on the size of the batch")
         args, kwargs = _unify((a.args, a.kwargs), (b.args, b.kwargs), a.name)
         shape = None if a.shape is None else _unify(a.shape, b.shape, a.name)
-        nodes.append(
-            Node(a.index, a.name, a.target, args, kwargs, shape, a.module, a.path, a.drop)
-        )
+        nodes.append(Node(a.index, a.name, a.target, args, kwargs, shape, a.module, a.path, a.drop))
     if two.output != three.output:
         raise CaptureError("the outputs depend on the size of the batch")
     kept = link_users(nodes, [ref.index for ref in two.output])
@@ -284,7 +280,7 @@ def _merge(two: _Recorder, three: _Recorder) -> Graph:
 
 def _unify(a: Any, b: Any, name: str) -> Any:
     """Argument of a node for any batch from its values at n = 2 and n = 3."""
-    if isinstance(a, (list, tuple)) and not isinstance(a, Ref):
+    if isinstance(a, (list, tuple)):
         if type(a) is not type(b) or len(a) != len(b):
             raise CaptureError(f"an argument of {name} depends on the size of the batch")
         unified = [_unify(x, y, name) for x, y in zip(a, b, strict=True)]

@@ -106,9 +106,9 @@ class AutoEngine:
         begin = time.perf_counter()
         expected = _last_outputs(self.full, few, trial)
         full_seconds = time.perf_counter() - begin
-        error = relative_error(result, expected)
-        if not error <= tolerance(expected.dtype):
-            return Choice("full", f"the trial differs by {error:.2g} of the output's scale")
+        difference = relative_error(result, expected)
+        if not difference <= tolerance(expected.dtype):
+            return Choice("full", f"the trial differs by {difference:.2g} of the output's scale")
         shared = len(batch.reference_codes) / max(1, batch.n_mutants)  # references are run by both
         estimate = (mine + shared * full) / (full + shared * full)
         if estimate < _CLEARLY_CHEAPER:

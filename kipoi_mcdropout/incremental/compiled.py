@@ -135,9 +135,7 @@ def _shuffled(x: Any, order: np.random.Generator) -> Any:
     return x.ravel()[order.permutation(x.size)].reshape(x.shape)
 
 
-def _check(
-    compiled: Compiled, model: LockedModel, masks: MaskBank, probe: Nested, scope: int
-) -> None:
+def _check(compiled: Compiled, model: LockedModel, masks: MaskBank, probe: Nested, scope: int) -> None:
     """Raise CaptureError unless the graph equals the model with masks on, and with dropout off."""
     n = n_rows(probe)
     for draw in (POINT, 0):
@@ -169,7 +167,9 @@ def _single_works(compiled: Compiled, probe: Nested) -> bool:
     except (RuntimeError, IndexError, ValueError):  # e.g. a squeeze that takes the batch away
         return False
     beside = _graph_outputs(compiled, two, 2, POINT)[:1]
-    return alone.shape == beside.shape and torch.allclose(alone, beside, rtol=1e-5, atol=1e-6, equal_nan=True)
+    return alone.shape == beside.shape and torch.allclose(
+        alone, beside, rtol=1e-5, atol=1e-6, equal_nan=True
+    )
 
 
 def _tails(plan: Plan) -> dict[int, Tail]:

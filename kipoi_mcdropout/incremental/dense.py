@@ -85,9 +85,7 @@ class DenseStage:
             parts = [from_canonical(x[min(i, len(x) - 1)], layout) for x in lanes]
             self._values[i][index] = parts[0] if len(parts) == 1 else torch.cat(parts, dim=batch)
 
-    def _whole_rows(
-        self, key: Key, part: slice, context: BlockContext, window: Window
-    ) -> Tensor:
+    def _whole_rows(self, key: Key, part: slice, context: BlockContext, window: Window) -> Tensor:
         place = context.places[key]
         full = self.references.canonical(*key)
         new = context.new(key, window)[:, part]

@@ -148,4 +148,3 @@ def _reduction(node: Node, whole: Node, builder: Builder) -> Exit:
     if position not in reduced or any(layout.groups[d] for d in others):
         raise NoRule("reduces positions together with other axes")
     return Reduce(node, source, layout, kind)
-

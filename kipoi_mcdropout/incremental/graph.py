@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from torch import Tensor
 
-
-class Ref(NamedTuple):
+@dataclass(frozen=True)
+class Ref:
     """An argument that is the result of another node."""
 
     index: int
@@ -76,7 +75,7 @@ class Graph:
 
 def walk(data: Any) -> Iterator[Any]:
     """All leaves of nested lists, tuples and dicts; `Ref` and `Affine` are leaves."""
-    if isinstance(data, (list, tuple)) and not isinstance(data, (Ref, Affine)):
+    if isinstance(data, (list, tuple)) and not isinstance(data, Affine):
         for value in data:
             yield from walk(value)
     elif isinstance(data, dict):
@@ -88,7 +87,7 @@ def walk(data: Any) -> Iterator[Any]:
 
 def map_leaves(function: Callable[[Any], Any], data: Any) -> Any:
     """Apply `function` to all leaves of nested lists, tuples and dicts."""
-    if isinstance(data, (Ref, Affine)):
+    if isinstance(data, Affine):
         return function(data)
     if isinstance(data, list):
         return [map_leaves(function, value) for value in data]
@@ -125,8 +124,3 @@ def link_users(nodes: list[Node], outputs: list[int]) -> list[Node]:
             for index in dict.fromkeys(node.inputs()):
                 by_index[index].users.append(node.index)
     return kept
-
-
-def is_tensor(value: Any) -> bool:
-    """Whether a leaf is a constant tensor."""
-    return isinstance(value, Tensor)

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from kipoi_mcdropout.encoding import OneHotLayout
 from kipoi_mcdropout.incremental.costs import dense_cost
 from kipoi_mcdropout.incremental.exits import Exit, exit_for
-from kipoi_mcdropout.incremental.graph import Affine, Graph, Node, Ref, walk
+from kipoi_mcdropout.incremental.graph import Affine, Graph, Node, walk
 from kipoi_mcdropout.incremental.interpret import Masking, run_node
 from kipoi_mcdropout.incremental.layout import Layout
 from kipoi_mcdropout.incremental.rules import RULES, Builder, NoRule, Rule
@@ -230,7 +229,7 @@ class _Planner:
             outside = [
                 u for u in self.users[index] if u in self.steps and self.steps[u].kind != "windows"
             ]
-            is_output = any(ref.index == index for ref in walk(plan.graph.output) if isinstance(ref, Ref))
+            is_output = index in plan.graph.output_indices()
             for key in plan.keys(index):
                 count[key] = count.get(key, 0) + len(outside) + (2 if is_output else 0)
         shared = {key for key, n in count.items() if n > 1}
@@ -264,10 +263,3 @@ def plan_cost(plan: Plan) -> tuple[float, float]:
         elif step.kind == "dense":
             mine += share * dense
     return mine, full
-
-
-def constants(plan: Plan) -> dict[int, Tensor]:
-    """Values that depend on no input."""
-    return {i: v for i, v in plan.fixed.items() if isinstance(v, (Tensor, tuple, list))}
-
-

@@ -61,8 +61,18 @@ def describe(plan: Plan) -> PlanReport:
             flops = 0.0
         rows.append(
             PlanRow(
-                index, step.node.name, step.node.module, step.kind, rule, step.reason,
-                step.width_in, step.width, positions, flops, dense, not step.drawn,
+                index,
+                step.node.name,
+                step.node.module,
+                step.kind,
+                rule,
+                step.reason,
+                step.width_in,
+                step.width,
+                positions,
+                flops,
+                dense,
+                not step.drawn,
             )  # fmt: skip
         )
     mine, full = plan_cost(plan)

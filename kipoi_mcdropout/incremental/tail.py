@@ -14,7 +14,6 @@ from torch import Tensor
 
 from kipoi_mcdropout.forward import POINT
 from kipoi_mcdropout.incremental.exits import FlatLinear
-from kipoi_mcdropout.incremental.graph import Ref, map_leaves
 from kipoi_mcdropout.incremental.packed import Packed, PackedIndex, consecutive
 from kipoi_mcdropout.incremental.rules.convolution import Convolution
 from kipoi_mcdropout.incremental.rules.pointwise import Identity, Pointwise
@@ -91,7 +90,8 @@ class Tail:
                 z = self._convolve(x, packed.index, outputs.rows[a:b], position, kept)
                 if pre is not None and post is not None:
                     rows = slice(0, 1) if single else torch.from_numpy(owner[outputs.rows[a:b]])
-                    z = self._activate(z, _at(pre, d, rows, position, kept), _at(post, d, rows, position, kept))
+                    before = _at(pre, d, rows, position, kept)
+                    z = self._activate(z, before, _at(post, d, rows, position, kept))
                 weight = self.linear.weight[position]
                 if kept is not None:
                     z *= gain
@@ -133,13 +133,7 @@ class Tail:
             if rule.node.name == "relu":
                 z.relu_()
                 continue
-            assert rule.node.target is not None
-            value = z
-            args, kwargs = map_leaves(
-                lambda leaf, value=value: value if isinstance(leaf, Ref) else leaf,
-                (rule.node.args, rule.node.kwargs),
-            )
-            z = rule.node.target(*args, **kwargs)
+            z = rule.apply(z)
         z -= post
         return z
 

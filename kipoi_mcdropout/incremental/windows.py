@@ -125,9 +125,7 @@ class BlockContext:
         """Mutants in the block."""
         return len(self.owner)
 
-    def reference_window(
-        self, key: tuple[int, int], begin: int = 0, width: int | None = None
-    ) -> Tensor:
+    def reference_window(self, key: tuple[int, int], begin: int = 0, width: int | None = None) -> Tensor:
         """The reference's activations on the window (draws, mutants, width, channels); a new tensor."""
         place, source = self.places[key], self.reference(*key)
         index = place.index(self.device, self.owner, begin, width)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from kipoi_mcdropout.incremental.graph import Affine, Node, Ref, walk
@@ -54,7 +53,7 @@ class Rule:
         """Windows of the result."""
         raise NotImplementedError
 
-    def flops(self, widths: list[int], width: int) -> float:
+    def flops(self, widths: list[float], width: int) -> float:
         """Floating point operations per mutant and draw."""
         return 2.0 * width * self.layout.n_channels
 
@@ -173,9 +172,3 @@ def broadcast(context: BlockContext, key: Key, canonical: Tensor) -> Tensor:
 def channel_shape(layout: Layout, window: Tensor) -> Tensor:
     """Windows with their channel axes taken apart, (draws, mutants, width, *channels)."""
     return window.reshape(*window.shape[:3], *layout.channels)
-
-
-def same_type(node: Node, dtype: Any) -> None:
-    """NoRule for conversions of dtype."""
-    if isinstance(dtype, torch.dtype):
-        raise NoRule("changes the dtype")

@@ -32,9 +32,7 @@ class AlongChannels(Rule):
         self.before = before
         self.axis = 3 + before.channel_index(dim)
 
-    def run(
-        self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]
-    ) -> Window:
+    def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
         value = channel_shape(self.before, context.new(sources[0], windows[0]))
         dim: Any = [self.axis] if self.node.name in ("sum", "mean", "amax", "amin") else self.axis
@@ -97,9 +95,7 @@ class LayerNorm(Rule):
         super().__init__(node, [source], layout)
         self.weight, self.bias, self.eps = weight, bias, eps
 
-    def run(
-        self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]
-    ) -> Window:
+    def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
         value = context.new(sources[0], windows[0])
         shape = [value.shape[-1]]

@@ -19,9 +19,7 @@ class Sum(Rule):
         super().__init__(node, sources, layout)
         self.alpha = alpha
 
-    def run(
-        self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]
-    ) -> Window:
+    def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
         place = context.places[key]
         a, b = (context.delta(k, w) for k, w in zip(sources, windows, strict=True))
@@ -34,9 +32,7 @@ class Sum(Rule):
                 a[:, :, b_at : b_at + b.shape[2]].add_(b, alpha=self.alpha)
                 return Window(delta=a, clean=True)
         total = embed(a, a_at, place.width)
-        return Window(
-            delta=torch.add(total, embed(b, b_at, place.width), alpha=self.alpha), clean=True
-        )
+        return Window(delta=torch.add(total, embed(b, b_at, place.width), alpha=self.alpha), clean=True)
 
 
 class Pair(Rule):
@@ -44,9 +40,7 @@ class Pair(Rule):
 
     label = "values on the window"
 
-    def run(
-        self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]
-    ) -> Window:
+    def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
         place = context.places[key]
         values = []
@@ -91,9 +85,7 @@ class Concatenation(Rule):
 
     label = "differences side by side"
 
-    def run(
-        self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]
-    ) -> Window:
+    def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
         place = context.places[key]
         parts = [
@@ -101,9 +93,7 @@ class Concatenation(Rule):
             for k, w, at in zip(sources, windows, place.offsets, strict=True)
         ]
         draws = max(part.shape[0] for part in parts)
-        return Window(
-            delta=torch.cat([p.expand(draws, *p.shape[1:]) for p in parts], dim=3), clean=True
-        )
+        return Window(delta=torch.cat([p.expand(draws, *p.shape[1:]) for p in parts], dim=3), clean=True)
 
 
 class Lanes(Rule):
@@ -112,9 +102,7 @@ class Lanes(Rule):
     label = "batch doubled: windows kept apart"
     aliases = True
 
-    def run(
-        self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]
-    ) -> Window:
+    def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
         return Window(windows[0].delta, windows[0].new, windows[0].clean)
 

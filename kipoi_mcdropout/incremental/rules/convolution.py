@@ -67,9 +67,7 @@ class Convolution(Rule):
         """Position of the first tap of the first output in the window of the source."""
         return [self.sliding.first_tap(out.start) - spans[0].start]
 
-    def run(
-        self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]
-    ) -> Window:
+    def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
         delta = context.delta(sources[0], windows[0])
         place = context.places[key]
@@ -112,7 +110,7 @@ class Convolution(Rule):
         )
         return y[:, :, 0].transpose(1, 2).contiguous().view(draws, mutants, width, -1)
 
-    def flops(self, widths: list[int], width: int) -> float:
+    def flops(self, widths: list[float], width: int) -> float:
         """See Rule."""
         kernel, n_in, n_out = self.sliding.kernel, self.n_in // self.groups, self.weight.shape[0]
         positions = widths[0] if self._by_products(width) else width

@@ -26,15 +26,13 @@ class LinearPerPosition(Rule):
         super().__init__(node, [source], layout)
         self.before, self.weight = before, weight
 
-    def run(
-        self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]
-    ) -> Window:
+    def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
         delta = channel_shape(self.before, context.delta(sources[0], windows[0]))
         result = delta @ self.weight
         return Window(delta=result.reshape(*delta.shape[:3], -1), clean=True)
 
-    def flops(self, widths: list[int], width: int) -> float:
+    def flops(self, widths: list[float], width: int) -> float:
         """See Rule."""
         return 2.0 * width * self.before.n_channels * self.weight.shape[1]
 
@@ -47,9 +45,7 @@ def _linear(node: Node, builder: Builder) -> Rule:
     last = len(layout.groups) - 1
     if not layout.alone(last, "channel"):
         raise NoRule("works along the positions")
-    return LinearPerPosition(
-        node, source, layout, layout.with_channels(last, weight.shape[1]), weight
-    )
+    return LinearPerPosition(node, source, layout, layout.with_channels(last, weight.shape[1]), weight)
 
 
 def linear_weight(node: Node, builder: Builder) -> Tensor:

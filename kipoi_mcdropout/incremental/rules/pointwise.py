@@ -34,18 +34,20 @@ class Pointwise(Rule):
 
     label = "values on the window"
 
-    def run(
-        self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]
-    ) -> Window:
+    def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
         value = context.new(sources[0], windows[0])
         if self.node.name == "relu" and context.may_overwrite(sources[0]):
             return Window(new=value.relu_())
+        return Window(new=self.apply(value))
+
+    def apply(self, value: Tensor) -> Tensor:
+        """The operation itself, on any elements."""
         assert self.node.target is not None
         args, kwargs = map_leaves(
             lambda leaf: value if isinstance(leaf, Ref) else leaf, (self.node.args, self.node.kwargs)
         )
-        return Window(new=self.node.target(*args, **kwargs))
+        return self.node.target(*args, **kwargs)
 
 
 @rule_for(*_ACTIVATIONS)
@@ -65,13 +67,11 @@ class Identity(Rule):
     label = "same window"
     aliases = True
 
-    def run(
-        self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]
-    ) -> Window:
+    def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
         return Window(windows[0].delta, windows[0].new, windows[0].clean)
 
-    def flops(self, widths: list[int], width: int) -> float:
+    def flops(self, widths: list[float], width: int) -> float:
         """See Rule."""
         return 0.0
 
@@ -94,15 +94,11 @@ class Affine(Rule):
     label = "difference times a constant"
     aliases = True
 
-    def __init__(
-        self, node: Node, source: int, layout: Layout, scale: Tensor | float | None
-    ) -> None:
+    def __init__(self, node: Node, source: int, layout: Layout, scale: Tensor | float | None) -> None:
         super().__init__(node, [source], layout)
         self.scale = scale
 
-    def run(
-        self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]
-    ) -> Window:
+    def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
         delta = context.delta(sources[0], windows[0])
         if self.scale is None:
@@ -120,12 +116,10 @@ def _arithmetic(node: Node, builder: Builder) -> Rule:
 
     arguments = builder.arguments(node)
     a, b = arguments["self"], arguments.get("other")
-    if builder.is_local(a) and builder.is_local(b):
+    if isinstance(a, Ref) and isinstance(b, Ref) and builder.is_local(a) and builder.is_local(b):
         return combine_two(node, builder, a, b)
     source = builder.only_source(node)
     layout = builder.layouts[source]
-    if _is_float_promotion(a, b):
-        raise NoRule("may change the dtype")
     constant = b if builder.is_local(a) else a
     if isinstance(constant, Tensor):
         if constant.dim() > len(layout.groups):
@@ -154,11 +148,6 @@ def _arithmetic(node: Node, builder: Builder) -> Rule:
     return ConstantPair(node, source, layout, canonical, local_first=builder.is_local(a))
 
 
-def _is_float_promotion(a: Any, b: Any) -> bool:
-    tensors = [x for x in (a, b) if isinstance(x, Tensor)]
-    return any(x.dtype == torch.float64 and x.dim() > 0 for x in tensors) and False
-
-
 class ConstantPair(Rule):
     """An operation of a local tensor and a constant that is not linear, e.g. 1 / x, maximum."""
 
@@ -170,9 +159,7 @@ class ConstantPair(Rule):
         super().__init__(node, [source], layout)
         self.constant, self.local_first = constant, local_first
 
-    def run(
-        self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]
-    ) -> Window:
+    def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
         value = context.new(sources[0], windows[0])
         constant = self.constant
@@ -209,9 +196,7 @@ class PReLU(Rule):
         super().__init__(node, [source], layout)
         self.slope = slope
 
-    def run(
-        self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]
-    ) -> Window:
+    def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
         value = context.new(sources[0], windows[0])
         return Window(new=torch.where(value > 0, value, value * broadcast(context, key, self.slope)))

@@ -37,7 +37,7 @@ class _Pool(Rule):
         """Position of the first tap of the first output in the window of the source."""
         return [self.sliding.first_tap(out.start) - spans[0].start]
 
-    def flops(self, widths: list[int], width: int) -> float:
+    def flops(self, widths: list[float], width: int) -> float:
         """See Rule."""
         return 1.0 * width * self.sliding.kernel * self.layout.n_channels
 
@@ -53,9 +53,7 @@ class MaxPool(_Pool):
 
     label = "values on the window and its neighbours"
 
-    def run(
-        self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]
-    ) -> Window:
+    def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
         place, before = context.places[key], context.places[sources[0]]
         begin, extent = place.offsets[0], self.sliding.extent(place.width)
@@ -92,9 +90,7 @@ class AveragePool(_Pool):
         super().__init__(node, source, layout, sliding)
         self.divisor = divisor
 
-    def run(
-        self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]
-    ) -> Window:
+    def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
         place = context.places[key]
         delta = context.delta(sources[0], windows[0])
@@ -188,6 +184,4 @@ def _adaptive(node: Node, builder: Builder) -> Rule:
     if length_out < 2 or length % length_out:
         raise NoRule("windows of unequal size" if length_out > 1 else "pools over all positions")
     size = length // length_out
-    return AveragePool(
-        node, source, layout.with_positions(length_out), Sliding(size, size), float(size)
-    )
+    return AveragePool(node, source, layout.with_positions(length_out), Sliding(size, size), float(size))

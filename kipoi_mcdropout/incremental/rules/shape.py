@@ -34,9 +34,7 @@ class ChannelView(Rule):
         super().__init__(node, [source], layout)
         self.function = function
 
-    def run(
-        self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]
-    ) -> Window:
+    def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
         window = windows[0]
         if window.delta is not None:
@@ -44,7 +42,7 @@ class ChannelView(Rule):
         assert window.new is not None
         return Window(new=self.function(window.new).contiguous())
 
-    def flops(self, widths: list[int], width: int) -> float:
+    def flops(self, widths: list[float], width: int) -> float:
         """See Rule."""
         return 0.0
 
@@ -140,9 +138,7 @@ class Crop(Rule):
         """Position of the first output in the window of the source."""
         return [out.start * self.step + self.begin - spans[0].start]
 
-    def run(
-        self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]
-    ) -> Window:
+    def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
         place = context.places[key]
         delta = context.delta(sources[0], windows[0])
@@ -152,7 +148,7 @@ class Crop(Rule):
             return Window(delta=delta.new_zeros(*delta.shape[:2], place.width, delta.shape[3]))
         return Window(delta=part.contiguous())
 
-    def flops(self, widths: list[int], width: int) -> float:
+    def flops(self, widths: list[float], width: int) -> float:
         """See Rule."""
         return 0.0
 
@@ -285,9 +281,7 @@ class Flip(Rule):
         """The window is the same, mirrored."""
         return [out.start * 0]
 
-    def run(
-        self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]
-    ) -> Window:
+    def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
         window = windows[0]
         if window.delta is not None:
@@ -308,9 +302,7 @@ class FlipBoth(Flip):
 
         self.flip = flip
 
-    def run(
-        self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]
-    ) -> Window:
+    def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
         window = windows[0]
         if window.delta is not None:

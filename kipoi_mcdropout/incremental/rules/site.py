@@ -21,9 +21,7 @@ class SiteRule(Rule):
 
     label = "difference times the mask"
 
-    def run(
-        self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]
-    ) -> Window:
+    def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
         delta = context.delta(sources[0], windows[0])
         factor = broadcast(context, key, context.masks(self.node))
@@ -53,18 +51,19 @@ def keep_canonical(masking: Masking, node: Node, layout: Layout, draw: int) -> T
     """Mask of a draw, bool, (positions or 1, channels)."""
     assert node.drop is not None
     keep = masking.keep(node.drop, draw)
-    sizes = [1 if keep.shape[i] == 1 else layout.size(i) for i in range(keep.dim())]
     batch, position = layout.dim_of("batch"), layout.dim_of("position")
     sizes = [1 if i == batch else layout.size(i) for i in range(keep.dim())]
     canonical = to_canonical(keep.expand(sizes), layout, 1)[0]
     return canonical[:1] if keep.shape[position] == 1 else canonical
 
 
-def multipliers(masking: Masking, node: Node, layout: Layout, draws: list[int], dtype: torch.dtype) -> Tensor:
+def multipliers(
+    masking: Masking, node: Node, layout: Layout, draws: list[int], dtype: torch.dtype
+) -> Tensor:
     """What differences are multiplied by, (draws, positions or 1, channels)."""
     assert node.drop is not None
     scale = gain(node)
-    rows = []
+    rows: list[Tensor | None] = []
     for draw in draws:
         if draw == POINT:
             rows.append(None)
