@@ -12,7 +12,7 @@ from torch import Tensor
 from kipoi_mcdropout.incremental.graph import Node
 from kipoi_mcdropout.incremental.layout import Axis, Layout
 from kipoi_mcdropout.incremental.rules.base import Builder, Key, NoRule, Rule, rule_for
-from kipoi_mcdropout.incremental.windows import BlockContext, Ints, Span, Window
+from kipoi_mcdropout.incremental.windows import BlockContext, Ints, Span, Window, embed
 
 _MAX_PRODUCTS = 24  # up to this many output positions, one matrix product for each
 
@@ -96,10 +96,8 @@ class Convolution(Rule):
         return out.view(draws, mutants, width, n_out)
 
     def _convolved(self, delta: Tensor, offset: int, width: int) -> Tensor:
-        draws, mutants, n, channels = delta.shape
-        extent = self.sliding.extent(width)
-        before, after = -offset, extent + offset - n
-        x = F.pad(delta.flatten(0, 1), (0, 0, before, after)).transpose(1, 2)
+        draws, mutants = delta.shape[:2]
+        x = embed(delta, -offset, self.sliding.extent(width)).flatten(0, 1).transpose(1, 2)
         # A dummy axis lets the channels-last layout of the window be used as it is.
         y = F.conv2d(
             x[:, :, None],
