@@ -15,6 +15,7 @@ from kipoi_mcdropout.mr.strength import i2_gx, mean_f
 MIN_MEAN_F = 10.0  # Staiger and Stock, Econometrica 1997
 MIN_I2_GX = 0.9  # Bowden et al., Int J Epidemiol 2016
 MIN_INSTRUMENTS = 10
+DRAWS_PER_INSTRUMENT = 10  # for a correlation over draws; see benchmarks/mr_coverage.py
 MAX_MCSE_TO_SD = 0.2
 SCATTER_P = 0.01
 
@@ -26,12 +27,25 @@ class Diagnosis(NamedTuple):
     message: str
 
 
-def diagnose(instruments: Instruments, *, convention: Convention = "twosamplemr") -> list[Diagnosis]:
+def diagnose(
+    instruments: Instruments,
+    *,
+    convention: Convention = "twosamplemr",
+    correlated: bool = False,
+) -> list[Diagnosis]:
     """Reasons to doubt an estimate from these instruments; empty when there are none.
 
     Codes: ``zero_variance``, ``few_instruments``, ``weak_instruments``, ``low_i2_gx``,
-    ``more_than_draws``, ``mcse_large``, ``mcse_flattens``, ``scatter_beyond_draws``,
-    ``unsplit_selection``.
+    ``more_than_draws``, ``noisy_correlation``, ``mcse_large``, ``mcse_flattens``,
+    ``scatter_beyond_draws``, ``unsplit_selection``.
+
+    Parameters
+    ----------
+    instruments : Instruments
+    convention : str
+        Whose I2_GX.
+    correlated : bool
+        A correlated method will be used: look at the correlation over draws too.
 
     Raises
     ------
@@ -45,6 +59,7 @@ def diagnose(instruments: Instruments, *, convention: Convention = "twosamplemr"
         *_weak(used),
         *_low_i2_gx(used, convention),
         *_more_than_draws(used),
+        *(_noisy_correlation(used) if correlated else []),
         *_mcse_large(used),
         *_mcse_flattens(used, convention),
         *_scatter(used),
@@ -122,6 +137,20 @@ def _more_than_draws(used: Instruments) -> list[Diagnosis]:
             f"correlated methods cannot be used. Select at most {used.n_draws - 1} instruments, "
             "run "
             f"{len(used) + 1 - used.n_draws} more draws, or use the bootstrap over draws.",
+        )
+    ]
+
+
+def _noisy_correlation(used: Instruments) -> list[Diagnosis]:
+    needed = DRAWS_PER_INSTRUMENT * len(used)
+    if used.correlation is not None or used.n_draws is None or used.n_draws >= needed:
+        return []
+    return [
+        Diagnosis(
+            "noisy_correlation",
+            f"the correlation of {len(used)} instruments over {used.n_draws} draws is poorly known, and "
+            "its inverse worse: intervals of the correlated methods are too short, and the slope is "
+            f"drawn to 0. Run at least {needed} draws, or use the bootstrap over draws.",
         )
     ]
 

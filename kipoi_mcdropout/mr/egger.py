@@ -38,7 +38,8 @@ def mr_egger(
         with the estimated one.
     correlated : bool
         Generalised least squares with the correlation of the outcome effects (Burgess, Dudbridge
-        and Thompson, Stat Med 2016).
+        and Thompson, Stat Med 2016). A correlation over draws should have at least 10 times as many
+        draws as instruments: with fewer its inverse gives intervals that are too short.
 
     Raises
     ------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -131,8 +131,7 @@ class Instruments:
     def _set_draws(self) -> None:
         if (self.draws_exposure is None) != (self.draws_outcome is None):
             raise InputError(
-                "draws of both the exposure and the outcome are required, or of neither; got only "
-                "one. "
+                "draws of both the exposure and the outcome are required, or of neither; got one. "
                 "Pass draws_exposure and draws_outcome from the same run."
             )
         if self.draws_exposure is None:
@@ -174,9 +173,20 @@ class Instruments:
         """Number of rows that methods use."""
         return int(self.mr_keep.sum())
 
+    def _derived(self, **changes: Any) -> Instruments:
+        """A copy with changes that need no check: what is a zero was decided on the whole table."""
+        new = object.__new__(Instruments)
+        for name, value in (vars(self) | changes).items():
+            if name in changes and isinstance(value, np.ndarray):
+                value.flags.writeable = False
+            new._set(name, value)
+        return new
+
     def take(self, index: NDArray[Any] | Sequence[int]) -> Instruments:
-        """Rows by integer index or boolean mask, with their draws and correlation."""
+        """Rows by integer index (each at most once) or boolean mask, with all that belongs to them."""
         rows = np.arange(len(self))[np.asarray(index)]
+        if len(np.unique(rows)) < len(rows):
+            raise InputError("a row can be taken once; some are asked for again.")
         new: dict[str, Any] = {"snp": self.snp[rows]}
         for name in (*_PER_ROW, *_NAMED, "mr_keep"):
             value = getattr(self, name)
@@ -186,8 +196,15 @@ class Instruments:
             new[name] = None if value is None else value[:, rows]
         if self.correlation is not None:
             new["correlation"] = self.correlation[np.ix_(rows, rows)]
-        # What is a zero was decided on the whole table; a subset must not decide anew.
-        return replace(self, **new, zero_variance_rtol=0.0)
+        return self._derived(**new)
+
+    def with_keep(
+        self, mr_keep: NDArray[np.bool_], reason: NDArray[Any], provenance: Mapping[str, Any]
+    ) -> Instruments:
+        """The same rows with another choice of those to use, and the record of how it was made."""
+        return self._derived(
+            mr_keep=mr_keep.astype(bool), reason=reason.astype(object), provenance=dict(provenance)
+        )
 
     def kept(self, at_least: int = 1, what: str = "this analysis") -> Instruments:
         """Only the rows to be used.
@@ -223,7 +240,7 @@ class Instruments:
         if self.effect_allele is not None and self.other_allele is not None:
             new["effect_allele"] = np.where(mask, self.other_allele, self.effect_allele)
             new["other_allele"] = np.where(mask, self.effect_allele, self.other_allele)
-        return replace(self, **new, zero_variance_rtol=0.0)
+        return self._derived(**new)
 
     def oriented(self) -> Instruments:
         """Every exposure effect positive (or zero), as MR-Egger needs."""
@@ -236,20 +253,19 @@ class Instruments:
                 "sd and mcse can only be exchanged where se_type and n_draws are known; got "
                 f"se_type={self.se_type}, n_draws={self.n_draws}."
             )
+        check_se_type(se_type, self.n_draws)
         factor = {("sd", "mcse"): self.n_draws**-0.5, ("mcse", "sd"): self.n_draws**0.5}.get(
             (self.se_type, se_type), 1.0
         )
-        return replace(
-            self,
+        return self._derived(
             se_exposure=self.se_exposure * factor,
             se_outcome=self.se_outcome * factor,
             se_type=se_type,
-            zero_variance_rtol=0.0,
         )
 
     def without_draws(self) -> Instruments:
         """Summary data only; a correlation that was given stays."""
-        return replace(self, draws_exposure=None, draws_outcome=None, zero_variance_rtol=0.0)
+        return self._derived(draws_exposure=None, draws_outcome=None)
 
     def reversed(self) -> Instruments:
         """Exposure and outcome exchanged, to estimate the other direction."""
@@ -263,7 +279,7 @@ class Instruments:
             swapped[f"{name}_outcome"] = getattr(self, f"{name}_exposure")
         other = {f"zero_variance_{a}": f"zero_variance_{b}" for a, b in (_SIDES, _SIDES[::-1])}
         swapped["reason"] = np.array([other.get(r, r) for r in self.reason], dtype=object)
-        return replace(self, **swapped, zero_variance_rtol=0.0)
+        return self._derived(**swapped)
 
     def by_sequence(self) -> dict[str, Instruments]:
         """One record per sequence, in order of appearance.

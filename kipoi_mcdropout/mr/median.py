@@ -10,7 +10,7 @@ from kipoi_mcdropout.mr.estimate import Estimate, make_estimate
 from kipoi_mcdropout.mr.instruments import FloatArray, Instruments
 from kipoi_mcdropout.mr.points import weighted_median
 from kipoi_mcdropout.mr.ratio import ratio_se, with_exposure_effect
-from kipoi_mcdropout.mr.resampling import summary_replicates
+from kipoi_mcdropout.mr.resampling import noise_blocks
 
 PENALTY_FACTOR = 20  # of both R packages: an instrument with p below 1/20 loses weight
 
@@ -74,8 +74,15 @@ def _median(
     seed: int,
 ) -> Estimate:
     used = used.oriented()  # so that the seed gives one se whichever allele is counted
-    bx, by = summary_replicates(used, n_bootstrap, seed)
-    se = weighted_median(by / bx, weight).std(ddof=1)
+    medians = [
+        weighted_median(
+            (used.beta_outcome + noise[:, 1] * used.se_outcome)
+            / (used.beta_exposure + noise[:, 0] * used.se_exposure),
+            weight,
+        )
+        for noise in noise_blocks(n_bootstrap, (2, len(used)), seed)
+    ]
+    se = float(np.concatenate(medians).std(ddof=1))
     estimate = float(weighted_median(used.beta_outcome / used.beta_exposure, weight))
     return make_estimate(name, used, convention, estimate, se)
 

@@ -10,7 +10,7 @@ from kipoi_mcdropout.mr.estimate import Estimate, make_estimate
 from kipoi_mcdropout.mr.instruments import FloatArray, Instruments
 from kipoi_mcdropout.mr.points import mad, mode
 from kipoi_mcdropout.mr.ratio import ratio_se, with_exposure_effect
-from kipoi_mcdropout.mr.resampling import check_bootstrap
+from kipoi_mcdropout.mr.resampling import noise_blocks
 
 
 def mr_weighted_mode(
@@ -70,13 +70,15 @@ def _mode(
     seed: int,
 ) -> Estimate:
     check_convention(convention)
-    check_bootstrap(n_bootstrap, seed)
     if not bandwidth_factor > 0:
         raise InputError(f"bandwidth_factor must be positive; got {bandwidth_factor}.")
     ratio = used.beta_outcome / used.beta_exposure
-    noise = np.random.default_rng(seed).standard_normal((n_bootstrap, len(used)))
-    replicates = ratio + noise * ratio_se(used, "second_order")
-    se = float(mad(mode(replicates, weight, bandwidth_factor)))
+    ratio_error = ratio_se(used, "second_order")
+    modes = [
+        mode(ratio + noise * ratio_error, weight, bandwidth_factor)
+        for noise in noise_blocks(n_bootstrap, (len(used),), seed)
+    ]
+    se = float(mad(np.concatenate(modes)))
     estimate = float(mode(ratio, weight, bandwidth_factor))
     df = len(used) - 1 if convention == "twosamplemr" else None
     return make_estimate(name, used, convention, estimate, se, df)

@@ -62,7 +62,8 @@ def mr_report(
     rows = [_row(instruments, name, options) for name in names]
     if all(row["note"] for row in rows):
         raise InputError(rows[0]["note"])
-    warnings = diagnose(instruments, convention=convention)
+    correlated = any("correlated" in name for name in names)
+    warnings = diagnose(instruments, convention=convention, correlated=correlated)
     table = pd.DataFrame(rows)
     note = table.pop("note")
     table = table.assign(

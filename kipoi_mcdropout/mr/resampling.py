@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Literal
 
@@ -14,16 +15,16 @@ Resample = Literal["draws", "instruments", "both"]
 MAX_BLOCK_VALUES = 2_000_000  # per array held at once: 16 MB
 
 
-def summary_replicates(
-    instruments: Instruments, n_bootstrap: int, seed: int
-) -> tuple[FloatArray, FloatArray]:
-    """Exposure and outcome effects drawn from independent normals, each shape=(n_bootstrap, n)."""
+def noise_blocks(n_bootstrap: int, shape: tuple[int, ...], seed: int) -> Iterator[FloatArray]:
+    """Standard normal values, shape=(n_bootstrap, *shape), in blocks of replicates.
+
+    The values do not depend on the size of the blocks.
+    """
     check_bootstrap(n_bootstrap, seed)
     rng = np.random.default_rng(seed)
-    shape = (n_bootstrap, len(instruments))
-    bx = instruments.beta_exposure + instruments.se_exposure * rng.standard_normal(shape)
-    by = instruments.beta_outcome + instruments.se_outcome * rng.standard_normal(shape)
-    return bx, by
+    block = max(1, MAX_BLOCK_VALUES // math.prod(shape))
+    for start in range(0, n_bootstrap, block):
+        yield rng.standard_normal((min(block, n_bootstrap - start), *shape))
 
 
 def draw_replicates(

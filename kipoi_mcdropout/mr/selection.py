@@ -34,10 +34,9 @@ def select_instruments(
 ) -> Instruments:
     """Keep mutants by the strength of their exposure effect.
 
-    Steps are applied in the order of the arguments.
-    Rows that are not selected stay, with ``mr_keep`` False and the step as ``reason``. The
-    provenance gets an entry "selection" with every option and the number of rows left after each
-    step.
+    Steps are applied in the order of the arguments. Rows that are not selected stay, with
+    ``mr_keep`` False and the step as ``reason``. The provenance gets an entry "selection" with
+    every option and the number of rows left after each step.
 
     Parameters
     ----------
@@ -85,14 +84,11 @@ def select_instruments(
         "top_n": top_n,
         "select_draws": select_draws,
         **split,
+        "left_after": left,
     }
-    selected = replace(
-        used,
-        mr_keep=keep,
-        reason=reason,
-        provenance={**used.provenance, "selection": options | {"left_after": left}},
-        zero_variance_rtol=0.0,
-    )
+    if "selection" in used.provenance:
+        options["before"] = used.provenance["selection"]
+    selected = used.with_keep(keep, reason, {**used.provenance, "selection": options})
     selected.kept(1, "the selection of instruments")
     return selected
 
@@ -116,8 +112,7 @@ def from_draw_subset(instruments: Instruments, draws: NDArray[Any] | slice) -> I
     if instruments.draws_exposure is None or instruments.draws_outcome is None:
         raise InputError(
             "effects of each draw are required to split the draws; got summaries only. Keep the "
-            "draws when "
-            "running the model, and pass them with the instruments."
+            "draws when running the model, and pass them with the instruments."
         )
     new: dict[str, Any] = {"n_draws": None}
     for side in ("exposure", "outcome"):

@@ -29,6 +29,7 @@ from kipoi_mcdropout.mr import (
     mr_simple_median,
     mr_weighted_median,
     mr_weighted_mode,
+    resampling,
     wald_ratios,
 )
 from kipoi_mcdropout.mr.points import egger_slope, ivw_slope, mad, mode, weighted_median
@@ -296,3 +297,25 @@ def test_mode_and_mad_by_hand() -> None:
     assert mode(ratios, np.ones(6)) == pytest.approx(0.005, abs=0.02)
     assert mode(ratios, np.array([1, 1, 1, 1, 50, 50.0])) == pytest.approx(5.05, abs=0.06)
     assert mad(np.array([1.0, 2.0, 4.0, 8.0, 100.0])) == pytest.approx(1.4826 * 3)
+
+
+def test_mode_is_the_peak_of_the_density_computed_directly() -> None:
+    rng = np.random.default_rng(1)
+    values, weight = rng.normal(size=(2, 30))
+    weight = weight**2 + 0.1
+    spread = min(values.std(ddof=1), float(mad(values)))
+    bandwidth = 0.9 * spread * 30**-0.2
+    grid = np.linspace(values.min() - 3 * bandwidth, values.max() + 3 * bandwidth, 512)
+    density = np.exp(-0.5 * ((grid[:, None] - values) / bandwidth) ** 2) @ weight
+    assert float(mode(values, weight)) == pytest.approx(grid[density.argmax()], abs=1e-12)
+
+
+def test_blocks_of_replicates_do_not_change_a_standard_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = summary(8)
+    for method in (mr_weighted_median, mr_weighted_mode):
+        whole = method(one, n_bootstrap=40).se
+        with monkeypatch.context() as patch:
+            patch.setattr(resampling, "MAX_BLOCK_VALUES", 7 * 16)
+            assert method(one, n_bootstrap=40).se == pytest.approx(whole, rel=1e-12)

@@ -190,3 +190,8 @@ def test_covariance_of_draws_is_numpys() -> None:
     assert_allclose(found["xx"], both[:4, :4])
     assert_allclose(found["yy"], both[4:, 4:])
     assert_allclose(found["xy"], both[:4, 4:], atol=1e-12)
+
+
+def test_a_row_is_taken_once() -> None:
+    with pytest.raises(InputError, match="taken once"):
+        plain().take([0, 0])

@@ -94,9 +94,8 @@ def test_closed_form_records(record: dict[str, Any], reference: Callable[[str], 
 def test_records_with_a_bootstrapped_se(
     record: dict[str, Any], reference: Callable[[str], Instruments]
 ) -> None:
-    n_bootstrap = 1000 if "mode" in record["method"] or "mbe" in record["method"] else 5000
     method = R_EQUIVALENTS[key_of(record)]
-    estimate = method(reference(record["dataset"]), n_bootstrap=n_bootstrap)
+    estimate = method(reference(record["dataset"]), n_bootstrap=10_000)
     assert estimate.estimate == pytest.approx(record["estimate"], rel=RTOL)
     place = (record["dataset"], *key_of(record))
     assert estimate.se == pytest.approx(record["se"], rel=LOOSE.get(place, BOOTSTRAP_RTOL))

@@ -80,6 +80,21 @@ def test_more_instruments_than_draws() -> None:
     assert "Select at most 39 instruments, run 21 more draws" in told
 
 
+def test_a_correlation_over_few_draws_is_told_where_it_is_used() -> None:
+    few, many = strong(n=20, n_draws=199), strong(n=20, n_draws=200)
+    assert codes(few) == codes(many) == codes(many, correlated=True) == set()
+    assert codes(few, correlated=True) == {"noisy_correlation"}
+    assert (mr_report(few, ["egger_correlated"])["warnings"] == "noisy_correlation").all()
+    assert (mr_report(few, ["egger"])["warnings"] == "").all()
+    given_matrix = few.without_draws().take(np.arange(20))
+    assert codes(Instruments(**fields_of(given_matrix)), correlated=True) == set()
+
+
+def fields_of(one: Instruments) -> dict[str, Any]:
+    names = ("snp", "beta_exposure", "se_exposure", "beta_outcome", "se_outcome")
+    return {n: getattr(one, n) for n in names} | {"correlation": np.eye(len(one))}
+
+
 def test_how_many_more_draws_for_a_small_mcse() -> None:
     assert "mcse_large" not in codes(strong(n_draws=25))
     assert "for 20 % run 9 more draws (25 in all)" in message(strong(n_draws=16), "mcse_large").replace(

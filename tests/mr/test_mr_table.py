@@ -162,6 +162,8 @@ def test_each_step_of_the_selection() -> None:
         "not_in_top_n": 2,
     }
     assert (record["min_z"], record["top_n"], record["select_draws"]) == (2, 2, "all")
+    again = select_instruments(chosen, top_n=1).provenance["selection"]
+    assert again["before"] == record and again["left_after"] == {"usable": 2, "not_in_top_n": 1}
 
 
 def test_distance_is_within_a_sequence() -> None:
