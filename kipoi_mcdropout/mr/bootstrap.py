@@ -20,7 +20,22 @@ scatter about the line because they act on the outcome by other ways than the ex
 the model is not linear. Where mutants stand for others that could have been made, that scatter is
 an error too: ``resample="both"`` draws the instruments anew as well (the pigeonhole bootstrap of
 Owen, Ann Appl Stat 2007), and is conservative. `diagnose` says when scatter is seen.
-``benchmarks/mr_coverage.py`` measures how often each interval holds the truth.
+
+How often a 95 % interval of MR-Egger's slope held the planted slope, in 400 simulated data sets of
+60 mutants and 100 draws (``python benchmarks/mr_coverage.py``, which has more methods and
+scenarios):
+
+| what the mutants are | formula, sd | formula, mcse | draws | both |
+|---|---|---|---|---|
+| of 3 sites, a site's mutants acting through the same units | 0.995 | 0.330 | 0.945 | 0.953 |
+| of 12 sites | 1.000 | 0.618 | 0.943 | 0.980 |
+| of 12 sites, noise over draws three times as large | 1.000 | 0.470 | 0.895 | 0.955 |
+| each of its own | 1.000 | 0.925 | 0.915 | 0.998 |
+| of 12 sites, with direct effects on the outcome | 0.880 | 0.880 | 0.240 | 0.860 |
+
+Intervals by sd were 1.8 to 7 times as long as those of "draws" but for the last row. The correlated
+MR-Egger held it in 0.383 of the data sets of the fourth row; for the others the correlation over
+draws has no inverse.
 """
 
 from __future__ import annotations

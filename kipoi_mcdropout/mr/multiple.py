@@ -25,8 +25,9 @@ def mr_multiple(
 ) -> pd.DataFrame:
     """`mr_report` of several exposure-outcome pairs, with q-values (Benjamini and Hochberg 1995).
 
-    The column `q_value` adjusts p over the pairs, within each method. All pairs use the same draws,
-    so their p are positively dependent, which the procedure allows for.
+    ``attrs["warnings"]`` has (exposure, outcome, code, message) of every warning. The column
+    `q_value` adjusts p over the pairs, within each method. Pairs that share draws have
+    dependent p; the procedure holds for independent and positively dependent ones.
 
     Raises
     ------
@@ -41,7 +42,11 @@ def mr_multiple(
     tables = [mr_report(i, methods, **options) for i in pairs]
     table = pd.concat(tables, ignore_index=True)
     table["q_value"] = table.groupby("method")["p"].transform(_benjamini_hochberg)
-    table.attrs["warnings"] = {n: t.attrs["warnings"] for n, t in zip(names, tables, strict=True)}
+    table.attrs["warnings"] = [
+        (*name, *warning)
+        for name, part in zip(names, tables, strict=True)
+        for warning in part.attrs["warnings"]
+    ]
     return table
 
 

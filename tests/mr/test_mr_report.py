@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -181,7 +182,7 @@ def test_report_says_why_a_method_gave_nothing() -> None:
         mr_report(two, convention="r")  # type: ignore[arg-type]
 
 
-def test_several_outcomes_get_q_values_within_each_method() -> None:
+def test_several_outcomes_get_q_values_within_each_method(tmp_path: Path) -> None:
     many = [strong(seed=s, outcome=f"y{s}", exposure="x") for s in range(4)]
     many.append(strong(seed=9, outcome="short", exposure="x").take([0, 1]))
     table = mr_multiple(many, ["egger", "ivw"])
@@ -192,7 +193,8 @@ def test_several_outcomes_get_q_values_within_each_method() -> None:
         expected = multipletests(rows["p"], method="fdr_bh")[1]
         np.testing.assert_allclose(rows["q_value"], expected)
     assert table.loc[table["note"] != "", "q_value"].isna().all()
-    assert ("x", "short") in table.attrs["warnings"]
+    assert ("x", "short", "few_instruments") in [w[:3] for w in table.attrs["warnings"]]
+    table.to_parquet(tmp_path / "t.parquet")  # attrs go into a file too
     with pytest.raises(InputError, match="different pairs"):
         mr_multiple([many[0], many[0]])
     with pytest.raises(InputError, match="different pairs"):
