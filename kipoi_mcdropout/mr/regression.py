@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import statsmodels.api as sm
 from numpy.typing import NDArray
 from scipy import stats
+from statsmodels.regression.linear_model import GLS, WLS
 
 from kipoi_mcdropout.mr.correlation import outcome_correlation
 from kipoi_mcdropout.mr.instruments import FloatArray, Instruments
@@ -63,11 +63,9 @@ def fit_effects(
     design = np.column_stack([np.ones_like(x), x]) if intercept else x[:, None]
     if correlated:
         se = instruments.se_outcome
-        model = sm.GLS(y, design, sigma=outcome_correlation(instruments) * np.outer(se, se))
+        model = GLS(y, design, sigma=outcome_correlation(instruments) * np.outer(se, se))
     else:
-        model = sm.WLS(
-            y, design, weights=1 / (instruments.se_outcome**2 if variance is None else variance)
-        )
+        model = WLS(y, design, weights=1 / (instruments.se_outcome**2 if variance is None else variance))
     result = model.fit()
     return Fit(
         coefficients=np.asarray(result.params),
