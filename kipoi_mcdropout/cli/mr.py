@@ -80,8 +80,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout mr") -> int:
         tables[options.across_sequences] = pd.concat(parts)
     for path, rows in tables.items():
         write_tsv(rows, path, options.overwrite)
-    for (exposure, outcome), warnings in table.attrs["warnings"].items():
-        for code, message in warnings:
-            say(f"warning: {exposure} -> {outcome}: {code}: {message}")
+    for exposure, outcome, code, message in table.attrs["warnings"]:
+        say(f"warning: {exposure} -> {outcome}: {code}: {message}")
     say(f"{len(table)} estimates: {', '.join(map(str, tables))}")
     return EXIT_OK
