@@ -30,6 +30,7 @@ from kipoi_mcdropout.incremental.graph import (
 )
 from kipoi_mcdropout.nested import Nested, leaves, map_nested, take
 from kipoi_mcdropout.probe import training_flag
+from kipoi_mcdropout.sites import SitePlan
 
 _ESCAPES = frozenset(
     {
@@ -45,7 +46,7 @@ class CaptureError(ModelError):
     """The model cannot be turned into a graph; it runs as it is instead."""
 
 
-def capture(model: LockedModel, inputs: Nested) -> Graph:
+def capture(model: LockedModel, inputs: Nested, sites: SitePlan) -> Graph:
     """Graph of the model, within `model.borrow()`.
 
     Parameters
@@ -53,6 +54,8 @@ def capture(model: LockedModel, inputs: Nested) -> Graph:
     model : LockedModel
     inputs : nested tensors
         Two or more rows, the first two different from each other.
+    sites : SitePlan
+        The model's dropout sites; NO_SITES to capture it with dropout off.
 
     Raises
     ------
@@ -60,19 +63,18 @@ def capture(model: LockedModel, inputs: Nested) -> Graph:
         Saying why it cannot be captured.
     """
     pair = take(inputs, [0, 1])
-    lifted = model.plan(pair).lifted
-    with training_flag(lifted):
-        two = _record(model, pair)
-        three = _record(model, take(inputs, [1, 0, 1]))
+    with training_flag(sites.lifted):
+        two = _record(model, pair, bool(sites.sites))
+        three = _record(model, take(inputs, [1, 0, 1]), bool(sites.sites))
     return _merge(two, three)
 
 
-def _record(model: LockedModel, inputs: Nested) -> _Recorder:
+def _record(model: LockedModel, inputs: Nested, mark_sites: bool) -> _Recorder:
     own = map_nested(torch.clone, inputs)
     recorder = _Recorder(own)
     handles = recorder.follow(model)
     try:
-        with recorder, _SiteMarker(recorder):
+        with recorder, _SiteMarker(recorder, mark_sites):
             output = model.call(own)
     except CaptureError:
         raise
@@ -92,11 +94,13 @@ def _record(model: LockedModel, inputs: Nested) -> _Recorder:
 class _SiteMarker(DropoutInterceptor):
     """Makes each dropout call a node of its own, and refuses to let values out of torch."""
 
-    def __init__(self, recorder: _Recorder) -> None:
+    def __init__(self, recorder: _Recorder, mark_sites: bool) -> None:
         super().__init__()
-        self.recorder = recorder
+        self.recorder, self.mark_sites = recorder, mark_sites
 
     def drop(self, call: DropoutCall) -> Tensor:
+        if not self.mark_sites:
+            return call.x
         marked = call.x.clone()  # the last node recorded; renamed
         self.recorder.mark_site(call)
         return marked

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from kipoi_mcdropout.engine import DrawBlock, Engine, FullEngine
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.forward import LockedModel, MaskBank
+from kipoi_mcdropout.forward import POINT, LockedModel, MaskBank
 from kipoi_mcdropout.incremental.capture import CaptureError
 from kipoi_mcdropout.incremental.engine import DEFAULT_MEMORY_BYTES, IncrementalEngine
 from kipoi_mcdropout.incremental.plan import plan_cost
@@ -88,16 +88,22 @@ class AutoEngine:
     def choice(self, batch: MutantBatch, draws: Sequence[int]) -> Choice:
         """The engine for inputs of this shape, decided once."""
         crowded = len(batch.reference_codes) * 4 > batch.n_mutants
-        key = (crowded, *((p, x.shape[1:], str(x.dtype)) for p, x in leaves(batch.references)))
+        point_only = all(draw == POINT for draw in draws)
+        key = (
+            crowded,
+            point_only,
+            *((p, x.shape[1:], str(x.dtype)) for p, x in leaves(batch.references)),
+        )
         if key not in self.choices:
             self.choices[key] = self._decide(batch, draws)
         return self.choices[key]
 
     def _decide(self, batch: MutantBatch, draws: Sequence[int]) -> Choice:
         few = some_mutants(batch, _TRIAL_MUTANTS)
+        point_only = all(draw == POINT for draw in draws)
         trial = [*dict.fromkeys((draws[0], draws[-1]))]
         try:
-            mine, full = plan_cost(self.incremental.compiled(batch).plan)
+            mine, full = plan_cost(self.incremental.compiled(batch, point_only).plan)
             result = _last_outputs(self.incremental, few, trial)
         except CaptureError as error:
             return Choice("full", f"the model cannot be captured: {error}")

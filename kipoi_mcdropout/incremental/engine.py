@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from kipoi_mcdropout.engine import DrawBlock, to_tensors
-from kipoi_mcdropout.forward import LockedModel, MaskBank
+from kipoi_mcdropout.forward import POINT, LockedModel, MaskBank
 from kipoi_mcdropout.incremental.compiled import Compiled, compile_model
 from kipoi_mcdropout.incremental.references import References
 from kipoi_mcdropout.incremental.slice_run import SliceRun
@@ -50,18 +50,19 @@ class IncrementalEngine:
         self.batch_size, self.memory_bytes = batch_size, memory_bytes
         self._compiled: dict[Any, Compiled] = {}
 
-    def compiled(self, batch: MutantBatch) -> Compiled:
+    def compiled(self, batch: MutantBatch, point_only: bool = False) -> Compiled:
         """The captured model and its plan for inputs of this shape."""
-        key = tuple((p, x.shape[1:], str(x.dtype)) for p, x in leaves(batch.references))
+        shapes = tuple((p, x.shape[1:], str(x.dtype)) for p, x in leaves(batch.references))
+        key = (point_only, shapes)
         if key not in self._compiled:
-            self._compiled[key] = compile_model(self.model, self.masks, batch)
+            self._compiled[key] = compile_model(self.model, self.masks, batch, point_only)
         return self._compiled[key]
 
     def run(
         self, batch: MutantBatch, draws: Sequence[int], selected: Tensor | None = None
     ) -> Iterator[DrawBlock]:
         """See `Engine.run`."""
-        compiled = self.compiled(batch)
+        compiled = self.compiled(batch, all(draw == POINT for draw in draws))
         compiled.masking.scope = batch.scope
         for rows in chunks(batch.n_mutants, self._slice_size(compiled, batch)):
             yield from self._run_slice(compiled, batch, rows, list(draws), selected)

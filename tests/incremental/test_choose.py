@@ -113,3 +113,17 @@ def test_the_plan_as_data() -> None:
     assert report.rows[1].once_for_all_draws and not report.rows[-1].once_for_all_draws
     last = report.rows[-1]
     assert (last.operation, last.how) == ("sigmoid", "dense") and "not local" in last.reason
+
+
+def test_point_effects_of_a_model_without_dropout() -> None:
+    net = torch.nn.Sequential(
+        torch.nn.Conv1d(4, 5, 5), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(280, 2)
+    )
+    model, bank = LockedModel(net.double()), MaskBank(3)
+    batch = substitutions(LENGTH)
+    with model.borrow():
+        _, alt = collect(make_engine(model, bank), batch, [-1])
+        _, fast = collect(IncrementalEngine(model, bank), batch, [-1])
+        _, expected = collect(FullEngine(model, bank), batch, [-1])
+    torch.testing.assert_close(alt, expected, rtol=0, atol=1e-10)
+    torch.testing.assert_close(fast, expected, rtol=0, atol=1e-10)
