@@ -48,7 +48,8 @@ class EffectSummary:
     counts : dict of numpy.ndarray of int32, each shape=(mutants, outputs)
         `n_nonfinite`: draws in which the model gave NaN or infinity; `n_saturated`: draws in which
         the score is infinite or undefined since a probability is 0 or 1. Where one is not 0 the
-        statistics are NaN: such draws are not averaged away.
+        statistics are NaN: such draws are not averaged away. With n_draws = 0, where there are
+        point effects only, they count the point prediction.
     quantiles : dict of float to numpy.ndarray, shape=(mutants, outputs)
         Of the effect over the draws, as asked for.
     draws : numpy.ndarray of float32, shape=(draws, mutants, outputs), or None
@@ -90,9 +91,10 @@ class EffectOptions:
     def __post_init__(self) -> None:
         if isinstance(self.n_draws, bool) or not isinstance(self.n_draws, (int, np.integer)):
             raise InputError(f"n_draws must be an integer; got {self.n_draws!r}")
-        if self.n_draws < 2:
+        if self.n_draws < 0 or self.n_draws == 1:
             raise InputError(
-                f"n_draws must be at least 2, as one draw has no variance; got {self.n_draws}"
+                "n_draws must be at least 2, as one draw has no variance, or 0 for point effects "
+                f"only; got {self.n_draws}"
             )
         if not self.scores:
             raise InputError("at least one score is required; got none")
@@ -166,7 +168,7 @@ def _empty_summary(
     score: Score, options: EffectOptions, n_references: int, n_mutants: int, n_outputs: int
 ) -> EffectSummary:
     def empty(n: int) -> Array:
-        return np.empty((n, n_outputs))
+        return np.full((n, n_outputs), np.nan)
 
     return EffectSummary(
         score,
@@ -186,6 +188,7 @@ class _Accumulator:
         self.score = score
         self.owner = owner
         self.unchanged = unchanged
+        self.n_draws = options.n_draws
         self.keep_draws = options.keep_draws or bool(options.quantiles)
         self.pairs: PairedMoments | None = None
         self.effects: Moments | None = None
@@ -206,7 +209,8 @@ class _Accumulator:
         ref, alt, effect, nonfinite = self._scored(ref, alt, owner)
         if not self.points:
             self.points = {"ref_point": ref[0], "alt_point": alt[0], "effect_point": effect[0]}
-            ref, alt, effect, nonfinite = ref[1:], alt[1:], effect[1:], nonfinite[1:]
+            if self.n_draws > 0:
+                ref, alt, effect, nonfinite = ref[1:], alt[1:], effect[1:], nonfinite[1:]
             if len(alt) == 0:
                 return
         invalid = ~torch.isfinite(effect)
@@ -217,6 +221,8 @@ class _Accumulator:
             effect = effect.masked_fill(bad, math.nan)
             alt = torch.where(torch.isfinite(alt), alt, math.nan)
             ref = torch.where(torch.isfinite(ref), ref, math.nan)
+        if self.n_draws == 0:
+            return
         # Half for a tie: above the tolerance counts twice a half, within it once.
         tie = self._rounding(ref, alt, owner, block.alt.dtype)
         self.positive = self.positive + 0.5 * (effect > tie).sum(dim=0).double()
@@ -239,6 +245,9 @@ class _Accumulator:
             ref, alt = logit(ref), logit(alt)
         return ref, alt, self.score.function(ref[:, owner], alt), nonfinite
 
+    def _counts(self) -> dict[str, Tensor]:
+        return {"n_nonfinite": self.nonfinite, "n_saturated": self.saturated}
+
     def _rounding(self, ref: Tensor, alt: Tensor, owner: Tensor, dtype: torch.dtype) -> Tensor:
         """Differences of reference and mutant up to this have no sign: the kernels round by as much."""
         if not self.score.signed:
@@ -247,33 +256,39 @@ class _Accumulator:
 
     def write(self, summary: EffectSummary, rows: slice) -> None:
         """Put the statistics into the rows of a summary."""
-        assert self.pairs is not None and self.effects is not None
-        pairs, effects = self.pairs, self.effects
-        bad = (self.nonfinite + self.saturated) > 0
-        statistics = {
-            "alt_mean": pairs.alt.mean,
-            "alt_var": pairs.alt.variance(),
-            "alt_point": self.points["alt_point"],
-            "ref_alt_cov": pairs.covariance(),
-            "effect_mean": effects.mean,
-            "effect_sd": effects.sd(),
-            "effect_mcse": effects.mcse(),
-            "effect_point": self.points["effect_point"],
-            "prob_positive": (self.positive / effects.n).masked_fill(bad, math.nan),
-        }
-        for name, value in statistics.items():
-            summary.mutant[name][rows] = value.cpu().numpy()
-        for name, count in (("n_nonfinite", self.nonfinite), ("n_saturated", self.saturated)):
-            summary.counts[name][rows] = count.cpu().numpy()
-        summary.reference["ref_mean"][:] = pairs.ref.mean.cpu().numpy()
-        summary.reference["ref_var"][:] = pairs.ref.variance().cpu().numpy()
-        summary.reference["ref_point"][:] = self.points["ref_point"].cpu().numpy()
+        statistics = {name: value for name, value in self.points.items() if name != "ref_point"}
+        reference = {"ref_point": self.points["ref_point"]}
+        if self.pairs is not None and self.effects is not None:
+            pairs, effects = self.pairs, self.effects
+            bad = (self.nonfinite + self.saturated) > 0
+            statistics |= {
+                "alt_mean": pairs.alt.mean,
+                "alt_var": pairs.alt.variance(),
+                "ref_alt_cov": pairs.covariance(),
+                "effect_mean": effects.mean,
+                "effect_sd": effects.sd(),
+                "effect_mcse": effects.mcse(),
+                "prob_positive": (self.positive / effects.n).masked_fill(bad, math.nan),
+            }
+            reference |= {"ref_mean": pairs.ref.mean, "ref_var": pairs.ref.variance()}
+        for target, values in ((summary.mutant, statistics), (summary.counts, self._counts())):
+            for name, value in values.items():
+                target[name][rows] = _finite(value).cpu().numpy()
+        for name, value in reference.items():
+            summary.reference[name][:] = _finite(value).cpu().numpy()
         if self.kept:
             kept = torch.cat(self.kept)
             for q, array in summary.quantiles.items():
                 array[rows] = np.quantile(kept.cpu().numpy(), q, axis=0)
             if summary.draws is not None:
                 summary.draws[:, rows] = kept.to(torch.float32).cpu().numpy()
+
+
+def _finite(values: Tensor) -> Tensor:
+    """The values, NaN where they are infinite."""
+    return (
+        torch.where(torch.isfinite(values), values, math.nan) if values.is_floating_point() else values
+    )
 
 
 def concatenate(parts: Sequence[EffectSummary]) -> EffectSummary:

@@ -16,7 +16,7 @@ from kipoi_mcdropout.masks import RUN_SCOPE, check_seed, keep_mask
 from kipoi_mcdropout.nested import Nested, leaves, map_nested, n_rows
 from kipoi_mcdropout.outputs import flatten_outputs
 from kipoi_mcdropout.probe import Call, training_flag
-from kipoi_mcdropout.sites import Site, SitePlan, find_sites
+from kipoi_mcdropout.sites import NO_SITES, Site, SitePlan, find_sites
 
 POINT = -1  # in place of a draw: the prediction with dropout off
 _MASK_CACHE_BYTES = 256 * 2**20
@@ -178,10 +178,11 @@ class LockedModel:
 
     def raw_outputs(self, inputs: Nested, draw: int, masks: MaskBank, scope: int = RUN_SCOPE) -> Nested:
         """As `outputs`, in the model's own structure."""
-        n, plan = n_rows(inputs), self.plan(inputs)
+        n = n_rows(inputs)
+        plan = NO_SITES if draw == POINT else self.plan(inputs)
         locked = _LockedPass(plan, masks, draw, scope, n)
         own = map_nested(torch.clone, inputs)  # some models write into their input
-        with training_flag(() if draw == POINT else plan.lifted), locked:
+        with training_flag(plan.lifted), locked:
             outputs = self.call(own)
         locked.finish()
         return outputs

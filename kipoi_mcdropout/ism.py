@@ -44,7 +44,7 @@ class MCDropoutISM(Mutation):
     test_ref_ref : bool
         Also report each reference base "mutated" to itself; its effect is exactly 0.
     n_draws : int
-        Number of draws, at least 2.
+        Number of draws, at least 2; or 0 for the point effects alone, of any model.
     seed : int
         0 <= seed < 2**64. The result is a function of model, inputs, seed and n_draws alone.
     targets : sequence of str or int, optional
@@ -59,6 +59,14 @@ class MCDropoutISM(Mutation):
         Also return the effect of every draw.
     ignore : sequence of str
         Modules that look like dropout but are to be left off.
+    engine : {"auto", "incremental", "full"}
+        How mutants are computed: whole, or as changes of their reference, which is exact and many
+        times faster for convolutional models. "auto" tries on the first sequence which is faster.
+    memory_bytes : int, optional
+        What the incremental engine may hold at a time, about, above the weights.
+    verify : bool
+        Recompute a small sample of mutants and draws by the plain forward pass, and raise if they
+        differ by more than 1e-5 of the output's scale (float32).
 
     Raises
     ------
@@ -94,10 +102,17 @@ class MCDropoutISM(Mutation):
         quantiles: Sequence[float] = (),
         keep_draws: bool = False,
         ignore: Sequence[str] = (),
+        engine: str = "auto",
+        memory_bytes: int | None = None,
+        verify: bool = True,
     ) -> None:
         from kipoi_mcdropout.effects import EffectOptions
         from kipoi_mcdropout.kipoi_model import KipoiModel
-        from kipoi_mcdropout.saturation import IsmOptions, SaturationMutagenesis
+        from kipoi_mcdropout.saturation import (
+            DEFAULT_MEMORY_BYTES,
+            IsmOptions,
+            SaturationMutagenesis,
+        )
 
         scores = [scores] if isinstance(scores, str) or callable(scores) else list(scores)
         chosen = _parse_scores(scores, score_kwargs)
@@ -117,6 +132,9 @@ class MCDropoutISM(Mutation):
             test_ref_ref,
             mask_scope,
             batch_size,
+            engine,
+            DEFAULT_MEMORY_BYTES if memory_bytes is None else memory_bytes,
+            verify,
         )
         self.options = options
         self.mutagenesis: SaturationMutagenesis = SaturationMutagenesis(

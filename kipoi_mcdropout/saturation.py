@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from kipoi_mcdropout.effects import EffectOptions, EffectSummary, concatenate, summarize_effects
 from kipoi_mcdropout.encoding import OneHotLayout
-from kipoi_mcdropout.engine import FullEngine
-from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.engine import Engine
+from kipoi_mcdropout.errors import InputError, NoRandomSiteError
 from kipoi_mcdropout.forward import MaskBank
+from kipoi_mcdropout.incremental.choose import DEFAULT_MEMORY_BYTES, make_engine
+from kipoi_mcdropout.incremental.verify import VerifyingEngine
 from kipoi_mcdropout.kipoi_model import KipoiModel
 from kipoi_mcdropout.masks import RUN_SCOPE, check_seed
 from kipoi_mcdropout.mutants import (
@@ -27,7 +29,7 @@ from kipoi_mcdropout.mutants import (
 )
 from kipoi_mcdropout.nested import Nested, leaves, map_nested, n_rows, take
 from kipoi_mcdropout.outputs import Targets
-from kipoi_mcdropout.sites import SitePlan
+from kipoi_mcdropout.sites import NO_SITES, SitePlan
 
 MASK_SCOPES = ("run", "sequence")
 _SUMMARY_BYTES = 512 * 2**20  # of statistics held at a time, per sequence and chunk of mutants
@@ -39,6 +41,9 @@ class IsmOptions:
 
     `start` and `end` are the window of positions, 0-based and half-open. Under `mask_scope` "run" all
     sequences of a draw see the same masks; under "sequence" each has its own, made from its content.
+    `engine` is "auto", "incremental" or "full" (`incremental.make_engine`), `memory_bytes` what the
+    incremental one may hold above the weights; with `verify` a sample of what it computes is compared
+    with the plain forward pass.
     """
 
     model_input: Any
@@ -51,6 +56,9 @@ class IsmOptions:
     include_reference: bool = False
     mask_scope: str = "run"
     batch_size: int = 32
+    engine: str = "auto"
+    memory_bytes: int = DEFAULT_MEMORY_BYTES
+    verify: bool = True
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
@@ -86,13 +94,23 @@ class SaturationMutagenesis:
     def __init__(self, model: KipoiModel, options: IsmOptions) -> None:
         self.model = model
         self.options = options
-        self.engine = FullEngine(model.locked, MaskBank(options.seed), options.batch_size)
+        masks = MaskBank(options.seed)
+        self.engine: Engine = make_engine(
+            model.locked, masks, options.batch_size, options.engine, options.memory_bytes
+        )
+        if options.verify and options.engine != "full":
+            self.engine = VerifyingEngine(self.engine, model.locked, masks)
         self._targets: Targets | None = None
 
     def plan(self, inputs: Nested) -> SitePlan:
         """The model's dropout sites for inputs of this shape."""
         with self.model.locked.borrow():
-            return self.model.locked.plan(self.model.tensors(take(inputs, slice(0, 1))))
+            try:
+                return self.model.locked.plan(self.model.tensors(take(inputs, slice(0, 1))))
+            except NoRandomSiteError:
+                if self.options.effects.n_draws > 0:
+                    raise
+                return NO_SITES  # point effects need no dropout
 
     def targets(self, inputs: Nested) -> Targets:
         """The outputs that are reported."""

@@ -56,6 +56,9 @@ class SitePlan:
     notes: tuple[str, ...]
 
 
+NO_SITES = SitePlan((), (), {}, (), ())
+
+
 def find_sites(module: nn.Module, call: Call, inputs: Nested, ignore: tuple[str, ...] = ()) -> SitePlan:
     """Probe the model and return its dropout sites.
 

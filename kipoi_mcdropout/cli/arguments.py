@@ -9,6 +9,8 @@ from typing import Any
 
 from kipoi_mcdropout.errors import InputError
 
+_UNITS = {"GIB": 2**30, "MIB": 2**20, "GB": 10**9, "MB": 10**6, "": 1}
+
 
 class Parser(argparse.ArgumentParser):
     """A parser whose help keeps the layout of the description and of the example."""
@@ -57,6 +59,46 @@ def add_draw_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE",
         help="modules that look like dropout but are to be left off",
     )
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """How mutants are computed."""
+    parser.add_argument(
+        "--engine",
+        default="auto",
+        help="auto (default), incremental: mutants as changes of their reference, or full",
+    )
+    parser.add_argument(
+        "--memory",
+        type=parse_memory,
+        default=None,
+        metavar="SIZE",
+        help="what the incremental engine may hold above the weights, e.g. 1.5GB",
+    )
+    parser.add_argument(
+        "--no_verify",
+        action="store_true",
+        help="do not compare a sample of the incremental engine's results with the plain model",
+    )
+
+
+def parse_memory(text: str) -> int:
+    """Bytes from a size such as 800MB, 1.5GB or 2e9.
+
+    >>> parse_memory("1.5GB")
+    1500000000
+    """
+    for unit, factor in _UNITS.items():
+        number = text.strip().upper().removesuffix(unit)
+        if number != text.strip().upper() or not unit:
+            try:
+                size = int(float(number) * factor)
+            except ValueError:
+                break
+            if size > 0:
+                return size
+            break
+    raise argparse.ArgumentTypeError(f"must be a size such as 800MB or 1.5GB; got {text!r}")
 
 
 def add_output_arguments(parser: argparse.ArgumentParser, formats: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from kipoi_mcdropout.cli.arguments import (
     Parser,
     add_draw_arguments,
+    add_engine_arguments,
     add_model_arguments,
     add_output_arguments,
     parse_json,
@@ -92,6 +93,7 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
         "--keep_draws", action="store_true", help="also write the effect of every draw (HDF5 only)"
     )
     parser.add_argument("--test_ref_ref", action="store_true", help="also 'mutate' each base to itself")
+    add_engine_arguments(parser)
     add_output_arguments(parser, ".h5 .tsv .tsv.gz .parquet, any number of them")
     return parser
 
@@ -139,6 +141,9 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
         "quantiles": options.quantiles,
         "keep_draws": options.keep_draws,
         "ignore": options.ignore,
+        "engine": options.engine,
+        "memory_bytes": options.memory,
+        "verify": not options.no_verify,
     }
     if options.imp_score_kwargs is not None:
         extra = parse_json(options.imp_score_kwargs, "--imp_score_kwargs")
@@ -262,6 +267,7 @@ def _provenance(
             "mask_scope": settings.mask_scope,
             "test_ref_ref": settings.include_reference,
             "batch_size": settings.batch_size,
+            "engine": settings.engine,
             "dataloader_args": dataloader_kwargs,
         },
         files=input_files(dataloader_kwargs),

@@ -107,7 +107,7 @@ class AutoEngine:
             result = _last_outputs(self.incremental, few, trial)
         except CaptureError as error:
             return Choice("full", f"the model cannot be captured: {error}")
-        except (RuntimeError, ValueError, IndexError, KeyError, TypeError) as error:
+        except (RuntimeError, ValueError, LookupError, TypeError, ArithmeticError) as error:
             return Choice("full", f"the trial failed ({type(error).__name__}: {error})")
         begin = time.perf_counter()
         expected = _last_outputs(self.full, few, trial)
