@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from kipoi_mcdropout.forward import POINT, LockedModel, MaskBank
 from kipoi_mcdropout.incremental.capture import CaptureError, capture
 from kipoi_mcdropout.incremental.costs import n_elements
 from kipoi_mcdropout.incremental.exits import FlatLinear
-from kipoi_mcdropout.incremental.graph import Graph, Ref
+from kipoi_mcdropout.incremental.graph import Graph, Ref, map_leaves
 from kipoi_mcdropout.incremental.interpret import Masking, run_nodes
 from kipoi_mcdropout.incremental.plan import Plan, make_plan
 from kipoi_mcdropout.incremental.references import References
@@ -53,6 +53,28 @@ class Compiled:
         """Outputs of the references for the i-th draw, (references, outputs)."""
         values = [references.value(ref.index, i) for ref in self.graph.output]
         return flatten_outputs(values, references.n, selected)[: references.count]
+
+    def precise_outputs(self, inputs: Nested, draw: int, selected: Tensor | None) -> Tensor:
+        """Outputs for whole inputs by the graph in float64, (inputs, outputs)."""
+
+        def precise(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return value.double() if value.is_floating_point() else value
+            return torch.float64 if value is torch.float32 else value
+
+        nodes = [
+            replace(
+                node,
+                args=map_leaves(precise, node.args),
+                kwargs=map_leaves(precise, node.kwargs),
+            )
+            for node in self.graph.nodes
+        ]
+        values = {i: precise(x) for i, x in self.input_values(inputs).items()}
+        keep = set(self.graph.output_indices())
+        values = run_nodes(nodes, values, n_rows(inputs), draw, self.masking, keep)
+        outputs = [values[ref.index] for ref in self.graph.output]
+        return flatten_outputs(outputs, n_rows(inputs), selected)
 
     def bytes_per_reference(self) -> float:
         """Activations of a reference that are held for one draw."""

@@ -12,12 +12,14 @@ from torch import Tensor
 from kipoi_mcdropout.engine import DrawBlock, to_tensors
 from kipoi_mcdropout.forward import POINT, LockedModel, MaskBank
 from kipoi_mcdropout.incremental.compiled import Compiled, compile_model
-from kipoi_mcdropout.incremental.references import References
+from kipoi_mcdropout.incremental.references import NonFiniteReference, References
 from kipoi_mcdropout.incremental.slice_run import SliceRun
 from kipoi_mcdropout.mutants import MutantBatch, chunks
 from kipoi_mcdropout.nested import leaves, take
 
 DEFAULT_MEMORY_BYTES = 1_000_000_000
+_MOST_DRAWS = 8  # at a time; more make no larger matrix products worth having
+_SMALLEST_SHARE = 64  # of the planned sizes, before running out of memory is an error
 
 
 class IncrementalEngine:
@@ -67,12 +69,24 @@ class IncrementalEngine:
         for rows in chunks(batch.n_mutants, self._slice_size(compiled, batch)):
             yield from self._run_slice(compiled, batch, rows, list(draws), selected)
 
+    def precise_outputs(
+        self, batch: MutantBatch, draw: int, selected: Tensor | None = None
+    ) -> Tensor | None:
+        """Outputs of the mutants by the captured graph in float64; None where it cannot run so."""
+        compiled = self.compiled(batch, draw == POINT)
+        compiled.masking.scope = batch.scope
+        inputs = to_tensors(batch.inputs(slice(0, batch.n_mutants)), self.model.device)
+        try:
+            return compiled.precise_outputs(inputs, draw, selected)
+        except (RuntimeError, TypeError):  # an operation that has no float64
+            return None
+
     def _slice_size(self, compiled: Compiled, batch: MutantBatch) -> int:
         """Mutants whose results and windows for one draw fit into half of the memory."""
         per_mutant = compiled.bytes_per_mutant()
         n_references = len(batch.reference_codes)
         if n_references > 1:
-            per_mutant += compiled.bytes_per_reference() * n_references / batch.n_mutants
+            per_mutant += compiled.bytes_per_reference() * n_references / max(1, batch.n_mutants)
         return max(1, int(self.memory_bytes / 3 / per_mutant))
 
     def _run_slice(
@@ -83,22 +97,37 @@ class IncrementalEngine:
         draws: list[int],
         selected: Tensor | None,
     ) -> Iterator[DrawBlock]:
-        run = SliceRun(compiled, self._references(compiled, batch, rows), self.batch_size)
-        owners, owner = np.unique(batch.owner[rows], return_inverse=True)
+        """All draws for a slice, fewer at a time once memory has run out."""
+        n_references = len(np.unique(batch.owner[rows]))
         per_draw = compiled.bytes_per_mutant() * (rows.stop - rows.start)
-        per_draw += compiled.bytes_per_reference() * len(owners)
-        n_draws = int(np.clip(self.memory_bytes / 3 / per_draw, 1, 8))
-        run.prepare(batch, rows, owner.ravel().astype(np.int64), n_draws)
-        everyone = len(owners) == len(batch.reference_codes)
+        per_draw += compiled.bytes_per_reference() * n_references
+        n_draws = int(np.clip(self.memory_bytes / 3 / per_draw, 1, _MOST_DRAWS))
+        everyone = n_references == len(batch.reference_codes)
         whole = None if everyone else self._all_references(compiled, batch)
-        for part in chunks(len(draws), n_draws):
-            alt, ref = run.outputs(draws[part], selected)
+        done, shrink, finite = 0, 1, True
+        run: SliceRun | None = None
+        while done < len(draws):
+            part = draws[done : done + max(1, n_draws // shrink)]
+            try:
+                if run is None:
+                    run = SliceRun(
+                        compiled, self._references(compiled, batch, rows), self.batch_size, shrink
+                    )
+                    run.prepare(batch, rows, n_draws, as_whole=not finite)
+                alt, ref = run.outputs(part, selected)
+            except NonFiniteReference:
+                run, finite = None, False
+                continue
+            except (MemoryError, torch.OutOfMemoryError):
+                run, shrink = None, 2 * shrink
+                if shrink > _SMALLEST_SHARE:
+                    raise
+                continue
             if whole is not None:
-                whole.run(draws[part])
-                ref = torch.stack(
-                    [compiled.flat_outputs(whole, i, selected) for i in range(len(draws[part]))]
-                )
+                whole.run(part)
+                ref = torch.stack([compiled.flat_outputs(whole, i, selected) for i in range(len(part))])
             yield DrawBlock(rows, ref, alt)
+            done += len(part)
 
     def _references(self, compiled: Compiled, batch: MutantBatch, rows: slice) -> References:
         return self._reference_rows(compiled, batch, np.unique(batch.owner[rows]), compiled.wanted)

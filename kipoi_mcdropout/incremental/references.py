@@ -13,6 +13,10 @@ from kipoi_mcdropout.incremental.rules.base import Key
 Values = dict[int, Tensor]
 
 
+class NonFiniteReference(Exception):  # noqa: N818
+    """An activation of a reference is infinite or NaN, so that nothing can be told from differences."""
+
+
 class References:
     """Runs the references through the whole model, draw by draw; what no mask changes only once.
 
@@ -82,5 +86,7 @@ class References:
             for i in range(n):
                 value = self.value(node, i).narrow(batch, lane * self.n, self.n)
                 parts.append(to_canonical(value, layout, self.n))
+                if not torch.isfinite(parts[-1].sum()):  # differences from infinity are no numbers
+                    raise NonFiniteReference
             self._canonical[node, lane] = torch.stack(parts) if n > 1 else parts[0][None]
         return self._canonical[node, lane]

@@ -29,32 +29,40 @@ _WIDE_SHARE = 4  # a mutant that changes more than 1 / 4 of the positions goes t
 class SliceRun:
     """See `IncrementalEngine`; `prepare` once, then `outputs` for draw after draw."""
 
-    def __init__(self, compiled: Compiled, references: References, batch_size: int) -> None:
+    def __init__(
+        self, compiled: Compiled, references: References, batch_size: int, shrink: int = 1
+    ) -> None:
+        self.shrink = shrink  # divides the size of what is computed at a time
         self.compiled, self.plan, self.references = compiled, compiled.plan, references
         self.batch_size = batch_size
         self.device = references.masking.device
         self.draws: list[int] = []
         self._masks: dict[int, Tensor] = {}
 
-    def prepare(self, batch: MutantBatch, rows: slice, owner: Ints, n_draws: int) -> None:
+    def prepare(self, batch: MutantBatch, rows: slice, n_draws: int, as_whole: bool = False) -> None:
         """Blocks, and what leaves the windows where.
 
         Parameters
         ----------
-        owner : numpy.ndarray of int64
-            Row of `references` of each mutant of the slice.
+        rows : slice
+            Mutants; `references` are those that they belong to, in order.
         n_draws : int
             At most as many draws will be asked for at a time.
+        as_whole : bool
+            Compute all mutants on whole inputs.
         """
-        self.batch, self.rows, self.owner = batch, rows, owner
+        self.batch, self.rows = batch, rows
+        owner = np.unique(batch.owner[rows], return_inverse=True)[1].ravel()
+        self.owner = owner.astype(np.int64)
         span = changed_spans(batch, rows)
-        if self.plan.steps[self.plan.mutated].kind != "windows":
+        if as_whole or self.plan.steps[self.plan.mutated].kind != "windows":
             wide = np.ones(len(owner), dtype=bool)
         else:
             wide = (span.end - span.start) * _WIDE_SHARE > batch.codes.shape[1]
         self.whole = np.flatnonzero(wide)
         narrow = np.flatnonzero(~wide)
-        most = max(8, int(_BLOCK_BYTES / 4 / self.compiled.widest() / n_draws))
+        numbers = _BLOCK_BYTES / 4 / self.shrink / n_draws
+        most = max(1, int(numbers / self.compiled.widest()))
         self.blocks: list[Block] = []
         if len(narrow):
             part = Span(span.start[narrow], span.end[narrow])

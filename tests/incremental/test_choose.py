@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
-from helpers import collect, substitutions
+from helpers import collect, error_against_oracle, substitutions
 from zoo import LENGTH, build
 
 from kipoi_mcdropout.engine import FullEngine
@@ -19,6 +22,8 @@ from kipoi_mcdropout.incremental import (
     make_engine,
 )
 from kipoi_mcdropout.incremental.rules.pointwise import Pointwise
+from kipoi_mcdropout.incremental.slice_run import SliceRun
+from kipoi_mcdropout.incremental.verify import is_rounding
 
 
 def locked(name: str) -> tuple[LockedModel, MaskBank]:
@@ -127,3 +132,72 @@ def test_point_effects_of_a_model_without_dropout() -> None:
         _, expected = collect(FullEngine(model, bank), batch, [-1])
     torch.testing.assert_close(alt, expected, rtol=0, atol=1e-10)
     torch.testing.assert_close(fast, expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["deepsea", "Recurrent", "Gated"])
+def test_the_graph_in_float64(name: str) -> None:
+    batch = substitutions(LENGTH, only=9)
+    single = replace(batch, references=batch.references.astype(np.float32))
+    model, bank = locked(name)
+    narrow = LockedModel(build(name, torch.float32))
+    with model.borrow(), narrow.borrow():
+        exact = IncrementalEngine(narrow, bank).precise_outputs(single, 2)
+        _, expected = collect(FullEngine(model, bank), batch, [2])
+    assert exact is not None and exact.dtype == torch.float64
+    assert (exact - expected[0]).abs().max() < 1e-6  # weights rounded to float32 before
+    assert is_rounding(exact.float(), exact.float(), exact)
+    assert not is_rounding(exact * (1 + 1e-5), exact.float(), exact)
+
+
+def test_rounding_of_the_model_itself_is_no_mismatch() -> None:
+    class Precise(FullEngine):
+        def precise_outputs(self, batch, draw, selected):  # type: ignore[no-untyped-def]
+            rows = batch.inputs(slice(0, batch.n_mutants))
+            return self.model.outputs(torch.from_numpy(rows), draw, self.masks) + self.shift
+
+    model, bank = locked("deepsea")
+    batch = substitutions(LENGTH)
+    with model.borrow():
+        engine = Precise(model, bank)
+        engine.run = lambda *a: (  # type: ignore[method-assign]
+            b._replace(alt=b.alt + 2e-6) for b in FullEngine.run(engine, *a)
+        )
+        engine.shift = 1e-6
+        verifying = VerifyingEngine(engine, model, bank)
+        list(verifying.run(batch, [0]))
+        assert verifying.largest_error > 1e-6
+        engine.shift = 1e-9
+        with pytest.raises(EngineMismatchError):
+            list(VerifyingEngine(engine, model, bank).run(batch, [0]))
+
+
+def test_running_out_of_memory_means_smaller_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = SliceRun.outputs
+    refused = []
+
+    def outputs(self, draws, selected):  # type: ignore[no-untyped-def]
+        if self.shrink < 4:
+            refused.append(len(draws))
+            raise torch.OutOfMemoryError("no memory")
+        return original(self, draws, selected)
+
+    monkeypatch.setattr(SliceRun, "outputs", outputs)
+    error, _ = error_against_oracle(build("deepsea"), substitutions(LENGTH), tuple(range(9)))
+    assert error < 1e-10 and refused == [8, 4]
+
+
+def test_infinite_activations_are_computed_whole() -> None:
+    class Logarithm(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = torch.nn.Conv1d(4, 5, 5)
+            self.head = torch.nn.Linear(5 * (LENGTH - 4), 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = torch.log(torch.relu(self.conv(x)))  # minus infinity for many
+            y = torch.nn.functional.dropout(y, 0.2, True).exp()
+            return self.head(y.nan_to_num(0).flatten(1))
+
+    torch.manual_seed(0)
+    error, _ = error_against_oracle(Logarithm().double(), substitutions(LENGTH, only=40))
+    assert error < 1e-10
