@@ -141,6 +141,12 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch_size", type=int, default=32, help="inputs in one forward pass (default 32)"
     )
+    parser.add_argument(
+        "--engine",
+        choices=["full", "incremental"],
+        default="full",
+        help="how the model is run; incremental pays where records have several ALT alleles (full)",
+    )
     parser.set_defaults(dataloader="none")  # a VCF needs no dataloader
 
 
@@ -188,6 +194,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
             category_axis=options.category_axis,
             unknown=options.unknown,
             batch_size=options.batch_size,
+            engine=options.engine,
             ignore=options.ignore,
             overwrite=options.overwrite,
             resume=options.resume,

@@ -37,8 +37,9 @@ class Ledger:
         """Number of skipped alleles."""
         return sum(self.skipped.values())
 
-    def add(self, outcomes: list[Outcome]) -> None:
-        """Count the alleles of one record."""
+    def add(self, outcomes: list[Outcome]) -> int:
+        """Count the alleles of one record; returns how many are scored."""
+        before = self.scored
         self.records += 1
         for outcome in outcomes:
             self.alleles += 1
@@ -48,6 +49,7 @@ class Ledger:
                 self.flags.update(outcome.flags)
             else:
                 self.skipped[outcome.reason] += 1
+        return self.scored - before
 
     def summary(self) -> str:
         """The counts in a few lines."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from kipoi_mcdropout.effects import EffectOptions, EffectSummary, summarize_effects
+from kipoi_mcdropout.effects import EffectOptions
 from kipoi_mcdropout.engine import Engine, FullEngine
-from kipoi_mcdropout.errors import InputError, NonFiniteOutputError, OutputError, TargetError
+from kipoi_mcdropout.errors import InputError, OutputError, TargetError
 from kipoi_mcdropout.forward import LockedModel, MaskBank
-from kipoi_mcdropout.mutants import MutantBatch
+from kipoi_mcdropout.incremental import IncrementalEngine
 from kipoi_mcdropout.outputs import Targets
 from kipoi_mcdropout.scores import Score, get_score
 from kipoi_mcdropout.vcf.annotate import (
@@ -20,10 +20,9 @@ from kipoi_mcdropout.vcf.annotate import (
     MAX_FIELDS,
     Annotator,
     InfoField,
-    field_cells,
     info_fields,
 )
-from kipoi_mcdropout.vcf.chunks import Chunk, chunk_alleles, gather, to_batch
+from kipoi_mcdropout.vcf.chunks import chunk_alleles, gather
 from kipoi_mcdropout.vcf.contigs import ContigNames, read_contig_map
 from kipoi_mcdropout.vcf.genome import Genome
 from kipoi_mcdropout.vcf.ledger import Ledger, SkippedAllelesError
@@ -31,8 +30,9 @@ from kipoi_mcdropout.vcf.placement import PlacementOptions, Placer
 from kipoi_mcdropout.vcf.reader import VcfReader
 from kipoi_mcdropout.vcf.run_outputs import OutputPaths, RunOutputs
 from kipoi_mcdropout.vcf.run_record import run_record
+from kipoi_mcdropout.vcf.scoring import Scorer
 from kipoi_mcdropout.vcf.sequence_model import SequenceModel, Unknown, sequence_model
-from kipoi_mcdropout.vcf.table import rows, schema_of
+from kipoi_mcdropout.vcf.table import schema_of
 from kipoi_mcdropout.vcf.views import ViewAverage
 
 MakeEngine = Callable[[LockedModel, MaskBank, int], Engine]  # model, masks, batch_size
@@ -45,19 +45,6 @@ class VariantRun:
     ledger: Ledger
     labels: tuple[str, ...]  # of the outputs that were scored
     provenance: dict[str, Any] = field(repr=False, default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """All that is fixed before the first record is read."""
-
-    model: SequenceModel
-    targets: Targets
-    effects: EffectOptions
-    fields: tuple[InfoField, ...]
-    engine: Engine
-    rc: bool
-    chunk: int
 
 
 def score_variants(
@@ -90,7 +77,7 @@ def score_variants(
     input_shape: Sequence[int | None] | None = None,
     unknown: Unknown = "uniform",
     batch_size: int = 32,
-    engine: MakeEngine = FullEngine,
+    engine: str | MakeEngine = "full",
     ignore: Sequence[str] = (),
     overwrite: bool = False,
     resume: bool = False,
@@ -150,7 +137,9 @@ def score_variants(
         See `sequence_model.sequence_model`.
     batch_size : int
         Inputs in one forward pass.
-    engine : callable (LockedModel, MaskBank, batch_size) -> Engine
+    engine : "full", "incremental", or callable (LockedModel, MaskBank, batch_size) -> Engine
+        "full" runs the model on whole windows. "incremental" computes alleles as changes of their
+        reference, which pays where records have several alleles, as each has its own reference.
     ignore : sequence of str
         Modules that look like dropout but are to be left off.
     overwrite : bool
@@ -191,17 +180,13 @@ def score_variants(
         names = ContigNames(genome.lengths, reader.header.contig_lengths(), mapping)
         chosen = sequences.targets(targets)
         fields = (
-            ()
+            []
             if output is None
             else _fields(info_prefix, effects, chosen, sequences, vcf_targets, vcf_statistics)
         )
-        plan = _Plan(
-            sequences, chosen, effects, tuple(fields),
-            ViewAverage(engine(locked, MaskBank(seed), batch_size)), rc,
-            chunk_alleles(len(chosen.columns), len(effects.scores), n_draws, batch_size),
-        )  # fmt: skip
+        n_alleles = chunk_alleles(len(chosen.columns), len(effects.scores), n_draws, batch_size)
         record = run_record(
-            plan.model, fasta, reader, seed=seed, n_draws=n_draws, command=command,
+            sequences, fasta, reader, seed=seed, n_draws=n_draws, command=command,
             options={
                 **placement, "rc": rc, "scores": [s.name for s in effects.scores],
                 "targets": list(chosen.labels), "quantiles": list(quantiles), "region": region,
@@ -209,17 +194,19 @@ def score_variants(
                 "input_shape": list(sequences.layout.shape), "unknown": unknown, "ignore": list(ignore),
                 "info_prefix": info_prefix, "vcf_statistics": list(vcf_statistics),
                 "vcf_targets": [] if vcf_targets is None else list(vcf_targets),
-                "q_values": q_values, "chunk_alleles": plan.chunk,
-                "engine": getattr(engine, "__name__", type(engine).__name__),
+                "q_values": q_values, "chunk_alleles": n_alleles,
+                "engine": engine if isinstance(engine, str) else "custom",
             },
         )  # fmt: skip
         annotator = Annotator(reader.header, info_prefix, fields, genome.lengths)
+        averaged = ViewAverage(_engine(engine)(locked, MaskBank(seed), batch_size))
+        scorer = Scorer(sequences, chosen, effects, averaged, rc, annotator)
         outputs = RunOutputs(paths, annotator, schema_of(quantiles), record, resume)
         stack.enter_context(outputs)
         placer = Placer(genome, names, options)
         records = _after(iter(reader), outputs.ledger.records)
-        for chunk in gather(records, placer, plan.chunk):
-            _score_chunk(chunk, plan, outputs, annotator)
+        for chunk in gather(records, placer, n_alleles):
+            scorer.score(chunk, outputs)
             if progress is not None:
                 progress(outputs.ledger)
         outputs.finish(q_values)
@@ -229,34 +216,6 @@ def score_variants(
             f"strict: {ledger.n_skipped} of {ledger.alleles} alleles were skipped\n{ledger.summary()}"
         )
     return VariantRun(ledger, chosen.labels, record)
-
-
-def _score_chunk(chunk: Chunk, plan: _Plan, outputs: RunOutputs, annotator: Annotator) -> None:
-    cells: list[list[str]] = []
-    if chunk.scored:
-        batch = to_batch(plan.model, chunk.scored, plan.rc)
-        summaries = _summarize(chunk, batch, plan)
-        outputs.write_rows(
-            rows(chunk.scored, batch.owner, plan.targets.labels, summaries, plan.effects.quantiles)
-        )
-        cells = field_cells(plan.fields, summaries, batch.owner)
-    done = 0
-    for record, outcomes in chunk.records:
-        n = outputs.ledger.scored
-        outputs.ledger.add(outcomes)
-        n = outputs.ledger.scored - n
-        mine = [texts[done : done + n] for texts in cells] if n else []
-        outputs.write_record(record, outcomes, annotator.line(record, outcomes, mine))
-        done += n
-    outputs.checkpoint()
-
-
-def _summarize(chunk: Chunk, batch: MutantBatch, plan: _Plan) -> list[EffectSummary]:
-    try:
-        return summarize_effects(plan.engine, batch, plan.targets, plan.effects)
-    except NonFiniteOutputError as error:
-        places = [f"{r.contig}:{r.pos}" for r in (chunk.scored[0][0], chunk.scored[-1][0])]
-        raise NonFiniteOutputError(f"{error}. The batch has {places[0]} to {places[1]}") from error
 
 
 def _fields(
@@ -285,6 +244,17 @@ def _fields(
             "it is to carry with vcf_targets (the table has all), or compute fewer with targets"
         )
     return info_fields(prefix, scores, chosen.labels, columns, statistics)
+
+
+def _engine(engine: str | MakeEngine) -> MakeEngine:
+    """How the engine is made. Not "auto": its choice hangs on timings, so a resumed run could differ."""
+    if callable(engine):
+        return engine
+    if engine == "full":
+        return FullEngine
+    if engine == "incremental":
+        return IncrementalEngine
+    raise InputError(f'engine must be "full" or "incremental"; got {engine!r}')
 
 
 def _contig_map(given: Mapping[str, str] | str | Path | None) -> dict[str, str]:

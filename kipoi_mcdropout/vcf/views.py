@@ -39,20 +39,29 @@ class ViewAverage:
     def run(
         self, batch: MutantBatch, draws: Sequence[int], selected: Tensor | None = None
     ) -> Iterator[DrawBlock]:
-        """See `Engine.run`; the blocks are those of the engine within."""
+        """See `Engine.run`. With several views, one block holds all mutants and draws."""
         views = batch.views if isinstance(batch, ViewedBatch) else (batch,)
-        streams = [self.engine.run(view, draws, selected) for view in views]
-        for blocks in zip(*streams, strict=True):
-            first = blocks[0]
-            if any(b.mutants != first.mutants or b.alt.shape != first.alt.shape for b in blocks):
-                raise RuntimeError("the engine cut views of the same mutants into different blocks")
-            if len(blocks) == 1:
-                yield first
+        if len(views) == 1:
+            yield from self.engine.run(views[0], draws, selected)
+            return
+        totals: DrawBlock | None = None
+        for view in views:
+            outputs = _whole(list(self.engine.run(view, draws, selected)))
+            if totals is None:
+                totals = outputs
             else:
-                yield DrawBlock(
-                    first.mutants, _mean([b.ref for b in blocks]), _mean([b.alt for b in blocks])
-                )
+                totals.ref.add_(outputs.ref)
+                totals.alt.add_(outputs.alt)
+        if totals is not None:
+            yield DrawBlock(totals.mutants, totals.ref / len(views), totals.alt / len(views))
 
 
-def _mean(tensors: list[Tensor]) -> Tensor:
-    return torch.stack([t.to(torch.float64) for t in tensors]).mean(dim=0)
+def _whole(blocks: list[DrawBlock]) -> DrawBlock:
+    """All blocks of a run as one, in float64; engines may cut the same mutants differently."""
+    slices: dict[int, list[DrawBlock]] = {}
+    for block in blocks:
+        slices.setdefault(block.mutants.start, []).append(block)
+    parts = [slices[start] for start in sorted(slices)]
+    ref = torch.cat([block.ref for block in parts[0]]).to(torch.float64)
+    alt = torch.cat([torch.cat([block.alt for block in part]) for part in parts], dim=1)
+    return DrawBlock(slice(0, alt.shape[1]), ref, alt.to(torch.float64))

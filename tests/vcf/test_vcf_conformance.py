@@ -1,4 +1,4 @@
-"""Valid files are read whole; invalid ones are refused with file and line, or read as htslib reads them."""
+"""Valid files are read whole; invalid ones are refused by file and line, or read as by htslib."""
 
 from __future__ import annotations
 

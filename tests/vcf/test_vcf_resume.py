@@ -32,11 +32,11 @@ def world(tmp_path: Path) -> dict[str, Any]:
     }
 
 
-def run(world: dict[str, Any], folder: Path, **options: Any) -> None:
+def run(world: dict[str, Any], folder: Path, engine: Any = FullEngine, **options: Any) -> None:
     outputs = {name: folder / file for name, file in OUTPUTS.items()}
     score_variants(
         tiny_net(), **world, **outputs, n_draws=3, length=LENGTH, category_axis=0, batch_size=1024 // 40,
-        q_values=True, **options,
+        q_values=True, engine=engine, **options,
     )  # fmt: skip
 
 
@@ -54,7 +54,6 @@ def stop_after(n: int) -> Any:
                 raise Stop
             return super().run(*args)
 
-    Stopping.__name__ = FullEngine.__name__
     return Stopping
 
 

@@ -96,12 +96,20 @@ def oracle(row: Any, shifts: tuple[int, ...] = (0,), rc: bool = False) -> dict[s
 
 
 @pytest.mark.parametrize(
-    ("shifts", "rc"), [((0,), False), ((0,), True), ((0, 2, -1), False), ((1, -2), True)]
+    ("shifts", "rc", "engine"),
+    [
+        ((0,), False, "full"),
+        ((0,), True, "full"),
+        ((0, 2, -1), False, "full"),
+        ((1, -2), True, "full"),
+        ((0,), False, "incremental"),
+        ((0, 1), True, "incremental"),
+    ],
 )
 def test_every_statistic_of_every_allele_equals_the_oracle(
-    world: dict[str, Any], shifts: tuple[int, ...], rc: bool
+    world: dict[str, Any], shifts: tuple[int, ...], rc: bool, engine: str
 ) -> None:
-    table = score(tiny_net(), world, shifts=shifts, rc=rc)
+    table = score(tiny_net(), world, shifts=shifts, rc=rc, engine=engine)
     assert len(table) == 9 * 3
     for row in table.itertuples():
         for name, value in oracle(row, shifts, rc).items():
@@ -236,6 +244,7 @@ def test_layouts_give_the_same_numbers(world: dict[str, Any]) -> None:
         ({"unknown": "one"}, "unknown"),
         ({"n_draws": 1}, "n_draws"),
         ({"batch_size": 0}, "batch_size"),
+        ({"engine": "auto"}, "engine"),
         ({"scores": ["difff"]}, "score"),
         ({"targets": ["9"]}, "target"),
         ({"seed": -1}, "seed"),

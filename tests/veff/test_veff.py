@@ -59,7 +59,14 @@ def run(world: VeffWorld, vcf: Path | None = None, **options: Any) -> dict[str, 
 def our_table(world: VeffWorld, folder: Path, **options: Any) -> pd.DataFrame:
     table = folder / "ours.parquet"
     ours(
-        world.model, world.vcf, world.fasta, table=table, n_draws=N_DRAWS, seed=5, overwrite=True, **options
+        world.model,
+        world.vcf,
+        world.fasta,
+        table=table,
+        n_draws=N_DRAWS,
+        seed=5,
+        overwrite=True,
+        **options,
     )
     return pd.read_parquet(table)
 
@@ -264,3 +271,16 @@ def test_a_model_without_postprocessing_is_refused(world: VeffWorld, tmp_path: P
     model = SimpleNamespace(source_dir=str(tmp_path), default_dataloader=None)
     with pytest.raises(InputError, match="postprocessing"):
         attach_postprocessing(model)
+
+
+def test_a_dataloader_may_describe_itself_in_its_docstring(world: VeffWorld) -> None:
+    from types import SimpleNamespace
+
+    class Described:
+        pass
+
+    Described.__doc__ = "postprocessing: {variant_effects: {bed_input: [intervals_file]}}"
+    attach_postprocessing(world.model)
+    model = SimpleNamespace(postprocessing=world.model.postprocessing, default_dataloader=Described)
+    attach_postprocessing(model)
+    assert list(Described.postprocessing["variant_effects"].bed_input) == ["intervals_file"]  # type: ignore[attr-defined]
