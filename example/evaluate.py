@@ -105,14 +105,20 @@ def _substitution_effects(
     return np.concatenate(predicted), np.concatenate(true), stacked
 
 
-def evaluate(network: Network, random: np.random.RandomState, length: int) -> dict[str, Any]:
+def evaluate(
+    network: Network,
+    random: np.random.RandomState,
+    length: int,
+    n_sequences: int = N_SEQUENCES,
+    n_mutated: int = N_MUTATED_SEQUENCES,
+) -> dict[str, Any]:
     """Correlations with the truth, and the slope of DNase on FOXA2 effects against the planted.
 
     All on the logit scale with dropout off, rounded to four digits.
     """
-    codes = training_sequences(random, N_SEQUENCES, length)
+    codes = training_sequences(random, n_sequences, length)
     held_out = _correlations(predicted_logits(network, codes), true_logits_of_codes(codes))
-    known = codes[(codes != UNKNOWN).all(axis=1)][:N_MUTATED_SEQUENCES]
+    known = codes[(codes != UNKNOWN).all(axis=1)][:n_mutated]
     predicted, true, inside = _substitution_effects(network, known)
     exposure, outcome = OUTPUTS.index("FOXA2"), OUTPUTS.index("DNase")
     everywhere = np.ones(len(true), dtype=bool)

@@ -15,7 +15,7 @@ from truth import UNKNOWN
 GC_CLASSES = (0.36, 0.42, 0.50, 0.58)
 CPG_DEPLETION = 0.25  # observed over expected CpG, as in the bulk of mammalian genomes
 WEAKENED_SHARE = 0.4  # of planted instances that get one random base
-N_SITES_PROBABILITY = (0.45, 0.40, 0.15)  # none, one, two of each factor
+N_SITES_PROBABILITY = (0.5, 0.4, 0.1)  # none, one, two of each factor
 UNKNOWN_SHARE = 0.05  # of training sequences that begin or end in N
 
 

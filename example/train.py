@@ -100,9 +100,10 @@ def main() -> None:
     # One thread: the sums do not depend on the number of cores, and small steps gain nothing.
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    start = time.perf_counter()
+    start, start_cpu = time.perf_counter(), time.process_time()
     network = train(args.seed)
-    print(f"trained in {time.perf_counter() - start:.0f} s")
+    wall, cpu = time.perf_counter() - start, time.process_time() - start_cpu
+    print(f"trained in {wall:.0f} s, of which {cpu:.0f} s of processor time")
     torch.save(network.state_dict(), HERE / "model" / "weights.pt")
     length = load_model_module().LENGTH_BP
     figures = evaluate(network, np.random.RandomState(args.seed + 2), length)

@@ -25,12 +25,12 @@ from motifs import BASES, FACTORS, log_odds
 OUTPUTS = ("FOXA2", "HNF4A", "CEBPB", "DNase")
 
 SLOPE = 0.7
-SITE = 2.5
+SITE = 2.0
 HNF4A_TO_FOXA2 = 0.8
 HNF4A_TO_DNASE = 0.8
 CEBPB_TO_DNASE = 0.8
-BASE = {"FOXA2": -2.0, "HNF4A": -2.0, "CEBPB": -2.0, "DNase": -0.5}
-THRESHOLD_BITS = {"FOXA2": 9.5, "HNF4A": 11.0, "CEBPB": 12.0}
+BASE = {"FOXA2": -2.0, "HNF4A": -2.0, "CEBPB": -2.0, "DNase": -0.8}
+THRESHOLD_BITS = {"FOXA2": 10.0, "HNF4A": 11.0, "CEBPB": 12.0}
 SOFTNESS_BITS = 0.8
 
 UNKNOWN = len(BASES)

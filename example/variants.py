@@ -130,8 +130,9 @@ class VariantMaker:
         )
 
     def in_foxa2(self, index: int) -> tuple[str, int]:
-        """Contig and start of a FOXA2 site that :meth:`snvs_in_sites` does not use."""
-        element, site = self.sites("FOXA2")[N_SNVS_PER_FACTOR["FOXA2"] + index]
+        """Contig and start of a FOXA2 site, one that :meth:`snvs_in_sites` does not use if it can."""
+        sites = self.sites("FOXA2")
+        element, site = sites[(N_SNVS_PER_FACTOR["FOXA2"] + index) % len(sites)]
         return element.contig, site.start
 
     def mnv(self, contig: str, start: int, length: int) -> Variant:

@@ -208,9 +208,7 @@ def test_the_editable_install_registers_from_the_checkout(checkout: Path, tmp_pa
     assert environment.files() == before
 
 
-def test_a_checkout_that_is_gone_does_not_break_python_or_kipoi(
-    checkout: Path, tmp_path: Path
-) -> None:
+def test_a_checkout_that_is_gone_does_not_break_python_or_kipoi(checkout: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(checkout, copy)
     environment = Environment(tmp_path / "environment")
