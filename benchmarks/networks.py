@@ -144,8 +144,7 @@ class BpNet(SequenceNetwork):
         self.input_shape, self.category_axis = (length, 4), 1
         self.stem = nn.Conv1d(4, channels, 25, padding=12)
         self.dilated = nn.ModuleList(
-            nn.Conv1d(channels, channels, 3, padding=2**i, dilation=2**i)
-            for i in range(1, n_layers + 1)
+            nn.Conv1d(channels, channels, 3, padding=2**i, dilation=2**i) for i in range(1, n_layers + 1)
         )
         self.dropout = nn.Dropout(0.1)  # one module, called once a layer: a site each
         self.profile = nn.ConvTranspose1d(channels, n_outputs, 25, padding=12)
@@ -263,10 +262,11 @@ def randomize(model: SequenceNetwork, seed: int) -> None:
                 gain = model.gains.get(name.split(".")[0], usual)
                 normal(weight, 0.0, math.sqrt(gain / _fan_in(part, weight)))
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            assert part.running_mean is not None and part.running_var is not None
             normal(part.running_mean, 0.0, 0.1)
             part.running_var.uniform_(0.5, 1.5, generator=generator)
         if name in model.last and isinstance(part, nn.Linear):
-            part.bias += _LAST_BIAS
+            part.bias.add_(_LAST_BIAS)
 
 
 def random_sequences(model: SequenceNetwork, n: int, seed: int) -> NDArray[np.float32]:
