@@ -22,15 +22,15 @@ def find_guarded(
     output is the same as in evaluation mode; else it is refused.
     """
     try:
-        loud = _record_in_training(probe, pair)
+        loud, again = (_record_in_training(probe, pair) for _ in range(2))
     except Exception as error:  # whatever the user's code raises there is no error of this run
         return (), (f"the model cannot run in training mode ({type(error).__name__}); not searched",)
-    notes = [
-        f"{where}: torch's {function} in training only; left off"
-        for where, function in dict.fromkeys(loud.random)
-        if (where, function) not in quiet.random
-        and not _refuse_custom(probe.parts.get(where), where, function, ignore)
-    ]
+    notes = []
+    for where, function in dict.fromkeys(loud.random):
+        _refuse_custom(probe.parts.get(where), where, function, ignore)
+        notes.append(f"{where}: torch's {function} in training only; left off")
+    if not loud.random and not same_output(loud.output, again.output):
+        notes.append("randomness of Python or numpy in training only (LayerDrop?); left off")
     extra = Counter(where for where, _ in loud.calls) - Counter(where for where, _ in quiet.calls)
     names = [where for where in extra if where not in ignore]
     lifted = tuple(probe.parts[where] for where in names if where in probe.parts)
@@ -59,13 +59,14 @@ def _record_in_training(probe: Probe, pair: Nested) -> Recording:
             buffer.copy_(saved)
 
 
-def _refuse_custom(part: nn.Module | None, where: str, function: str, ignore: tuple[str, ...]) -> bool:
-    if part is not None and "drop" in type(part).__name__.lower() and where not in ignore:
+def _refuse_custom(part: nn.Module | None, where: str, function: str, ignore: tuple[str, ...]) -> None:
+    """Refuse what drops units in training by a random function other than torch's dropouts."""
+    named = part is not None and "drop" in type(part).__name__.lower()
+    if (named or function.startswith("bernoulli")) and where not in ignore:
         raise UnlockableDropoutError(
             f"module {where!r} ({type(part).__name__}) drops units by torch's {function}, which cannot "
             f"be locked. Replace it by nn.Dropout, or leave it off: ignore={where!r}"
         )
-    return False
 
 
 def refuse_torchscript(module: nn.Module, ignore: tuple[str, ...]) -> None:

@@ -60,7 +60,10 @@ def keep_mask(
     if not 0.0 <= p < 1.0:
         raise InputError(f"dropout probability must satisfy 0 <= p < 1; got {p}")
     size = math.prod(shape)
-    stream = np.random.Philox(key=[seed, _STREAM_TAG], counter=[0, site, draw, scope])
+    # As uint64: numpy reads a list with a number from 2**63 on as float64, which rounds it.
+    key = np.array([seed, _STREAM_TAG], dtype=np.uint64)
+    counter = np.array([0, site, draw, scope], dtype=np.uint64)
+    stream = np.random.Philox(key=key, counter=counter)
     words = stream.random_raw((size + 1) // 2)
     # Two elements a word, low half first; explicit byte order so that every machine agrees.
     halves = np.asarray(words, dtype="<u8").view("<u4")[:size]

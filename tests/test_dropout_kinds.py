@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -874,3 +875,34 @@ def test_model_that_writes_into_its_input(drop: nn.Module) -> None:
     with torch.no_grad():
         expected = net[2](own.relu())
     torch.testing.assert_close(first[2], expected, **TIGHT)
+
+
+class StochasticDepth(nn.Module):
+    """Drops whole inputs in training by torch.bernoulli, under a name that does not say so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.drop(x)
+        if self.training:
+            x = x * torch.bernoulli(torch.full((x.shape[0], 1), 0.5))
+        return x
+
+
+def test_bernoulli_in_training_is_refused_whatever_the_module_is_called() -> None:
+    model = LockedModel(StochasticDepth())
+    with model.borrow(), pytest.raises(UnlockableDropoutError, match="drops units by torch's bernoulli"):
+        model.plan(torch.randn(2, 3))
+
+
+def test_layer_drop_by_python_randomness_is_noted() -> None:
+    class LayerDrop(StochasticDepth):
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.drop(x)
+            return x * random.random() if self.training else x
+
+    model = LockedModel(LayerDrop())
+    with model.borrow():
+        assert any("LayerDrop?" in note for note in model.plan(torch.randn(2, 3)).notes)

@@ -187,6 +187,8 @@ def _run(
     stream = batches(options, dataloader)
     first = next(stream)  # errors of the data or the model come before any file is made
     header = _provenance(ism, first["inputs"], dataloader_kwargs, options, command)
+    for note in ism.mutagenesis.plan(first["inputs"]).notes:
+        say(f"note: {note}")
     n = n_bad = 0
     with effect_files(options.output, header, options.overwrite) as files:
         batch: dict[str, Any] | None = first
