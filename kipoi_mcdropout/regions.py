@@ -182,7 +182,12 @@ def _background(
 
 
 def _overlaps(windows: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
-    import bioframe
+    try:
+        import bioframe
+    except ImportError as error:
+        raise InputError(
+            "sampling regions needs bioframe: pip install 'kipoi_mcdropout[regions]'"
+        ) from error
 
     if len(windows) == 0 or len(others) == 0:
         return np.zeros(len(windows), int)
