@@ -9,8 +9,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest  # noqa: E402
-
-ROOT = Path(__file__).resolve().parents[1]
+from paths import ROOT  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from paths import ROOT
 
 kipoi = pytest.importorskip("kipoi")
 torch = pytest.importorskip("torch")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import ROOT
+from paths import ROOT
 
 from kipoi_mcdropout.cli import cli_main
 

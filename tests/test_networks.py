@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import random
-import sys
 from collections import Counter
 from typing import Any
 
+import networks
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
 from torch import Tensor, nn
 
 from kipoi_mcdropout.effects import EffectOptions, EffectSummary, summarize_effects
@@ -22,9 +21,6 @@ from kipoi_mcdropout.nested import map_nested
 from kipoi_mcdropout.outputs import default_labels, select_targets
 from kipoi_mcdropout.scores import SCORES
 from kipoi_mcdropout.sites import Site
-
-sys.path.insert(0, str(ROOT / "benchmarks"))
-import networks  # noqa: E402
 
 # Name: sizes, kinds of the sites.
 FAMILIES: dict[str, tuple[dict[str, Any], dict[str, int]]] = {

@@ -1,8 +1,9 @@
 """The outcome for each file of a collection of valid and invalid VCFs, as a Markdown table.
 
-python tests/vcf/conformance_table.py FOLDER > docs/vcf_conformance.md
+python tests/vcf/conformance_table.py FOLDER docs/vcf.md
 
-FOLDER has the folders `valid` and `invalid` (EBIvariation/vcf-validator, test/input_files/v4.2).
+FOLDER has the folders `valid` and `invalid` (EBIvariation/vcf-validator, test/input_files/v4.2). What
+follows the marker in the second file is replaced.
 """
 
 from __future__ import annotations
@@ -60,22 +61,26 @@ def outcome(kind: str, path: Path, fasta: Path, net: object, scratch: Path) -> O
     return OutcomeOfFile(kind, path.name, "", ledger.records, ledger.scored, skipped)
 
 
+MARKER = "<!-- what follows is made by tests/vcf/conformance_table.py -->\n"
+
+
+def table(rows: list[OutcomeOfFile]) -> str:
+    counts = Counter((row.folder, "refused" if row.error else "read") for row in rows)
+    lines = [""]
+    lines += [f"- {folder}, {what}: {n}" for (folder, what), n in sorted(counts.items(), reverse=True)]
+    lines += ["", "| folder | file | outcome |", "|---|---|---|"]
+    for row in rows:
+        text = row.words().replace("|", "\\|").replace("\t", " ").replace("\\t", " ")
+        lines.append(f"| {row.folder} | {row.name} | {text[:180]} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         rows = list(outcomes(Path(sys.argv[1]), Path(scratch)))
-    counts = Counter((row.folder, "error" if row.error else "read") for row in rows)
-    print("# What becomes of valid and invalid VCF files\n")
-    print(
-        "Made by `python tests/vcf/conformance_table.py FOLDER`, where FOLDER has the files of the test"
-    )
-    print("suite of EBIvariation/vcf-validator for VCF 4.2. The genome is made up, so most records end")
-    print("as `ref_mismatch` or `contig_unknown`: the table shows what is read, and what is refused.\n")
-    for (folder, what), n in sorted(counts.items(), reverse=True):
-        print(f"- {folder}, {what}: {n}")
-    print("\n| folder | file | outcome |\n|---|---|---|")
-    for row in rows:
-        text = row.words().replace("|", "\\|").replace("\t", " ").replace("\\t", " ")
-        print(f"| {row.folder} | {row.name} | {text[:220]} |")
+    document = Path(sys.argv[2])
+    before = document.read_text().partition(MARKER)[0]
+    document.write_text(before + MARKER + table(rows))
 
 
 if __name__ == "__main__":
