@@ -143,9 +143,8 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--engine",
-        choices=["full", "incremental"],
-        default="full",
-        help="how the model is run; incremental pays where records have several ALT alleles (full)",
+        default="auto",
+        help="auto (default), incremental: alleles as changes of their reference, or full",
     )
     parser.set_defaults(dataloader="none")  # a VCF needs no dataloader
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from kipoi_mcdropout.effects import EffectOptions
-from kipoi_mcdropout.engine import Engine, FullEngine
+from kipoi_mcdropout.engine import Engine
 from kipoi_mcdropout.errors import InputError, OutputError, TargetError
 from kipoi_mcdropout.forward import LockedModel, MaskBank
-from kipoi_mcdropout.incremental import IncrementalEngine
+from kipoi_mcdropout.incremental.choose import make_engine
 from kipoi_mcdropout.outputs import Targets
 from kipoi_mcdropout.scores import Score, get_score
 from kipoi_mcdropout.vcf.annotate import (
@@ -77,7 +78,7 @@ def score_variants(
     input_shape: Sequence[int | None] | None = None,
     unknown: Unknown = "uniform",
     batch_size: int = 32,
-    engine: str | MakeEngine = "full",
+    engine: str | MakeEngine = "auto",
     ignore: Sequence[str] = (),
     overwrite: bool = False,
     resume: bool = False,
@@ -137,9 +138,9 @@ def score_variants(
         See `sequence_model.sequence_model`.
     batch_size : int
         Inputs in one forward pass.
-    engine : "full", "incremental", or callable (LockedModel, MaskBank, batch_size) -> Engine
-        "full" runs the model on whole windows. "incremental" computes alleles as changes of their
-        reference, which pays where records have several alleles, as each has its own reference.
+    engine : "auto", "incremental", "full", or callable (LockedModel, MaskBank, batch_size) -> Engine
+        "full" runs the model on whole windows, "incremental" computes alleles as changes of their
+        reference, exactly; "auto" is whichever is estimated to be faster for this model.
     ignore : sequence of str
         Modules that look like dropout but are to be left off.
     overwrite : bool
@@ -247,14 +248,10 @@ def _fields(
 
 
 def _engine(engine: str | MakeEngine) -> MakeEngine:
-    """How the engine is made. Not "auto": its choice hangs on timings, so a resumed run could differ."""
+    """How the engine is made, from its name."""
     if callable(engine):
         return engine
-    if engine == "full":
-        return FullEngine
-    if engine == "incremental":
-        return IncrementalEngine
-    raise InputError(f'engine must be "full" or "incremental"; got {engine!r}')
+    return partial(make_engine, engine=engine)
 
 
 def _contig_map(given: Mapping[str, str] | str | Path | None) -> dict[str, str]:

@@ -16,12 +16,12 @@ from kipoi_mcdropout.vcf.reader import Record
 
 ScoredAllele = tuple[Record, int, Placed]  # record, number of the ALT from 1, its windows
 
-_IDENTITY = ("chrom", "pos", "id", "ref", "alt", "allele", "line", "kind", "flags", "score", "target")
+_IDENTITY = ("chrom", "pos", "id", "ref", "alt", "allele", "line", "kind", "flags", "score", "output")
 STATISTICS = (
     "ref_mean", "ref_var", "ref_point", "alt_mean", "alt_var", "alt_point", "ref_alt_cov",
     "effect_mean", "effect_sd", "effect_mcse", "effect_point", "z", "p_value", "prob_positive",
 )  # fmt: skip
-_REPEATED = ("chrom", "id", "ref", "alt", "kind", "flags", "score", "target")
+_REPEATED = ("chrom", "id", "ref", "alt", "kind", "flags", "score", "output")
 
 
 def z_and_p(
@@ -97,7 +97,7 @@ def _identity(alleles: Sequence[ScoredAllele], labels: Sequence[str], score: str
         "kind": of_allele([placed.kind for _, _, placed in alleles]),
         "flags": of_allele(["&".join(placed.flags) for _, _, placed in alleles]),
         "score": ([score], len(alleles) * len(labels), 1),
-        "target": (list(labels), 1, len(alleles)),
+        "output": (list(labels), 1, len(alleles)),
     }
 
 

@@ -50,7 +50,7 @@ def test_the_command_writes_vcf_and_table(
     assert "MCD_diff_FOXA2_effect_mean=" in body(out)[0]
     assert "MCD_SKIP=.,symbolic" in body(out)[0]
     frame = pd.read_table(table, comment="#")
-    assert set(frame.target) == {"FOXA1", "FOXA2"}
+    assert set(frame.output) == {"FOXA1", "FOXA2"}
     assert len(frame) == 4
     assert "3 alleles = 2 scored + 1 skipped" in capsys.readouterr().err
 

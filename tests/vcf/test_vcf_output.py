@@ -174,7 +174,7 @@ def test_a_sorted_output_is_indexed_as_it_is(tmp_path: Path) -> None:
 
 def test_numbers_of_vcf_and_table_agree(world: dict[str, Any], tmp_path: Path) -> None:
     run(world, table=tmp_path / "t.parquet")
-    table = pd.read_parquet(tmp_path / "t.parquet").set_index(["line", "allele", "target"])
+    table = pd.read_parquet(tmp_path / "t.parquet").set_index(["line", "allele", "output"])
     first = 1 + sum(line.startswith("#") for line in world["vcf"].read_text().splitlines())
     n = 0
     for number, line in enumerate(body(world["output"]), start=first):
@@ -274,7 +274,7 @@ def test_many_outputs_do_not_flood_the_vcf_unasked(world: dict[str, Any], tmp_pa
     score_variants(wide, **world, **options, vcf_targets=["7", "9"], table=table)
     names = {name for line in body(world["output"]) for name in info(line)}
     assert {name.split("_")[2] for name in names if name.startswith("MCD_diff")} == {"7", "9"}
-    assert pd.read_parquet(table).target.nunique() == 100
+    assert pd.read_parquet(table).output.nunique() == 100
 
 
 def test_output_that_was_annotated_before_is_refused_unless_the_prefix_differs(

@@ -77,7 +77,7 @@ def oracle(row: Any, shifts: tuple[int, ...] = (0,), rc: bool = False) -> dict[s
         pairs += [(complement(ref), complement(alt)) for ref, alt in pairs]
     x = torch.from_numpy(np.stack([one_hot(text) for pair in pairs for text in pair]))
     draws = np.stack([
-        locked_forward(tiny_net(), x, draw, seed=4).double().numpy()[:, int(row.target)]
+        locked_forward(tiny_net(), x, draw, seed=4).double().numpy()[:, int(row.output)]
         .reshape(len(pairs), 2).mean(axis=0)
         for draw in (POINT, *range(N_DRAWS))
     ])  # fmt: skip
@@ -130,7 +130,7 @@ def test_the_kinds_and_the_numbers_of_the_alleles(world: dict[str, Any]) -> None
 
 
 def test_numbers_do_not_depend_on_batches_or_order(world: dict[str, Any], tmp_path: Path) -> None:
-    key = ["id", "allele", "target"]
+    key = ["id", "allele", "output"]
     expected = score(tiny_net(), world).sort_values(key)
     numbers = expected.select_dtypes("float64").columns
     small = score(tiny_net(), world, batch_size=2).sort_values(key)
@@ -244,7 +244,7 @@ def test_layouts_give_the_same_numbers(world: dict[str, Any]) -> None:
         ({"unknown": "one"}, "unknown"),
         ({"n_draws": 1}, "n_draws"),
         ({"batch_size": 0}, "batch_size"),
-        ({"engine": "auto"}, "engine"),
+        ({"engine": "warp"}, "engine"),
         ({"scores": ["difff"]}, "score"),
         ({"targets": ["9"]}, "target"),
         ({"seed": -1}, "seed"),

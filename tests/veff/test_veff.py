@@ -85,7 +85,7 @@ def test_the_numbers_are_those_of_our_own_command(
     }  # fmt: skip
     for score in names:
         for name, column in columns.items():
-            mine = table[table.score == score].pivot(index="pos", columns="target", values=column)
+            mine = table[table.score == score].pivot(index="pos", columns="output", values=column)
             frame = theirs[f"{score}_{name}"]
             assert frame.shape == (20, 3)
             np.testing.assert_allclose(
