@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 import subprocess
@@ -37,22 +38,26 @@ def _run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_there_is_something_to_run() -> None:
-    assert len(COMMANDS) >= 2
+    assert len(COMMANDS) >= 6
     assert len(PYTHON) >= 1
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: " ".join(c.split()[:3]))
-def test_commands(command: str, workdir: Path) -> None:
-    words = shlex.split(command)[1:]
-    # Two draws show that the command works as well as thirty do.
-    if "--n_draws" in words:
-        words[words.index("--n_draws") + 1] = "2"
-    done = _run([LAUNCH, *words], workdir)
-    assert done.returncode == 0, done.stderr
-    for name in words[words.index("-o") + 1 :] if "-o" in words else []:
-        assert (workdir / name).stat().st_size > 0
-    for path in workdir.glob("*.tsv"):
-        assert len(pd.read_table(path, skiprows=1)) > 0
+def test_commands(workdir: Path) -> None:
+    """In their order, as later ones read what earlier ones wrote."""
+    for command in COMMANDS:
+        words = shlex.split(command)[1:]
+        # A few draws show that a command works as well as thirty do.
+        if "--n_draws" in words:
+            words[words.index("--n_draws") + 1] = "4"
+        done = _run([LAUNCH, *words], workdir)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+        after = words[words.index("-o") + 1 :]
+        for name in itertools.takewhile(lambda word: not word.startswith("-"), after):
+            assert (workdir / name).stat().st_size > 0
+    assert len(pd.read_table(workdir / "mr.tsv")) > 3
+    assert len(pd.read_table(workdir / "out.tsv", skiprows=1)) > 1000
+    assert len(pd.read_parquet(workdir / "variants.parquet")) > 100
+    assert (workdir / "for_r" / "twosamplemr.tsv").is_file()
 
 
 @pytest.mark.parametrize("code", PYTHON)
