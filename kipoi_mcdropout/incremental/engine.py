@@ -66,8 +66,42 @@ class IncrementalEngine:
         """See `Engine.run`."""
         compiled = self.compiled(batch, all(draw == POINT for draw in draws))
         compiled.masking.scope = batch.scope
-        for rows in chunks(batch.n_mutants, self._slice_size(compiled, batch)):
-            yield from self._run_slice(compiled, batch, rows, list(draws), selected)
+        slices = list(chunks(batch.n_mutants, self._slice_size(compiled, batch)))
+        if len(batch.reference_codes) == 1:
+            for rows in slices:
+                for ref, alt in self._run_slice(compiled, batch, rows, list(draws), selected):
+                    yield DrawBlock(rows, ref, alt)
+        elif slices:
+            yield self._gathered(compiled, batch, slices, list(draws), selected)
+
+    def _gathered(
+        self,
+        compiled: Compiled,
+        batch: MutantBatch,
+        slices: list[slice],
+        draws: list[int],
+        selected: Tensor | None,
+    ) -> DrawBlock:
+        """All mutants and draws at once, so that each slice runs no references but its own."""
+        n_references = len(batch.reference_codes)
+        alts: list[Tensor] = []
+        ref: Tensor | None = None
+        for rows in slices:
+            parts = list(self._run_slice(compiled, batch, rows, draws, selected))
+            own = torch.cat([part for part, _ in parts])
+            alts.append(torch.cat([part for _, part in parts]))
+            if ref is None:
+                ref = own.new_empty(len(draws), n_references, own.shape[2])
+            ref[:, torch.from_numpy(np.unique(batch.owner[rows])).to(own.device)] = own
+        assert ref is not None
+        idle = np.setdiff1d(np.arange(n_references), batch.owner)
+        if len(idle):  # references without a mutant
+            references = self._reference_rows(compiled, batch, idle, set())
+            where = torch.from_numpy(idle).to(ref.device)
+            for i, draw in enumerate(draws):
+                references.run([draw])
+                ref[i, where] = compiled.flat_outputs(references, 0, selected)[: len(idle)]
+        return DrawBlock(slice(0, batch.n_mutants), ref, torch.cat(alts, dim=1))
 
     def precise_outputs(
         self, batch: MutantBatch, draw: int, selected: Tensor | None = None
@@ -96,14 +130,15 @@ class IncrementalEngine:
         rows: slice,
         draws: list[int],
         selected: Tensor | None,
-    ) -> Iterator[DrawBlock]:
-        """All draws for a slice, fewer at a time once memory has run out."""
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Outputs of a slice and of its own references, all draws, some at a time.
+
+        Fewer at a time once memory has run out.
+        """
         n_references = len(np.unique(batch.owner[rows]))
         per_draw = compiled.bytes_per_mutant() * (rows.stop - rows.start)
         per_draw += compiled.bytes_per_reference() * n_references
         n_draws = int(np.clip(self.memory_bytes / 3 / per_draw, 1, _MOST_DRAWS))
-        everyone = n_references == len(batch.reference_codes)
-        whole = None if everyone else self._all_references(compiled, batch)
         done, shrink, finite = 0, 1, True
         run: SliceRun | None = None
         while done < len(draws):
@@ -123,18 +158,11 @@ class IncrementalEngine:
                 if shrink > _SMALLEST_SHARE:
                     raise
                 continue
-            if whole is not None:
-                whole.run(part)
-                ref = torch.stack([compiled.flat_outputs(whole, i, selected) for i in range(len(part))])
-            yield DrawBlock(rows, ref, alt)
+            yield ref, alt
             done += len(part)
 
     def _references(self, compiled: Compiled, batch: MutantBatch, rows: slice) -> References:
         return self._reference_rows(compiled, batch, np.unique(batch.owner[rows]), compiled.wanted)
-
-    def _all_references(self, compiled: Compiled, batch: MutantBatch) -> References:
-        everyone = np.arange(len(batch.reference_codes))
-        return self._reference_rows(compiled, batch, everyone, set())
 
     def _reference_rows(
         self, compiled: Compiled, batch: MutantBatch, rows: Any, wanted: set[int]
