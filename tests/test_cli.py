@@ -180,7 +180,15 @@ def test_audit_prints_every_site(toy: Toy, capsys: pytest.CaptureFixture[str]) -
     cli_main("mcdropout", ["audit", *_model_words(toy)])
     assert "0     drop    dropout  0.5  1 x 6 x 24  locked" in random_input
     assert "before the first site (the same in every draw): conv" in random_input
-    assert random_input.splitlines()[-5:] == capsys.readouterr().out.splitlines()[-5:]
+    with_data = capsys.readouterr().out
+    for text in (random_input, with_data):
+        assert "engine auto: full (estimated at" in text
+        assert "a sequence with 72 substitutions and 30 draws: about" in text
+        conv = next(line for line in text.splitlines() if line.startswith("conv1d"))
+        assert "windows, once" in conv and "5 of 24" in conv
+    with pytest.raises(SystemExit):
+        cli_main("mcdropout", ["audit", *_model_words(toy), "--category_axis", "0"])
+    assert "one-hot along axis 0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["audit", "ism"])

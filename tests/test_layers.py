@@ -21,7 +21,7 @@ LAYERS = [
     {"incremental"},
     {"effects"},
     {"kipoi_model", "mr", "provenance", "calibration", "regions"},
-    {"saturation", "predict", "audit"},
+    {"saturation", "predict", "audit", "engine_plan"},
     {"ism", "writers"},
     {"results"},
     {"vcf"},

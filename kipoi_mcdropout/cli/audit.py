@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from kipoi_mcdropout.cli.arguments import Parser, add_model_arguments
 from kipoi_mcdropout.errors import EXIT_OK
 
 _DESCRIPTION = """\
-Print every dropout site of a model: name, kind, p, shape of the mask, and whether it is locked. Without
+Print every dropout site of a model: name, kind, p, shape of the mask, and whether it is locked; then how
+the fast engine runs it: each operation, what changes there, and the time for a sequence. Without
 --dataloader_args the model is probed with random sequences of the shapes in its schema. Exit code 2 if
 the model has no dropout, or one that cannot be locked."""
 
@@ -24,6 +26,15 @@ def get_parser(prog: str = "kipoi mcdropout audit") -> argparse.ArgumentParser:
         metavar="MODULE",
         help="modules that look like dropout but are to be left off",
     )
+    parser.add_argument("--model_input", default=None, help="name of the input to mutate (its only one)")
+    parser.add_argument(
+        "-c",
+        "--category_axis",
+        type=int,
+        default=None,
+        help="axis of one input with the bases (the one that is 4 long)",
+    )
+    parser.add_argument("--no_plan", action="store_true", help="the dropout sites alone")
     return parser
 
 
@@ -33,6 +44,8 @@ def main(args: list[str], prog: str = "kipoi mcdropout audit") -> int:
 
     from kipoi_mcdropout.audit import audit, example_inputs, format_audit
     from kipoi_mcdropout.cli.session import batches, load_data, load_model
+    from kipoi_mcdropout.engine_plan import engine_plan, format_plan
+    from kipoi_mcdropout.kipoi_model import KipoiModel
 
     model = load_model(options)
     if options.dataloader_args is None:
@@ -41,4 +54,29 @@ def main(args: list[str], prog: str = "kipoi mcdropout audit") -> int:
         dataloader, _ = load_data(options, model)
         inputs = next(batches(options, dataloader))["inputs"]
     print(format_audit(*audit(model, inputs, tuple(options.ignore))))
+    if not options.no_plan:
+        name, axis = _mutated_input(options, inputs)
+        adapter = KipoiModel(model, ignore=options.ignore)
+        print(f"\n{format_plan(engine_plan(adapter, inputs, name, axis))}")
     return EXIT_OK
+
+
+def _mutated_input(options: argparse.Namespace, inputs: Any) -> tuple[Any, int]:
+    """Name of the input that would be mutated, and its category axis."""
+    from kipoi_mcdropout.errors import InputError
+    from kipoi_mcdropout.mutants import get_input
+    from kipoi_mcdropout.nested import leaves
+
+    name = options.model_input
+    names = list(inputs) if isinstance(inputs, dict) else list(range(len(list(leaves(inputs)))))
+    if name is None:
+        if len(names) > 1:
+            raise InputError(f"--model_input must be one of {', '.join(map(str, names))}, or --no_plan")
+        name = names[0]
+    if options.category_axis is not None:
+        return name, options.category_axis
+    shape = get_input(inputs, name).shape[1:]
+    axes = [axis for axis, size in enumerate(shape) if size == 4]
+    if len(axes) != 1:
+        raise InputError(f"--category_axis must say which axis of {shape} has the bases, or --no_plan")
+    return name, axes[0]
