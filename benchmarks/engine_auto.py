@@ -1,0 +1,70 @@
+"""Is `--engine auto` ever slower than `--engine full`? Both on every network, in turns.
+
+    python benchmarks/engine_auto.py                    # 512 mutants, 4 draws
+    python benchmarks/engine_auto.py --networks danq
+
+The time of auto includes capturing the model and the trial by which it decides. Whole inputs are what
+takes long; so sizes are small, which is hard on auto.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+from engine_contenders import sequences
+from networks import build
+
+from kipoi_mcdropout.forward import LockedModel, MaskBank
+from kipoi_mcdropout.incremental import AutoEngine, make_engine
+
+NETWORKS = ("deepsea", "deepsea_both_strands", "beluga", "basset", "bpnet", "danq", "transformer")
+BAR = 1.05
+
+
+def seconds(network: str, engine: str, n_mutants: int, n_draws: int) -> tuple[float, str]:
+    """Time of a fresh engine on one sequence, and what auto chose."""
+    model = LockedModel(build(network, 0).eval())
+    batch = sequences(model.module, 1, n_mutants)
+    runner = make_engine(model, MaskBank(0), 32, engine)
+    with model.borrow():
+        model.outputs(_first(batch), 0, MaskBank(0))  # finding the sites is no part of either
+        begin = time.perf_counter()
+        for _ in runner.run(batch, range(n_draws)):
+            pass
+        elapsed = time.perf_counter() - begin
+        chosen = (
+            runner.choice(batch, range(n_draws)).engine if isinstance(runner, AutoEngine) else engine
+        )
+    return elapsed, chosen
+
+
+def _first(batch):  # type: ignore[no-untyped-def]
+    from kipoi_mcdropout.engine import to_tensors
+    from kipoi_mcdropout.nested import take
+
+    return to_tensors(take(batch.references, [0, 0]), "cpu")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--networks", nargs="+", default=NETWORKS, choices=NETWORKS)
+    parser.add_argument("--mutants", type=int, default=512)
+    parser.add_argument("--draws", type=int, default=4)
+    parser.add_argument("--turns", type=int, default=3)
+    options = parser.parse_args()
+    print(f"{options.mutants} mutants, {options.draws} draws, medians of {options.turns} turns")
+    for network in options.networks:
+        ratios, chosen = [], ""
+        for _ in range(options.turns):
+            auto, chosen = seconds(network, "auto", options.mutants, options.draws)
+            full, _ = seconds(network, "full", options.mutants, options.draws)
+            ratios.append(auto / full)
+        ratio = statistics.median(ratios)
+        verdict = "within" if ratio <= BAR else "MISSES"
+        print(f"{network:22} auto is {chosen:12} {ratio:.3f} of full, {verdict} {BAR}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
