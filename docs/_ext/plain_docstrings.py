@@ -1,0 +1,42 @@
+"""Docstrings are plain text with a little Markdown; here they become what Sphinx's autodoc reads.
+
+Tables of Markdown become literal blocks, and single backquotes, which name code in this package, literals.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from sphinx.application import Sphinx
+
+_CODE = re.compile(r"(?<![`:\w])`([^`\n]+)`(?![`_])")
+
+
+def rewrite(lines: list[str]) -> list[str]:
+    """The lines of a docstring in reStructuredText.
+
+    >>> rewrite(["Of `x`."])
+    ['Of ``x``.']
+    """
+    out: list[str] = []
+    in_table = False
+    for line in lines:
+        is_row = line.lstrip().startswith("|")
+        if is_row and not in_table:
+            out += ["", "::", ""]
+        elif in_table and not is_row:
+            out.append("")
+        in_table = is_row
+        out.append("    " + line if is_row else _CODE.sub(r"``\1``", line))
+    return out
+
+
+def _process(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    lines[:] = rewrite(lines)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Rewrite before napoleon, which has the default priority 500."""
+    app.connect("autodoc-process-docstring", _process, priority=400)
+    return {"parallel_read_safe": True}

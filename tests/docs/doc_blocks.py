@@ -1,0 +1,77 @@
+"""The code blocks of a Markdown page, and what is to be done with each.
+
+A comment in the line before a fence says what is special about it:
+
+    <!-- not run: REASON -->   it is not run, for a reason that the test prints
+    <!-- file: PATH -->        its text is put into a file
+    <!-- prints -->            lines that the block before it prints
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+RUN = ("sh", "python", "r")
+_FENCE = re.compile(r"^( *)```(\S*) *$")
+_COMMENT = re.compile(r"^<!-- (not run|file|prints)(?:: (.*))? -->$")
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block; `action` is run, not run, file, prints, or text."""
+
+    line: int  # of the opening fence, from 1
+    language: str
+    text: str
+    action: str
+    detail: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def blocks(page: Path) -> list[Block]:
+    """All fenced blocks of a page but the directives of MyST, whose language is in braces.
+
+    Raises
+    ------
+    ValueError
+        If a block is of no kind that is known here, or a fence is not closed.
+    """
+    lines = page.read_text().splitlines()
+    found = []
+    number = 0
+    while number < len(lines):
+        fence = _FENCE.match(lines[number])
+        if fence is None:
+            number += 1
+            continue
+        end = next((i for i in range(number + 1, len(lines)) if lines[i] == fence[1] + "```"), None)
+        if end is None:
+            raise ValueError(f"{page}:{number + 1}: the fence is not closed")
+        if not fence[2].startswith("{"):
+            text = "\n".join(lines[number + 1 : end]) + "\n"
+            comment = _COMMENT.match(lines[number - 1]) if number else None
+            found.append(_block(page, number + 1, fence[2], text, comment, indented=bool(fence[1])))
+        number = end + 1
+    return found
+
+
+def _block(
+    page: Path, line: int, language: str, text: str, comment: re.Match[str] | None, indented: bool
+) -> Block:
+    if indented:
+        raise ValueError(f"{page}:{line}: a block must not be indented")
+    if comment is not None:
+        return Block(line, language, text, comment[1], comment[2] or "")
+    if language in RUN:
+        return Block(line, language, text, "run")
+    if language == "text":
+        return Block(line, language, text, "text")
+    raise ValueError(
+        f"{page}:{line}: a block must be {', '.join(RUN)} or text, or have a comment before it that says "
+        f"what it is; got {language or 'no language'!r}"
+    )

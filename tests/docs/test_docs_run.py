@@ -1,0 +1,99 @@
+"""Every command and every piece of code in the documentation is run, page by page, in its order."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from doc_blocks import Block, blocks
+from paths import ROOT
+
+DOCS = ROOT / "docs"
+PAGES = [p for p in sorted(DOCS.rglob("*.md")) if "_build" not in p.parts]
+IDS = [str(page.relative_to(DOCS)) for page in PAGES]
+
+
+@pytest.fixture
+def workdir(tmp_path: Path) -> Path:
+    """A folder that looks like the checkout to whoever reads in it."""
+    for name in ("example", "benchmarks", "docs"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    return tmp_path
+
+
+def _environment() -> dict[str, str]:
+    here = str(Path(sys.executable).parent)  # where `kipoi` is
+    path = os.pathsep.join([here, os.environ.get("PATH", "")])
+    quiet = {"PYTHONWARNINGS": "ignore", "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
+    return {**os.environ, "PATH": path, **quiet}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_page(page: Path, workdir: Path) -> None:
+    found = [block.as_dict() for block in blocks(page)]
+    if not any(block["action"] in ("run", "file") for block in found):
+        pytest.skip("no block to run")
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("run_page.py"))],
+        input=json.dumps(found),
+        cwd=workdir,
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{page}: {done.stderr}\n{done.stdout}"
+
+
+def test_what_is_not_run_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    left_out: list[tuple[str, Block]] = []
+    n_run = 0
+    for page, name in zip(PAGES, IDS, strict=True):
+        for block in blocks(page):
+            n_run += block.action == "run"
+            if block.action == "not run":
+                left_out.append((name, block))
+    with capsys.disabled():
+        for name, block in left_out:
+            first = block.text.splitlines()[0]
+            print(f"\nnot run: docs/{name}:{block.line} ({block.detail}): {first}", end="")
+        print()
+    assert all(len(block.detail) > 10 for _, block in left_out)
+    assert n_run > 2 * len(left_out)
+
+
+def test_the_runner_fails_where_a_page_is_wrong(tmp_path: Path) -> None:
+    """A runner that let everything pass would pass every page."""
+    page = tmp_path / "page.md"
+    runner = str(Path(__file__).with_name("run_page.py"))
+    bad = {
+        "```sh\nfalse\necho after\n```\n": "exit code 1",
+        "```python\nx = 1\n```\n```python\nassert x == 2\n```\n": "AssertionError",
+        "```sh\necho a\necho b\n```\n<!-- prints -->\n```text\nb\na\n```\n": "the page has 'a'",
+    }
+    for text, message in bad.items():
+        page.write_text(text)
+        given = json.dumps([block.as_dict() for block in blocks(page)])
+        done = subprocess.run(
+            [sys.executable, runner], input=given, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        assert message in done.stderr
+
+
+@pytest.mark.parametrize("text", ["```\nx\n```\n", "```yaml\nx\n```\n", " ```sh\n x\n ```\n", "```sh\nx\n"])
+def test_a_block_of_no_known_kind_is_an_error(text: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(text)
+    with pytest.raises(ValueError, match=r"page\.md:1"):
+        blocks(page)
+
+
+def test_r_is_named_where_it_is_missing() -> None:
+    if shutil.which("Rscript") is None:
+        pytest.skip("no Rscript here: the R blocks of docs/how_to/r.md are not run")
