@@ -1,0 +1,67 @@
+"""`kipoi mcdropout report`: one HTML file that shows a result."""
+
+from __future__ import annotations
+
+import argparse
+
+from kipoi_mcdropout.cli.arguments import Parser
+from kipoi_mcdropout.errors import EXIT_OK
+
+_DESCRIPTION = """\
+One HTML file that shows a result: what was run, the dropout sites, what was skipped, whether the draws
+were enough, the top effects, the plots, and Mendelian randomization with its warnings in words. It needs
+no network and nothing beside it. Needs the extra 'plot'.
+
+Each file is told by what is in it; any of these, in any order:
+  the result of `ism` (.h5, .parquet, .tsv), or the table of `score_variants -t`, one of them
+  the table of `score_variants --skipped`, of the same run
+  tables of `mr` (-o, --leave_one_out, --across_sequences), `export_mr`, or a folder that has them
+
+exit codes: 0 done, 2 bad input (no report is written)."""
+
+
+def get_parser(prog: str = "kipoi mcdropout report") -> argparse.ArgumentParser:
+    """Parser of the command."""
+    parser = Parser(
+        prog,
+        _DESCRIPTION,
+        f"{prog} out.h5 mr/ -o report.html\n"
+        f"  {prog} variants.parquet skipped.tsv -o report.html --top 500",
+    )
+    parser.add_argument("inputs", nargs="+", metavar="RESULT", help="files and folders, as above")
+    parser.add_argument("-o", "--output", required=True, metavar="HTML", help="the report, .html")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    parser.add_argument(
+        "--top", type=int, default=200, metavar="N", help="effects in the table (default 200)"
+    )
+    parser.add_argument(
+        "--rank_by",
+        choices=["z", "effect"],
+        default="z",
+        help="the top effects are those of the largest |effect / sd|, or |effect| (default z)",
+    )
+    parser.add_argument("--title", default=None, help="of the report (the model's name)")
+    parser.add_argument("--no_figures", action="store_true", help="tables only, without matplotlib")
+    return parser
+
+
+def main(args: list[str], prog: str = "kipoi mcdropout report") -> int:
+    """Run the command; returns its exit code."""
+    options = get_parser(prog).parse_args(args)
+
+    from kipoi_mcdropout.cli.session import say
+    from kipoi_mcdropout.report import write_report
+
+    facts = write_report(
+        options.inputs,
+        options.output,
+        top=options.top,
+        rank_by=options.rank_by,
+        title=options.title,
+        figures=not options.no_figures,
+        overwrite=options.overwrite,
+    )
+    for caution in facts.cautions:
+        say(f"note: {caution.title}")
+    say(f"report: {options.output}")
+    return EXIT_OK

@@ -1,0 +1,8 @@
+"""One self-contained HTML file that shows a result: needs the extra `plot`."""
+
+from __future__ import annotations
+
+from kipoi_mcdropout.report.facts import Facts, gather
+from kipoi_mcdropout.report.render import render, write_report
+
+__all__ = ["Facts", "gather", "render", "write_report"]

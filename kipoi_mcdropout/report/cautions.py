@@ -1,0 +1,121 @@
+"""What a reader must know before believing the numbers, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from kipoi_mcdropout.report.draws import MAX_MCSE_TO_SD, DrawFacts
+from kipoi_mcdropout.report.effects import NO_EFFECT, EffectFacts
+from kipoi_mcdropout.report.ledger import LedgerFacts
+from kipoi_mcdropout.report.mr import MrFacts
+
+
+class Caution(NamedTuple):
+    """A heading, what it means and what to do, and the id of the section that has more."""
+
+    title: str
+    text: str
+    section: str
+
+
+def cautions(
+    effects: EffectFacts | None,
+    ledger: LedgerFacts | None,
+    draws: DrawFacts | None,
+    mr: Sequence[MrFacts],
+    record: dict[str, Any] | None = None,
+) -> list[Caution]:
+    """All reasons for caution, gravest first; empty where there are none."""
+    found: list[Caution] = []
+    if effects is not None:
+        found += _of_effects(effects)
+    if ledger is not None:
+        found += _of_ledger(ledger)
+    if draws is not None and not draws.enough:
+        least = round(MAX_MCSE_TO_SD**-2)
+        found.append(
+            Caution(
+                f"Few draws: {draws.n_draws}",
+                f"They leave a Monte Carlo error of {100 * draws.mcse_to_sd:.0f} % of the sd in every "
+                f"mean effect. Run with --n_draws {least} or more for {100 * MAX_MCSE_TO_SD:.0f} %.",
+                "draws",
+            )
+        )
+    if record is not None and (ignored := record.get("options", {}).get("ignore")):
+        found.append(
+            Caution(
+                "Dropout left off as asked",
+                f"--ignore {' '.join(map(str, ignored))}: the spread lacks what these would add.",
+                "sites",
+            )
+        )
+    for pair in mr:
+        if pair.warnings:
+            n = len(pair.warnings)
+            found.append(
+                Caution(
+                    f"Mendelian randomization, {pair.exposure} \u2192 {pair.outcome}: "
+                    f"{n} warning{'s' if n > 1 else ''}",
+                    f"{', '.join(code for code, _ in pair.warnings)}. What each means is said above the "
+                    "estimates.",
+                    "mr",
+                )
+            )
+    return found
+
+
+def _of_effects(effects: EffectFacts) -> list[Caution]:
+    found = []
+    if effects.n_rows == 0:
+        found.append(Caution("No effects", "The result has no rows: nothing was scored.", "effects"))
+    elif effects.point_only:
+        text = "The run had --n_draws 0: effects with dropout off, without any uncertainty."
+        found.append(Caution("Point effects only", text, "effects"))
+    if effects.n_nan:
+        found.append(
+            Caution(
+                f"{effects.n_nan:,} effects have no number",
+                "The model's output, or the logit of a probability that is 0 or 1, was not finite in "
+                "some draw (columns n_nonfinite and n_saturated). The score diff needs no logits.",
+                "effects",
+            )
+        )
+    if effects.n_no_spread:
+        found.append(
+            Caution(
+                f"{effects.n_no_spread:,} effects do not vary over the draws",
+                "No dropout lies between these mutants and the output, or it drops nothing there: "
+                "they have no z and are not ranked by it.",
+                "effects",
+            )
+        )
+    if effects.n_rows and set(effects.outputs["score"]) <= NO_EFFECT:
+        found.append(
+            Caution(
+                "No score that is an effect",
+                "The result has predictions (ref, alt) only: z is that of the prediction. Run with "
+                "--scores diff for effects.",
+                "effects",
+            )
+        )
+    return found
+
+
+def _of_ledger(ledger: LedgerFacts) -> list[Caution]:
+    if ledger.kind == "ism":
+        if not ledger.without_base:
+            return []
+        text = "The reference is N there; nothing was put in."
+        return [Caution(f"{ledger.without_base:,} positions were not mutated", text, "ledger")]
+    if ledger.skipped is None:
+        text = (
+            "This table does not say which alleles were skipped. Give the table of "
+            "score_variants --skipped as well; the annotated VCF has it as INFO MCD_SKIP."
+        )
+        return [Caution("Skipped alleles are not known", text, "ledger")]
+    if ledger.skipped:
+        text = f"Of {ledger.alleles:,} alleles. Each has its reason in the ledger below."
+        n = ledger.skipped
+        return [Caution(f"{n:,} allele{'s were' if n > 1 else ' was'} skipped", text, "ledger")]
+    return []

@@ -1,0 +1,145 @@
+"""How many draws are enough, in numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from kipoi_mcdropout.errors import McDropoutError
+from kipoi_mcdropout.plots import draws_enough
+from kipoi_mcdropout.report.effects import NO_EFFECT, EffectFacts
+from kipoi_mcdropout.report.selection import Selection
+from kipoi_mcdropout.results import has_draws
+
+MAX_MCSE_TO_SD = 0.2  # the same as where `mr` warns
+_SCHEDULE = (10, 25, 30, 50, 100, 200, 400, 1000)
+_FOLLOWED = 5  # mutants
+
+
+@dataclass(frozen=True)
+class FollowedMutant:
+    """A mutant whose effect is there for every draw.
+
+    `row` is its row of the table of top effects; `draws` has shape=(n_draws,), in the order drawn.
+    """
+
+    row: dict[str, Any]
+    draws: NDArray[np.float32]
+
+    def running(self, n: int) -> tuple[float, float]:
+        """Mean and sd (ddof=1) of the first n draws."""
+        return float(self.draws[:n].mean(dtype=float)), float(self.draws[:n].std(ddof=1, dtype=float))
+
+
+@dataclass(frozen=True)
+class DrawFacts:
+    """What the number of draws means for the numbers in the report.
+
+    Attributes
+    ----------
+    n_draws : int
+    mcse_to_sd : float
+        1 / sqrt(n_draws): the Monte Carlo error of each mean effect, in sd.
+    sd_error : float
+        1 / sqrt(2 (n_draws - 1)): the relative standard error of each sd, were effects normal.
+    n_unsettled, n : int
+        Rows, of n that have a number, whose mean effect is not 0 but within 2 mcse of it.
+    schedule : list of (n_draws, mcse_to_sd, sd_error)
+        For other numbers of draws.
+    followed : list of FollowedMutant
+        The first of the top effects, where the draws were kept.
+    checkpoints : list of int
+        Numbers of draws at which these are shown.
+    sentences : list of str
+        Per output with figures, what `plots.draws_enough` finds.
+    """
+
+    n_draws: int
+    mcse_to_sd: float
+    sd_error: float
+    n_unsettled: int
+    n: int
+    schedule: list[tuple[int, float, float]]
+    followed: list[FollowedMutant] = field(default_factory=list)
+    checkpoints: list[int] = field(default_factory=list)
+    sentences: list[str] = field(default_factory=list)
+
+    @property
+    def enough(self) -> bool:
+        """Whether the Monte Carlo error is at most a fifth of the sd."""
+        return self.mcse_to_sd <= MAX_MCSE_TO_SD
+
+
+def gather_draws(
+    path: Path, facts: EffectFacts, selections: Sequence[Selection] = ()
+) -> DrawFacts | None:
+    """From the summaries, and from the draws themselves where the file has them; None without draws."""
+    n = facts.n_draws
+    if n < 2:
+        return None
+    effects = facts.outputs[~facts.outputs["score"].isin(NO_EFFECT)]
+    numbers = sorted({*_SCHEDULE, n})
+    followed = follow(path, facts.top) if has_draws(path) else []
+    return DrawFacts(
+        n_draws=n,
+        mcse_to_sd=n**-0.5,
+        sd_error=_sd_error(n),
+        n_unsettled=int(effects["n_unsettled"].sum()),
+        n=int(effects["n"].sum() - effects["n_nan"].sum()),
+        schedule=[(k, k**-0.5, _sd_error(k)) for k in numbers],
+        followed=followed,
+        checkpoints=_checkpoints(n),
+        sentences=[sentence for s in selections if (sentence := _sentence(s))],
+    )
+
+
+def _sentence(selection: Selection) -> str:
+    """Of the rows of one output; nothing where it has no effect to speak of."""
+    try:
+        found = draws_enough(selection.thinned, output=selection.output, score=selection.score)
+    except McDropoutError:
+        return ""
+    return f"{selection.output}: {found.sentence()}"
+
+
+def follow(path: Path, top: pd.DataFrame, n_mutants: int = _FOLLOWED) -> list[FollowedMutant]:
+    """The draws of the first rows of the top effects; of a mutant with several scores or outputs one."""
+    if not len(top):
+        return []
+    distinct = top.drop_duplicates(["sequence", "position", "alt"]).head(n_mutants)
+    with h5py.File(path, "r") as file:
+        start = int(file["axes/position"][0])
+        letters = list(file["axes/category"].asstr()[:])
+        outputs = list(file["axes/output"].asstr()[:])
+        # A file of a part of the sequences numbers them as the whole does.
+        n = len(file["reference"])
+        numbers = list(file["sequence"][:]) if "sequence" in file else list(range(n))
+        return [
+            FollowedMutant(
+                {str(name): value for name, value in row.items()},
+                file[f"scores/{row['score']}/effect_draws"][
+                    numbers.index(row["sequence"]),
+                    int(row["position"]) - start,
+                    letters.index(row["alt"]),
+                    outputs.index(row["output"]),
+                ],
+            )
+            for _, row in distinct.iterrows()
+        ]
+
+
+def _sd_error(n: int) -> float:
+    return 1 / math.sqrt(2 * (n - 1))
+
+
+def _checkpoints(n: int) -> list[int]:
+    """A quarter, a half, three quarters and all of the draws, as far as they have an sd."""
+    return sorted({max(2, round(n * share)) for share in (0.25, 0.5, 0.75, 1.0)})

@@ -1,0 +1,182 @@
+"""Tables of effects, outputs, sites, draws and the ledger."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kipoi_mcdropout.report.draws import DrawFacts, FollowedMutant
+from kipoi_mcdropout.report.effects import STRONG_Z, EffectFacts, outputs_worth_showing
+from kipoi_mcdropout.report.ledger import LedgerFacts
+from kipoi_mcdropout.report.numbers import decimals
+from kipoi_mcdropout.report.tables import (
+    Cell,
+    Column,
+    Table,
+    build,
+    counts,
+    interval_cells,
+    numbers,
+    p_values,
+    shares,
+    text,
+)
+
+_WHERE = {
+    "name": ("Sequence", "Name of the sequence, as the dataloader gives it"),
+    "chrom": ("Contig", ""),
+    "pos": ("Position", "In the genome, from 1"),
+    "position": ("Offset", "In the sequence, from 0"),
+    "id": ("ID", "As in the VCF"),
+    "ref": ("Ref", ""),
+    "alt": ("Alt", ""),
+    "kind": ("Kind", ""),
+    "flags": ("Flags", "edge_padded: the window runs over the contig's end; unknown_bases: it has N"),
+    "output": ("Output", "Of the model"),
+    "score": ("Score", "How the effect is measured"),
+}
+_NEEDLESS = ("kind", "flags", "id", "score", "name")  # left out where all rows are alike
+
+
+def top_effects(facts: EffectFacts) -> Table:
+    """The table of top effects, with data-output and data-score on its rows for the filters."""
+    top = facts.top
+    effect = facts.effect
+    places = decimals(top[effect], spread=top["effect_sd"])
+    columns = [counts("#", top["rank"], f"Rank by |{facts.rank_by}|"), *_where(top)]
+    columns.append(numbers("Effect", top[effect], places, "Mean over the draws"))
+    if not facts.point_only:
+        columns += _with_spread(top, places)
+    if "q_value" in top:
+        columns.append(p_values("q", top["q_value"], "Benjamini and Hochberg, over the whole table"))
+    by = "effect / sd" if facts.rank_by == "z" else "effect"
+    caption = f"{len(top):,} of {facts.n_ranked:,} effects: those of the largest |{by}|"
+    rows = [{"output": o, "score": s} for o, s in zip(top["output"], top["score"], strict=True)]
+    return replace(build(caption, columns), row_attributes=rows)
+
+
+def _where(top: pd.DataFrame) -> list[tuple[Column, list[Cell]]]:
+    columns = []
+    for name, (label, hint) in _WHERE.items():
+        if name not in top or top[name].isna().all() or (top[name].astype(str) == "").all():
+            continue
+        if name in _NEEDLESS and len(top) > 1 and top[name].nunique() == 1:
+            continue
+        column = counts if name in ("pos", "position") else text
+        columns.append(column(label, top[name], hint))
+    return columns
+
+
+def _with_spread(top: pd.DataFrame, places: int | None) -> list[tuple[Column, list[Cell]]]:
+    mean, sd = top["effect_mean"].astype(float), top["effect_sd"].astype(float)
+    columns = [
+        numbers("sd", sd, places, "Spread of the effect over the draws: the model's uncertainty"),
+        (Column("Effect \u00b1 sd", "interval"), _drawings(top["score"], mean, sd)),
+        numbers("z", top["z"], _z_places(top["z"]), "effect / sd; more draws do not make it larger"),
+        numbers("mcse", top["effect_mcse"], places, "Monte Carlo error of the effect: sd / \u221adraws"),
+        shares("P(> 0)", top["prob_positive"], "Share of the draws with a positive effect, ties half"),
+        numbers("Point", top["effect_point"], places, "The effect with dropout off"),
+    ]
+    return columns
+
+
+def _drawings(score: pd.Series, mean: pd.Series, sd: pd.Series) -> list[Cell]:
+    """Mean and sd, each score on an axis of its own."""
+    cells: dict[Any, Cell] = {}
+    for name in score.unique():
+        rows = score.index[score == name]
+        m, s = mean[rows], sd[rows]
+        cells.update(zip(rows, interval_cells(list(m - s), list(m), list(m + s)), strict=True))
+    return [cells[row] for row in score.index]
+
+
+def _z_places(z: pd.Series) -> int:
+    return 2 if not len(z) or float(np.nanmax(np.abs(z.fillna(0)))) < 100 else 1
+
+
+def outputs_table(facts: EffectFacts) -> Table:
+    """A row per output and score: how many effects, how large, how sure."""
+    rows = outputs_worth_showing(facts)
+    places = decimals(rows["mean_abs"])
+    columns = [
+        text("Output", rows["output"]),
+        text("Score", rows["score"]),
+        counts("Effects", rows["n"]),
+        numbers("Mean |effect|", rows["mean_abs"], places),
+        numbers("Largest |effect|", rows["max_abs"], places),
+    ]
+    if not facts.point_only:
+        columns += [
+            numbers("Mean sd", rows["mean_sd"], places),
+            numbers("Largest |z|", rows["max_abs_z"], 1),
+            counts(f"|z| \u2265 {STRONG_Z:g}", rows["n_strong"]),
+            shares("Share", rows["n_strong"] / rows["n"].clip(lower=1)),
+        ]
+    if facts.n_nan:
+        columns.append(counts("Without a number", rows["n_nan"]))
+    left = len(facts.outputs) - len(rows)
+    more = f" (the {len(rows):,} of {len(facts.outputs):,} with the largest |z|)" if left else ""
+    return build(f"Effects by output and score{more}", columns)
+
+
+def sites_table(record: dict[str, Any]) -> Table:
+    """The dropout sites in call order."""
+    sites = record.get("sites", [])
+    units = [int(np.prod(site["mask_shape"])) for site in sites]
+    columns = [
+        counts("Site", [site["site"] for site in sites], "In the order of the calls, from 0"),
+        text("Module", [site["name"] for site in sites]),
+        text("Kind", [site["kind"] for site in sites]),
+        numbers("p", [site["p"] for site in sites], 2, "Probability with which a unit is dropped"),
+        text("Mask", [" \u00d7 ".join(map(str, site["mask_shape"])) for site in sites]),
+        counts("Units", units, "Each kept or dropped as one, the same for all inputs of a draw"),
+    ]
+    return build("Dropout sites, all locked: one mask a draw, shared by all inputs", columns)
+
+
+def skipped_table(ledger: LedgerFacts) -> Table:
+    """Skipped alleles by reason."""
+    rows = ledger.reasons
+    columns = [
+        text("Reason", rows["reason"]),
+        counts("Alleles", rows["n"]),
+        text("In words", rows["words"]),
+    ]
+    if (rows["examples"] != "").any():
+        columns.append(text("At", rows["examples"]))
+    return build("Skipped alleles by reason", columns)
+
+
+def schedule_table(draws: DrawFacts) -> Table:
+    """What other numbers of draws would give."""
+    n = [row[0] for row in draws.schedule]
+    columns = [
+        counts("Draws", n),
+        shares("mcse / sd", [row[1] for row in draws.schedule]),
+        shares("Error of the sd", [row[2] for row in draws.schedule]),
+    ]
+    table = build("Monte Carlo error by number of draws", columns)
+    return replace(table, row_attributes=[{"current": "yes"} if k == draws.n_draws else {} for k in n])
+
+
+def followed_table(draws: DrawFacts) -> Table:
+    """Mean and sd of a few effects as draws come in."""
+    mutants, points = draws.followed, draws.checkpoints
+    values = {n: [m.running(n) for m in mutants] for n in points}
+    places = decimals([m for m, _ in values[points[-1]]], spread=[s for _, s in values[points[-1]]])
+    columns = [
+        text("Mutant", [mutant_name(m) for m in mutants]),
+        text("Output", [m.row["output"] for m in mutants]),
+    ]
+    columns += [numbers(f"Mean, {n}", [m for m, _ in values[n]], places) for n in points]
+    columns += [numbers(f"sd, {n}", [s for _, s in values[n]], places) for n in points]
+    return build("Mean and sd of the strongest effects over the first draws", columns)
+
+
+def mutant_name(mutant: FollowedMutant) -> str:
+    """Sequence, position and change of a mutant."""
+    row = mutant.row
+    return f"{row['name']}:{row['position']} {row['ref']}>{row['alt']}"

@@ -1,0 +1,67 @@
+"""All facts of a report, as plain values; nothing here knows of HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kipoi_mcdropout.report.cautions import Caution, cautions
+from kipoi_mcdropout.report.draws import DrawFacts, gather_draws
+from kipoi_mcdropout.report.effects import EffectFacts, RankBy, gather_effects
+from kipoi_mcdropout.report.inputs import EffectKind, Inputs, find_inputs
+from kipoi_mcdropout.report.ledger import LedgerFacts, gather_ledger
+from kipoi_mcdropout.report.mr import MrFacts, gather_mr
+from kipoi_mcdropout.report.selection import Selection, select_rows
+from kipoi_mcdropout.report.stream import iter_effects
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a report says.
+
+    `kind`, `record`, `effects`, `ledger` and `draws` are None where only results of `mr` were given;
+    `draws` is None too where there are point effects only. `selections` are the rows for figures.
+    """
+
+    inputs: Inputs
+    kind: EffectKind | None
+    record: dict[str, Any] | None
+    effects: EffectFacts | None
+    ledger: LedgerFacts | None
+    draws: DrawFacts | None
+    mr: list[MrFacts]
+    cautions: list[Caution]
+    selections: list[Selection] = field(default_factory=list)
+
+
+def gather(paths: Sequence[str | Path], *, top: int = 200, rank_by: RankBy = "z") -> Facts:
+    """Read what was given, piece by piece, and gather the facts.
+
+    Parameters
+    ----------
+    paths : sequence of str or Path
+        A result of `ism`, or a table of `score_variants` (and of its skipped alleles), and tables of
+        `mr`, or folders that have these.
+    top : int
+        Rows of the table of top effects.
+    rank_by : "z" or "effect"
+        What makes them the top.
+
+    Raises
+    ------
+    InputError
+        If a file is none of these, or they do not belong together.
+    """
+    inputs = find_inputs(paths)
+    mr = gather_mr(inputs)
+    file = inputs.effects
+    if file is None:
+        return Facts(inputs, None, None, None, None, None, mr, cautions(None, None, None, mr))
+    effects = gather_effects(iter_effects(file.path), top, rank_by)
+    ledger = gather_ledger(inputs, effects)
+    selections = select_rows(file.path, effects)
+    draws = gather_draws(file.path, effects, selections)
+    found = cautions(effects, ledger, draws, mr, file.record)
+    return Facts(inputs, file.kind, file.record, effects, ledger, draws, mr, found, selections)

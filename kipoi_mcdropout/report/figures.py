@@ -1,0 +1,198 @@
+"""The plots of a report, as SVG that is part of the file."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kipoi_mcdropout import plots
+from kipoi_mcdropout.errors import McDropoutError
+from kipoi_mcdropout.mr.convention import CONVENTIONS, Convention
+from kipoi_mcdropout.report.draws import follow
+from kipoi_mcdropout.report.effects import EffectFacts
+from kipoi_mcdropout.report.facts import Facts
+from kipoi_mcdropout.report.mr import MrFacts, instruments_of_result
+from kipoi_mcdropout.report.selection import PREFERRED_SCORES, Selection
+from kipoi_mcdropout.report.stream import iter_effects
+from kipoi_mcdropout.results import has_draws
+
+MOST_INTERVALS = 3_000
+_FOLLOWED = 5
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing with all that those who cannot see it need.
+
+    `uri` is a data: URI. `failed` says why there is no drawing, in place of it.
+    """
+
+    title: str
+    caption: str
+    alt: str
+    group: str  # of figures that belong together, e.g. an output's
+    uri: str = ""
+    failed: str = ""
+    wide: bool = False
+
+
+def effect_figures(facts: Facts) -> list[Figure]:
+    """Figures of the effects, of each selection of rows."""
+    file, effects = facts.inputs.effects, facts.effects
+    if file is None or effects is None:
+        return []
+    figures: list[Figure] = []
+    for selection in facts.selections:
+        figures += _ism(selection) if file.kind == "ism" else _variants(selection)
+        figures += _of_any(selection)
+        if file.kind == "ism" and has_draws(file.path):
+            figures += _convergence(file.path, selection, effects)
+    return figures
+
+
+def _draw(
+    title: str, caption: str, alt: str, group: str, draw: Callable[[], Any], wide: bool = False
+) -> Iterator[Figure]:
+    """A figure; one that cannot be drawn of these data says why, and the report goes on."""
+    try:
+        svg = plots.figure_bytes(draw(), "svg")
+    except McDropoutError as error:
+        yield Figure(title, caption, alt, group, failed=str(error))
+        return
+    uri = "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
+    yield Figure(title, caption, alt, group, uri, wide=wide)
+
+
+def _ism(s: Selection) -> Iterator[Figure]:
+    words: dict[str, Any] = {"output": s.output, "score": s.score}
+    yield from _draw(
+        f"Effects along {s.sequence}",
+        "The sequence with the strongest effect. Each cell is a substitution; those with |z| below 2 "
+        "are faded. Below: how far the draws disagree.",
+        f"Heat map of the effect of every substitution of sequence {s.sequence} on {s.output}, with a "
+        "logo of the sequence above and the sd over draws below.",
+        s.output,
+        lambda: plots.plot_ism(s.one_sequence, **words),
+        wide=True,
+    )
+    yield from _draw(
+        f"Effects and intervals along {s.sequence}",
+        "Mean effect of each substitution with the interval that 95 % of the draws would lie in, were "
+        "they normal.",
+        f"Effects of substitutions on {s.output} against position in {s.sequence}, with intervals.",
+        s.output,
+        lambda: plots.plot_effects(s.one_sequence, **words),
+    )
+
+
+def _variants(s: Selection) -> Iterator[Figure]:
+    words: dict[str, Any] = {"output": s.output, "score": s.score}
+    yield from _draw(
+        "Effect against certainty",
+        "Each point is an allele: its effect, and how many sd that is from 0." + _thinned(s),
+        f"Volcano plot for {s.output}: |z| of each allele against its effect; the strongest are named.",
+        s.output,
+        lambda: plots.plot_volcano(s.thinned, **words),
+    )
+    if len(s.one_sequence) <= MOST_INTERVALS:
+        yield from _draw(
+            f"Effects along {s.sequence}",
+            "The contig with the strongest effect: effects with the interval that 95 % of the draws "
+            "would lie in, were they normal.",
+            f"Effects of alleles on {s.output} against position on {s.sequence}, with intervals.",
+            s.output,
+            lambda: plots.plot_effects(s.one_sequence, **words),
+        )
+
+
+def _of_any(s: Selection) -> Iterator[Figure]:
+    words: dict[str, Any] = {"output": s.output, "score": s.score}
+    yield from _draw(
+        "Variance against mean of the prediction",
+        "Uncertainty is largest where the model is least decided. The line is p(1 - p), which no "
+        "variance of a probability can pass." + _thinned(s),
+        f"Variance of the prediction of {s.output} over the draws against its mean; colour: sequence.",
+        s.output,
+        lambda: plots.plot_mean_variance(s.thinned, **words),
+    )
+    if s.score in PREFERRED_SCORES:
+        yield from _draw(
+            "Why the masks are locked",
+            "The sd of the effect as it is, with masks that reference and mutant share, against what "
+            "independent masks would give." + _thinned(s),
+            f"Sd of effects on {s.output} under shared masks against that under independent ones.",
+            s.output,
+            lambda: plots.plot_ref_alt_covariance(s.thinned, **words),
+        )
+
+
+def _convergence(path: Path, s: Selection, facts: EffectFacts) -> Iterator[Figure]:
+    top = facts.top[(facts.top["output"] == s.output) & (facts.top["score"] == s.score)]
+    followed = follow(path, top, _FOLLOWED)
+    if not followed:
+        return
+    table = pd.DataFrame([m.row for m in followed])
+    draws = np.stack([m.draws for m in followed], axis=1)
+    yield from _draw(
+        "Mean and sd with the number of draws",
+        f"Of the {len(followed)} strongest effects: once the lines are flat, more draws add nothing.",
+        f"Running mean and sd of the strongest effects on {s.output} against the number of draws.",
+        s.output,
+        lambda: plots.plot_convergence(
+            table, draws, output=s.output, score=s.score, n_mutants=len(followed)
+        ),
+    )
+
+
+def _thinned(s: Selection) -> str:
+    if len(s.thinned) >= s.n_rows:
+        return ""
+    return f" Shown are {len(s.thinned):,} of {s.n_rows:,}: evenly chosen, and the strongest."
+
+
+def mr_figures(facts: Facts, pair: MrFacts) -> list[Figure]:
+    """Scatter, funnel and leave-one-out of a pair, where the effects of its instruments are known."""
+    instruments = pair.instruments
+    leave = facts.inputs.rows("leave_one_out")
+    if instruments is None and facts.inputs.effects is not None and len(leave):
+        mine = (leave["exposure"] == pair.exposure) & (leave["outcome"] == pair.outcome)
+        pieces = iter_effects(facts.inputs.effects.path)
+        instruments = instruments_of_result(pieces, leave[mine], pair)
+    if instruments is None:
+        return []
+    name = f"{pair.exposure} \u2192 {pair.outcome}"
+    found = instruments
+    convention: Convention = (
+        "mendelianrandomization" if pair.first["convention"] == CONVENTIONS[1] else CONVENTIONS[0]
+    )
+    return [
+        *_draw(
+            "Outcome against exposure",
+            "Each point is a mutant with both error bars, turned to a positive effect on the exposure.",
+            f"Effects on {pair.outcome} against effects on {pair.exposure}, with the lines of IVW and "
+            "MR-Egger.",
+            name,
+            lambda: plots.plot_mr_scatter(found, convention=convention),
+        ),
+        *_draw(
+            "Funnel",
+            "The slope that each mutant gives alone, against how precise it is. Asymmetry is a sign of "
+            "other paths to the outcome.",
+            f"Funnel plot of the single-mutant slopes of {name}.",
+            name,
+            lambda: plots.plot_mr_funnel(found, convention=convention),
+        ),
+        *_draw(
+            "Leave one out",
+            "IVW without each mutant in turn.",
+            f"IVW estimates of {name} without each mutant in turn.",
+            name,
+            lambda: plots.plot_mr_leave_one_out(found, convention=convention),
+        ),
+    ]

@@ -1,0 +1,162 @@
+"""Which of the given files is what: effects of an ISM, of a VCF, or results of `mr`."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.results import read_provenance
+
+EffectKind = Literal["ism", "variants"]
+
+# By the columns that a table must have. The first that fits is taken.
+_COLUMNS = {
+    "estimates": {"method", "estimate", "exposure", "outcome", "warnings", "f_mean"},
+    "across_sequences": {"sequence", "method", "estimate", "tau2"},
+    "leave_one_out": {"without", "estimate", "exposure", "outcome"},
+    "instruments": {"SNP", "beta.exposure", "se.exposure", "beta.outcome", "se.outcome", "mr_keep"},
+    "skipped": {"chrom", "pos", "allele", "line", "reason", "detail"},
+}
+_WANTED = (
+    "the result of `kipoi mcdropout ism` (.h5, .parquet, .tsv), the table of `score_variants` "
+    "(with its --skipped beside it, if you like), and the tables of `mr` or a folder that has them"
+)
+_BINARY = (".h5", ".hdf5", ".parquet", ".pq")
+_TEXT = (".tsv", ".tsv.gz")
+
+
+@dataclass(frozen=True)
+class EffectFile:
+    """A file of effects with the record of the run that made it."""
+
+    path: Path
+    kind: EffectKind
+    record: dict[str, Any]
+
+
+@dataclass
+class Inputs:
+    """All that a report is made of.
+
+    `tables` has, by kind, the path and rows of each of: estimates, across_sequences, leave_one_out and
+    instruments of `mr` and `export_mr`, and skipped alleles of `score_variants`.
+    """
+
+    effects: EffectFile | None = None
+    tables: dict[str, list[tuple[Path, pd.DataFrame]]] = field(default_factory=dict)
+    mr_records: list[dict[str, Any]] = field(default_factory=list)  # provenance, where there is some
+
+    def rows(self, kind: str) -> pd.DataFrame:
+        """All rows of a kind; an empty table where there are none."""
+        parts = [table for _, table in self.tables.get(kind, [])]
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def find_inputs(paths: Sequence[str | Path]) -> Inputs:
+    """Look into the files and folders and tell what each is.
+
+    Raises
+    ------
+    InputError
+        If one does not exist or is nothing that a report can show, if there are two files of effects,
+        or if a folder has nothing in it.
+    """
+    if not paths:
+        raise InputError(f"a report needs at least one of {_WANTED}; got none")
+    found = Inputs()
+    for path in map(Path, paths):
+        if path.is_dir():
+            _add_folder(found, path)
+        elif path.is_file():
+            if not _add_file(found, path):
+                raise InputError(f"{path} is nothing that a report can show. It takes {_WANTED}")
+        else:
+            raise InputError(f"there is no file or folder {path}")
+    if found.tables.get("skipped") and (found.effects is None or found.effects.kind != "variants"):
+        raise InputError(
+            f"{found.tables['skipped'][0][0]} has skipped alleles of a VCF; give the table of the same "
+            "run of score_variants (-t) with it"
+        )
+    return found
+
+
+def _add_folder(found: Inputs, folder: Path) -> None:
+    """The tables of `mr` and `export_mr` in a folder and, for several outcomes, in those below it.
+
+    Other files are passed over, so that a folder may have other things in it.
+    """
+    places = [folder, *(p for p in sorted(folder.iterdir()) if p.is_dir() and p.name != "sequences")]
+    files = [p for place in places for p in sorted(place.iterdir()) if p.name.endswith(_TEXT)]
+    if not any([_add_file(found, path, effects=False) for path in files]):
+        raise InputError(
+            f"the folder {folder} has no table of `kipoi mcdropout mr` or `export_mr`; give the files "
+            "themselves, or the folder that `mr -o FOLDER/mr.tsv` wrote into"
+        )
+
+
+def _add_file(found: Inputs, path: Path, effects: bool = True) -> bool:
+    """Take a file in; returns whether it is of a known kind."""
+    if path.name.endswith(_TEXT):
+        for kind, columns in _COLUMNS.items():
+            if columns <= set(_header(path)):
+                found.tables.setdefault(kind, []).append((path, _read_table(path)))
+                if kind == "estimates" and _has_comment(path):
+                    found.mr_records.append(read_provenance(path))
+                return True
+    elif not path.name.endswith(_BINARY):
+        return False
+    if not effects:
+        return False
+    record = read_provenance(path)
+    kind = _effect_kind(path, record)
+    if found.effects is not None:
+        raise InputError(
+            f"a report shows one run; got effects in {found.effects.path} and in {path}. Make a report "
+            "of each"
+        )
+    found.effects = EffectFile(path, kind, record)
+    return True
+
+
+def _effect_kind(path: Path, record: dict[str, Any]) -> EffectKind:
+    options = record.get("options", {})
+    if "info_prefix" in options:
+        return "variants"
+    if options.get("method") == "mcdropout_ism":
+        return "ism"
+    what = options.get("method") or "another command"
+    raise InputError(f"{path} was written by {what}, which a report cannot show. It takes {_WANTED}")
+
+
+def _open(path: Path) -> Any:
+    opener = gzip.open if path.name.endswith(".gz") else open
+    return opener(path, "rt", encoding="utf-8", errors="replace")
+
+
+def _has_comment(path: Path) -> bool:
+    with _open(path) as lines:
+        return bool(lines.readline().startswith("# {"))
+
+
+def _header(path: Path) -> list[str]:
+    try:
+        with _open(path) as lines:
+            line = lines.readline()
+            line = lines.readline() if line.startswith("# {") else line
+    except (OSError, EOFError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    return line.rstrip("\r\n").split("\t")
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    """A small table. Only empty cells are missing: a sequence may be called NA."""
+    with _open(path) as lines:
+        return pd.read_table(
+            lines, skiprows=int(_has_comment(path)), keep_default_na=False, na_values=[""]
+        )

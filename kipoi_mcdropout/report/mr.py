@@ -1,0 +1,244 @@
+"""Facts about the results of `kipoi mcdropout mr`, a record per pair of exposure and outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.mr import Instruments, instruments_from_table, mr_estimate
+from kipoi_mcdropout.mr.instruments import SeType
+from kipoi_mcdropout.mr.leave_one_out import WITHOUT_NONE
+from kipoi_mcdropout.mr.table import UNSIGNED_SCORES
+from kipoi_mcdropout.report.inputs import Inputs
+from kipoi_mcdropout.report.mr_words import method_words, warning_words
+
+_COMBINED = "(combined)"
+_MOVERS = 10
+
+
+@dataclass(frozen=True)
+class MrFacts:
+    """One pair.
+
+    Attributes
+    ----------
+    estimates : DataFrame
+        A row per method, as `mr` wrote it, with `words` for the method's name.
+    warnings : list of (code, words)
+    n_instruments, n_draws, f_mean, i2_gx : float or None
+    across : DataFrame
+        Estimates within each sequence, without the combination; empty if not asked for.
+    combined : dict or None
+        Their combination.
+    movers : DataFrame
+        Of leave-one-out: the mutants without which the estimate moves most, with `change`.
+    n_left_out : int
+        Of leave-one-out: mutants in it.
+    instruments : Instruments or None
+        For the figures, where the effects of the instruments were given too.
+    """
+
+    exposure: str
+    outcome: str
+    estimates: pd.DataFrame
+    warnings: list[tuple[str, str]]
+    across: pd.DataFrame
+    combined: dict[str, Any] | None
+    movers: pd.DataFrame
+    n_left_out: int
+    instruments: Instruments | None = None
+
+    @property
+    def first(self) -> dict[str, Any]:
+        """The first method that gave a number: the one to look at first."""
+        rows = self.estimates[self.estimates["estimate"].notna()]
+        return dict((rows if len(rows) else self.estimates).iloc[0])
+
+    @property
+    def n_draws(self) -> int | None:
+        """Draws of the effects, where they come from draws."""
+        value = self.first.get("n_draws")
+        return None if value is None or pd.isna(value) else int(value)
+
+
+def gather_mr(inputs: Inputs) -> list[MrFacts]:
+    """A record per pair of exposure and outcome in the table of `mr`, in its order.
+
+    Raises
+    ------
+    InputError
+        If tables of leave-one-out or of sequences are there without the estimates they belong to, or
+        a pair has the same method twice.
+    """
+    estimates = inputs.rows("estimates")
+    for kind in ("leave_one_out", "across_sequences"):
+        if kind in inputs.tables and not len(estimates):
+            raise InputError(
+                f"{inputs.tables[kind][0][0]} is what `mr --{kind}` writes; give the table of the same "
+                "call (-o) with it"
+            )
+    if not len(estimates):
+        return []
+    messages = _messages(inputs)
+    facts = []
+    for (exposure, outcome), rows in estimates.groupby(["exposure", "outcome"], sort=False):
+        if rows["method"].duplicated().any():
+            raise InputError(
+                f"{exposure} -> {outcome} is in the tables of `mr` twice; give those of one call"
+            )
+        facts.append(_pair(inputs, str(exposure), str(outcome), rows, messages))
+    return facts
+
+
+def _pair(
+    inputs: Inputs,
+    exposure: str,
+    outcome: str,
+    rows: pd.DataFrame,
+    messages: dict[tuple[str, str, str], str],
+) -> MrFacts:
+    rows = rows.reset_index(drop=True)
+    rows = rows.assign(words=[method_words(str(m)) for m in rows["method"]])
+    texts = rows["warnings"].dropna().astype(str)
+    codes = list(dict.fromkeys(code for text in texts for code in text.split(";") if code))
+    first = dict(rows.iloc[0])
+    warnings = [
+        (code, messages.get((exposure, outcome, code)) or warning_words(code, first)) for code in codes
+    ]
+    across = _of_pair(inputs.rows("across_sequences"), exposure, outcome)
+    combined = across[across["sequence"] == _COMBINED] if len(across) else across
+    leave = _of_pair(inputs.rows("leave_one_out"), exposure, outcome)
+    return MrFacts(
+        exposure,
+        outcome,
+        rows,
+        warnings,
+        across[across["sequence"] != _COMBINED].reset_index(drop=True) if len(across) else across,
+        dict(combined.iloc[0]) if len(combined) else None,
+        _movers(leave),
+        int((leave["without"] != WITHOUT_NONE).sum()) if len(leave) else 0,
+        exported_instruments(_of_exported(inputs, exposure, outcome)),
+    )
+
+
+def _messages(inputs: Inputs) -> dict[tuple[str, str, str], str]:
+    """The warnings in full, where the table's record has them."""
+    return {
+        (str(exposure), str(outcome), str(code)): str(message)
+        for record in inputs.mr_records
+        for exposure, outcome, code, message in record.get("warnings", [])
+    }
+
+
+def _of_pair(table: pd.DataFrame, exposure: str, outcome: str) -> pd.DataFrame:
+    if not len(table):
+        return table
+    rows = (table["exposure"].astype(str) == exposure) & (table["outcome"].astype(str) == outcome)
+    return table[rows].reset_index(drop=True)
+
+
+def _movers(leave: pd.DataFrame) -> pd.DataFrame:
+    if not len(leave):
+        return leave
+    whole = leave.loc[leave["without"] == WITHOUT_NONE, "estimate"]
+    rows = leave[leave["without"] != WITHOUT_NONE].copy()
+    rows["change"] = rows["estimate"] - (whole.iloc[0] if len(whole) else rows["estimate"].median())
+    order = rows["change"].abs().sort_values(ascending=False, kind="stable").index
+    return rows.loc[order].head(_MOVERS).reset_index(drop=True)
+
+
+def _of_exported(inputs: Inputs, exposure: str, outcome: str) -> pd.DataFrame:
+    table = inputs.rows("instruments")
+    if not len(table):
+        return table
+    return _of_pair(table, exposure, outcome)
+
+
+def exported_instruments(table: pd.DataFrame) -> Instruments | None:
+    """Instruments from the rows of one pair in `twosamplemr.tsv`; None where there are none."""
+    if not len(table):
+        return None
+    return Instruments(
+        snp=table["SNP"].to_numpy(str),
+        beta_exposure=table["beta.exposure"].to_numpy(float),
+        se_exposure=table["se.exposure"].to_numpy(float),
+        beta_outcome=table["beta.outcome"].to_numpy(float),
+        se_outcome=table["se.outcome"].to_numpy(float),
+        exposure=str(table["exposure"].iloc[0]),
+        outcome=str(table["outcome"].iloc[0]),
+        se_type=_one(table, "se_type"),
+        n_draws=_one(table, "n_draws"),
+        mr_keep=table["mr_keep"].astype(str).str.upper().to_numpy() == "TRUE",
+        reason=table["reason"].fillna("").to_numpy(str),
+    )
+
+
+def instruments_of_result(
+    pieces: Iterable[pd.DataFrame], leave: pd.DataFrame, facts: MrFacts
+) -> Instruments | None:
+    """Instruments named by a table of leave-one-out, with the effects of the result they are from.
+
+    Parameters
+    ----------
+    pieces : iterable of DataFrame
+        Of the result, as `stream.iter_effects` gives them.
+    leave : DataFrame
+        Rows of the pair in the table of leave-one-out.
+    facts : MrFacts
+        Of the pair.
+
+    Returns
+    -------
+    Instruments or None
+        None unless IVW over them is the estimate that the table gives for all instruments: the result
+        is then another one, or the effects are those of half of the draws.
+    """
+    whole = leave.loc[leave["without"] == WITHOUT_NONE, "estimate"]
+    names = set(leave["without"]) - {WITHOUT_NONE}
+    found = [_rows_of(piece, facts, names) for piece in pieces]
+    table = pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+    if not len(table) or not len(whole):
+        return None
+    se_type: SeType = "mcse" if facts.first.get("se_type") == "mcse" else "sd"
+    for score in dict.fromkeys(table["score"]):
+        part = table[table["score"] == score]
+        if score in UNSIGNED_SCORES or len(part) != 2 * len(names):
+            continue
+        instruments = instruments_from_table(
+            part, facts.exposure, facts.outcome, score=score, se_type=se_type
+        )
+        if np.isclose(mr_estimate(instruments, "ivw").estimate, whole.iloc[0], rtol=1e-4):
+            return instruments
+    return None
+
+
+def _rows_of(piece: pd.DataFrame, facts: MrFacts, names: set[str]) -> pd.DataFrame:
+    rows = piece[piece["output"].isin([facts.exposure, facts.outcome])]
+    if not len(rows):
+        return rows
+    if "sequence" in rows:
+        rows = rows.assign(sequence=_sequence_names(rows))
+    if "position" not in rows:
+        rows = rows.assign(position=rows["pos"])
+    return rows[_names(rows).isin(names)]
+
+
+def _sequence_names(rows: pd.DataFrame) -> pd.Series:
+    return rows["name"] if "name" in rows else rows["sequence"].astype(str)
+
+
+def _names(rows: pd.DataFrame) -> pd.Series:
+    where = [n for n in ("sequence", "chrom") if n in rows and (rows[n].astype(str) != "").any()]
+    return rows[[*where, "position", "ref", "alt"]].astype(str).agg(":".join, axis=1)
+
+
+def _one(table: pd.DataFrame, name: str) -> Any:
+    values = table[name].dropna().unique()
+    if len(values) != 1:
+        return None
+    return values[0].item() if isinstance(values[0], np.generic) else values[0]

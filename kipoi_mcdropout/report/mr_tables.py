@@ -1,0 +1,104 @@
+"""Tables of Mendelian randomization."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+
+from kipoi_mcdropout.report.mr import MrFacts
+from kipoi_mcdropout.report.numbers import decimals
+from kipoi_mcdropout.report.tables import (
+    Cell,
+    Column,
+    Table,
+    build,
+    counts,
+    interval_cells,
+    numbers,
+    p_values,
+    text,
+)
+
+_INTERVAL = "95 % interval"
+
+
+def estimates_table(facts: MrFacts) -> Table:
+    """A row per method."""
+    rows = facts.estimates
+    columns = [
+        text("Method", rows["words"]),
+        *_estimate(rows),
+        p_values("p", rows["p"], "Two-sided, of a slope of 0"),
+        text("Against", rows["distribution"], "What interval and p were taken from"),
+    ]
+    if "intercept" in rows and rows["intercept"].notna().any():
+        columns += [
+            numbers(
+                "Intercept",
+                rows["intercept"],
+                decimals(rows["intercept"].dropna(), 2, rows["intercept_se"].dropna()),
+                "MR-Egger's average effect on the outcome by other paths",
+            ),
+            p_values("p of intercept", rows["intercept_p"]),
+        ]
+    if "q_p" in rows and rows["q_p"].notna().any():
+        hint = "Cochran's Q: do the instruments agree on one slope?"
+        columns.append(p_values("p of Q", rows["q_p"], hint))
+    if "q_value" in rows and rows["q_value"].notna().any():
+        columns.append(p_values("q", rows["q_value"], "Benjamini and Hochberg, over the outcomes"))
+    if "note" in rows and rows["note"].notna().any():
+        columns.append(text("Note", rows["note"]))
+    caption = f"Slope of {facts.outcome} on {facts.exposure}"
+    table = build(caption, columns)
+    first = facts.first["method"]
+    return replace(
+        table, row_attributes=[{"current": "yes"} if m == first else {} for m in rows["method"]]
+    )
+
+
+def across_table(facts: MrFacts) -> Table:
+    """A row per sequence, and their combination."""
+    rows = facts.across
+    columns = [
+        text("Sequence", rows["sequence"]),
+        counts("Instruments", rows["n_instruments"]),
+        *_estimate(rows),
+        p_values("p", rows["p"]),
+    ]
+    if "note" in rows and rows["note"].notna().any():
+        columns.append(text("Note", rows["note"]))
+    return build("MR-Egger within each sequence", columns)
+
+
+def movers_table(facts: MrFacts) -> Table:
+    """The mutants on which the IVW estimate hangs most."""
+    rows = facts.movers
+    places = _places(rows)
+    columns = [
+        text("Without", rows["without"]),
+        numbers("Change", rows["change"], places),
+        *_estimate(rows),
+        p_values("p", rows["p"]),
+    ]
+    caption = f"IVW without one mutant: the {len(rows)} that move it most, of {facts.n_left_out}"
+    return build(caption, columns)
+
+
+def _places(rows: pd.DataFrame) -> int | None:
+    return decimals([], spread=rows["se"].dropna())
+
+
+def _estimate(rows: pd.DataFrame) -> list[tuple[Column, list[Cell]]]:
+    """Estimate, se and interval, drawn on an axis with 0."""
+    places = _places(rows)
+    return [
+        numbers("Slope", rows["estimate"], places),
+        numbers("se", rows["se"], places),
+        numbers("Lower", rows["ci_lower"], places, _INTERVAL),
+        numbers("Upper", rows["ci_upper"], places, _INTERVAL),
+        (
+            Column(_INTERVAL, "interval"),
+            interval_cells(list(rows["ci_lower"]), list(rows["estimate"]), list(rows["ci_upper"])),
+        ),
+    ]

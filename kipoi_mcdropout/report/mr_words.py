@@ -1,0 +1,154 @@
+"""Methods and warnings of Mendelian randomization in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+METHOD_WORDS = {
+    "egger_bootstrap_draws": "MR-Egger, bootstrap over draws",
+    "egger_bootstrap_both": "MR-Egger, bootstrap over draws and mutants",
+    "ivw_bootstrap_draws": "IVW, bootstrap over draws",
+    "ivw_bootstrap_both": "IVW, bootstrap over draws and mutants",
+    "egger": "MR-Egger",
+    "egger_correlated": "MR-Egger, correlated effects",
+    "ivw": "IVW",
+    "ivw_fixed": "IVW, fixed effects",
+    "ivw_delta": "IVW, second-order weights",
+    "ivw_correlated": "IVW, correlated effects",
+    "debiased_ivw": "Debiased IVW",
+    "simple_median": "Simple median",
+    "weighted_median": "Weighted median",
+    "penalised_weighted_median": "Penalised weighted median",
+    "simple_mode": "Simple mode",
+    "weighted_mode": "Weighted mode",
+}
+
+Row = dict[str, Any]
+
+
+def _zero_variance(row: Row) -> str:
+    return (
+        "Some mutants do not vary over the draws and were kept out: weighted by 1/se\u00b2, one of them "
+        "would decide the estimate alone. Look at them in the table of effects."
+    )
+
+
+def _few_instruments(row: Row) -> str:
+    return (
+        f"{_count(row)} are few: the slope, and MR-Egger's intercept most of all, hang on single "
+        "mutants. Select more (a lower --min_z, more sequences), and look at --leave_one_out."
+    )
+
+
+def _weak_instruments(row: Row) -> str:
+    return (
+        f"The mean F is {_number(row, 'f_mean')}, below 10{_by(row)}: the instruments are weak, and "
+        "noise in their exposure effects biases the slope. Select stronger mutants with --min_z."
+    )
+
+
+def _low_i2_gx(row: Row) -> str:
+    i2 = _value(row, "i2_gx")
+    flattened = "towards 0" if i2 is None else f"by about {100 * (1 - i2):.0f} %"
+    return (
+        f"I\u00b2_GX is {_number(row, 'i2_gx')}, below 0.9{_by(row)}: if that is the error of the "
+        f"exposure effects, MR-Egger's slope is flattened {flattened}. Select stronger mutants, or "
+        "trust IVW and the median more."
+    )
+
+
+def _more_than_draws(row: Row) -> str:
+    return (
+        f"{_count(row)} and {_number(row, 'n_draws')} draws: the correlation over draws is singular, so "
+        "the correlated methods cannot be used. Select fewer instruments, run more draws, or use the "
+        "bootstrap over draws."
+    )
+
+
+def _noisy_correlation(row: Row) -> str:
+    return (
+        f"The correlation of {_count(row)} over {_number(row, 'n_draws')} draws is poorly known: "
+        "intervals of the correlated methods are too short. Run about ten draws per instrument, or use "
+        "the bootstrap over draws."
+    )
+
+
+def _mcse_large(row: Row) -> str:
+    n = _value(row, "n_draws")
+    share = f" of {100 / math.sqrt(n):.0f} % of the sd" if n else ""
+    return (
+        f"{_number(row, 'n_draws')} draws leave a Monte Carlo error{share} in every mean effect. Run at "
+        "least 25 for 20 %."
+    )
+
+
+def _mcse_flattens(row: Row) -> str:
+    return (
+        "The Monte Carlo error of the exposure effects alone leaves I\u00b2_GX below 0.9: MR-Egger's "
+        "slope is flattened for want of draws. Run more draws, or select stronger mutants."
+    )
+
+
+def _scatter_beyond_draws(row: Row) -> str:
+    return (
+        "Mutants scatter about MR-Egger's line more than their draws explain: there are other paths to "
+        "the outcome, or the model is not linear. The bootstrap over draws does not see this; look at "
+        "the bootstrap over draws and mutants, and at the weighted median."
+    )
+
+
+def _unsplit_selection(row: Row) -> str:
+    return (
+        "The draws that chose the instruments also estimate (winner's curse). With draws kept, "
+        "--select_draws half separates the two."
+    )
+
+
+WARNING_WORDS: dict[str, Callable[[Row], str]] = {
+    "zero_variance": _zero_variance,
+    "few_instruments": _few_instruments,
+    "weak_instruments": _weak_instruments,
+    "low_i2_gx": _low_i2_gx,
+    "more_than_draws": _more_than_draws,
+    "noisy_correlation": _noisy_correlation,
+    "mcse_large": _mcse_large,
+    "mcse_flattens": _mcse_flattens,
+    "scatter_beyond_draws": _scatter_beyond_draws,
+    "unsplit_selection": _unsplit_selection,
+}
+
+
+def warning_words(code: str, row: Row) -> str:
+    """What a warning of `mr.diagnose` says, with the numbers that the row of the table has."""
+    words = WARNING_WORDS.get(code)
+    if words is None:
+        return "This version knows no more about it; `kipoi mcdropout mr` says it in full."
+    return words(row)
+
+
+def method_words(method: str) -> str:
+    """A method's name for people."""
+    return METHOD_WORDS.get(method, method)
+
+
+def _value(row: Row, name: str) -> float | None:
+    value = row.get(name)
+    return None if value is None or pd.isna(value) else float(value)
+
+
+def _number(row: Row, name: str) -> str:
+    value = _value(row, name)
+    return "not known" if value is None else f"{value:.3g}"
+
+
+def _count(row: Row) -> str:
+    return f"{_number(row, 'n_instruments')} instruments"
+
+
+def _by(row: Row) -> str:
+    se_type = row.get("se_type")
+    return f" by the {se_type} over draws" if isinstance(se_type, str) and se_type else ""

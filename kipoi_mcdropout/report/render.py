@@ -1,0 +1,130 @@
+"""From facts to one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.report import effect_tables, mr_tables, story
+from kipoi_mcdropout.report.effects import RankBy
+from kipoi_mcdropout.report.facts import Facts, gather
+from kipoi_mcdropout.report.numbers import percent, significant
+from kipoi_mcdropout.writers.atomic import AtomicFile, check_free, check_outputs
+
+SUFFIXES = (".html", ".htm")
+
+
+def write_report(
+    paths: Sequence[str | Path],
+    output: str | Path,
+    *,
+    top: int = 200,
+    rank_by: RankBy = "z",
+    title: str | None = None,
+    figures: bool = True,
+    overwrite: bool = False,
+) -> Facts:
+    """Write a report of results as one HTML file.
+
+    Parameters
+    ----------
+    paths : sequence of str or Path
+        As in `facts.gather`.
+    output : str or Path
+        .html; it appears when it is whole.
+    top : int
+        Rows of the table of top effects.
+    rank_by : "z" or "effect"
+        What makes them the top: |effect_mean| / effect_sd, or |effect_mean|.
+    title : str, optional
+        By default of the model's name.
+    figures : bool
+        Draw the plots.
+    overwrite : bool
+        Replace a file that exists.
+
+    Returns
+    -------
+    Facts
+        What the report says.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be shown, or jinja2 or matplotlib is missing.
+    OutputError
+        If the output cannot be written.
+    """
+    check_free(check_outputs([output], SUFFIXES), overwrite)
+    _require_packages(figures)
+    facts = gather(paths, top=top, rank_by=rank_by)
+    html = render(facts, title=title, figures=figures)
+    file = AtomicFile(output, overwrite)
+    try:
+        # Half a character pair, as a broken name may have, is no text: it becomes "?".
+        file.temporary.write_bytes(html.encode("utf-8", "replace"))
+        file.commit()
+    except BaseException:
+        file.discard()
+        raise
+    return facts
+
+
+def render(facts: Facts, *, title: str | None = None, figures: bool = True) -> str:
+    """The HTML of the facts. Every text is escaped; scripts other than ours may not run."""
+    style, script = _asset("report.css"), _asset("report.js")
+    template = _environment().get_template("report.html.j2")
+    pairs = [(pair.exposure, pair.outcome) for pair in facts.mr]
+    return template.render(
+        facts=facts,
+        title=title or story.title_of(facts.record, pairs),
+        style=style,
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        story=story,
+        tables=effect_tables,
+        mr_tables=mr_tables,
+        figures=_figures(facts) if figures else {"effects": [], "mr": [[] for _ in facts.mr]},
+    )
+
+
+def _figures(facts: Facts) -> dict[str, Any]:
+    from kipoi_mcdropout.report.figures import effect_figures, mr_figures
+
+    return {"effects": effect_figures(facts), "mr": [mr_figures(facts, pair) for pair in facts.mr]}
+
+
+def _require_packages(figures: bool) -> None:
+    names = ["jinja2", *(["matplotlib", "logomaker"] if figures else [])]
+    for name in names:
+        try:
+            __import__(name)
+        except ImportError as error:
+            raise InputError(
+                f"a report needs {' and '.join(names)}, and {name} is not installed: "
+                "pip install 'kipoi_mcdropout[plot]'"
+            ) from error
+
+
+def _environment() -> Any:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("kipoi_mcdropout.report", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(percent=percent, significant=significant)
+    return environment
+
+
+def _asset(name: str) -> str:
+    """Text of a file of ours that goes into the page as it is."""
+    return (resources.files("kipoi_mcdropout.report") / "static" / name).read_text("utf-8")

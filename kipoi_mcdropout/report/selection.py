@@ -1,0 +1,94 @@
+"""The few rows that figures show, of however many there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kipoi_mcdropout.report.effects import NO_EFFECT, EffectFacts
+from kipoi_mcdropout.report.stream import iter_effects
+
+MOST_OUTPUTS = 2  # with figures of their own
+MOST_POINTS = 20_000
+PREFERRED_SCORES = ("diff", "logit")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Rows for the figures of one output and score.
+
+    `thinned` has at most so many of all, evenly, and the top ones among them; `one_sequence` has all
+    rows of the sequence (ISM) or contig (VCF) with the top effect.
+    """
+
+    output: str
+    score: str
+    n_rows: int
+    thinned: pd.DataFrame
+    sequence: str
+    one_sequence: pd.DataFrame
+
+
+def select_rows(path: Path, facts: EffectFacts) -> list[Selection]:
+    """The rows that figures show: of one score, and of the outputs with the strongest effects.
+
+    One more pass over the result; none, and no rows, where there are no draws.
+    """
+    if facts.point_only or not len(facts.top):
+        return []
+    score = figure_score(facts)
+    top = facts.top[facts.top["score"] == score]
+    by_strength = facts.outputs[facts.outputs["score"] == score].sort_values(
+        "max_abs_z", ascending=False, kind="stable"
+    )
+    outputs = list(by_strength["output"].head(MOST_OUTPUTS))
+    where = "sequence" if "sequence" in top or not len(top) else "chrom"
+    gathering = {o: _Rows(o, top[top["output"] == o], where, by_strength) for o in outputs}
+    for piece in iter_effects(path):
+        piece = piece[piece["score"] == score]
+        for output, rows in gathering.items():
+            rows.add(piece[piece["output"] == output])
+    return [rows.finish(score) for rows in gathering.values()]
+
+
+def figure_score(facts: EffectFacts) -> str:
+    """The score that figures show: diff, else logit, else the first that is an effect."""
+    known = list(dict.fromkeys(facts.outputs["score"]))
+    effects = [name for name in known if name not in NO_EFFECT] or known
+    return next((name for name in PREFERRED_SCORES if name in effects), effects[0])
+
+
+class _Rows:
+    """Gathers the rows of one output."""
+
+    def __init__(self, output: str, top: pd.DataFrame, where: str, outputs: pd.DataFrame) -> None:
+        self.output, self.top, self.where = output, top, where
+        self.n = int(outputs.loc[outputs["output"] == output, "n"].sum())
+        self.step = max(1, -(-self.n // MOST_POINTS))
+        self.key = top[where].iloc[0] if len(top) else None
+        self.seen = 0
+        self.thinned: list[pd.DataFrame] = []
+        self.one: list[pd.DataFrame] = []
+
+    def add(self, piece: pd.DataFrame) -> None:
+        if not len(piece):
+            return
+        if self.key is None:
+            self.key = piece[self.where].iloc[0]
+        keep = (np.arange(self.seen, self.seen + len(piece)) % self.step) == 0
+        self.seen += len(piece)
+        self.thinned.append(piece[keep])
+        self.one.append(piece[piece[self.where] == self.key])
+
+    def finish(self, score: str) -> Selection:
+        thinned = [*self.thinned, self.top.drop(columns=["z", "row", "rank"], errors="ignore")]
+        names = ("sequence", "chrom", "pos", "position", "line", "allele", "alt")
+        places = [name for name in names if name in self.top]
+        merged = pd.concat(thinned, ignore_index=True) if self.step > 1 else pd.concat(self.thinned)
+        merged = merged.drop_duplicates(places).reset_index(drop=True)
+        one = pd.concat(self.one, ignore_index=True)
+        name = one["name"].iloc[0] if "name" in one else str(self.key)
+        return Selection(self.output, score, self.n, merged, str(name), one)

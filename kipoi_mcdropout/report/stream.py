@@ -1,0 +1,90 @@
+"""Effects piece by piece, so that a report of a large result needs little memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet
+
+from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.results import _columns, _open_hdf5, _sequence_rows
+
+TEXT_COLUMNS = (
+    "name", "chrom", "strand", "id", "ref", "alt", "kind", "flags", "output", "score",
+)  # fmt: skip
+REQUIRED = ("output", "score", "effect_mean", "effect_sd", "effect_mcse", "effect_point", "n_draws")
+_ROWS = 65_536
+
+
+def iter_effects(path: Path) -> Iterator[pd.DataFrame]:
+    """The rows of `results.read_effects`, a hundred thousand or so at a time, in the order of the file.
+
+    Texts are str and never missing ("" where the file has none).
+
+    Raises
+    ------
+    InputError
+        If columns are missing.
+    """
+    if path.name.endswith((".h5", ".hdf5")):
+        pieces = _from_hdf5(path)
+    elif path.name.endswith((".parquet", ".pq")):
+        pieces = _from_parquet(path)
+    else:
+        pieces = _from_text(path)
+    for piece in pieces:
+        missing = [name for name in REQUIRED if name not in piece]
+        if missing:
+            raise InputError(
+                f"{path} lacks the columns {', '.join(missing)}. Was it written by another version?"
+            )
+        for name in TEXT_COLUMNS:
+            if name in piece:
+                piece[name] = piece[name].astype(object).fillna("").astype(str)
+        yield piece
+
+
+def _from_hdf5(path: Path) -> Iterator[pd.DataFrame]:
+    with _open_hdf5(path) as file:
+        n_draws = int(json.loads(file.attrs["provenance"])["n_draws"])
+        columns = _columns(file, None)
+        mutants = len(file["axes/position"]) * len(file["axes/category"])
+        step = max(1, 2 * _ROWS // max(1, mutants))
+        for i in range(len(file["reference"])):
+            for score in file["scores"]:
+                for first in range(0, len(columns), step):
+                    yield _sequence_rows(file, i, score, columns[first : first + step], n_draws)
+
+
+def positions_without_base(path: Path) -> int | None:
+    """Positions of all sequences that have no mutant since the reference is no base (N); HDF5 only."""
+    if not path.name.endswith((".h5", ".hdf5")):
+        return None
+    total = 0
+    with _open_hdf5(path) as file:
+        counts = file[f"scores/{next(iter(file['scores']))}/n_nonfinite"]
+        for i in range(len(file["reference"])):
+            mutated = ~pd.isna(counts[i][..., 0])
+            total += int((~mutated.any(axis=1)).sum())
+    return total
+
+
+def _from_parquet(path: Path) -> Iterator[pd.DataFrame]:
+    with pyarrow.parquet.ParquetFile(path) as file:
+        for batch in file.iter_batches(_ROWS):
+            yield batch.to_pandas()
+
+
+def _from_text(path: Path) -> Iterator[pd.DataFrame]:
+    header = pd.read_table(path, skiprows=1, nrows=0).columns
+    texts = {name: str for name in TEXT_COLUMNS if name in header}
+    missing = {name: ["", "nan", "NaN"] for name in header if name not in texts}
+    with pd.read_table(
+        path, skiprows=1, chunksize=_ROWS, dtype=texts, keep_default_na=False, na_values=missing
+    ) as pieces:
+        yield from pieces
+
+
