@@ -26,6 +26,7 @@ LAYERS = [
     {"results"},
     {"vcf"},
     {"veff"},
+    {"report"},
     {"cli", "plugin"},
 ]
 KIPOI_FREE = set().union(*LAYERS[:9]) | {"mr", "calibration", "provenance", "saturation"}
