@@ -1,0 +1,130 @@
+"""Effects along a sequence, with the interval of each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.plots import style
+from kipoi_mcdropout.plots.rows import choose_rows, in_window, one_sequence, positions, z_values
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_SPREAD = 0.22  # of a position, between its alternatives
+
+
+def plot_effects(
+    table: pd.DataFrame,
+    *,
+    output: str | None = None,
+    score: str | None = None,
+    sequence: str | int | None = None,
+    level: float = 0.95,
+    min_z: float = 2.0,
+    start: int | None = None,
+    end: int | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Effect of each mutant of a sequence against its position, with the interval of the draws.
+
+    The interval is where this share of single draws lies: between the table's quantiles if it has
+    those two, else effect_mean -+ z effect_sd of the normal distribution. It is the model's
+    uncertainty, not the Monte Carlo error of the mean. Mutants with |effect_mean| < min_z effect_sd
+    are grey.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `results.read_effects` gives; `effect_mean`, `effect_sd`.
+    output, score : str, optional
+        Which of the table's; see `rows.choose_rows`.
+    sequence : str or int, optional
+        Name or number; the first by default. In the table of a VCF a chromosome is a sequence.
+    level : float
+        Of the interval, between 0 and 1.
+    min_z : float
+    start, end : int, optional
+        Positions start <= position < end only, counted as the axis is.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    InputError, TargetError
+        What the plot needs is not in the table.
+    """
+    if not 0 < level < 1:
+        raise InputError(f"level must lie between 0 and 1; got {level}")
+    rows = choose_rows(table, output, score, ("effect_mean", "effect_sd", "alt"), "effects")
+    rows, name = one_sequence(rows, sequence)
+    rows = in_window(rows, start, end)
+    ax = style.new_axes(style.PAGE_MM, 65) if ax is None else ax
+    where, what = positions(rows.table)
+    low, high, how = interval(rows.table, level)
+    mean = rows.table["effect_mean"].to_numpy(np.float64)
+    z = np.abs(z_values(rows.table))
+    alt = rows.table["alt"].astype(str)
+    x = where.to_numpy(np.float64) + _beside_each_other(where, alt)
+    style.dress(ax, what, style.effect_label(rows.score, rows.output))
+    ax.axhline(0, color=style.BLACK, lw=style.FRAME_PT, zorder=1)
+    handles, labels = [], []
+    for label, member, color in _groups(alt, z, min_z):
+        if not member.any():
+            continue
+        error = np.maximum(0, np.stack([mean - low, high - mean])[:, member])
+        bars = ax.errorbar(
+            x[member], mean[member], error, fmt="o", color=color, label="", elinewidth=0.5,
+            markersize=2.2, markeredgewidth=0, zorder=2 if color == style.PALE else 3,
+        )  # fmt: skip
+        for artist in (bars[0], *bars[2]):
+            artist.set_gid(label)
+            artist.set_rasterized(len(mean) > style.RASTERIZE_FROM)
+        handles.append(bars)
+        labels.append(label)
+    style.legend(ax, handles, labels, ncols=6, loc="lower right", bbox_to_anchor=(1, 1))
+    ax.set_title(style.plain(name), fontsize=style.TITLE_PT, loc="left", pad=4)
+    ax.margins(x=0.01)
+    remark = f"bars: {100 * level:g} % of draws, {how}"
+    style.note(ax, remark, *style.left_out(0, int(np.isnan(z).sum()), "sd"))
+    return ax
+
+
+def interval(table: pd.DataFrame, level: float) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
+    """Lower and upper end for each row, and how they were found: from quantiles, or from the sd."""
+    ends = [f"effect_q{q:g}" for q in ((1 - level) / 2, (1 + level) / 2)]
+    if all(column in table for column in ends):
+        low, high = (table[column].to_numpy(np.float64) for column in ends)
+        return low, high, "by their quantiles"
+    mean, sd = (table[column].to_numpy(np.float64) for column in ("effect_mean", "effect_sd"))
+    half = float(stats.norm.ppf((1 + level) / 2)) * sd
+    return mean - half, mean + half, "normal with their sd"
+
+
+def _groups(
+    alt: pd.Series, z: NDArray[np.float64], min_z: float
+) -> list[tuple[str, NDArray[np.bool_], str]]:
+    """The marks of one colour: grey below min_z, first and so behind, then one group per base."""
+    groups = [(f"|effect| < {min_z:g} sd", z < min_z, style.PALE)]
+    letters = alt.to_numpy(str)
+    for base, color in style.BASES.items():
+        groups.append((f"to {base}", (z >= min_z) & (letters == base), color))
+    other = ~np.isin(letters, list(style.BASES))
+    groups.append(("indel or other", (z >= min_z) & other, style.PURPLE))
+    return groups
+
+
+def _beside_each_other(where: pd.Series, alt: pd.Series) -> NDArray[np.float64]:
+    """A shift of each mutant within its position, so that the alternatives do not cover each other."""
+    rank = alt.groupby(where).rank(method="first").to_numpy()
+    count = alt.groupby(where).transform("size").to_numpy()
+    return _SPREAD * (rank - (count + 1) / 2)

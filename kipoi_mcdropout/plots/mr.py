@@ -1,0 +1,240 @@
+"""Mendelian randomization: effects on the outcome against the exposure, funnel, leave-one-out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.mr import Estimate, Instruments, leave_one_out, mr_egger, mr_ivw, wald_ratios
+from kipoi_mcdropout.mr.convention import Convention
+from kipoi_mcdropout.mr.leave_one_out import WITHOUT_NONE
+from kipoi_mcdropout.plots import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_ROWS = 25  # of the leave-one-out panel
+_METHODS = {"MR-Egger": (mr_egger, style.VERMILLION, "-"), "IVW": (mr_ivw, style.BLUE, "--")}
+_INSIDE = 0.98  # of the ratios that the funnel's frame holds
+
+
+def plot_mr(
+    instruments: Instruments,
+    *,
+    convention: Convention = "twosamplemr",
+    by_sequence: bool | None = None,
+    ax: Axes | None = None,
+) -> dict[str, Axes]:
+    """The three panels to look at before believing an estimate.
+
+    Parameters
+    ----------
+    instruments : Instruments
+        As `mr.instruments_from_table` and `mr.select_instruments` give.
+    convention : "twosamplemr" or "mendelianrandomization"
+    by_sequence : bool, optional
+        As of `plot_mr_leave_one_out`.
+    ax : Axes, optional
+        Whose place is divided into the panels; a new figure by default.
+
+    Returns
+    -------
+    dict of str to Axes
+        "scatter", "funnel" and "leave_one_out"; see the function of each.
+
+    Raises
+    ------
+    InputError
+        Too few instruments.
+    """
+    figure, grid = style.divide(ax, style.PAGE_MM, 75, nrows=1, ncols=3, width_ratios=(1.15, 1, 0.8))
+    names = ("scatter", "funnel", "leave_one_out")
+    panels = {name: figure.add_subplot(grid[0, i]) for i, name in enumerate(names)}
+    plot_mr_scatter(instruments, convention=convention, ax=panels["scatter"])
+    plot_mr_funnel(instruments, convention=convention, ax=panels["funnel"])
+    plot_mr_leave_one_out(
+        instruments, convention=convention, by_sequence=by_sequence, ax=panels["leave_one_out"]
+    )
+    return panels
+
+
+def plot_mr_scatter(
+    instruments: Instruments, *, convention: Convention = "twosamplemr", ax: Axes | None = None
+) -> Axes:
+    """Effect on the outcome against effect on the exposure, with MR-Egger's and IVW's line.
+
+    Mutants are turned to positive exposure effects, as MR-Egger does. Error bars are one standard
+    error of each, of the instruments' kind (sd over draws, or mcse).
+
+    Raises
+    ------
+    InputError
+        Fewer than 2 instruments.
+    """
+    used = instruments.kept(2, "the plot of Mendelian randomization").oriented()
+    ax = style.new_axes() if ax is None else ax
+    x, y = used.beta_exposure, used.beta_outcome
+    unit = _unit(used)
+    style.dress(
+        ax,
+        f"effect on {style.plain(used.exposure)}{unit}, made positive",
+        f"effect on {style.plain(used.outcome)}{unit}",
+    )
+    raster = len(used) > style.RASTERIZE_FROM
+    bars = ax.errorbar(
+        x, y, used.se_outcome, used.se_exposure, fmt="o", color=style.BLACK, ecolor=style.PALE,
+        markersize=2.2, markeredgewidth=0, elinewidth=0.5, label="",
+    )  # fmt: skip
+    for artist in (bars[0], *bars[2]):
+        artist.set_rasterized(raster)
+        artist.set_gid("mutants" if artist is bars[0] else "error")
+    ax.axhline(0, color=style.GREY, lw=style.FRAME_PT, zorder=1)
+    ends = np.array([0.0, float((x + used.se_exposure).max()) * 1.02])
+    handles, labels = [], []
+    for name, estimate in _estimates(used, convention).items():
+        _, color, dash = _METHODS[name]
+        line = (estimate.intercept or 0) + estimate.estimate * ends
+        handles += ax.plot(ends, line, color=color, ls=dash, lw=1.2, zorder=4, gid=name)
+        labels.append(_in_words(name, estimate))
+    ax.set_xlim(left=min(0.0, float((x - used.se_exposure).min())))
+    style.legend(ax, handles, labels, longest=60, ncols=1)
+    kind = {"sd": "1 sd over draws", "mcse": "1 mcse"}.get(used.se_type or "", "1 standard error")
+    style.note(ax, f"{len(used):,} mutants; bars: {kind}")
+    return ax
+
+
+def plot_mr_funnel(
+    instruments: Instruments, *, convention: Convention = "twosamplemr", ax: Axes | None = None
+) -> Axes:
+    """Precision of each mutant's ratio (1 / its first-order standard error) against the ratio.
+
+    Ratios that lean to one side of the estimates the less precise they are speak of directional
+    pleiotropy. The frame holds at least 98 % of them; a remark counts those outside.
+
+    Raises
+    ------
+    InputError
+        Fewer than 2 instruments, or none with an exposure effect other than 0.
+    """
+    used = instruments.kept(2, "the funnel plot")
+    none = used.beta_exposure == 0
+    ratios = wald_ratios(used.take(np.flatnonzero(~none)))
+    ax = style.new_axes() if ax is None else ax
+    style.dress(ax, "ratio: outcome / exposure", "precision: 1 / se of the ratio")
+    ratio, precision = ratios["ratio"].to_numpy(), 1 / ratios["se_first_order"].to_numpy()
+    ax.scatter(
+        ratio, precision, s=7, c=style.BLACK, alpha=0.6, linewidths=0, gid="mutants", zorder=3,
+        rasterized=len(ratio) > style.RASTERIZE_FROM,
+    )  # fmt: skip
+    estimates = _estimates(used, convention)
+    handles = []
+    for name, estimate in estimates.items():
+        _, color, dash = _METHODS[name]
+        handles.append(ax.axvline(estimate.estimate, color=color, ls=dash, lw=1.2, zorder=2, gid=name))
+    outside = _frame(ax, ratio, [estimate.estimate for estimate in estimates.values()])
+    ax.set_ylim(bottom=0)
+    style.legend(ax, handles, list(estimates), ncols=2)
+    style.note(
+        ax,
+        f"ratios outside the frame: {outside}" if outside else "",
+        f"no effect on the exposure: {none.sum()}" if none.any() else "",
+    )
+    return ax
+
+
+def plot_mr_leave_one_out(
+    instruments: Instruments,
+    *,
+    convention: Convention = "twosamplemr",
+    by_sequence: bool | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """IVW estimate and 95 % interval without each mutant, or each sequence, in turn.
+
+    Parameters
+    ----------
+    by_sequence : bool, optional
+        Leave out all mutants of a sequence at once. By default where there are more than 25 mutants,
+        of which one hardly matters, in several sequences. Of more than 25 rows those are shown that
+        move the estimate most.
+
+    Raises
+    ------
+    InputError
+        Fewer than 3 instruments, or sequences.
+    """
+    used = instruments.kept(3, "leave-one-out")
+    n_sequences = 0 if used.sequence is None else len(set(used.sequence.astype(str)))
+    if by_sequence is None:
+        by_sequence = len(used) > MOST_ROWS and n_sequences > 1
+    table = leave_one_out(used, "ivw", by_sequence=by_sequence, convention=convention)
+    rows, total = _most_moving(table)
+    ax = style.new_axes() if ax is None else ax
+    style.dress(ax, "IVW estimate without …")
+    y = np.arange(len(rows), dtype=float)
+    full = rows["without"] == WITHOUT_NONE
+    for member, color in ((~full, style.BLACK), (full, style.BLUE)):
+        own = rows[member]
+        error = np.stack([own["estimate"] - own["ci_lower"], own["ci_upper"] - own["estimate"]])
+        ax.errorbar(
+            own["estimate"], y[member], xerr=error, fmt="o", color=color, markersize=3, elinewidth=0.7,
+            markeredgewidth=0, gid="none" if color == style.BLUE else "without",
+        )  # fmt: skip
+    middle = float(rows.loc[full, "estimate"].iloc[0])
+    ax.axvline(middle, color=style.BLUE, lw=style.LINE_PT, ls="--", zorder=1)
+    ax.set_yticks(y, [_short(name) for name in rows["without"]])
+    ax.locator_params(axis="x", nbins=4)
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    what = "sequence" if by_sequence else "mutant"
+    shown = len(rows) - 1
+    fewer = f"the {shown} of {total:,} that matter most" if shown < total else ""
+    style.note(ax, f"each {what} in turn; 95 % intervals", fewer)
+    return ax
+
+
+def _estimates(used: Instruments, convention: Convention) -> dict[str, Estimate]:
+    """MR-Egger and IVW, each where it can be had."""
+    found = {}
+    for name, (method, _, _) in _METHODS.items():
+        try:
+            found[name] = method(used, convention=convention)  # type: ignore[operator]
+        except InputError:  # such as MR-Egger of two mutants: the plot is worth having without
+            continue
+    return found
+
+
+def _in_words(name: str, estimate: Estimate) -> str:
+    words = f"{name}: {estimate.estimate:.3g} ({estimate.ci_lower:.3g} to {estimate.ci_upper:.3g})"
+    if estimate.intercept is not None:
+        words += f", intercept {estimate.intercept:.2g}"
+    return words
+
+
+def _unit(instruments: Instruments) -> str:
+    return " (log odds)" if instruments.provenance.get("score") == "logit" else ""
+
+
+def _frame(ax: Axes, ratio: Any, estimates: list[float]) -> int:
+    """Limits that most ratios and all estimates fit in; returns how many ratios are outside."""
+    tail = 100 * (1 - _INSIDE) / 2
+    ends = [*np.percentile(ratio, [tail, 100 - tail]), *estimates]
+    low, high = min(ends), max(ends)
+    room = 0.08 * (high - low) or 0.5
+    ax.set_xlim(low - room, high + room)
+    return int(((ratio < low - room) | (ratio > high + room)).sum())
+
+
+def _most_moving(table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """Rows to show, sorted by estimate, "(none)" last, and how many there were without it."""
+    full = table[table["without"] == WITHOUT_NONE]
+    parts = table[table["without"] != WITHOUT_NONE]
+    moved = (parts["estimate"] - float(full["estimate"].iloc[0])).abs()
+    shown = parts.loc[moved.sort_values(ascending=False, kind="stable").index[:MOST_ROWS]]
+    return pd.concat([shown.sort_values("estimate", kind="stable"), full], ignore_index=True), len(parts)
+
+
+def _short(name: str) -> str:
+    return "none left out" if name == WITHOUT_NONE else style.plain(name, 22)

@@ -1,0 +1,110 @@
+"""Names beside points, only where they cover neither marks, nor each other, nor the frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kipoi_mcdropout.plots import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.text import Annotation
+    from matplotlib.transforms import Bbox
+
+_DISTANCES_PT = (4, 9, 16, 25, 36)
+_DIRECTIONS = (
+    (1, 0, "left", "center"), (-1, 0, "right", "center"), (0, 1, "center", "bottom"),
+    (0, -1, "center", "top"), (0.7, 0.7, "left", "bottom"), (-0.7, 0.7, "right", "bottom"),
+    (0.7, -0.7, "left", "top"), (-0.7, -0.7, "right", "top"),
+)  # fmt: skip
+_AIR_PX = 1.5
+_NEAR_PT = 5.0  # farther names get a line to their mark
+
+
+def place_labels(
+    ax: Axes,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    names: Sequence[str],
+    avoid: NDArray[np.float64],
+    most: int,
+) -> list[str]:
+    """Write each name near its point, the first ones first; those without room are left out.
+
+    Call it when the axes have their final limits and size: room is measured as they are now.
+
+    Parameters
+    ----------
+    x, y : array, shape=(n,)
+    names : sequence of str, length n
+    avoid : array, shape=(m, 2)
+        Marks that no name may cover, in the data's coordinates.
+    most : int
+        Names that are written at most.
+
+    Returns
+    -------
+    list of str
+        The names that found room.
+    """
+    if not len(names) or most < 1:
+        return []
+    ax.figure.draw_without_rendering()  # type: ignore[union-attr]  # lays the panels out
+    room = _Room(ax, avoid)
+    placed: list[str] = []
+    for i, name in enumerate(names):
+        if len(placed) < most and room.place((float(x[i]), float(y[i])), name):
+            placed.append(name)
+    return placed
+
+
+class _Room:
+    """The free places of a panel."""
+
+    def __init__(self, ax: Axes, avoid: NDArray[np.float64]) -> None:
+        self._ax = ax
+        self._frame = ax.get_window_extent()
+        self._marks = ax.transData.transform(avoid)
+        self._taken: list[Bbox] = []
+
+    def place(self, point: tuple[float, float], name: str) -> bool:
+        """Write a name at the nearest free place; False if there is none."""
+        for distance in _DISTANCES_PT:
+            for dx, dy, ha, va in _DIRECTIONS:
+                offset = (distance * dx, distance * dy)
+                text = self._write(name, point, offset, ha, va)
+                box = text.get_window_extent().padded(_AIR_PX)
+                text.remove()
+                if self._is_free(box):
+                    self._taken.append(box)
+                    self._write(name, point, offset, ha, va, line=distance > _NEAR_PT)
+                    return True
+        return False
+
+    def _write(
+        self,
+        name: str,
+        point: tuple[float, float],
+        offset: tuple[float, float],
+        ha: str,
+        va: str,
+        line: bool = False,
+    ) -> Annotation:
+        look = {"arrowstyle": "-", "lw": 0.4, "color": style.GREY, "shrinkA": 0, "shrinkB": 2}
+        return self._ax.annotate(
+            name, point, offset, textcoords="offset points", ha=ha, va=va, zorder=5, gid="name",
+            fontsize=style.NOTE_PT - 0.5, arrowprops=look if line else None,
+        )  # fmt: skip
+
+    def _is_free(self, box: Bbox) -> bool:
+        corners = ((box.x0, box.y0), (box.x1, box.y1))
+        inside = all(self._frame.contains(*corner) for corner in corners)
+        return (
+            inside
+            and not any(box.overlaps(other) for other in self._taken)
+            and not box.count_contains(self._marks)
+        )

@@ -1,0 +1,210 @@
+"""Which rows of a table of effects a plot shows: of one output, one score and maybe one sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from kipoi_mcdropout.errors import InputError, TargetError
+
+MOST_POINTS = 100_000
+ROUNDING = 1e-6  # of the largest effect, as in mr.instruments
+PREFERRED_SCORES = ("diff", "logit")
+_SHOWN = 8  # names listed in an error
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows of one output and one score, numbered anew, and the names of both."""
+
+    table: pd.DataFrame
+    output: str
+    score: str
+    kept: NDArray[np.int64]  # their places in the table given
+
+
+def choose_rows(
+    table: pd.DataFrame, output: str | None, score: str | None, needed: Sequence[str], kind: str
+) -> Rows:
+    """The rows of one output and score.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `results.read_effects` gives.
+    output : str, optional
+        May be left out if the table has one.
+    score : str, optional
+        Left out: the only one, else "diff", else "logit", else the first.
+    needed : sequence of str
+        Columns that must be there.
+    kind : str
+        Of the plot, for errors.
+
+    Raises
+    ------
+    InputError
+        If the table lacks a column or the score, or has no rows, or has several outputs and none
+        is named.
+    TargetError
+        If the output is not in the table.
+    """
+    needed = list(dict.fromkeys(["output", "score", *needed]))
+    missing = [name for name in needed if name not in table or table[name].isna().all()]
+    if missing and len(table):
+        raise InputError(
+            f"plot {kind} needs {', '.join(needed)} in the table of effects; it lacks "
+            f"{', '.join(missing)}. Use a result of `ism` or the table (-t) of `score_variants`, run "
+            "with --n_draws 2 or more"
+        )
+    if not len(table):
+        raise InputError(f"plot {kind} needs effects; the table has no rows")
+    output = _choose_output(table, output)
+    score = choose_score(table, score)
+    mask = (table["output"].astype(str) == output) & (table["score"].astype(str) == score)
+    kept = np.flatnonzero(mask.to_numpy())
+    return Rows(table.iloc[kept].reset_index(drop=True), output, score, kept)
+
+
+def choose_score(table: pd.DataFrame, score: str | None) -> str:
+    """The score to show.
+
+    Raises
+    ------
+    InputError
+        If the table lacks it.
+    """
+    known = list(dict.fromkeys(table["score"].astype(str)))
+    if score is None:
+        return next((name for name in PREFERRED_SCORES if name in known), known[0])
+    if score not in known:
+        listed = ", ".join(known)
+        raise InputError(f"--score must be one of the result's scores, {listed}; got {score!r}")
+    return score
+
+
+def one_sequence(rows: Rows, sequence: str | int | None) -> tuple[Rows, str]:
+    """The rows of one sequence, by its name or number, and its name; the first if none is given.
+
+    In the table of a VCF, which has no sequences, a chromosome is one.
+
+    Raises
+    ------
+    InputError
+        If there is no such sequence.
+    """
+    keys = sequence_names(rows.table)
+    names = list(dict.fromkeys(keys))
+    name = names[0] if sequence is None else _sequence_named(rows.table, names, str(sequence))
+    inside = np.flatnonzero((keys == name).to_numpy())
+    table = rows.table.iloc[inside].reset_index(drop=True)
+    return Rows(table, rows.output, rows.score, rows.kept[inside]), name
+
+
+def sequence_names(table: pd.DataFrame) -> pd.Series:
+    """A name per row that tells sequences apart: `name`, with the number where two share it."""
+    if "sequence" not in table:
+        return table["chrom"].astype(str) if "chrom" in table else pd.Series("all", table.index)
+    number = table["sequence"].astype(str)
+    if "name" not in table or table["name"].isna().any():
+        return number
+    name = table["name"].astype(str)
+    shared = name.groupby(name).transform(lambda own: number[own.index].nunique()) > 1
+    return name.where(~shared, name + " (" + number + ")")
+
+
+def positions(table: pd.DataFrame) -> tuple[pd.Series, str]:
+    """Where each mutant is, and what that counts: in the sequence from 0, or in the genome from 1."""
+    if "position" in table and table["position"].notna().all():
+        return table["position"].astype(int), "position in the sequence (from 0)"
+    if "pos" in table and table["pos"].notna().all():
+        return table["pos"].astype(int), "position in the genome (from 1)"
+    raise InputError("the table of effects needs a column position or pos; it has neither")
+
+
+def in_window(rows: Rows, start: int | None, end: int | None) -> Rows:
+    """Rows with start <= position < end.
+
+    Raises
+    ------
+    InputError
+        If there are none.
+    """
+    if start is None and end is None:
+        return rows
+    where, _ = positions(rows.table)
+    low = where.min() if start is None else start
+    high = where.max() + 1 if end is None else end
+    inside = np.flatnonzero((where >= low) & (where < high))
+    if not len(inside):
+        raise InputError(
+            f"--start {low} to --end {high} holds no mutant; positions are {where.min()} to "
+            f"{where.max()}"
+        )
+    table = rows.table.iloc[inside].reset_index(drop=True)
+    return Rows(table, rows.output, rows.score, rows.kept[inside])
+
+
+def z_values(table: pd.DataFrame) -> NDArray[np.float64]:
+    """effect_mean / effect_sd: 0 for no effect, infinite for one that is the same in every draw.
+
+    Effects below 1e-6 of the table's largest count as none: they are the rounding of float32.
+    """
+    mean, sd = (table[name].to_numpy(np.float64) for name in ("effect_mean", "effect_sd"))
+    undefined = ~(np.isfinite(mean) & np.isfinite(sd))
+    least = ROUNDING * np.max(np.abs(mean), initial=0, where=~undefined)
+    mean = np.where(np.abs(mean) <= least, 0.0, mean)
+    certain = np.where(mean == 0, 0.0, np.copysign(np.inf, mean))
+    z = np.divide(mean, sd, out=certain, where=sd > 0)
+    return np.where(undefined, np.nan, z)
+
+
+def variant_names(table: pd.DataFrame) -> list[str]:
+    """The ID of each variant where it has one, else contig or sequence, position and alleles."""
+    if not len(table):
+        return []
+    where, _ = positions(table)
+    spelt = sequence_names(table) + ":" + where.astype(str) + " "
+    spelt += table["ref"].astype(str) + ">" + table["alt"].astype(str)
+    if "id" not in table:
+        return spelt.tolist()
+    ids = table["id"].astype(str)
+    return spelt.where(ids.isin([".", "", "None", "nan"]), ids).tolist()
+
+
+def thin(n: int, most: int = MOST_POINTS) -> tuple[NDArray[np.int64], str]:
+    """Which of n points to draw, in order, at most `most`, and a remark where that is not all."""
+    if n <= most:
+        return np.arange(n), ""
+    chosen = np.sort(np.random.default_rng(0).choice(n, most, replace=False))
+    return chosen, f"{most:,} of {n:,} points, at random"
+
+
+def _choose_output(table: pd.DataFrame, output: str | None) -> str:
+    known = list(dict.fromkeys(table["output"].astype(str)))
+    listed = ", ".join(known[:_SHOWN]) + (", ..." if len(known) > _SHOWN else "")
+    if output is None:
+        if len(known) > 1:
+            raise InputError(f"one output is required; the table has {len(known)}: {listed}. Name one")
+        return known[0]
+    if output not in known:
+        raise TargetError(f"output {output!r} is not in the table; it has {len(known)}: {listed}")
+    return output
+
+
+def _sequence_named(table: pd.DataFrame, names: list[str], wanted: str) -> str:
+    if wanted in names:
+        return wanted
+    if "sequence" in table:
+        numbers = table["sequence"].astype(str)
+        if (numbers == wanted).any():
+            return sequence_names(table)[numbers == wanted].iloc[0]
+    listed = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+    raise InputError(
+        f"sequence {wanted!r} is not in the table; it has {len(names)}: {listed}. Give --sequence a "
+        "name or a number from 0"
+    )

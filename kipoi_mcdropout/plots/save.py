@@ -1,0 +1,108 @@
+"""Figures to files and bytes: the same bytes for the same figure, with the provenance inside."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.writers.atomic import PROVENANCE_KEY, AtomicFile, check_free, check_outputs
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FORMATS = ("png", "svg", "pdf")
+SUFFIXES = tuple(f".{name}" for name in FORMATS)
+_SETTINGS: dict[Any, Any] = {"svg.hashsalt": PROVENANCE_KEY, "svg.fonttype": "path", "pdf.fonttype": 42}
+
+
+def save_figure(
+    what: Any,
+    paths: str | Path | Sequence[str | Path],
+    *,
+    overwrite: bool = False,
+    provenance: Mapping[str, Any] | None = None,
+    dpi: int = 300,
+) -> None:
+    """Write a figure to one file or several; the suffix says the format: .png, .svg or .pdf.
+
+    Each file appears under its name when it is whole. The same figure gives the same bytes: no date
+    is written.
+
+    Parameters
+    ----------
+    what : Figure, Axes, or dict or sequence of Axes
+        As the plots return.
+    paths : str, Path, or several
+    overwrite : bool
+    provenance : mapping, optional
+        Put into the file's metadata as JSON: PNG and SVG "Description", PDF "Subject".
+    dpi : int
+        Of PNG, and of what is rasterised in the others.
+
+    Raises
+    ------
+    OutputError
+        If a file exists and `overwrite` was not asked for, or cannot be written.
+    """
+    wanted = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    checked = check_outputs(wanted, SUFFIXES)
+    check_free(checked, overwrite)
+    files: list[AtomicFile] = []
+    try:
+        for path in checked:
+            files.append(AtomicFile(path, overwrite))
+            form = path.suffix[1:]
+            files[-1].temporary.write_bytes(figure_bytes(what, form, provenance=provenance, dpi=dpi))
+        for file in files:
+            file.commit()
+    except BaseException:
+        for file in files:
+            file.discard()
+        raise
+
+
+def figure_bytes(
+    what: Any, form: str = "svg", *, provenance: Mapping[str, Any] | None = None, dpi: int = 300
+) -> bytes:
+    """A figure as the bytes of a file; parameters as of `save_figure`.
+
+    Raises
+    ------
+    InputError
+        If the format is not one of "png", "svg", "pdf".
+    """
+    from matplotlib import rc_context
+
+    if form not in FORMATS:
+        raise InputError(f"a figure's format must be one of {', '.join(FORMATS)}; got {form!r}")
+    buffer = io.BytesIO()
+    with rc_context(_SETTINGS):
+        figure_of(what).savefig(buffer, format=form, dpi=dpi, metadata=_metadata(form, provenance))
+    return buffer.getvalue()
+
+
+def figure_of(what: Any) -> Figure:
+    """The figure that an Axes, or the first of several, belongs to."""
+    from matplotlib.figure import Figure
+
+    if isinstance(what, Mapping):
+        what = next(iter(what.values()))
+    elif isinstance(what, Sequence):
+        what = what[0]
+    while not isinstance(what, Figure):  # an Axes, or a figure inside a figure
+        what = what.figure
+    return what
+
+
+def _metadata(form: str, provenance: Mapping[str, Any] | None) -> dict[str, Any]:
+    text = json.dumps({PROVENANCE_KEY: provenance}) if provenance is not None else None
+    if form == "png":
+        return {"Software": PROVENANCE_KEY, **({"Description": text} if text else {})}
+    if form == "svg":
+        return {"Creator": PROVENANCE_KEY, "Date": None, **({"Description": text} if text else {})}
+    dates = {"CreationDate": None, "ModDate": None}
+    return {"Creator": PROVENANCE_KEY, **dates, **({"Subject": text} if text else {})}
