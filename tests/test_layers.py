@@ -25,6 +25,7 @@ LAYERS = [
     {"ism", "writers"},
     {"results"},
     {"vcf"},
+    {"plots"},
     {"veff"},
     {"report"},
     {"cli", "plugin"},
