@@ -20,6 +20,7 @@ COMMANDS = {
     "sample_regions": "windows of a genome, half on peaks and half away from any",
     "mr": "Mendelian randomization: slope of one output on another",
     "export_mr": "the same data for the R packages",
+    "plot": "a figure of a result: png, svg or pdf",
     "report": "one HTML file that shows a result, its plots and its warnings",
     "calibrate": "predicted effects and their sd against measured effects",
 }
