@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = """\
 A figure of a result, for print: text of 6 to 8 pt at the width of a journal's column or page, colours
-that the colour-blind can tell apart. The files of one result and version are the same bytes each time, and
-carry its provenance in their metadata. `kipoi mcdropout plot KIND -h` explains each."""
+that the colour-blind can tell apart. The same result gives the same bytes each time; the files carry its
+provenance in their metadata. `kipoi mcdropout plot KIND -h` explains each."""
 
 # Kind: what it shows, and words that an example of it needs.
 KINDS = {
-    "mean_variance": ("variance of predictions against their mean, by sequence", "out.h5 --target FOXA2"),
+    "mean_variance": ("variance of predictions against their mean", "out.h5 --target FOXA2"),
     "ism": ("heat map of effects with the sequence's logo and the sd", "out.h5 --target FOXA2"),
     "effects": ("effect against position, with intervals", "out.h5 --target FOXA2 --sequence 0"),
     "ref_alt_covariance": ("what locked masks do to the error bar", "out.h5 --target FOXA2"),
@@ -83,9 +83,9 @@ def _add_arguments(parser: argparse.ArgumentParser, kind: str) -> None:
         "-o", "--output", nargs="+", required=True, metavar="FILE", help="files to write: .png .svg .pdf"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
-    width = 183 if kind in _WIDE else 89
+    width = "183" if kind in _WIDE else "89 for one panel, else 183"
     parser.add_argument(
-        "--width_mm", type=float, metavar="MM", help=f"width of the figure (default {width} for one panel)"
+        "--width_mm", type=float, metavar="MM", help=f"width of the figure (default {width})"
     )
     parser.add_argument("--dpi", type=int, default=300, help="of .png, and of many points (default 300)")
 
@@ -106,11 +106,9 @@ def _add_mr_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_table_arguments(parser: argparse.ArgumentParser, kind: str) -> None:
-    draws = ", written with --keep_draws" if kind == "convergence" else ""
+    sources = {"ism": "of `ism`", "convergence": "of `ism`, .h5 written with --keep_draws"}
     parser.add_argument(
-        "result",
-        metavar="RESULT",
-        help=f"of `ism`{draws}" + ("" if draws or kind == "ism" else " or the table of `score_variants`"),
+        "result", metavar="RESULT", help=sources.get(kind, "of `ism` or the table of `score_variants`")
     )
     one = kind in ("ism", "calibration")
     parser.add_argument(
@@ -124,7 +122,7 @@ def _add_table_arguments(parser: argparse.ArgumentParser, kind: str) -> None:
     parser.add_argument("--score", help="which of the result's scores (default diff, then logit)")
     if kind == "calibration":
         parser.add_argument(
-            "--measured", required=True, metavar="TSV", help="columns variant, effect, se; as `calibrate`"
+            "--measured", required=True, metavar="TSV", help="as of `calibrate`: variant, effect, se"
         )
         parser.add_argument(
             "--align", choices=["none", "linear"], default="none", help="as `calibrate` (default none)"

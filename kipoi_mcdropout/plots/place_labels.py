@@ -12,15 +12,17 @@ from kipoi_mcdropout.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.path import Path
     from matplotlib.text import Annotation
     from matplotlib.transforms import Bbox
 
-_DISTANCES_PT = (4, 9, 16, 25, 36)
+_DISTANCES_PT = (4, 9, 16, 25)
 _DIRECTIONS = (
     (1, 0, "left", "center"), (-1, 0, "right", "center"), (0, 1, "center", "bottom"),
     (0, -1, "center", "top"), (0.7, 0.7, "left", "bottom"), (-0.7, 0.7, "right", "bottom"),
     (0.7, -0.7, "left", "top"), (-0.7, -0.7, "right", "top"),
 )  # fmt: skip
+_ENDS = {"left": 0.0, "bottom": 0.0, "center": 0.5, "right": 1.0, "top": 1.0}  # of a name
 _AIR_PX = 1.5
 _NEAR_PT = 5.0  # farther names get a line to their mark
 
@@ -70,6 +72,7 @@ class _Room:
         self._frame = ax.get_window_extent()
         self._marks = ax.transData.transform(avoid)
         self._taken: list[Bbox] = []
+        self._lines: list[Path] = []
 
     def place(self, point: tuple[float, float], name: str) -> bool:
         """Write a name at the nearest free place; False if there is none."""
@@ -79,8 +82,10 @@ class _Room:
                 text = self._write(name, point, offset, ha, va)
                 box = text.get_window_extent().padded(_AIR_PX)
                 text.remove()
-                if self._is_free(box):
+                line = self._line(point, box)
+                if self._is_free(box, line):
                     self._taken.append(box)
+                    self._lines.append(line)
                     self._write(name, point, offset, ha, va, line=distance > _NEAR_PT)
                     return True
         return False
@@ -94,17 +99,29 @@ class _Room:
         va: str,
         line: bool = False,
     ) -> Annotation:
-        look = {"arrowstyle": "-", "lw": 0.4, "color": style.GREY, "shrinkA": 0, "shrinkB": 2}
+        look = {
+            "arrowstyle": "-", "lw": 0.4, "color": style.GREY, "shrinkA": 0, "shrinkB": 2,
+            "relpos": (_ENDS[ha], _ENDS[va]),
+        }  # fmt: skip
         return self._ax.annotate(
             name, point, offset, textcoords="offset points", ha=ha, va=va, zorder=5, gid="name",
             fontsize=style.NOTE_PT - 0.5, arrowprops=look if line else None,
         )  # fmt: skip
 
-    def _is_free(self, box: Bbox) -> bool:
+    def _line(self, point: tuple[float, float], box: Bbox) -> Path:
+        """From a mark to the nearest place of its name."""
+        from matplotlib.path import Path
+
+        x, y = self._ax.transData.transform(point)
+        return Path([(x, y), (np.clip(x, box.x0, box.x1), np.clip(y, box.y0, box.y1))])
+
+    def _is_free(self, box: Bbox, line: Path) -> bool:
         corners = ((box.x0, box.y0), (box.x1, box.y1))
         inside = all(self._frame.contains(*corner) for corner in corners)
         return (
             inside
             and not any(box.overlaps(other) for other in self._taken)
+            and not any(line.intersects_bbox(other, filled=False) for other in self._taken)
+            and not any(other.intersects_bbox(box, filled=False) for other in self._lines)
             and not box.count_contains(self._marks)
         )

@@ -113,7 +113,8 @@ def sequence_names(table: pd.DataFrame) -> pd.Series:
     if "name" not in table or table["name"].isna().any():
         return number
     name = table["name"].astype(str)
-    shared = name.groupby(name).transform(lambda own: number[own.index].nunique()) > 1
+    pairs = pd.DataFrame({"name": name, "number": number}).drop_duplicates()
+    shared = name.isin(pairs["name"][pairs["name"].duplicated()])
     return name.where(~shared, name + " (" + number + ")")
 
 
