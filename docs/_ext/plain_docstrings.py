@@ -1,6 +1,7 @@
 """Docstrings are plain text with a little Markdown; here they become what Sphinx's autodoc reads.
 
-Tables of Markdown become literal blocks, and single backquotes, which name code in this package, literals.
+Tables of Markdown become literal blocks; single backquotes, which name code in this package, literals; and what
+reStructuredText would take for markup elsewhere stands for itself.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from typing import Any
 from sphinx.application import Sphinx
 
 _CODE = re.compile(r"(?<![`:\w])`([^`\n]+)`(?![`_])")
+_LITERAL = re.compile(r"(``.+?``)")
+_MARKUP = re.compile(r"[*|]|(?<=\w)_(?!\w)")
 
 
 def rewrite(lines: list[str]) -> list[str]:
     """The lines of a docstring in reStructuredText.
 
-    >>> rewrite(["Of `x`."])
-    ['Of ``x``.']
+    >>> rewrite(["`x*` of peak_1, peak_2, peak_, ..."])
+    ['``x*`` of peak_1, peak_2, peak\\\\_, ...']
     """
     out: list[str] = []
     in_table = False
@@ -28,8 +31,13 @@ def rewrite(lines: list[str]) -> list[str]:
         elif in_table and not is_row:
             out.append("")
         in_table = is_row
-        out.append("    " + line if is_row else _CODE.sub(r"``\1``", line))
+        out.append("    " + line if is_row else _plain(line))
     return out
+
+
+def _plain(line: str) -> str:
+    parts = _LITERAL.split(_CODE.sub(r"``\1``", line))
+    return "".join(p if p.startswith("``") else _MARKUP.sub(r"\\\g<0>", p) for p in parts)
 
 
 def _process(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:

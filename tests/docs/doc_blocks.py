@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 RUN = ("sh", "python", "r")
-_FENCE = re.compile(r"^( *)```(\S*) *$")
+_FENCE = re.compile(r"^( *)```(\S*)(?: .*)?$")
 _COMMENT = re.compile(r"^<!-- (not run|file|prints)(?:: (.*))? -->$")
 
 
