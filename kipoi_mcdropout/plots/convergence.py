@@ -95,6 +95,7 @@ def _panels(ax: Axes | None) -> tuple[dict[str, Axes], Axes]:
     names_ax.set_axis_off()
     panels = {name: figure.add_subplot(grid[1, i]) for i, name in enumerate(("mean", "sd"))}
     for name, panel in panels.items():
+        panel.locator_params(axis="x", integer=True)
         style.dress(panel, "number of draws", f"{name} of the first n draws\n/ {name} of all")
     return panels, names_ax
 

@@ -94,6 +94,7 @@ def plot_effects(
     style.legend(ax, handles, labels, ncols=6, loc="lower right", bbox_to_anchor=(1, 1))
     ax.set_title(style.plain(name), fontsize=style.TITLE_PT, loc="left", pad=4)
     ax.margins(x=0.01)
+    ax.ticklabel_format(axis="x", style="plain", useOffset=False)  # positions are read off in full
     remark = f"bars: {100 * level:g} % of draws, {how}"
     style.note(ax, remark, *style.left_out(0, int(np.isnan(z).sum()), "sd"))
     return ax

@@ -70,6 +70,7 @@ def plot_mean_variance(
         )  # fmt: skip
         ax.set_xlim(-0.02, 1.02)
         ax.set_ylim(top=0.8)
+    style.log_ticks(ax.yaxis)
     defined = np.isfinite(mean) & np.isfinite(variance)
     constant, undefined = int((variance == 0).sum()), int((~defined).sum())
     style.note(ax, *style.left_out(constant, undefined, "variance"), sampled)

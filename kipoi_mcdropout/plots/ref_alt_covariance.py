@@ -112,7 +112,7 @@ def _points(
 def _guide_lines(ax: Axes, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
     """Lines where shared masks give the same sd, a tenth and a hundredth."""
     right = x.max() * 1.6
-    left = x.min() / (right / x.min()) ** 0.5  # a third of the width, for the words
+    left = min(x.min() / (right / x.min()) ** 0.5, right / 20)  # room on the left for the words
     for factor in _FACTORS:
         ends = np.array([left, right])
         solid = factor == 1
@@ -127,6 +127,8 @@ def _guide_lines(ax: Axes, x: NDArray[np.float64], y: NDArray[np.float64]) -> No
         )  # fmt: skip
     ax.set_xlim(left, right)
     ax.set_ylim(y.min() / 1.6, max(right, y.max() * 1.6))
+    style.log_ticks(ax.xaxis)
+    style.log_ticks(ax.yaxis)
 
 
 def _remarks(

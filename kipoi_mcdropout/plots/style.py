@@ -19,6 +19,7 @@ from kipoi_mcdropout.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 COLUMN_MM = 89.0
@@ -115,6 +116,15 @@ def dress(ax: Axes, xlabel: str = "", ylabel: str = "", title: str = "") -> None
         axis.get_offset_text().set_fontsize(TICK_PT)
 
 
+def log_ticks(axis: Axis) -> None:
+    """Label the decades alone where there are any; call it when the limits are set."""
+    from matplotlib.ticker import NullFormatter
+
+    low, high = sorted(axis.get_view_interval())
+    if high >= 12 * low:
+        axis.set_minor_formatter(NullFormatter())
+
+
 def legend(
     ax: Axes, handles: Sequence[Any], labels: Sequence[str], longest: int = LONGEST_NAME, **options: Any
 ) -> None:
@@ -145,7 +155,7 @@ def note(ax: Axes, *remarks: str) -> None:
     """Remarks below the panel, one a line, empty ones left out; there they cover no data."""
     text = "\n".join(remark for remark in remarks if remark)
     if text:
-        below = _BELOW_LABEL_PT + 1.2 * LABEL_PT * ax.get_xlabel().count("\n")
+        below = _BELOW_LABEL_PT + 1.4 * LABEL_PT * ax.get_xlabel().count("\n")
         ax.annotate(
             text, (1, 0), (0, -below), xycoords="axes fraction", textcoords="offset points",
             ha="right", va="top", fontsize=NOTE_PT, color="#404040", linespacing=1.1, gid="note",
