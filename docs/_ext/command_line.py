@@ -18,7 +18,7 @@ class CommandLine(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Make the sections."""
-        return [_section(name) for name in COMMANDS]
+        return [_section(parser_of(name)) for name in COMMANDS]
 
 
 def parser_of(command: str) -> argparse.ArgumentParser:
@@ -30,9 +30,13 @@ def parser_of(command: str) -> argparse.ArgumentParser:
 def options_of(parser: argparse.ArgumentParser) -> Iterator[tuple[str, list[argparse.Action]]]:
     """Title and options of each group that has any, in the parser's order."""
     for group in parser._action_groups:
-        actions = [a for a in group._group_actions if a.help != argparse.SUPPRESS]
+        actions = [a for a in group._group_actions if _is_shown(a)]
         if actions:
             yield group.title or "", actions
+
+
+def _is_shown(action: argparse.Action) -> bool:
+    return action.help != argparse.SUPPRESS and not isinstance(action, argparse._SubParsersAction)
 
 
 def signature(action: argparse.Action) -> str:
@@ -40,11 +44,17 @@ def signature(action: argparse.Action) -> str:
     return argparse.HelpFormatter("", width=10_000)._format_action_invocation(action)
 
 
-def _section(command: str) -> nodes.section:
-    parser = parser_of(command)
-    section = nodes.section(ids=[f"kipoi-mcdropout-{command.replace('_', '-')}"])
+def kinds_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """Parsers of the words that a command takes first, where it takes any, such as the kinds of plots."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return dict(action.choices)
+    return {}
+
+
+def _section(parser: argparse.ArgumentParser) -> nodes.section:
+    section = nodes.section(ids=[parser.prog.replace(" ", "-").replace("_", "-")])
     section += nodes.title("", "", nodes.literal(text=parser.prog))
-    section += nodes.paragraph(text=f"{COMMANDS[command]}.")
     for paragraph in (parser.description or "").split("\n\n"):
         section += nodes.paragraph(text=" ".join(paragraph.split()))
     section += nodes.literal_block(text=parser.format_usage().removeprefix("usage: "), language="text")
@@ -52,6 +62,8 @@ def _section(command: str) -> nodes.section:
         section += nodes.rubric(text=title)
         section += _definitions(parser, actions)
     section += nodes.literal_block(text=parser.epilog or "", language="text")
+    for kind in kinds_of(parser).values():
+        section += _section(kind)
     return section
 
 

@@ -11,38 +11,50 @@ import pytest
 from kipoi_mcdropout.cli import COMMANDS
 
 
-def _parser(command: str) -> argparse.ArgumentParser:
-    return importlib.import_module(f"kipoi_mcdropout.cli.{command}").get_parser()
+def _parsers() -> dict[str, argparse.ArgumentParser]:
+    """Parser of each command, and of each kind of a command that has kinds."""
+    found = {}
+    for command in COMMANDS:
+        parser = importlib.import_module(f"kipoi_mcdropout.cli.{command}").get_parser()
+        found[command] = parser
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                assert {choice.dest for choice in action._choices_actions} == set(action.choices)
+                found |= {f"{command} {kind}": own for kind, own in action.choices.items()}
+    return found
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+PARSERS = _parsers()
+
+
+@pytest.mark.parametrize("command", PARSERS)
 def test_every_option_has_help(command: str) -> None:
     without = [
         action.option_strings or action.dest
-        for action in _parser(command)._actions
-        if action.help != argparse.SUPPRESS and len((action.help or "").strip()) < 5
+        for action in PARSERS[command]._actions
+        if action.help != argparse.SUPPRESS
+        and not isinstance(action, argparse._SubParsersAction)
+        and len((action.help or "").strip()) < 5
     ]
     assert not without
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", PARSERS)
 def test_help_can_be_printed(command: str) -> None:
     """A stray % in a help text raises only here."""
-    text = _parser(command).format_help()
-    assert "example:" in text
-    assert len(_parser(command).description or "") > 60
+    assert "example:" in PARSERS[command].format_help()
+    assert len(PARSERS[command].description or "") > (10 if " " in command else 60)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", PARSERS)
 def test_the_example_is_parsed(command: str) -> None:
-    parser = _parser(command)
-    lines = (parser.epilog or "").replace("\\\n", " ").splitlines()
+    lines = (PARSERS[command].epilog or "").replace("\\\n", " ").splitlines()
     examples = [line.strip() for line in lines if line.strip().startswith("kipoi ")]
     assert examples
     for example in examples:
         words = shlex.split(example)
-        assert words[:3] == ["kipoi", "mcdropout", command]
-        assert parser.parse_args(words[3:]) is not None
+        assert " ".join(words[1:]).startswith(f"mcdropout {command} ")
+        assert PARSERS[words[2]].parse_args(words[3:]) is not None
 
 
 def test_the_overview_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
