@@ -42,3 +42,10 @@ class OutputError(McDropoutError):
 
 class NonFiniteOutputError(ModelError):
     """The model returned NaN or infinite values for its own reference input."""
+
+
+class UnitFailedError(RuntimeError):
+    """A unit could not be computed, here or by any worker, and the run stops (exit code 1).
+
+    What was done before is kept, for `--resume`.
+    """

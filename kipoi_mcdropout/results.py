@@ -164,9 +164,10 @@ def _sequence_rows(
     letters, labels = file["axes/category"].asstr()[:], file["axes/output"].asstr()[:][columns]
     where = _range(file, i)
     n_outputs = len(columns)
+    number = int(file["sequence"][i]) if "sequence" in file else i
     rows: dict[str, Any] = {
-        "sequence": i,
-        "name": where.name if where and where.name else str(i),
+        "sequence": number,
+        "name": where.name if where and where.name else str(number),
         "chrom": where.chrom if where else None,
         "pos": np.repeat(where.position_1_based(position), n_outputs) if where else None,
         "strand": where.strand if where else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +27,12 @@ class Score:
     function: PairFunction  # of outputs, or of logits where logit_scale
     logit_scale: bool = False
     signed: bool = True
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By name, as the functions of the named ones cannot be pickled."""
+        if SCORES.get(self.name) is self:
+            return get_score, (self.name,)
+        return Score, (self.name, self.function, self.logit_scale, self.signed)
 
 
 def logit(p: Tensor) -> Tensor:

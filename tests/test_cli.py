@@ -332,8 +332,9 @@ def test_a_full_disk_leaves_no_file(
     with pytest.raises(SystemExit) as stop:
         _ism(toy, "-o", str(tmp_path / "a.tsv"), str(tmp_path / "a.h5"))
     assert stop.value.code == 1
-    assert "No space left on device" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+    error = capsys.readouterr().err
+    assert "No space left on device" in error and "kept for --resume" in error
+    assert [path.name for path in tmp_path.iterdir()] == [".a.tsv.spool"]
 
 
 def test_ctrl_c_leaves_no_file(toy: Toy, tmp_path: Path) -> None:

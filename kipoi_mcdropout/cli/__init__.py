@@ -10,20 +10,28 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from kipoi_mcdropout.errors import EXIT_BAD_INPUT, EXIT_FAILURE, EXIT_INTERRUPTED, McDropoutError
+from kipoi_mcdropout.errors import (
+    EXIT_BAD_INPUT,
+    EXIT_FAILURE,
+    EXIT_INTERRUPTED,
+    McDropoutError,
+    UnitFailedError,
+)
 
 COMMANDS = {
     "ism": "effect and uncertainty of every single substitution of sequences",
     "predict": "predictions with uncertainty, no mutation",
     "audit": "print every dropout site of a model and whether it can be locked",
     "score_variants": "effect and uncertainty of the variants in a VCF",
+    "merge": "join the shards of a run into its outputs",
     "sample_regions": "windows of a genome, half on peaks and half away from any",
     "mr": "Mendelian randomization: slope of one output on another",
     "export_mr": "the same data for the R packages",
-    "plot": "a figure of a result: png, svg or pdf",
     "report": "one HTML file that shows a result, its plots and its warnings",
+    "plot": "a figure of a result: png, svg or pdf",
     "calibrate": "predicted effects and their sd against measured effects",
 }
+RESUMABLE = ("ism", "score_variants")
 
 
 def cli_main(command: str, raw_args: Sequence[str]) -> None:
@@ -45,14 +53,17 @@ def interpret_feature_importance(command: str, raw_args: Sequence[str]) -> None:
 def run(command: str, prog: str, args: list[str]) -> None:
     """Run a command and exit with its code; errors of the user's making become one line on stderr."""
     module = importlib.import_module(f"kipoi_mcdropout.cli.{command}")
+    kept = "; what was done is kept for --resume" if command in RESUMABLE else ""
     try:
         code = module.main(args, prog)
     except McDropoutError as error:
         code = _report(prog, str(error), EXIT_BAD_INPUT)
     except OSError as error:  # a full disk, a file that vanished
-        code = _report(prog, f"{error}. No output was written", EXIT_FAILURE)
+        code = _report(prog, f"{error}. No output was written{kept}", EXIT_FAILURE)
+    except UnitFailedError as error:
+        code = _report(prog, f"{error}. No output was written{kept}", EXIT_FAILURE)
     except KeyboardInterrupt:
-        code = _report(prog, "interrupted; no output was written", EXIT_INTERRUPTED)
+        code = _report(prog, f"interrupted; no output was written{kept}", EXIT_INTERRUPTED)
     if code:
         sys.exit(code)
 

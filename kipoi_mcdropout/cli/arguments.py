@@ -82,6 +82,41 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_run_arguments(parser: argparse.ArgumentParser, unit: str) -> None:
+    """Where a long run is computed, and how it is taken up again; `unit` is what it is made of."""
+    parser.add_argument(
+        "--scheduler",
+        default="none",
+        metavar="WHERE",
+        help="none (default: this process), local or local:N (N processes), tcp://HOST:PORT or the "
+        "scheduler file (.json) of a Dask cluster",
+    )
+    parser.add_argument(
+        "--shard",
+        default=None,
+        metavar="I/N",
+        help="do every N-th part only, for a job array; `kipoi mcdropout merge` joins all N",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on where the same command was stopped before"
+    )
+    parser.add_argument(
+        "--on_error",
+        choices=["stop", "skip"],
+        default="stop",
+        help=f"what to do about {unit} with which the model fails: stop (default), or skip and name it",
+    )
+
+
+def parse_shard(text: str | None) -> Any:
+    """The Shard of --shard, None if it was not given."""
+    if text is None:
+        return None
+    from kipoi_mcdropout.schedule.shard import Shard
+
+    return Shard.parse(text)
+
+
 def parse_memory(text: str) -> int:
     """Bytes from a size such as 800MB, 1.5GB or 2e9.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import itertools
 from typing import Any
 
 from kipoi_mcdropout.cli.arguments import (
@@ -12,7 +12,9 @@ from kipoi_mcdropout.cli.arguments import (
     add_engine_arguments,
     add_model_arguments,
     add_output_arguments,
+    add_run_arguments,
     parse_json,
+    parse_shard,
 )
 from kipoi_mcdropout.errors import EXIT_OK, InputError
 
@@ -94,6 +96,7 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
     )
     parser.add_argument("--test_ref_ref", action="store_true", help="also 'mutate' each base to itself")
     add_engine_arguments(parser)
+    add_run_arguments(parser, "a sequence")
     add_output_arguments(parser, ".h5 .tsv .tsv.gz .parquet, any number of them")
     return parser
 
@@ -103,18 +106,19 @@ def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:
     options = get_parser(prog).parse_args(args)
     keywords = _keywords(options)
 
-    from kipoi_mcdropout.writers import SUFFIXES
-    from kipoi_mcdropout.writers.atomic import check_free, check_outputs
+    from kipoi_mcdropout.ism_run import IsmPaths, load_function
 
-    check_free(check_outputs(options.output, SUFFIXES), options.overwrite)
+    paths = IsmPaths.check(options.output, options.overwrite, parse_shard(options.shard))
 
     from kipoi_mcdropout.cli.session import load_data, load_model
     from kipoi_mcdropout.ism import MCDropoutISM
 
+    selection = keywords["output_sel_fn"]
+    function = None if selection is None else load_function(selection)
     model = load_model(options)
-    ism = MCDropoutISM(model, **keywords)
+    ism = MCDropoutISM(model, **{**keywords, "output_sel_fn": function})
     dataloader, dataloader_kwargs = load_data(options, model)
-    _run(ism, dataloader, dataloader_kwargs, options, [prog, *args])
+    _run(ism, dataloader, dataloader_kwargs, options, keywords, paths, [prog, *args])
     return EXIT_OK
 
 
@@ -127,9 +131,7 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
         if options.score_kwargs is None
         else [parse_json(text, "--score_kwargs") for text in options.score_kwargs],
         "batch_size": options.batch_size,
-        "output_sel_fn": None
-        if options.output_sel_fn is None
-        else _load_function(options.output_sel_fn),
+        "output_sel_fn": options.output_sel_fn,
         "category_axis": options.category_axis,
         "test_ref_ref": options.test_ref_ref,
         "n_draws": options.n_draws,
@@ -159,54 +161,67 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
     return keywords
 
 
-def _load_function(text: str) -> Any:
-    from kipoi_utils.utils import load_module
-
-    path, separator, name = text.partition("::")
-    if not separator:
-        raise InputError(f"--output_sel_fn must be FILE.py::FUNCTION; got {text!r}")
-    try:
-        return getattr(load_module(path), name)
-    except (OSError, ImportError, AttributeError, SyntaxError) as error:
-        raise InputError(f"--output_sel_fn {text!r} cannot be loaded: {error}") from error
-
-
 def _run(
     ism: Any,
     dataloader: Any,
     dataloader_kwargs: dict[str, Any],
     options: argparse.Namespace,
+    keywords: dict[str, Any],
+    paths: Any,
     command: list[str],
 ) -> None:
     from kipoi_mcdropout.cli.session import Progress, batches, number_of_sequences, say
-    from kipoi_mcdropout.nested import n_rows
-    from kipoi_mcdropout.writers import effect_files
-    from kipoi_mcdropout.writers.record import SequenceRecord, metadata_rows, range_of
+    from kipoi_mcdropout.ism_run import run_ism
+    from kipoi_mcdropout.schedule import open_scheduler
 
-    progress = Progress(number_of_sequences(dataloader))
     stream = batches(options, dataloader)
     first = next(stream)  # errors of the data or the model come before any file is made
-    header = _provenance(ism, first["inputs"], dataloader_kwargs, options, command)
+    record = _provenance(ism, first["inputs"], dataloader_kwargs, options, keywords, command)
     for note in ism.mutagenesis.plan(first["inputs"]).notes:
         say(f"note: {note}")
-    n = n_bad = 0
-    with effect_files(options.output, header, options.overwrite) as files:
-        batch: dict[str, Any] | None = first
-        while batch is not None:
-            metadata = metadata_rows(batch, n_rows(batch["inputs"]))
-            for row, effects in zip(
-                metadata, ism.effects(batch["inputs"], progress.update), strict=True
-            ):
-                record = SequenceRecord(n, effects, row, range_of(row))
-                files.write(record)
-                _mention_unmutated(record, say)
-                n_bad += _mention_bad_values(record, say)
-                n += 1
-            batch = next(stream, None)
-    progress.close()
-    say(f"{n} sequences, {ism.options.effects.n_draws} draws: {', '.join(options.output)}")
-    if n_bad:
-        say(f"{n_bad} effects are NaN: see the columns n_nonfinite and n_saturated")
+    here = options.scheduler == "none"
+    progress = Progress(number_of_sequences(dataloader), options.shard is None)
+    bad = _BadValues()
+
+    def done(sequence: Any) -> None:
+        _mention_unmutated(sequence, say)
+        bad.mention(sequence, say)
+        if not here:
+            progress.sequence(sequence.effects)
+
+    scheduler = open_scheduler(options.scheduler)
+    try:
+        run = run_ism(
+            itertools.chain([first], stream),
+            _work(ism, keywords, progress if here else None),
+            scheduler,
+            paths,
+            record,
+            resume=options.resume,
+            on_error=options.on_error,
+            done=done,
+        )
+    finally:
+        scheduler.close()
+        progress.close()
+    where = ", ".join(options.output) if paths.shard is None else str(paths.spool_folder())
+    say(f"{run.n_sequences} sequences, {ism.options.effects.n_draws} draws: {where}")
+    if run.failed:
+        say(f"{len(run.failed)} sequences failed and are left out; they are named in {paths.failed}")
+    if bad.n:
+        say(f"{bad.n} effects are NaN: see the columns n_nonfinite and n_saturated")
+
+
+def _work(ism: Any, keywords: dict[str, Any], progress: Any) -> Any:
+    """Mutating one sequence, here; elsewhere too, where there will be a scheduler."""
+    from kipoi_mcdropout.ism_run import IsmJob
+    from kipoi_mcdropout.model_reference import ModelReference
+    from kipoi_mcdropout.schedule import Work
+
+    if progress is not None:
+        return Work(lambda inputs: next(ism.effects(inputs, progress.update)))
+    job = IsmJob(ModelReference.of(ism.model), keywords)
+    return Work(lambda inputs: next(ism.effects(inputs)), job)
 
 
 def _mention_unmutated(record: Any, say: Any) -> None:
@@ -219,22 +234,26 @@ def _mention_unmutated(record: Any, say: Any) -> None:
         )
 
 
-def _mention_bad_values(record: Any, say: Any) -> int:
-    """Name the first output with draws that are not finite; return how many effects are affected."""
-    total = 0
-    for summary in record.effects.summaries:
-        bad = (summary.counts["n_nonfinite"] + summary.counts["n_saturated"]) > 0
-        total += int(bad.sum())
-        if bad.any():
-            mutant, output = (int(i[0]) for i in bad.nonzero())
-            nonfinite = int(summary.counts["n_nonfinite"][mutant, output])
-            why = "the model's output is not finite" if nonfinite else "a probability is 0 or 1"
-            say(
-                f"sequence {record.name}, score {summary.score.name}: {int(bad.sum())} effects are NaN, "
-                f"first for output {record.effects.targets.labels[output]!r} at position "
-                f"{int(record.effects.substitutions.position[mutant])}: {why}"
-            )
-    return total
+class _BadValues:
+    """Counts effects that are NaN, and names the first of each sequence and score."""
+
+    def __init__(self) -> None:
+        self.n = 0
+
+    def mention(self, record: Any, say: Any) -> None:
+        """Look at a sequence."""
+        for summary in record.effects.summaries:
+            bad = (summary.counts["n_nonfinite"] + summary.counts["n_saturated"]) > 0
+            self.n += int(bad.sum())
+            if bad.any():
+                mutant, output = (int(i[0]) for i in bad.nonzero())
+                nonfinite = int(summary.counts["n_nonfinite"][mutant, output])
+                why = "the model's output is not finite" if nonfinite else "a probability is 0 or 1"
+                say(
+                    f"sequence {record.name}, score {summary.score.name}: {int(bad.sum())} effects are "
+                    f"NaN, first for output {record.effects.targets.labels[output]!r} at position "
+                    f"{int(record.effects.substitutions.position[mutant])}: {why}"
+                )
 
 
 def _provenance(
@@ -242,10 +261,12 @@ def _provenance(
     inputs: Any,
     dataloader_kwargs: dict[str, Any],
     options: argparse.Namespace,
+    keywords: dict[str, Any],
     command: list[str],
 ) -> dict[str, Any]:
     from kipoi_mcdropout.kipoi_model import torch_module, weights_checksum
     from kipoi_mcdropout.provenance import input_files, provenance
+    from kipoi_mcdropout.writers.shards import without_shard
 
     settings = ism.options
     module = torch_module(ism.model)
@@ -270,8 +291,14 @@ def _provenance(
             "test_ref_ref": settings.include_reference,
             "batch_size": settings.batch_size,
             "engine": settings.engine,
+            "memory_bytes": settings.memory_bytes,
+            "quantiles": list(settings.effects.quantiles),
+            "keep_draws": settings.effects.keep_draws,
+            "ignore": list(keywords["ignore"]),
+            "output_sel_fn": keywords["output_sel_fn"],
+            "dataloader": options.dataloader,
             "dataloader_args": dataloader_kwargs,
         },
         files=input_files(dataloader_kwargs),
-        command=[*command[0].split(), *command[1:]] or sys.argv,
+        command=without_shard([*command[0].split(), *command[1:]]),
     )

@@ -6,7 +6,12 @@ import argparse
 import sys
 from typing import Any
 
-from kipoi_mcdropout.cli.arguments import Parser, add_draw_arguments
+from kipoi_mcdropout.cli.arguments import (
+    Parser,
+    add_draw_arguments,
+    add_run_arguments,
+    parse_shard,
+)
 from kipoi_mcdropout.errors import EXIT_OK, EXIT_STRICT, InputError
 
 _DESCRIPTION = """\
@@ -15,7 +20,8 @@ uncertainty. The VCF comes back with the results in INFO and nothing else change
 per allele and output. Alleles in = scored + skipped; each skipped one has its reason (INFO MCD_SKIP, and
 --skipped).
 
-exit codes: 0 done, 2 bad input (no output is written), 3 something was skipped under --strict."""
+exit codes: 0 done, 1 the model failed (see --on_error), 2 bad input (no output is written), 3 something
+was skipped under --strict."""
 
 
 def get_parser(prog: str = "kipoi mcdropout score_variants") -> argparse.ArgumentParser:
@@ -33,7 +39,8 @@ def get_parser(prog: str = "kipoi mcdropout score_variants") -> argparse.Argumen
     add_draw_arguments(parser)
     add_result_arguments(parser)
     add_window_arguments(parser)
-    add_run_arguments(parser)
+    add_reading_arguments(parser)
+    add_run_arguments(parser, "a batch of alleles")
     return parser
 
 
@@ -55,9 +62,6 @@ def add_file_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-t", "--table", metavar="FILE", help="table: .parquet, .tsv, .tsv.gz")
     parser.add_argument("--skipped", metavar="TSV", help="table of the skipped alleles and why")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
-    parser.add_argument(
-        "--resume", action="store_true", help="go on where the same command was killed before"
-    )
 
 
 def add_result_arguments(parser: argparse.ArgumentParser) -> None:
@@ -126,7 +130,7 @@ def add_window_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     """What is read, and how strictly."""
     parser.add_argument(
         "--region", default=None, help="only records that overlap it: chr1, chr1:1000-2000 (1-based)"
@@ -157,11 +161,12 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
     from kipoi_mcdropout.cli.session import load_model, say
     from kipoi_mcdropout.vcf.annotate import DEFAULT_STATISTICS
     from kipoi_mcdropout.vcf.ledger import SkippedAllelesError
-    from kipoi_mcdropout.vcf.run_outputs import OutputPaths
+    from kipoi_mcdropout.vcf.output_paths import OutputPaths
     from kipoi_mcdropout.vcf.score import score_variants
 
     files = (options.output_vcf, options.table, options.skipped)
-    OutputPaths.check(options.input_vcf, *files, options.overwrite, options.resume)
+    shard = parse_shard(options.shard)
+    OutputPaths.check(options.input_vcf, *files, options.overwrite, options.resume, shard)
     model = load_model(options)
     bar = _Bar()
     try:
@@ -197,6 +202,9 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
             ignore=options.ignore,
             overwrite=options.overwrite,
             resume=options.resume,
+            shard=shard,
+            scheduler=options.scheduler,
+            on_error=options.on_error,
             command=[*prog.split(), *args],
             progress=bar.update,
         )

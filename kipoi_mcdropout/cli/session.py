@@ -93,10 +93,10 @@ def first_row(inputs: Nested) -> Nested:
 class Progress:
     """A progress bar on stderr with the time left; silent where stderr is no terminal."""
 
-    def __init__(self, n_sequences: int | None) -> None:
+    def __init__(self, n_sequences: int | None, all_of_them: bool = True) -> None:
         from tqdm import tqdm
 
-        self._n_sequences = n_sequences
+        self._n_sequences = n_sequences if all_of_them else None
         self._bar = tqdm(total=None, unit="forward", unit_scale=True, disable=None, file=sys.stderr)
 
     def update(self, done: int, per_sequence: int) -> None:
@@ -104,6 +104,11 @@ class Progress:
         if self._n_sequences is not None and self._bar.total is None:
             self._bar.total = self._n_sequences * per_sequence
         self._bar.update(done)
+
+    def sequence(self, effects: Any) -> None:
+        """Add a sequence that was computed elsewhere."""
+        n = len(effects.substitutions.position) * (effects.summaries[0].n_draws + 1)
+        self.update(n, n)
 
     def close(self) -> None:
         """Remove the bar's claim on the line."""

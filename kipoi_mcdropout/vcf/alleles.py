@@ -32,6 +32,7 @@ REASONS = {
     "ref_mismatch": "REF is not what the genome has there",
     "too_long": "the allele does not fit into the model's window",
     "edge": "the window runs over an end of the contig",
+    "failed": "the model could not be run on its batch (with --on_error skip)",
 }
 
 

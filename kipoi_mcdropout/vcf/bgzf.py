@@ -7,7 +7,7 @@ import zlib
 from typing import IO
 
 _BLOCK_BYTES = 0xFF00  # of text in a block, as in htslib
-_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 _LEVEL = 6
 
 
@@ -35,7 +35,7 @@ class BgzfWriter:
     def finish(self) -> None:
         """Write the rest and the marker that ends the file."""
         self.flush()
-        self._file.write(_END)
+        self._file.write(END)
         self._file.flush()
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from kipoi_mcdropout.vcf.alleles import Skip
 from kipoi_mcdropout.vcf.placement import Outcome, Placed, Placer
 from kipoi_mcdropout.vcf.reader import Record
 from kipoi_mcdropout.vcf.sequence_model import SequenceModel
 from kipoi_mcdropout.vcf.table import ScoredAllele
 from kipoi_mcdropout.vcf.views import ViewedBatch
 from kipoi_mcdropout.vcf.windows import Anchor, code_table, reverse_complement
-
-_MAX_RECORDS = 20_000  # in a chunk, however few of their alleles are scored
 
 
 @dataclass
@@ -24,54 +26,112 @@ class Chunk:
     records: list[tuple[Record, list[Outcome]]] = field(default_factory=list)
     scored: list[ScoredAllele] = field(default_factory=list)
 
-    def add(self, record: Record, outcomes: list[Outcome]) -> None:
-        """Append a record."""
-        self.records.append((record, outcomes))
-        for number, outcome in enumerate(outcomes, start=1):
-            if isinstance(outcome, Placed):
-                self.scored.append((record, number, outcome))
+    @classmethod
+    def of(cls, records: Iterable[Record], placer: Placer) -> Chunk:
+        """Place the alleles of some records."""
+        chunk = cls()
+        for record in records:
+            outcomes = placer.place(record)
+            chunk.records.append((record, outcomes))
+            for number, outcome in enumerate(outcomes, start=1):
+                if isinstance(outcome, Placed):
+                    chunk.scored.append((record, number, outcome))
+        return chunk
+
+    def failed(self, reason: str) -> Chunk:
+        """The chunk with every allele that was to be scored skipped as `failed`."""
+        skip = Skip("failed", reason)
+        return Chunk([(r, [skip if isinstance(o, Placed) else o for o in os]) for r, os in self.records])
+
+    @property
+    def place(self) -> str:
+        """From where to where, for messages."""
+        first, last = self.records[0][0], self.records[-1][0]
+        return f"{first.contig}:{first.pos} to {last.contig}:{last.pos}"
 
 
-def gather(records: Iterable[Record], placer: Placer, n_alleles: int) -> Iterator[Chunk]:
-    """Cut a stream of records into chunks of about `n_alleles` scored alleles, in order.
+def gather(records: Iterable[Record], n_alleles: int) -> Iterator[list[Record]]:
+    """Cut a stream of records into groups of about `n_alleles` ALT alleles, in order.
 
-    Where a chunk ends depends on the records alone, so a resumed run has the same chunks.
+    Where a group ends depends on the records alone, not on what becomes of them: a resumed run, and
+    every shard of a run, has the same groups.
     """
-    chunk = Chunk()
+    group: list[Record] = []
+    n = 0
     for record in records:
-        chunk.add(record, placer.place(record))
-        if len(chunk.scored) >= n_alleles or len(chunk.records) >= _MAX_RECORDS:
-            yield chunk
-            chunk = Chunk()
-    if chunk.records:
-        yield chunk
+        group.append(record)
+        n += max(len(record.alts), 1)
+        if n >= n_alleles:
+            yield group
+            group, n = [], 0
+    if group:
+        yield group
 
 
-def to_batch(model: SequenceModel, scored: list[ScoredAllele], rc: bool) -> ViewedBatch:
+@dataclass(frozen=True)
+class AlleleWindows:
+    """What the model is shown of the alleles of a chunk: letters, not yet encoded.
+
+    Small when pickled, as neighbouring windows have much in common.
+
+    Attributes
+    ----------
+    references : numpy.ndarray of uint8 (ASCII), shape=(shifts, references, length)
+        Each distinct one once.
+    alleles : numpy.ndarray of uint8 (ASCII), shape=(shifts, alleles, length)
+    owner : numpy.ndarray of int64, shape=(alleles,)
+        Row of the reference of each allele.
+    """
+
+    references: NDArray[np.uint8]
+    alleles: NDArray[np.uint8]
+    owner: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, scored: list[ScoredAllele]) -> AlleleWindows:
+        """The windows of placed alleles, in order."""
+        owner = owners(scored)
+        first = np.unique(owner, return_index=True)[1]
+        return cls(
+            np.stack([scored[i][2].ref_windows for i in first], axis=1),
+            np.stack([placed.alt_windows for _, _, placed in scored], axis=1),
+            owner,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        letters = {"references": self.references, "alleles": self.alleles}
+        packed = {name: (x.shape, zlib.compress(x.tobytes(), level=1)) for name, x in letters.items()}
+        return {"owner": self.owner, **packed}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name in ("references", "alleles"):
+            shape, data = state[name]
+            x = np.frombuffer(zlib.decompress(data), np.uint8).reshape(shape)
+            object.__setattr__(self, name, x)
+        object.__setattr__(self, "owner", state["owner"])
+
+
+def owners(scored: list[ScoredAllele]) -> NDArray[np.int64]:
+    """Number of the reference of each allele; alleles with the same anchor share one."""
+    rows: dict[Anchor, int] = {}
+    return np.array([rows.setdefault(placed.anchor, len(rows)) for _, _, placed in scored], np.int64)
+
+
+def to_batch(model: SequenceModel, windows: AlleleWindows, rc: bool) -> ViewedBatch:
     """The engine's batch: each distinct reference window once, a mutant per allele.
 
     The views are the shifted windows and, with `rc`, the reverse complement of each.
     """
-    rows: dict[Anchor, int] = {}
-    first: list[Placed] = []
-    owner = np.empty(len(scored), np.int64)
-    for i, (_, _, placed) in enumerate(scored):
-        if placed.anchor not in rows:
-            rows[placed.anchor] = len(first)
-            first.append(placed)
-        owner[i] = rows[placed.anchor]
     table = code_table(model.unknown)
     views = []
-    for shift in range(len(scored[0][2].ref_windows)):
-        refs = table[np.stack([placed.ref_windows[shift] for placed in first])]
-        alts = table[np.stack([placed.alt_windows[shift] for _, _, placed in scored])]
+    for refs, alts in zip(table[windows.references], table[windows.alleles], strict=True):
         views.append((refs, alts))
         if rc:
             views.append((reverse_complement(refs), reverse_complement(alts)))
-    batches = tuple(model.batch(refs, owner, alts) for refs, alts in views)
+    batches = tuple(model.batch(refs, windows.owner, alts) for refs, alts in views)
     base = batches[0]
     return ViewedBatch(
-        base.references, base.input_key, base.layout, base.reference_codes, owner, base.codes,
+        base.references, base.input_key, base.layout, base.reference_codes, base.owner, base.codes,
         views=batches,
     )  # fmt: skip
 

@@ -51,6 +51,15 @@ class Ledger:
                 self.skipped[outcome.reason] += 1
         return self.scored - before
 
+    def merge(self, other: Ledger) -> None:
+        """Add the counts of another part of the run."""
+        self.records += other.records
+        self.alleles += other.alleles
+        self.scored += other.scored
+        self.kinds.update(other.kinds)
+        self.flags.update(other.flags)
+        self.skipped.update(other.skipped)
+
     def summary(self) -> str:
         """The counts in a few lines."""
         lines = [

@@ -1,19 +1,16 @@
 """Output files in the making: complete under their own names, or not there at all.
 
-While a run is under way each output is a hidden file beside its final name, and a journal says how
-far they go; what a kill leaves behind is taken up again by `resume`.
+While a run is under way each output is a part file elsewhere, and a journal says how far they go; what a
+kill leaves behind is taken up again by `resume`.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.vcf.bgzf import BgzfWriter
 
 STDOUT = "-"
@@ -31,18 +28,22 @@ class PartFile:
     ----------
     path : str or Path
         "-" is standard output, which cannot be taken up again.
+    part : Path, optional
+        Where it is while it is made; a hidden file beside `path` by default.
     offset : int
         Keep so many bytes of what an earlier run left, and go on after them.
     bgzip : bool
         Compress in blocks, as htslib does.
     """
 
-    def __init__(self, path: str | Path, offset: int = 0, bgzip: bool = False) -> None:
+    def __init__(
+        self, path: str | Path, part: Path | None = None, offset: int = 0, bgzip: bool = False
+    ) -> None:
         self.path = None if str(path) == STDOUT else Path(path)
         if self.path is None:
             self._file: IO[bytes] = sys.stdout.buffer
         else:
-            self.part = part_of(self.path)
+            self.part = part_of(self.path) if part is None else part
             self._file = self.part.open("r+b" if offset else "wb")
             self._file.truncate(offset)
             self._file.seek(offset)
@@ -76,52 +77,3 @@ class PartFile:
             self._file.close()
             if remove:
                 self.part.unlink(missing_ok=True)
-
-
-class Journal:
-    """How far a run has come, in a small file that is replaced as a whole.
-
-    Parameters
-    ----------
-    path : Path
-    fingerprint : mapping
-        All that the results depend on; a run is taken up only where it is the same.
-    """
-
-    def __init__(self, path: Path, fingerprint: Mapping[str, Any]) -> None:
-        self.path = path
-        self.fingerprint = json.loads(json.dumps(fingerprint))
-
-    def read(self) -> dict[str, Any] | None:
-        """What was last written; None if there is no journal.
-
-        Raises
-        ------
-        InputError
-            If it is of a run with other inputs or options.
-        """
-        if not self.path.is_file():
-            return None
-        try:
-            entry = json.loads(self.path.read_text())
-        except json.JSONDecodeError as error:
-            raise InputError(f"{self.path} is damaged; remove it and run without resume") from error
-        before = entry["fingerprint"]
-        if before != self.fingerprint:
-            keys = {*before, *self.fingerprint}
-            other = sorted(k for k in keys if before.get(k) != self.fingerprint.get(k))
-            raise InputError(
-                "a run can only be resumed with the inputs and options that it began with; different: "
-                f"{', '.join(other)}. Run without resume to begin anew"
-            )
-        return entry["state"]
-
-    def write(self, state: Mapping[str, Any]) -> None:
-        """Replace what is recorded."""
-        temporary = self.path.with_name(self.path.name + ".new")
-        temporary.write_text(json.dumps({"fingerprint": self.fingerprint, "state": state}))
-        os.replace(temporary, self.path)
-
-    def remove(self) -> None:
-        """The run is complete."""
-        self.path.unlink(missing_ok=True)

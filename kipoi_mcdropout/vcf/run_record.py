@@ -13,9 +13,6 @@ from kipoi_mcdropout.provenance import file_checksum, provenance
 from kipoi_mcdropout.vcf.reader import VcfReader
 from kipoi_mcdropout.vcf.sequence_model import SequenceModel
 
-# Of the record, what may differ between a run and its resumption.
-_PASSING = ("date", "command", "versions")
-
 
 def run_record(
     model: SequenceModel,
@@ -45,14 +42,6 @@ def run_record(
         files=files,
         command=command,
     )
-
-
-def fingerprint(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of the record that the results depend on, flat."""
-    flat = {name: value for name, value in record.items() if name not in (*_PASSING, "options")}
-    versions = record["versions"]
-    packages = {"versions": {k: versions[k] for k in ("kipoi-mcdropout", "torch") if k in versions}}
-    return {**flat, **packages, **record["options"]}
 
 
 def _file(path: Path) -> dict[str, str]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from kipoi_mcdropout.effects import EffectOptions
-from kipoi_mcdropout.engine import Engine
 from kipoi_mcdropout.errors import InputError, OutputError, TargetError
-from kipoi_mcdropout.forward import LockedModel, MaskBank
-from kipoi_mcdropout.incremental.choose import make_engine
+from kipoi_mcdropout.forward import MaskBank
+from kipoi_mcdropout.model_reference import ModelReference
 from kipoi_mcdropout.outputs import Targets
+from kipoi_mcdropout.schedule import InProcess, Scheduler, Shard, Work, open_scheduler
+from kipoi_mcdropout.schedule.work import OnError, check_on_error
 from kipoi_mcdropout.scores import Score, get_score
 from kipoi_mcdropout.vcf.annotate import (
     DEFAULT_STATISTICS,
@@ -23,20 +24,28 @@ from kipoi_mcdropout.vcf.annotate import (
     InfoField,
     info_fields,
 )
-from kipoi_mcdropout.vcf.chunks import chunk_alleles, gather
+from kipoi_mcdropout.vcf.chunks import AlleleWindows, Chunk, chunk_alleles, gather
 from kipoi_mcdropout.vcf.contigs import ContigNames, read_contig_map
 from kipoi_mcdropout.vcf.genome import Genome
 from kipoi_mcdropout.vcf.ledger import Ledger, SkippedAllelesError
+from kipoi_mcdropout.vcf.output_paths import OutputPaths
 from kipoi_mcdropout.vcf.placement import PlacementOptions, Placer
 from kipoi_mcdropout.vcf.reader import VcfReader
-from kipoi_mcdropout.vcf.run_outputs import OutputPaths, RunOutputs
+from kipoi_mcdropout.vcf.run_outputs import RunOutputs
 from kipoi_mcdropout.vcf.run_record import run_record
-from kipoi_mcdropout.vcf.scoring import Scorer
+from kipoi_mcdropout.vcf.scoring import (
+    ChunkWriter,
+    MakeEngine,
+    Summaries,
+    VariantJob,
+    VariantWork,
+    engine_maker,
+    score_chunks,
+)
 from kipoi_mcdropout.vcf.sequence_model import SequenceModel, Unknown, sequence_model
 from kipoi_mcdropout.vcf.table import schema_of
 from kipoi_mcdropout.vcf.views import ViewAverage
-
-MakeEngine = Callable[[LockedModel, MaskBank, int], Engine]  # model, masks, batch_size
+from kipoi_mcdropout.writers.shards import without_shard
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,9 @@ def score_variants(
     ignore: Sequence[str] = (),
     overwrite: bool = False,
     resume: bool = False,
+    shard: Shard | None = None,
+    scheduler: str | Scheduler = "none",
+    on_error: OnError = "stop",
     command: Sequence[str] | None = None,
     progress: Callable[[Ledger], None] | None = None,
 ) -> VariantRun:
@@ -147,6 +159,14 @@ def score_variants(
         Replace outputs that exist.
     resume : bool
         Go on where a run that was killed stopped.
+    shard : Shard, optional
+        Do only this share of the records; `vcf.merge.merge_variants` makes the outputs of all of them.
+    scheduler : str or Scheduler
+        Where alleles are computed: "none" (here), "local:N", an address or scheduler file of Dask; see
+        `schedule.open_scheduler`. The numbers are the same.
+    on_error : "stop" or "skip"
+        What is done about a batch of alleles with which the model fails: "skip" counts them as skipped
+        with the reason `failed`.
     command : sequence of str, optional
         The command line, for the record.
     progress : callable, optional
@@ -160,18 +180,22 @@ def score_variants(
     ------
     SkippedAllelesError
         See `strict`.
+    UnitFailedError
+        If the model could not be run on some alleles, under `on_error="stop"`.
     kipoi_mcdropout.errors.McDropoutError
         If the model, an input or an argument is not as stated; no output is written.
     """
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1; got {batch_size}")
-    paths = OutputPaths.check(vcf, output, table, skipped, overwrite, resume)
+    check_on_error(on_error)
+    paths = OutputPaths.check(vcf, output, table, skipped, overwrite, resume, shard)
     effects = EffectOptions(tuple(get_score(s) for s in scores), n_draws, tuple(quantiles))
     placement = dict(shifts=tuple(shifts), normalize=normalize, edge=edge, ref_mismatch=ref_mismatch)
-    sequences = sequence_model(
-        model, length=length, category_axis=category_axis, input_shape=input_shape, unknown=unknown,
-        ignore=ignore,
+    layout = dict(
+        length=length, category_axis=category_axis, input_shape=input_shape, unknown=unknown,
+        ignore=tuple(ignore),
     )  # fmt: skip
+    sequences = sequence_model(model, **layout)  # type: ignore[arg-type]
     options = PlacementOptions(sequences.length, **placement)  # type: ignore[arg-type]
     with ExitStack() as stack:
         locked = stack.enter_context(sequences.adapter.locked.borrow())
@@ -187,7 +211,7 @@ def score_variants(
         )
         n_alleles = chunk_alleles(len(chosen.columns), len(effects.scores), n_draws, batch_size)
         record = run_record(
-            sequences, fasta, reader, seed=seed, n_draws=n_draws, command=command,
+            sequences, fasta, reader, seed=seed, n_draws=n_draws, command=without_shard(command),
             options={
                 **placement, "rc": rc, "scores": [s.name for s in effects.scores],
                 "targets": list(chosen.labels), "quantiles": list(quantiles), "region": region,
@@ -200,14 +224,24 @@ def score_variants(
             },
         )  # fmt: skip
         annotator = Annotator(reader.header, info_prefix, fields, genome.lengths)
-        averaged = ViewAverage(_engine(engine)(locked, MaskBank(seed), batch_size))
-        scorer = Scorer(sequences, chosen, effects, averaged, rc, annotator)
-        outputs = RunOutputs(paths, annotator, schema_of(quantiles), record, resume)
-        stack.enter_context(outputs)
+        averaged = ViewAverage(engine_maker(engine)(locked, MaskBank(seed), batch_size))
+        here = VariantWork(sequences, chosen, effects, averaged, rc)
+        if isinstance(scheduler, str):
+            scheduler = open_scheduler(scheduler)
+            stack.callback(scheduler.close)
+        work: Work[AlleleWindows, Summaries] = Work(here)
+        if not isinstance(scheduler, InProcess):
+            work = _shareable(here, sequences.adapter.model, layout, seed, batch_size, engine)
+        outputs = stack.enter_context(
+            RunOutputs(paths, annotator, schema_of(quantiles), record, resume)
+        )
+        writer = ChunkWriter(annotator, chosen.labels, tuple(quantiles), on_error)
         placer = Placer(genome, names, options)
-        records = _after(iter(reader), outputs.ledger.records)
-        for chunk in gather(records, placer, n_alleles):
-            scorer.score(chunk, outputs)
+        groups = enumerate(gather(reader, n_alleles))
+        mine = (group for i, group in groups if shard is None or shard.has(i))
+        chunks = (Chunk.of(group, placer) for group in itertools.islice(mine, outputs.chunks, None))
+        for chunk, result in score_chunks(scheduler, work, chunks):
+            writer.write(chunk, result, outputs)
             if progress is not None:
                 progress(outputs.ledger)
         outputs.finish(q_values)
@@ -247,21 +281,25 @@ def _fields(
     return info_fields(prefix, scores, chosen.labels, columns, statistics)
 
 
-def _engine(engine: str | MakeEngine) -> MakeEngine:
-    """How the engine is made, from its name."""
-    if callable(engine):
-        return engine
-    return partial(make_engine, engine=engine)
+def _shareable(
+    here: VariantWork,
+    model: Any,
+    layout: Mapping[str, Any],
+    seed: int,
+    batch_size: int,
+    engine: str | MakeEngine,
+) -> Work[AlleleWindows, Summaries]:
+    """The work, for other processes too."""
+    if not isinstance(engine, str):
+        raise InputError(f"other processes need the engine by its name; got {engine!r}")
+    reference = ModelReference.of(model)
+    job = VariantJob(
+        reference, dict(layout), here.targets, here.effects, seed, batch_size, engine, here.rc
+    )
+    return Work(here, job)
 
 
 def _contig_map(given: Mapping[str, str] | str | Path | None) -> dict[str, str]:
     if given is None:
         return {}
     return dict(given) if isinstance(given, Mapping) else read_contig_map(given)
-
-
-def _after(records: Iterator[Any], n: int) -> Iterator[Any]:
-    """The records after the first n, which an earlier run has dealt with."""
-    for _ in range(n):
-        next(records)
-    return records

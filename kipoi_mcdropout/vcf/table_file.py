@@ -31,14 +31,18 @@ class TableFile:
     ----------
     path : str or Path
     schema : pyarrow.Schema
+    part : Path, optional
+        Where the rows are meanwhile; a hidden file beside `path` by default.
     offset : int
-        Keep so many bytes of the hidden file that an earlier run left.
+        Keep so many bytes of it that an earlier run left.
     """
 
-    def __init__(self, path: str | Path, schema: pa.Schema, offset: int = 0) -> None:
+    def __init__(
+        self, path: str | Path, schema: pa.Schema, part: Path | None = None, offset: int = 0
+    ) -> None:
         self.path = Path(path)
         self.schema = schema
-        self._rows = PartFile(self.path.with_name(self.path.name + ".arrow"), offset)
+        self._rows = PartFile(self.path.with_name(self.path.name + ".arrow"), part, offset)
 
     def write(self, batches: Iterable[pa.RecordBatch]) -> None:
         """Append rows."""
@@ -47,7 +51,11 @@ class TableFile:
         with pa.ipc.new_stream(memory, self.schema, options=options) as stream:
             for batch in batches:
                 stream.write_batch(batch)
-        self._rows.write(memory.getvalue())
+        self.write_bytes(memory.getvalue())
+
+    def write_bytes(self, data: bytes) -> None:
+        """Append rows as another part file has them."""
+        self._rows.write(data)
 
     def offset(self) -> int:
         """Bytes in the hidden file by now."""

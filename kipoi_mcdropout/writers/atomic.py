@@ -36,10 +36,7 @@ class AtomicFile:
                 prefix=f".{self.path.name}.", suffix=".partial", dir=self.path.parent
             )
         except OSError as error:
-            raise OutputError(
-                f"output {self.path} needs a folder that can be written to; {self.path.parent}: "
-                f"{error.strerror}. Choose another place with -o"
-            ) from error
+            raise _no_folder(self.path, error) from error
         os.close(handle)
         self.temporary = Path(name)
 
@@ -73,6 +70,23 @@ def write_tsv(
     except BaseException:
         file.discard()
         raise
+
+
+def make_folder_beside(output: Path, name: str) -> Path:
+    """A folder next to an output, made if it is not there; OutputError where it cannot be made."""
+    folder = output.parent / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _no_folder(output, error) from error
+    return folder
+
+
+def _no_folder(output: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"output {output} needs a folder that can be written to; {output.parent}: {error.strerror}. "
+        "Choose another place with -o"
+    )
 
 
 def check_free(paths: Iterable[Path], overwrite: bool) -> None:

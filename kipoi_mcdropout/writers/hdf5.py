@@ -3,6 +3,7 @@
     /scores/<score>/<statistic>   (sequence, position, category, output), NaN where nothing is mutated
     /scores/<score>/ref_mean, ... (sequence, output)
     /scores/<score>/effect_draws  (sequence, position, category, output, draw), if kept
+    /sequence                     (sequence): number in the order of the dataloader, from 0
     /reference                    (sequence, position): the bases
     /metadata/...                 (sequence): Kipoi's, its ranges among them
     /axes/position, category, output: labels of the axes, attached as HDF5 dimension scales
@@ -111,6 +112,7 @@ class Hdf5Effects:
             )
         start, end = effects.window
         letters = np.array(effects.layout.letters())
+        self._file.append("sequence", np.asarray(record.index, np.int64))
         self._file.append("reference", letters[effects.reference[start:end]].astype("S"), ("position",))
         for key, value in record.metadata.items():
             self._file.append(f"metadata/{key}", np.asarray(value))

@@ -1,0 +1,55 @@
+"""`kipoi mcdropout merge`: the outputs of a run from its shards."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+from kipoi_mcdropout.cli.arguments import Parser
+from kipoi_mcdropout.errors import EXIT_OK, InputError
+
+_DESCRIPTION = """\
+Join the shards that `kipoi mcdropout ism --shard I/N` or `score_variants --shard I/N` have left in
+OUTPUT.shards into the outputs that these commands name. Shards that are missing, unfinished or of
+another run (another model, seed, input or option) are refused by name. The outputs are those of the run
+without shards."""
+
+
+def get_parser(prog: str = "kipoi mcdropout merge") -> argparse.ArgumentParser:
+    """Parser of the command."""
+    parser = Parser(prog, _DESCRIPTION, f"{prog} out.vcf.gz.shards")
+    parser.add_argument("folder", metavar="OUTPUT.shards", help="the folder with all shards of a run")
+    parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    parser.add_argument(
+        "--remove", action="store_true", help="remove the shards when the outputs are made"
+    )
+    return parser
+
+
+def main(args: list[str], prog: str = "kipoi mcdropout merge") -> int:
+    """Run the command; returns its exit code."""
+    options = get_parser(prog).parse_args(args)
+
+    from kipoi_mcdropout.cli.session import say
+    from kipoi_mcdropout.writers.shards import complete_shards
+
+    folder = Path(options.folder)
+    shards = complete_shards(folder)
+    kind = shards[0].kind
+    if kind == "ism":
+        from kipoi_mcdropout.ism_run import merge_ism
+
+        run = merge_ism(shards, options.overwrite)
+        say(f"{run.n_sequences} sequences: {', '.join(shards[0].outputs['files'])}")
+        if run.failed:
+            say(f"{len(run.failed)} sequences failed and are left out")
+    elif kind == "score_variants":
+        from kipoi_mcdropout.vcf.merge import merge_variants
+
+        say(merge_variants(shards, options.overwrite).summary())
+    else:
+        raise InputError(f"{folder} has shards of {kind!r}, which this version does not know")
+    if options.remove:
+        shutil.rmtree(folder)
+    return EXIT_OK

@@ -1,0 +1,51 @@
+"""The computation of a run, for other processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.ism import MCDropoutISM
+from kipoi_mcdropout.model_reference import ModelReference
+from kipoi_mcdropout.nested import Nested
+from kipoi_mcdropout.saturation import SequenceEffects
+
+
+@dataclass(frozen=True)
+class IsmJob:
+    """All that another process needs to mutate sequences with its own copy of the model.
+
+    `keywords` are arguments of `MCDropoutISM`, its `output_sel_fn` as FILE.py::FUNCTION.
+    """
+
+    model: ModelReference
+    keywords: Mapping[str, Any]
+
+    def __call__(self) -> Callable[[Nested], SequenceEffects]:
+        """Load the model; the function takes the inputs of one sequence."""
+        keywords = dict(self.keywords)
+        if keywords.get("output_sel_fn") is not None:
+            keywords["output_sel_fn"] = load_function(keywords["output_sel_fn"])
+        ism = MCDropoutISM(self.model.load(), **keywords)
+        return lambda inputs: next(ism.effects(inputs))
+
+
+def load_function(text: str) -> Callable[..., Any]:
+    """A function of a file, from FILE.py::FUNCTION.
+
+    Raises
+    ------
+    InputError
+        If it is not there.
+    """
+    from kipoi_utils.utils import load_module
+
+    path, separator, name = text.partition("::")
+    if not separator:
+        raise InputError(f"--output_sel_fn must be FILE.py::FUNCTION; got {text!r}")
+    try:
+        return getattr(load_module(path), name)
+    except (OSError, ImportError, AttributeError, SyntaxError) as error:
+        raise InputError(f"--output_sel_fn {text!r} cannot be loaded: {error}") from error

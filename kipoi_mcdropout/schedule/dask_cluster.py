@@ -1,0 +1,182 @@
+"""Units computed by the workers of a Dask cluster.
+
+Results go from the workers to this process, which need not hold more than a few of them: so many units
+are under way that no worker waits, and no more.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import hashlib
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cloudpickle
+import dask
+import distributed
+from distributed.client import Future
+
+from kipoi_mcdropout.errors import InputError, McDropoutError, ModelError, UnitFailedError
+from kipoi_mcdropout.schedule.work import Failure, Result, Tag, Unit, Work, one_line
+
+_TRIES = 2  # of a unit that raises, on different workers where there are several
+_DEATHS = 3  # of workers at the same unit, before it is given up
+_AHEAD = 2  # units under way for each thread of a worker
+_CONNECT_SECONDS = 30
+
+
+class DaskCluster:
+    """A client of a Dask scheduler; with `local`, the owner of its processes."""
+
+    def __init__(self, client: distributed.Client, cluster: Any = None) -> None:
+        self.client = client
+        self._cluster = cluster
+
+    @classmethod
+    def local(cls, n_workers: int) -> DaskCluster:
+        """Processes of this machine, of one thread each."""
+        with dask.config.set({"distributed.scheduler.allowed-failures": _DEATHS - 1}):
+            cluster = distributed.LocalCluster(
+                n_workers=n_workers,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address="127.0.0.1:0",
+            )
+        return cls(distributed.Client(cluster, direct_to_workers=True), cluster)
+
+    @classmethod
+    def at(cls, address: str) -> DaskCluster:
+        """A scheduler that runs, by its address or scheduler file.
+
+        Raises
+        ------
+        InputError
+            If none answers.
+        """
+        where = {"scheduler_file": address} if address.endswith(".json") else {"address": address}
+        try:
+            return cls(distributed.Client(**where, timeout=_CONNECT_SECONDS, direct_to_workers=True))
+        except (OSError, ValueError, TimeoutError) as error:
+            raise InputError(f"no Dask scheduler answers at {address}: {one_line(error)}") from error
+
+    def run(
+        self, work: Work[Unit, Result], units: Iterable[tuple[Tag, Unit | None]]
+    ) -> Iterator[tuple[Tag, Result | Failure | None]]:
+        """See `Scheduler.run`.
+
+        Raises
+        ------
+        InputError
+            If the work cannot be done in another process.
+        ModelError
+            If a worker cannot load what it needs for the work.
+        UnitFailedError
+            If the scheduler is lost.
+        """
+        if work.elsewhere is None:
+            raise InputError(f"this cannot run on other processes: {work.why_not}. Use scheduler 'none'")
+        maker = cloudpickle.dumps(work.elsewhere)
+        key = hashlib.sha256(maker).hexdigest()
+        pending: deque[tuple[Tag, _Pending | None]] = deque()
+        try:
+            for tag, unit in units:
+                pending.append((tag, None if unit is None else _Pending(self.client, key, maker, unit)))
+                while pending and (len(pending) >= self._limit() or _is_ready(pending[0][1])):
+                    yield _collect(*pending.popleft())
+            while pending:
+                yield _collect(*pending.popleft())
+        finally:  # also where the reader of the results stops early
+            with contextlib.suppress(Exception):  # the scheduler may be gone
+                self.client.cancel([p.future for _, p in pending if p is not None], force=True)
+
+    def _limit(self) -> int:
+        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
+        threads = sum(worker["nthreads"] for worker in workers)
+        return _AHEAD * max(threads, 1) + 1
+
+    def close(self) -> None:
+        """Disconnect; stop the processes that `local` has started."""
+        self.client.close()
+        if self._cluster is not None:
+            self._cluster.close()
+
+
+@dataclass(frozen=True)
+class _Raised:
+    """What a worker sends back instead of a result; exceptions themselves may not travel."""
+
+    reason: str
+    worker: str
+    ours: bool  # a McDropoutError, which another try will not change
+    at_start: bool  # before any unit, as the model was loaded
+
+
+class _Pending:
+    """A unit under way."""
+
+    def __init__(self, client: distributed.Client, key: str, maker: bytes, unit: Any) -> None:
+        self._client = client
+        self._arguments = (key, maker, unit)
+        self.future: Future = client.submit(_compute, *self._arguments, pure=False)
+        self._tries = 1
+
+    def result(self) -> Any:
+        """The result, a Failure where it is given up."""
+        while True:
+            try:
+                result = self.future.result()
+            except distributed.KilledWorker:
+                return Failure(
+                    f"{_DEATHS} workers died at it; they may have had too little memory (see their logs)"
+                )
+            except (concurrent.futures.CancelledError, OSError, TimeoutError) as error:
+                raise UnitFailedError(
+                    f"the connection to the Dask scheduler was lost ({one_line(error)}). Run again with "
+                    "--resume to go on"
+                ) from error
+            self.future.release()
+            if not isinstance(result, _Raised):
+                return result
+            if result.at_start:
+                raise ModelError(f"worker {result.worker} cannot begin: {result.reason}")
+            if result.ours or self._tries == _TRIES:
+                return Failure(result.reason, McDropoutError(result.reason) if result.ours else None)
+            self._try_again(result.worker)
+
+    def _try_again(self, failed: str) -> None:
+        self._tries += 1
+        others = [w for w in self._client.scheduler_info(n_workers=-1)["workers"] if w != failed]
+        where = {"workers": others, "allow_other_workers": True} if others else {}
+        self.future = self._client.submit(_compute, *self._arguments, pure=False, **where)
+
+
+def _is_ready(unit: _Pending | None) -> bool:
+    return unit is None or unit.future.done()
+
+
+def _collect(tag: Tag, unit: _Pending | None) -> tuple[Tag, Any]:
+    return tag, None if unit is None else unit.result()
+
+
+# --- in a worker ------------------------------------------------------------------------------------
+
+_lock = threading.Lock()  # a model is borrowed by one unit at a time
+_made: dict[str, Callable[[Any], Any]] = {}  # the function of the run that was last worked for
+
+
+def _compute(key: str, maker: bytes, unit: Any) -> Any:
+    at_start = True
+    try:
+        with _lock:
+            if key not in _made:
+                _made.clear()
+                _made[key] = cloudpickle.loads(maker)()
+            at_start = False
+            return _made[key](unit)
+    except Exception as error:  # the user's model can raise anything
+        ours = isinstance(error, McDropoutError)
+        return _Raised(one_line(error), distributed.get_worker().address, ours, at_start)

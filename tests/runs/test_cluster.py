@@ -1,0 +1,275 @@
+"""The same files from a Dask cluster, also where workers die, units fail, or the client is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+distributed = pytest.importorskip("distributed", reason="needs the extra 'distributed'")
+
+from run_world import World, make_world, same_date  # noqa: E402
+
+from kipoi_mcdropout.errors import InputError  # noqa: E402
+from kipoi_mcdropout.schedule import Failure, InProcess, Work, open_scheduler  # noqa: E402
+from kipoi_mcdropout.schedule.dask_cluster import DaskCluster  # noqa: E402
+
+ISM_FILES = ["out.h5", "out.tsv", "out.parquet"]
+VCF_FILES = ["out.vcf.gz", "t.parquet", "s.tsv"]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[DaskCluster]:
+    """Two processes."""
+    cluster = DaskCluster.local(2)
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def address(cluster: DaskCluster) -> str:
+    return cluster.client.scheduler.address
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    same_date(monkeypatch)
+    monkeypatch.setattr("kipoi_mcdropout.vcf.score.chunk_alleles", lambda *_: 20)
+    world = make_world(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return world
+
+
+def both(world: World, folder: str, *more: str) -> None:
+    (world.folder / folder).mkdir(exist_ok=True)
+    os.chdir(world.folder / folder)
+    world.ism("-s", "diff", "logit", "--keep_draws", *more, "-o", *ISM_FILES)
+    files = ["-o", VCF_FILES[0], "-t", VCF_FILES[1], "--skipped", VCF_FILES[2]]
+    world.score_variants("--q_values", *files, *more)
+
+
+def assert_same(world: World, more: list[str]) -> None:
+    """Byte for byte, but for what the command says of the scheduler."""
+    words = ", ".join(f'"{word}"' for word in more)
+    for name in [*ISM_FILES[1:2], VCF_FILES[2]]:
+        ours = (world.folder / "cluster" / name).read_bytes()
+        without = ours.replace(f", {words}".encode(), b"")
+        assert without == (world.folder / "whole" / name).read_bytes()
+    for name in ("out.parquet", "t.parquet"):
+        pd.testing.assert_frame_equal(
+            pd.read_parquet(world.folder / "cluster" / name),
+            pd.read_parquet(world.folder / "whole" / name),
+            check_exact=True,
+        )
+    assert sorted(os.listdir(world.folder / "cluster")) == sorted([*ISM_FILES, *VCF_FILES])
+
+
+def test_the_same_as_in_process(world: World, address: str) -> None:
+    both(world, "whole")
+    both(world, "cluster", "--scheduler", address)
+    assert_same(world, ["--scheduler", address])
+
+
+def test_a_scheduler_and_a_worker_started_by_hand(world: World) -> None:
+    path = world.folder / "scheduler.json"
+    local = ["--host", "127.0.0.1", "--scheduler-file", str(path)]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    dask = [sys.executable, "-m", "dask"]
+    with (
+        subprocess.Popen(
+            [*dask, "scheduler", "--port", "0", "--dashboard-address", ":0", *local], **quiet
+        ) as scheduler,
+        subprocess.Popen([*dask, "worker", "--nthreads", "1", *local], **quiet) as worker,
+    ):
+        try:
+            while not path.exists() and scheduler.poll() is None:
+                time.sleep(0.1)
+            both(world, "whole")
+            both(world, "cluster", "--scheduler", str(path))
+        finally:
+            worker.terminate()
+            scheduler.terminate()
+    assert_same(world, ["--scheduler", str(path)])
+
+
+def test_a_worker_that_dies_is_replaced(world: World, address: str, cluster: DaskCluster) -> None:
+    both(world, "whole")
+    before = set(cluster.client.scheduler_info()["workers"])
+    world.set_trap("kill_once", os.getpid())
+    both(world, "cluster", "--scheduler", address)
+    assert not (world.model / "trap").exists(), "the trap has sprung"
+    assert_same(world, ["--scheduler", address])
+    cluster.client.wait_for_workers(2)
+    assert set(cluster.client.scheduler_info()["workers"]) != before
+
+
+@pytest.mark.parametrize("kind", ["raise", "kill"])
+def test_what_always_fails_is_named_and_left_out(
+    world: World, address: str, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    world.set_trap(kind, os.getpid())
+    with pytest.raises(SystemExit) as stop:
+        both(world, "cluster", "--scheduler", address)
+    assert stop.value.code == 1
+    error = capsys.readouterr().err
+    why = "the trap has sprung" if kind == "raise" else "3 workers died at it"
+    assert f"sequence 4 (region4): {'RuntimeError: ' if kind == 'raise' else ''}{why}" in error
+    both(world, "cluster", "--scheduler", address, "--resume", "--on_error", "skip")
+    failed = pd.read_table(world.folder / "cluster/out.h5.failed.tsv")
+    assert failed["sequence"].tolist() == [4]
+    assert why in failed["reason"][0]
+    table = pd.read_parquet(world.folder / "cluster/out.parquet")
+    assert sorted(set(table["sequence"])) == [0, 1, 2, 3, 5, 6]
+    skipped = pd.read_table(world.folder / "cluster/s.tsv")
+    ours = skipped[skipped["reason"] == "failed"]
+    assert len(ours) >= 1 and ours["detail"].str.contains(why).all()
+    assert ours["pos"].max() - ours["pos"].min() <= 20, "one batch"
+    world.remove_trap()
+    both(world, "whole")
+    table, whole = (pd.read_parquet(world.folder / name / "t.parquet") for name in ("cluster", "whole"))
+    kept = whole[~whole["pos"].isin(ours["pos"])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(
+        table.drop(columns="q_value"), kept.drop(columns="q_value"), check_exact=True
+    )
+
+
+KILLED = """
+import os, sys
+sys.path[:0] = sys.argv[1:3]
+from pathlib import Path
+import kipoi_mcdropout.vcf.score as score
+from run_world import World
+import test_cluster as t
+score.chunk_alleles = lambda *_: 20
+folder = Path(sys.argv[3])
+world = World(folder, folder / "model", folder / "genome.fa", folder / "regions.bed", folder / "in.vcf")
+t.both(world, "cluster", "--scheduler", sys.argv[4])
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_client_that_is_stopped_is_resumed(world: World, address: str, number: int) -> None:
+    world.set_trap("wait", os.getpid())  # at sequence 4, so that there is time to stop the client
+    here = Path(__file__).parent
+    words = [str(here), str(here.parent), str(world.folder), address]
+    process = subprocess.Popen([sys.executable, "-c", KILLED, *words], stderr=subprocess.PIPE, text=True)
+    spool = world.folder / "cluster/.out.h5.spool"
+    while not (spool / "000000003.npz").exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, error = process.communicate()
+    assert process.returncode == (130 if number == signal.SIGINT else -number), error
+    if number == signal.SIGINT:
+        assert "what was done is kept for --resume" in error
+        assert os.listdir(world.folder / "cluster") == [".out.h5.spool"]
+    world.remove_trap()
+    both(world, "cluster", "--scheduler", address, "--resume")
+    both(world, "whole")
+    for file in (world.folder / "cluster").glob("*.partial"):
+        file.unlink()
+    for file in (world.folder / "cluster").glob(".*.partial"):  # a kill leaves these behind
+        file.unlink()
+    assert_same(world, ["--scheduler", address, "--resume"])
+
+
+def test_other_weights_elsewhere_are_refused(
+    world: World, address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("kipoi_mcdropout.model_reference.weights_checksum", lambda module: "0" * 64)
+    with pytest.raises(SystemExit) as stop:
+        both(world, "cluster", "--scheduler", address, "--on_error", "skip")
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert "cannot begin" in error and "the weights of" in error and "differ" in error
+
+
+def test_a_local_cluster_from_the_command_line(world: World) -> None:
+    both(world, "whole")
+    both(world, "cluster", "--scheduler", "local:1")
+    assert_same(world, ["--scheduler", "local:1"])
+
+
+def test_results_keep_the_order_of_the_units_and_few_are_under_way(cluster: DaskCluster) -> None:
+    asked: list[int] = []
+
+    def units() -> Iterator[tuple[str, int | None]]:
+        for i in range(60):
+            asked.append(i)
+            yield f"unit {i}", None if i % 10 == 5 else i
+
+    def uneven(i: int) -> int:
+        time.sleep(0.02 * (i % 3))
+        return i * i
+
+    work: Work[int, int] = Work(uneven, lambda: uneven)
+    for n, (tag, result) in enumerate(cluster.run(work, units())):
+        assert tag == f"unit {n}"
+        assert result == (None if n % 10 == 5 else n * n)
+        assert len(asked) - n <= 6
+    assert n == 59
+
+
+def test_a_reader_that_stops_cancels_the_rest(cluster: DaskCluster, tmp_path: Path) -> None:
+    def slow(i: int) -> int:
+        time.sleep(0.1)
+        (tmp_path / str(i)).touch()
+        return i
+
+    stream = cluster.run(Work(slow, lambda: slow), ((i, i) for i in range(100)))
+    next(stream)
+    stream.close()
+    time.sleep(0.5)
+    assert len(list(tmp_path.iterdir())) < 12
+
+
+def test_a_unit_that_raises_is_tried_twice(cluster: DaskCluster, tmp_path: Path) -> None:
+    def once(i: int) -> int:
+        if not (tmp_path / str(i)).exists():
+            (tmp_path / str(i)).touch()
+            raise RuntimeError("only once")
+        return i
+
+    def always(i: int) -> int:
+        raise ValueError(f"no {i}\nat all")
+
+    assert list(cluster.run(Work(once, lambda: once), [("a", 1)])) == [("a", 1)]
+    failures = list(cluster.run(Work(always, lambda: always), [("a", 1)]))
+    assert failures == [("a", Failure("ValueError: no 1 at all"))]
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("nonsense", "scheduler must be none, local"),
+        ("local:0", "at least one worker"),
+        ("local:x", "scheduler must be"),
+        ("missing.json", "no scheduler file"),
+        ("tcp://127.0.0.1:1", "no Dask scheduler answers"),
+    ],
+)
+def test_bad_schedulers(where: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kipoi_mcdropout.schedule.dask_cluster._CONNECT_SECONDS", 1)
+    with pytest.raises(InputError, match=message):
+        open_scheduler(where)
+
+
+def test_a_model_without_a_name_cannot_travel(world: World, cluster: DaskCluster) -> None:
+    import torch
+    from torch import nn
+
+    from kipoi_mcdropout.vcf import score_variants
+
+    net = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(96, 1), nn.Sigmoid())
+    with torch.no_grad(), pytest.raises(InputError, match=r"must come from kipoi.get_model"):
+        score_variants(
+            net, world.vcf, world.fasta, table=world.folder / "t.tsv", length=24, category_axis=0,
+            scheduler=cluster,
+        )  # fmt: skip
+    assert isinstance(open_scheduler("none"), InProcess)
