@@ -31,8 +31,7 @@ _WHERE = {
     "pos": ("Position", "In the genome, from 1"),
     "position": ("Offset", "In the sequence, from 0"),
     "id": ("ID", "As in the VCF"),
-    "ref": ("Ref", ""),
-    "alt": ("Alt", ""),
+    "change": ("Change", "Reference > mutant"),
     "kind": ("Kind", ""),
     "flags": ("Flags", "edge_padded: the window runs over the contig's end; unknown_bases: it has N"),
     "output": ("Output", "Of the model"),
@@ -60,6 +59,7 @@ def top_effects(facts: EffectFacts) -> Table:
 
 def _where(top: pd.DataFrame) -> list[tuple[Column, list[Cell]]]:
     columns = []
+    top = top.assign(change=top["ref"] + " > " + top["alt"])
     for name, (label, hint) in _WHERE.items():
         if name not in top or top[name].isna().all() or (top[name].astype(str) == "").all():
             continue
@@ -72,15 +72,14 @@ def _where(top: pd.DataFrame) -> list[tuple[Column, list[Cell]]]:
 
 def _with_spread(top: pd.DataFrame, places: int | None) -> list[tuple[Column, list[Cell]]]:
     mean, sd = top["effect_mean"].astype(float), top["effect_sd"].astype(float)
-    columns = [
+    return [
         numbers("sd", sd, places, "Spread of the effect over the draws: the model's uncertainty"),
         (Column("Effect \u00b1 sd", "interval"), _drawings(top["score"], mean, sd)),
         numbers("z", top["z"], _z_places(top["z"]), "effect / sd; more draws do not make it larger"),
-        numbers("mcse", top["effect_mcse"], places, "Monte Carlo error of the effect: sd / \u221adraws"),
         shares("P(> 0)", top["prob_positive"], "Share of the draws with a positive effect, ties half"),
+        numbers("mcse", top["effect_mcse"], places, "Monte Carlo error of the effect: sd / \u221adraws"),
         numbers("Point", top["effect_point"], places, "The effect with dropout off"),
     ]
-    return columns
 
 
 def _drawings(score: pd.Series, mean: pd.Series, sd: pd.Series) -> list[Cell]:

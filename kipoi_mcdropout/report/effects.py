@@ -17,7 +17,7 @@ STRONG_Z = 2.0
 # Summaries of predictions, which have no effect in them: they would head any list by |z|.
 NO_EFFECT = frozenset({"ref", "alt", "logit_ref", "logit_alt"})
 _SUMMED = ("n", "n_nan", "n_strong", "n_unsettled", "sum_abs", "sum_sd")
-ROUNDING = 1e-6  # of the score's largest effect: what is smaller is the rounding of float32
+ROUNDING = 1e-6  # of reference or mutant: 8 units in the last place of float32, as in `effects`
 _MANY = 1000  # outputs; beyond these a table of outputs is no help
 
 
@@ -121,7 +121,6 @@ class _Gathering:
         self.totals: pd.DataFrame | None = None
         self.best: dict[bool, pd.DataFrame] = {}
         self.ranked = {True: 0, False: 0}
-        self.largest: pd.Series = pd.Series(dtype=float)  # |effect| by score
 
     def add(self, piece: pd.DataFrame) -> None:
         facts = self.facts
@@ -174,9 +173,9 @@ class _Gathering:
 
     def _rank(self, piece: pd.DataFrame, value: pd.Series) -> None:
         by = (piece["z"] if self.facts.rank_by == "z" else value).abs()
-        own = value.abs().groupby(piece["score"]).max()
-        self.largest = own.combine(self.largest, max, fill_value=0.0)
-        by = by.where(value.abs() > ROUNDING * piece["score"].map(self.largest))
+        if {"ref_mean", "alt_mean"} <= set(piece):
+            size = piece[["ref_mean", "alt_mean"]].astype(float).abs().max(axis=1).fillna(0.0)
+            by = by.where(value.abs() > ROUNDING * size)
         is_effect = ~piece["score"].isin(NO_EFFECT)
         for kind, rows in ((True, is_effect), (False, ~is_effect)):
             usable = rows & by.notna()
@@ -191,9 +190,6 @@ class _Gathering:
         facts = self.facts
         kind = bool(self.ranked[True]) or not self.ranked[False]
         best = self.best.get(kind, pd.DataFrame())
-        if len(best):  # against the largest of all, which the first pieces did not know
-            size = best[facts.effect].astype(float).abs()
-            best = best[size > ROUNDING * best["score"].map(self.largest)]
         facts.n_ranked = self.ranked[kind]
         facts.top = best.drop(columns="by", errors="ignore").reset_index(drop=True)
         facts.top["rank"] = np.arange(1, len(facts.top) + 1)

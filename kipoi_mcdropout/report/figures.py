@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ class Figure:
     title: str
     caption: str
     alt: str
-    group: str  # of figures that belong together, e.g. an output's
+    group: str  # of figures that belong together: an output, or exposure and outcome
     uri: str = ""
     failed: str = ""
     wide: bool = False
@@ -54,6 +54,14 @@ def effect_figures(facts: Facts) -> list[Figure]:
         if file.kind == "ism" and has_draws(file.path):
             figures += _convergence(file.path, selection, effects)
     return figures
+
+
+def by_group(figures: Iterable[Figure]) -> list[tuple[str, list[Figure]]]:
+    """Figures by the group they are of, in the order in which groups come first."""
+    groups: dict[str, list[Figure]] = {}
+    for figure in figures:
+        groups.setdefault(figure.group, []).append(figure)
+    return list(groups.items())
 
 
 def _draw(
@@ -88,6 +96,7 @@ def _ism(s: Selection) -> Iterator[Figure]:
         f"Effects of substitutions on {s.output} against position in {s.sequence}, with intervals.",
         s.output,
         lambda: plots.plot_effects(s.one_sequence, **words),
+        wide=True,
     )
 
 
@@ -108,6 +117,7 @@ def _variants(s: Selection) -> Iterator[Figure]:
             f"Effects of alleles on {s.output} against position on {s.sequence}, with intervals.",
             s.output,
             lambda: plots.plot_effects(s.one_sequence, **words),
+            wide=True,
         )
 
 
@@ -147,6 +157,7 @@ def _convergence(path: Path, s: Selection, facts: EffectFacts) -> Iterator[Figur
         lambda: plots.plot_convergence(
             table, draws, output=s.output, score=s.score, n_mutants=len(followed)
         ),
+        wide=True,
     )
 
 

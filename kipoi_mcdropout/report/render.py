@@ -94,9 +94,12 @@ def render(facts: Facts, *, title: str | None = None, figures: bool = True) -> s
 
 
 def _figures(facts: Facts) -> dict[str, Any]:
-    from kipoi_mcdropout.report.figures import effect_figures, mr_figures
+    from kipoi_mcdropout.report.figures import by_group, effect_figures, mr_figures
 
-    return {"effects": effect_figures(facts), "mr": [mr_figures(facts, pair) for pair in facts.mr]}
+    return {
+        "effects": by_group(effect_figures(facts)),
+        "mr": [mr_figures(facts, pair) for pair in facts.mr],
+    }
 
 
 def _require_packages(figures: bool) -> None:

@@ -1,0 +1,239 @@
+"""The facts of a report are those of the tables, whatever the pieces they are read in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from report_world import N_DRAWS, effects, record_of, write_parquet
+
+from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.mr import mr_estimate
+from kipoi_mcdropout.report import gather
+from kipoi_mcdropout.report.draws import gather_draws
+from kipoi_mcdropout.report.effects import EffectFacts, gather_effects
+from kipoi_mcdropout.report.inputs import find_inputs
+from kipoi_mcdropout.report.mr import gather_mr, instruments_of_result
+from kipoi_mcdropout.report.selection import MOST_POINTS, select_rows
+from kipoi_mcdropout.report.stream import iter_effects
+from kipoi_mcdropout.results import read_draws, read_effects
+
+
+def whole(path: Path) -> pd.DataFrame:
+    table = read_effects(path)
+    return table.assign(z=table["effect_mean"].astype(float) / table["effect_sd"].astype(float))
+
+
+@pytest.mark.parametrize("suffix", ["h5", "parquet", "tsv"])
+def test_top_effects_are_those_of_the_table_sorted_by_z(suffix: str, results: Path) -> None:
+    path = results / f"ism.{suffix}"
+    facts = gather_effects(iter_effects(path), top=25)
+    table = whole(path)
+    expected = table.loc[table["z"].abs().sort_values(ascending=False, kind="stable").index].head(25)
+    keys = ["sequence", "position", "alt", "output", "score"]
+    assert facts.top[keys].to_numpy().tolist() == expected[keys].to_numpy().tolist()
+    np.testing.assert_allclose(facts.top["z"], expected["z"], rtol=1e-12)
+    assert list(facts.top["rank"]) == list(range(1, 26))
+    assert (facts.n_rows, facts.n_ranked) == (len(table), len(table))
+    assert facts.n_sequences == 3
+    assert facts.n_mutants == len(table) / (3 * 2)  # outputs x scores
+    assert facts.n_draws == N_DRAWS
+
+
+def test_outputs_are_summarised_over_all_rows(results: Path) -> None:
+    facts = gather_effects(iter_effects(results / "ism.h5"), top=1)
+    table = whole(results / "ism.h5")
+    assert len(facts.outputs) == 6
+    for row in facts.outputs.to_dict("records"):
+        own = table[(table["output"] == row["output"]) & (table["score"] == row["score"])]
+        mean, sd = own["effect_mean"].astype(float), own["effect_sd"].astype(float)
+        assert row["n"] == len(own)
+        assert row["mean_abs"] == pytest.approx(mean.abs().mean(), rel=1e-9)
+        assert row["mean_sd"] == pytest.approx(sd.mean(), rel=1e-9)
+        assert row["max_abs"] == pytest.approx(mean.abs().max())
+        assert row["max_abs_z"] == pytest.approx(own["z"].abs().max())
+        assert row["n_strong"] == (own["z"].abs() >= 2).sum()
+        assert row["n_unsettled"] == (mean.abs() < 2 * own["effect_mcse"].astype(float)).sum()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_how_the_table_is_cut_does_not_matter(data: st.DataObject) -> None:
+    number = st.floats(-2, 2, allow_subnormal=False) | st.just(float("nan")) | st.just(0.0)
+    mean = data.draw(st.lists(number, min_size=1, max_size=30))
+    n = len(mean)
+    sd = data.draw(st.lists(st.sampled_from([0.0, 0.1, 0.5]), min_size=n, max_size=n))
+    score = data.draw(st.lists(st.sampled_from(["diff", "alt"]), min_size=n, max_size=n))
+    table = effects(mean, sd, score=score)
+    top = data.draw(st.integers(1, 10))
+    rank_by = data.draw(st.sampled_from(["z", "effect"]))
+    cuts = sorted(data.draw(st.lists(st.integers(0, n), max_size=4)))
+    pieces = [table.iloc[a:b] for a, b in zip([0, *cuts], [*cuts, n], strict=True)]
+    one, many = (gather_effects(iter(p), top, rank_by) for p in ([table], pieces))
+    pd.testing.assert_frame_equal(one.top, many.top)
+    pd.testing.assert_frame_equal(one.outputs, many.outputs, rtol=1e-9)
+    assert (one.n_rows, one.n_nan, one.n_no_spread, one.n_mutants, one.n_ranked) == (
+        many.n_rows, many.n_nan, many.n_no_spread, many.n_mutants, many.n_ranked
+    )  # fmt: skip
+
+
+def facts_of(table: pd.DataFrame, **options: object) -> EffectFacts:
+    return gather_effects(iter([table]), **options)  # type: ignore[arg-type]
+
+
+def test_ranks_by_hand() -> None:
+    table = effects([0.1, -0.6, 0.3, 0.0, 0.2], [0.1, 0.2, 0.01, 0.1, 0.0])
+    facts = facts_of(table)
+    assert list(facts.top["position"]) == [2, 1, 0]  # |z| 30, 3, 1; then no effect, and no sd
+    assert facts.n_no_spread == 1
+    by_effect = facts_of(table, rank_by="effect")
+    assert list(by_effect.top["position"]) == [1, 2, 4, 0]
+
+
+def test_predictions_are_no_effects_unless_there_is_nothing_else() -> None:
+    table = effects([0.9, 0.1], [0.001, 0.1], score=["alt", "diff"])
+    assert list(facts_of(table).top["score"]) == ["diff"]
+    assert list(facts_of(table[table["score"] == "alt"]).top["score"]) == ["alt"]
+
+
+def test_rounding_is_no_effect() -> None:
+    facts = facts_of(effects([1e-9, 0.5], [1e-12, 0.3]))  # of predictions near 0.5; z = 1000, 1.7
+    assert list(facts.top["position"]) == [1]
+
+
+def test_without_draws_the_point_effects_are_ranked() -> None:
+    nan = [float("nan")] * 3
+    facts = facts_of(effects(nan, nan, n_draws=0, effect_point=[0.1, -0.7, 0.3]))
+    assert facts.point_only
+    assert list(facts.top["position"]) == [1, 2, 0]
+    assert facts.n_nan == 0
+
+
+@pytest.mark.parametrize(("top", "rank_by"), [(0, "z"), (5, "p")])
+def test_what_cannot_be_ranked_is_refused(top: int, rank_by: str) -> None:
+    with pytest.raises(InputError, match="must be"):
+        facts_of(effects([1.0], [1.0]), top=top, rank_by=rank_by)
+
+
+def test_followed_mutants_have_their_own_draws(results: Path) -> None:
+    path = results / "ism.h5"
+    facts = gather_effects(iter_effects(path), top=20)
+    draws = gather_draws(path, facts)
+    assert draws is not None
+    assert len(draws.followed) == 5
+    for mutant in draws.followed:
+        row = mutant.row
+        table = read_effects(path, [row["output"]], row["score"])
+        at = (table["sequence"] == row["sequence"]) & (table["position"] == row["position"])
+        (i,) = np.flatnonzero(at & (table["alt"] == row["alt"]))
+        expected = read_draws(path, [row["output"]], row["score"])[:, i]
+        np.testing.assert_array_equal(mutant.draws, expected)
+        mean, sd = mutant.running(N_DRAWS)
+        assert mean == pytest.approx(row["effect_mean"], rel=1e-5)
+        assert sd == pytest.approx(row["effect_sd"], rel=1e-5)
+        assert mutant.running(4)[0] == pytest.approx(mutant.draws[:4].astype(float).mean())
+    assert draws.checkpoints == [3, 6, 9, 12]
+
+
+def test_unsettled_signs_by_hand(tmp_path: Path) -> None:
+    table = effects([0.1, 0.01, 0.0, float("nan")], [0.1, 0.1, 0.1, 0.1], n_draws=16)
+    draws = gather([write_parquet(tmp_path / "a.parquet", table, record_of(16))]).draws
+    assert draws is not None
+    assert (draws.n_unsettled, draws.n) == (1, 3)  # 0.01 < 2 * 0.1 / 4; 0 is no effect, NaN no number
+
+
+def test_few_draws_are_said(tmp_path: Path) -> None:
+    few = write_parquet(tmp_path / "few.parquet", effects([0.5], [0.1], 16), record_of(16))
+    many = write_parquet(tmp_path / "many.parquet", effects([0.5], [0.1], 25), record_of(25))
+    facts = gather([few])
+    assert facts.draws is not None
+    assert (facts.draws.mcse_to_sd, facts.draws.enough) == (0.25, False)
+    assert facts.draws.sd_error == pytest.approx(1 / np.sqrt(30))
+    assert "Few draws: 16" in [c.title for c in facts.cautions]
+    assert [c.title for c in gather([many]).cautions] == []
+
+
+def test_selection_thins_evenly_and_keeps_the_strongest(tmp_path: Path) -> None:
+    n = 3 * MOST_POINTS
+    random = np.random.default_rng(0)
+    mean, sd = random.normal(size=n), random.uniform(0.1, 1, n)
+    path = write_parquet(tmp_path / "big.parquet", effects(list(mean), list(sd)), record_of())
+    facts = gather_effects(iter_effects(path), top=50)
+    (selection,) = select_rows(path, facts)
+    assert selection.n_rows == n
+    shown = set(selection.thinned["position"])
+    assert set(range(0, n, 3)) <= shown
+    assert set(facts.top["position"]) <= shown
+    assert len(selection.thinned) == len(shown) <= MOST_POINTS + 50
+    assert len(selection.one_sequence) == n
+
+
+def test_alleles_in_are_scored_and_skipped(results: Path) -> None:
+    ledger = gather([results / "variants.parquet", results / "skipped.tsv"]).ledger
+    assert ledger is not None
+    assert (ledger.alleles, ledger.scored, ledger.skipped) == (6, 3, 3)
+    reasons = ledger.reasons.set_index("reason")["n"].to_dict()
+    assert reasons == {"overlapping_deletion": 1, "ref_mismatch": 1, "symbolic": 1}
+    assert ledger.kinds == {"snv": 3}
+    assert ledger.reasons["examples"].str.startswith("chr1:").all()
+
+
+def test_a_ledger_in_the_record_is_taken_and_checked(tmp_path: Path) -> None:
+    table = effects([0.1, 0.2], [0.1, 0.1], kind="snv", flags="", line=[5, 6], allele=1)
+    ledger = {"records": 3, "alleles": 3, "scored": 2, "skipped": {"edge": 1}}
+    options = {"info_prefix": "MCD", "scores": ["diff"], "length": 24}
+    good = write_parquet(tmp_path / "a.parquet", table, record_of(options=options, ledger=ledger))
+    facts = gather([good])
+    assert facts.ledger is not None
+    assert (facts.ledger.records, facts.ledger.alleles) == (3, 3)
+    assert [c.title for c in facts.cautions] == ["1 allele was skipped"]
+    wrong = write_parquet(tmp_path / "b.parquet", table[:1], record_of(options=options, ledger=ledger))
+    with pytest.raises(InputError, match="2 scored, but the table has 1"):
+        gather([wrong])
+
+
+def test_unknown_skipped_alleles_are_said_to_be_unknown(results: Path) -> None:
+    facts = gather([results / "variants.parquet"])
+    if "ledger" in (facts.record or {}):
+        pytest.skip("the table records its ledger")
+    assert facts.ledger is not None and facts.ledger.alleles is None
+    assert "Skipped alleles are not known" in [c.title for c in facts.cautions]
+
+
+def test_positions_without_a_base_are_counted(results: Path) -> None:
+    ledger = gather([results / "ism.h5"]).ledger
+    assert ledger is not None
+    assert ledger.without_base == 2  # the toy's third sequence has NN
+
+
+def test_mr_tables_are_read_as_they_were_written(results: Path, mr_folder: Path) -> None:
+    table = pd.read_table(mr_folder / "mr.tsv")
+    pairs = gather_mr(find_inputs([mr_folder]))
+    assert [(p.exposure, p.outcome) for p in pairs] == [("FOXA2", "DNase"), ("FOXA2", "FOXA1")]
+    for pair in pairs:
+        own = table[table["outcome"] == pair.outcome]
+        np.testing.assert_array_equal(pair.estimates["estimate"], own["estimate"])
+        assert [code for code, _ in pair.warnings] == own["warnings"].iloc[0].split(";")
+        assert pair.first["method"] == "egger_bootstrap_draws"
+        assert pair.n_left_out == 30
+        changes = pair.movers["change"].abs()
+        assert len(changes) == 10 and changes.is_monotonic_decreasing
+        assert list(pair.across["sequence"]) == ["region0", "region1", "region2"]
+        assert pair.combined is not None and np.isfinite(pair.combined["tau2"])
+
+
+def test_instruments_are_found_again_in_the_result(results: Path, mr_folder: Path) -> None:
+    pair = gather_mr(find_inputs([mr_folder]))[0]
+    leave = pd.read_table(mr_folder / "loo.tsv")
+    leave = leave[leave["outcome"] == "DNase"]
+    found = instruments_of_result(iter_effects(results / "ism.h5"), leave, pair)
+    assert found is not None and len(found) == 30
+    for method in ("ivw", "egger"):
+        expected = pair.estimates.set_index("method").loc[method, "estimate"]
+        assert mr_estimate(found, method).estimate == pytest.approx(expected, rel=1e-5)
+    other = leave.assign(estimate=leave["estimate"] * 1.01)
+    assert instruments_of_result(iter_effects(results / "ism.h5"), other, pair) is None

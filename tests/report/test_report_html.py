@@ -1,0 +1,153 @@
+"""The structure of the page, what it must not have, and that no text of a user becomes markup."""
+
+from __future__ import annotations
+
+import base64
+import configparser
+import fnmatch
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+from paths import ROOT
+from report_world import IMG, SCRIPT, Page, effects, record_of, write_parquet
+
+from kipoi_mcdropout.report import gather, render, write_report
+
+
+@pytest.fixture(scope="module")
+def html(results: Path, mr_folder: Path) -> str:
+    return render(gather([results / "ism.h5", mr_folder], top=40))
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+def test_every_tag_is_closed_and_every_id_is_one(page: Page) -> None:
+    assert page.unbalanced == []
+    ids = [a["id"] for _, a in page.tags if "id" in a]
+    assert len(set(ids)) == len(ids)
+    targets = [str(a["href"]) for a in page.all("a")]
+    assert len(targets) > 5 and {t[1:] for t in targets} <= set(ids)  # all within the page
+    labels = {a["for"] for a in page.all("label")}
+    assert labels == {a["id"] for a in (*page.all("input"), *page.all("select"))}
+    named = {name for _, a in page.tags for name in str(a.get("aria-labelledby") or "").split()}
+    assert named <= set(ids)
+
+
+def test_headings_go_down_one_level_at_a_time(page: Page) -> None:
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(b <= a + 1 for a, b in zip(levels, levels[1:], strict=False))
+
+
+def test_tables_can_be_read_without_sight_and_without_script(page: Page) -> None:
+    assert len(page.all("table")) == len(page.all("caption")) >= 8
+    assert {a.get("scope") for a in page.all("th")} == {"col"}
+    rows = [a for a in page.all("tr") if "data-output" in a]
+    assert len(rows) == 40
+    assert page.all("form")[0].get("hidden", "") is None  # shown by the script
+    assert [a for a in page.all("p") if a.get("role") == "status"][0]["aria-live"] == "polite"
+    assert page.all("html")[0]["lang"] == "en"
+
+
+def test_figures_have_text_in_their_place_and_are_in_the_file(page: Page) -> None:
+    images = page.all("img")
+    assert len(images) >= 2 * 4 + 2 * 3  # of two outputs, and of two pairs of Mendelian randomization
+    for image in images:
+        assert len(str(image["alt"])) > 20
+        kind, _, data = str(image["src"]).partition(",")
+        assert kind == "data:image/svg+xml;base64"
+        svg = base64.b64decode(data).decode()
+        assert "<svg" in svg and "<script" not in svg
+    assert len(page.all("figcaption")) == len(images)
+    assert "Not drawn" not in page.text
+
+
+def test_nothing_is_loaded_from_elsewhere(html: str, page: Page) -> None:
+    for _, attributes in page.tags:
+        for name in ("src", "href", "action", "data", "poster", "srcset"):
+            assert str(attributes.get(name, "#")).startswith(("#", "data:"))
+        assert not [name for name in attributes if name.startswith("on")]
+    assert "@import" not in html
+    assert set(re.findall(r"url\((.)", "".join(page.styles))) <= {"d"}
+    policy = next(a["content"] for a in page.all("meta") if a.get("http-equiv"))
+    digest = base64.b64encode(hashlib.sha256(page.scripts[0].encode()).digest()).decode()
+    assert "default-src 'none'" in str(policy)
+    assert f"script-src 'sha256-{digest}'" in str(policy)  # so that no other script can run
+    assert len(page.scripts) == 1
+
+
+def test_what_was_found_is_on_the_page(page: Page, results: Path, mr_folder: Path) -> None:
+    facts = gather([results / "ism.h5", mr_folder], top=40)
+    assert facts.effects is not None
+    for part in ("40 of 1,188 effects", "12 draws", "Few draws: 12", "MR-Egger, bootstrap over draws"):
+        assert part in page.text
+    for pair in facts.mr:
+        for code, words in pair.warnings:
+            assert code in page.text and words in page.text
+    values = [float(str(a["data-value"])) for a in page.all("td") if "data-value" in a]
+    assert float(facts.effects.top["z"].iloc[0]) in values
+
+
+def test_html_in_names_stays_text(results: Path) -> None:
+    html = render(gather([results / "bad.h5"], top=1000), title=SCRIPT)
+    page = Page(html)
+    assert page.unbalanced == []
+    assert len(page.scripts) == 1 and "alert" not in page.scripts[0]
+    assert {a.get("src", "")[:5] for a in page.all("img")} == {"data:"}  # type: ignore[index]
+    assert IMG not in html
+    for name in (IMG, SCRIPT):
+        assert page.text.count(name) > 3
+    attributes = [str(v) for _, a in page.tags for v in a.values()]
+    assert SCRIPT in attributes  # the filter's choice of outputs
+
+
+def test_names_that_are_no_text_at_all_are_written(tmp_path: Path) -> None:
+    record = record_of(command=["a\ud800b", "c\x00d"])
+    table = effects([0.1, 0.2], [0.1, 0.1], name=["\u202eabc", "def"])  # turns what follows around
+    source = write_parquet(tmp_path / "a.parquet", table, record)
+    write_report([source], tmp_path / "r.html", figures=False)
+    text = (tmp_path / "r.html").read_text("utf-8")
+    assert "a?b" in text
+    assert text.count("\u202e") == text.count("<bdi>\u202eabc</bdi>") == 1
+
+
+@pytest.mark.parametrize("n_draws", [0, 30])
+def test_a_result_without_rows_or_draws_has_a_report(n_draws: int, tmp_path: Path) -> None:
+    nan = [float("nan")] * 2
+    point = write_parquet(
+        tmp_path / "point.parquet",
+        effects(nan, nan, 0, effect_point=[0.1, 0.2]),
+        record_of(0, sites=[]),
+    )
+    empty = write_parquet(tmp_path / "empty.parquet", effects([], []), record_of(30))
+    page = Page(render(gather([point if n_draws == 0 else empty])))
+    assert page.unbalanced == []
+    assert ("Point effects only" if n_draws == 0 else "No effects") in page.text
+    assert page.all("img") == []
+
+
+def test_a_run_without_reasons_for_caution_says_so(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "a.parquet", effects([0.1, -0.2], [0.1, 0.1]), record_of())
+    assert "No reason for caution" in Page(render(gather([path]), figures=False)).text
+
+
+def test_the_same_facts_make_the_same_page(results: Path) -> None:
+    paths = [results / "variants.parquet", results / "skipped.tsv"]
+    assert render(gather(paths)) == render(gather(paths))
+
+
+def test_the_wheel_takes_every_template_and_asset() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    patterns = setup["options.package_data"]["kipoi_mcdropout.report"].split()
+    folder = ROOT / "kipoi_mcdropout" / "report"
+    files = [p for p in folder.rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc")]
+    assert len(files) > 8
+    for file in files:
+        name = str(file.relative_to(folder))
+        assert any(fnmatch.fnmatch(name, pattern) for pattern in patterns), name
