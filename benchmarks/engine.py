@@ -46,8 +46,6 @@ BARS = [
     Bar("beluga", "incremental", "plain", 1, 1 / 12, None),
     Bar("basset", "incremental", "plain", 1, 1 / 25, None),
     Bar("bpnet", "incremental", "plain", 1, 1 / 2, 1 / 4),
-    Bar("danq", "incremental", "plain", 1, 1.05, None),
-    Bar("transformer", "incremental", "plain", 1, 1.05, None),
 ]
 
 

@@ -72,7 +72,7 @@ class Choice:
 
 
 class AutoEngine:
-    """Tries the incremental engine on a few mutants of the first batch, then decides by its cost."""
+    """Takes the incremental engine where it is estimated to pay and passes a trial on a few mutants."""
 
     def __init__(self, incremental: IncrementalEngine, full: FullEngine) -> None:
         self.incremental, self.full = incremental, full
@@ -106,6 +106,13 @@ class AutoEngine:
         try:
             mine, full = plan_cost(self.incremental.compiled(batch, point_only).plan)
             full = max(full, 1.0)
+            # References are run whole by both engines; many of them have one mutant or two each.
+            estimate = (mine + full) / (2 * full) if crowded else mine / full
+            words = f"estimated at {estimate:.2f} of the cost of whole inputs"
+            if not crowded and full * batch.n_mutants < _MUST_WORK:
+                return Choice("full", f"{words}, but these are few operations")
+            if estimate >= _MUST_GAIN:
+                return Choice("full", words)
             result = _last_outputs(self.incremental, few, trial)
         except CaptureError as error:
             return Choice("full", f"the model cannot be captured: {error}")
@@ -117,12 +124,7 @@ class AutoEngine:
             few, trial, result, expected
         ):
             return Choice("full", f"the trial differs by {difference:.2g} of the output's scale")
-        # References are run whole by both engines; many of them have one mutant or two each.
-        estimate = (mine + full) / (2 * full) if crowded else mine / full
-        words = f"estimated at {estimate:.2f} of the cost of whole inputs"
-        if not crowded and full * batch.n_mutants < _MUST_WORK:
-            return Choice("full", f"{words}, but these are few operations")
-        return Choice("incremental" if estimate < _MUST_GAIN else "full", words)
+        return Choice("incremental", words)
 
     def _is_rounding(self, batch: MutantBatch, draws: list[int], got: Tensor, expected: Tensor) -> bool:
         n = len(batch.reference_codes)
