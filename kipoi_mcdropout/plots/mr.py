@@ -80,8 +80,8 @@ def plot_mr_scatter(
     unit = _unit(used)
     style.dress(
         ax,
-        f"effect on {style.plain(used.exposure)}{unit}, made positive",
-        f"effect on {style.plain(used.outcome)}{unit}",
+        f"effect on {style.plain(used.exposure, 20)}{unit}",
+        f"effect on {style.plain(used.outcome, 20)}{unit}",
     )
     raster = len(used) > style.RASTERIZE_FROM
     bars = ax.errorbar(
@@ -102,7 +102,7 @@ def plot_mr_scatter(
     ax.set_xlim(left=min(0.0, float((x - used.se_exposure).min())))
     style.legend(ax, handles, labels, longest=60, ncols=1)
     kind = {"sd": "1 sd over draws", "mcse": "1 mcse"}.get(used.se_type or "", "1 standard error")
-    style.note(ax, f"{len(used):,} mutants; bars: {kind}")
+    style.note(ax, f"{len(used):,} mutants, turned to positive x", f"bars: {kind}")
     return ax
 
 

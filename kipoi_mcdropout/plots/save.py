@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.writers.atomic import PROVENANCE_KEY, AtomicFile, check_free, check_outputs
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("png", "svg", "pdf")
 SUFFIXES = tuple(f".{name}" for name in FORMATS)
+_DECIMALS = 6  # of the place of a panel, as a share of the figure
 _SETTINGS: dict[Any, Any] = {"svg.hashsalt": PROVENANCE_KEY, "svg.fonttype": "path", "pdf.fonttype": 42}
 
 
@@ -53,10 +57,11 @@ def save_figure(
     check_free(checked, overwrite)
     files: list[AtomicFile] = []
     try:
-        for path in checked:
-            files.append(AtomicFile(path, overwrite))
-            form = path.suffix[1:]
-            files[-1].temporary.write_bytes(figure_bytes(what, form, provenance=provenance, dpi=dpi))
+        with _fixed_layout(figure_of(what)):
+            for path in checked:
+                files.append(AtomicFile(path, overwrite))
+                data = figure_bytes(what, path.suffix[1:], provenance=provenance, dpi=dpi)
+                files[-1].temporary.write_bytes(data)
         for file in files:
             file.commit()
     except BaseException:
@@ -80,9 +85,36 @@ def figure_bytes(
     if form not in FORMATS:
         raise InputError(f"a figure's format must be one of {', '.join(FORMATS)}; got {form!r}")
     buffer = io.BytesIO()
-    with rc_context(_SETTINGS):
-        figure_of(what).savefig(buffer, format=form, dpi=dpi, metadata=_metadata(form, provenance))
+    figure = figure_of(what)
+    with rc_context(_SETTINGS), _fixed_layout(figure):
+        figure.savefig(buffer, format=form, dpi=dpi, metadata=_metadata(form, provenance))
     return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def _fixed_layout(figure: Figure) -> Iterator[None]:
+    """Lay the panels out once and hold them: each drawing in turn would move them by a hair.
+
+    Places are rounded, since the solver's last digits differ from run to run.
+    """
+    from matplotlib.layout_engine import PlaceHolderLayoutEngine
+    from matplotlib.transforms import Bbox
+
+    engine = figure.get_layout_engine()
+    if engine is None or isinstance(engine, PlaceHolderLayoutEngine):
+        yield
+        return
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    laid_out = [ax for ax in figure.axes if ax.get_in_layout()]
+    try:
+        for ax in laid_out:
+            ax.set_position(Bbox(np.round(ax.get_position(original=True).get_points(), _DECIMALS)))
+        yield
+    finally:
+        for ax in laid_out:
+            ax.set_in_layout(True)  # set_position takes it out
+        figure.set_layout_engine(engine)
 
 
 def figure_of(what: Any) -> Figure:

@@ -183,7 +183,7 @@ def plain(name: object, longest: int = LONGEST_NAME) -> str:
 
 def effect_label(score: str, output: str) -> str:
     """What the axis of an effect says, with its unit."""
-    name = plain(output)
+    name = plain(output, 20)  # that it fits the height of a panel
     return {
         "diff": f"effect on {name} (alt − ref)",
         "logit": f"effect on {name} (log odds)",
@@ -192,4 +192,4 @@ def effect_label(score: str, output: str) -> str:
 
 def output_label(score: str, output: str) -> str:
     """What the axis of a prediction says, with its unit."""
-    return f"{plain(output)} (log odds)" if score.startswith("logit") else plain(output)
+    return f"{plain(output, 20)} (log odds)" if score.startswith("logit") else plain(output)

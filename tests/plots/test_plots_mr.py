@@ -50,9 +50,9 @@ def test_scatter_has_the_oriented_instruments_with_both_errors() -> None:
     across, up = sorted(ends, key=lambda e: np.ptp(e[0, :, 1]))  # level bars do not rise
     assert_allclose(across[:, 1, 0] - across[:, 0, 0], 2 * used.se_exposure)
     assert_allclose(up[:, 1, 1] - up[:, 0, 1], 2 * used.se_outcome)
-    assert ax.get_xlabel() == "effect on FOXA2 (log odds), made positive"
+    assert ax.get_xlabel() == "effect on FOXA2 (log odds)"
     assert ax.get_ylabel() == "effect on DNase (log odds)"
-    assert notes(ax) == "20 mutants; bars: 1 sd over draws"
+    assert notes(ax) == "20 mutants, turned to positive x\nbars: 1 sd over draws"
 
 
 def test_lines_have_the_slope_and_intercept_of_the_estimates() -> None:

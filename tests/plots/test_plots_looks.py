@@ -1,0 +1,148 @@
+"""What the figures look like.
+
+Each kind was rendered to PNG from results of the example model (8 sequences of 500 bp, 30 draws, and its
+VCF) at the width it is printed in, and looked at; the docstrings say for what. The tests check by machine
+what a machine can see: no text clipped, smaller than 5 pt or on top of another, no legend over a panel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from plot_tables import ism_table, vcf_table
+from readable import check_readable
+from test_plots_mr import instruments
+
+from kipoi_mcdropout import plots
+from kipoi_mcdropout.calibration import calibrate
+from kipoi_mcdropout.plots.save import figure_of
+
+LONG = "wgEncodeAwgDnaseUwdukeGm12878UniPk_replicate_1.narrowPeak"
+
+
+def big() -> tuple[pd.DataFrame, np.ndarray]:
+    return ism_table(n_sequences=8, length=150, seed=4)
+
+
+def look(what: Any) -> None:
+    check_readable(figure_of(what))
+
+
+def test_mean_variance() -> None:
+    """Looked for: variance highest near a mean of 0.5 and falling to both sides; all points far below the
+    dashed ceiling, which is labelled; each sequence's colour found again in the legend, the references
+    large with a black outline; the two sequences that share a colour have different marks; the legend
+    above the panel, not on the points. First seen and mended: the ceiling pressed all points to the floor
+    of a linear axis, so it is logarithmic.
+    """
+    look(plots.plot_mean_variance(big()[0], output="FOXA2"))
+
+
+def test_ism() -> None:
+    """Looked for: the motif can be read in the logo; letters, effects and sd of a position stand in one
+    column; red is up, blue is down, white is nothing; faded cells are clearly paler than outlined ones of
+    the same effect; reference cells grey; the colour scales beside their panel with a label; the blue
+    window of the overview around the strongest effect. First seen and mended: letters cut at the upper
+    edge; the word for the window on top of the bars.
+    """
+    look(plots.plot_ism(big()[0], output="FOXA2", sequence=3))
+    look(plots.plot_ism(ism_table()[0], output="FOXA2"))
+
+
+def test_effects() -> None:
+    """Looked for: bars of one position beside, not over, each other; the grey of what is within its error
+    behind the colours; the line at 0; legend and name above the panel. First seen and mended: the remark
+    on the bars lay on the lowest effects, so remarks are below the axis.
+    """
+    look(plots.plot_effects(big()[0], output="FOXA2"))
+    look(plots.plot_effects(vcf_table()))
+
+
+def test_ref_alt_covariance() -> None:
+    """Looked for: points below the line "same", the farther the smaller (darker) their effect; the lines
+    of 10 and 100 times labelled where there are no points; decades at the ticks. First seen and mended:
+    words of the lines on the points; a remark on the axis' label; tick labels that ran together.
+    """
+    look(plots.plot_ref_alt_covariance(big()[0], output="FOXA2"))
+
+
+def test_convergence() -> None:
+    """Looked for: curves come together at 1 inside the grey band; bands narrow with n; the dashed line of
+    "enough" and its number in sight on both sides, also right of the last draw; what each colour is, with
+    its mean and sd. First seen and mended: in absolute units small effects were flat lines at 0, so each
+    curve is divided by its last value; the first few draws' sd set the scale.
+    """
+    table, draws = big()
+    look(plots.plot_convergence(table, draws, output="FOXA2"))
+
+
+def test_volcano() -> None:
+    """Looked for: blue left and orange right above the dashed line, grey below; names near their points,
+    on no mark, name or line of another, inside the frame. First seen and mended: names over points.
+    """
+    look(plots.plot_volcano(big()[0], output="FOXA2"))
+    look(plots.plot_volcano(vcf_table()))
+
+
+def test_mr() -> None:
+    """Looked for: points turned to the right of 0 with both error bars, pale behind the marks; the two lines
+    told apart by colour and dash where they lie on each other; slope, interval and intercept in words;
+    the arm of pleiotropic mutants left of the lines in the scatter and right of them in the funnel; names
+    of the leave-one-out panel whole, its ticks not touching. First seen and mended: ticks touched.
+    """
+    look(plots.plot_mr(instruments(20)))
+    look(plots.plot_mr(instruments(120, n_sequences=6)))
+    look(plots.plot_mr_leave_one_out(instruments(120), by_sequence=False))
+
+
+def test_calibration() -> None:
+    """Looked for: with an sd that is half too small the line sags below the dotted diagonal and the
+    histogram is heaped at both ends, out of the grey band; squares and diamonds on the diagonal and told
+    apart where they coincide.
+    """
+    random = np.random.default_rng(0)
+    names, mean = [f"v{i}" for i in range(300)], random.normal(size=300)
+    measured = pd.DataFrame({"variant": names, "effect": mean + 2 * random.normal(size=300)})
+    predicted = pd.DataFrame({"variant": names, "effect_mean": mean, "effect_sd": 1.0})
+    look(plots.plot_calibration(calibrate(measured, predicted)))
+
+
+KINDS: dict[str, Callable[[pd.DataFrame, np.ndarray, str], Any]] = {
+    "mean_variance": lambda table, _, output: plots.plot_mean_variance(table, output=output),
+    "ism": lambda table, _, output: plots.plot_ism(table, output=output),
+    "effects": lambda table, _, output: plots.plot_effects(table, output=output),
+    "ref_alt_covariance": lambda table, _, output: plots.plot_ref_alt_covariance(table, output=output),
+    "convergence": lambda table, draws, output: plots.plot_convergence(table, draws, output=output),
+    "volcano": lambda table, _, output: plots.plot_volcano(table, output=output),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_long_names(kind: str) -> None:
+    """Looked for: names shortened in their middle, nothing pushed out of the figure."""
+    table, draws = ism_table(n_sequences=10)
+    table["name"] = LONG + "_" + table["name"]
+    table = table.replace("FOXA2", LONG)
+    look(KINDS[kind](table, draws, LONG))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_single_mutant_and_missing_numbers(kind: str) -> None:
+    """Looked for: one point in a figure of usual look, no error from a range of nothing."""
+    table, draws = ism_table(1, 6, ("FOXA2",))
+    draws = draws[:, table["position"] == 2][:, :3]
+    table = table[table["position"] == 2][:3].reset_index(drop=True)
+    table.loc[1:, ["alt_mean", "alt_var", "effect_mean", "effect_sd", "ref_alt_cov"]] = np.nan
+    look(KINDS[kind](table, draws, "FOXA2"))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "convergence"])
+def test_effects_that_are_all_the_same(kind: str) -> None:
+    """Looked for: axes around the one value, and a remark on what cannot be shown."""
+    table, draws = ism_table(1, 6, ("FOXA2",))
+    table[["effect_mean", "effect_sd", "alt_var"]] = 0.25, 0.0, 0.0
+    look(KINDS[kind](table, draws, "FOXA2"))
