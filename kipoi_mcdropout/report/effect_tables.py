@@ -27,8 +27,7 @@ from kipoi_mcdropout.report.tables import (
 
 _WHERE = {
     "name": ("Sequence", "Name of the sequence, as the dataloader gives it"),
-    "chrom": ("Contig", ""),
-    "pos": ("Position", "In the genome, from 1"),
+    "place": ("Position", "In the genome, from 1"),
     "position": ("Offset", "In the sequence, from 0"),
     "id": ("ID", "As in the VCF"),
     "change": ("Change", "Reference > mutant"),
@@ -60,24 +59,26 @@ def top_effects(facts: EffectFacts) -> Table:
 def _where(top: pd.DataFrame) -> list[tuple[Column, list[Cell]]]:
     columns = []
     top = top.assign(change=top["ref"] + " > " + top["alt"])
+    if top["pos"].notna().all():
+        top["place"] = top["chrom"] + ":" + top["pos"].astype(int).astype(str)
     for name, (label, hint) in _WHERE.items():
         if name not in top or top[name].isna().all() or (top[name].astype(str) == "").all():
             continue
         if name in _NEEDLESS and len(top) > 1 and top[name].nunique() == 1:
             continue
-        column = counts if name in ("pos", "position") else text
+        column = counts if name == "position" else text
         columns.append(column(label, top[name], hint))
     return columns
 
 
 def _with_spread(top: pd.DataFrame, places: int | None) -> list[tuple[Column, list[Cell]]]:
-    mean, sd = top["effect_mean"].astype(float), top["effect_sd"].astype(float)
+    mean, sd, mcse = (top[f"effect_{name}"].astype(float) for name in ("mean", "sd", "mcse"))
     return [
         numbers("sd", sd, places, "Spread of the effect over the draws: the model's uncertainty"),
         (Column("Effect \u00b1 sd", "interval"), _drawings(top["score"], mean, sd)),
         numbers("z", top["z"], _z_places(top["z"]), "effect / sd; more draws do not make it larger"),
         shares("P(> 0)", top["prob_positive"], "Share of the draws with a positive effect, ties half"),
-        numbers("mcse", top["effect_mcse"], places, "Monte Carlo error of the effect: sd / \u221adraws"),
+        numbers("mcse", mcse, decimals(mcse, 2), "Monte Carlo error of the effect: sd / \u221adraws"),
         numbers("Point", top["effect_point"], places, "The effect with dropout off"),
     ]
 
@@ -105,7 +106,7 @@ def outputs_table(facts: EffectFacts) -> Table:
         text("Score", rows["score"]),
         counts("Effects", rows["n"]),
         numbers("Mean |effect|", rows["mean_abs"], places),
-        numbers("Largest |effect|", rows["max_abs"], places),
+        numbers("Largest |effect|", rows["max_abs"], decimals(rows["max_abs"])),
     ]
     if not facts.point_only:
         columns += [

@@ -123,10 +123,15 @@ def _variants(s: Selection) -> Iterator[Figure]:
 
 def _of_any(s: Selection) -> Iterator[Figure]:
     words: dict[str, Any] = {"output": s.output, "score": s.score}
+    what = (
+        "Each point is a mutant's prediction, on the scale of log odds."
+        if s.score == "logit"
+        else "Uncertainty is largest where the model is least decided. The line is p(1 - p), which no "
+        "variance of a probability can pass."
+    )
     yield from _draw(
         "Variance against mean of the prediction",
-        "Uncertainty is largest where the model is least decided. The line is p(1 - p), which no "
-        "variance of a probability can pass." + _thinned(s),
+        what + _thinned(s),
         f"Variance of the prediction of {s.output} over the draws against its mean; colour: sequence.",
         s.output,
         lambda: plots.plot_mean_variance(s.thinned, **words),
@@ -201,8 +206,8 @@ def mr_figures(facts: Facts, pair: MrFacts) -> list[Figure]:
         ),
         *_draw(
             "Leave one out",
-            "IVW without each mutant in turn.",
-            f"IVW estimates of {name} without each mutant in turn.",
+            "IVW with one mutant left out in turn or, where there are many, all of one sequence.",
+            f"IVW estimates of {name} with one mutant, or one sequence, left out in turn.",
             name,
             lambda: plots.plot_mr_leave_one_out(found, convention=convention),
         ),

@@ -36,7 +36,8 @@ class MrFacts:
     combined : dict or None
         Their combination.
     movers : DataFrame
-        Of leave-one-out: the mutants without which the estimate moves most, with `change`.
+        Of leave-one-out: the mutants without which the estimate moves most, with `change`, and
+        `whole`, the estimate with all.
     n_left_out : int
         Of leave-one-out: mutants in it.
     instruments : Instruments or None
@@ -147,7 +148,8 @@ def _movers(leave: pd.DataFrame) -> pd.DataFrame:
         return leave
     whole = leave.loc[leave["without"] == WITHOUT_NONE, "estimate"]
     rows = leave[leave["without"] != WITHOUT_NONE].copy()
-    rows["change"] = rows["estimate"] - (whole.iloc[0] if len(whole) else rows["estimate"].median())
+    rows["whole"] = whole.iloc[0] if len(whole) else rows["estimate"].median()
+    rows["change"] = rows["estimate"] - rows["whole"]
     order = rows["change"].abs().sort_values(ascending=False, kind="stable").index
     return rows.loc[order].head(_MOVERS).reset_index(drop=True)
 
@@ -175,6 +177,7 @@ def exported_instruments(table: pd.DataFrame) -> Instruments | None:
         n_draws=_one(table, "n_draws"),
         mr_keep=table["mr_keep"].astype(str).str.upper().to_numpy() == "TRUE",
         reason=table["reason"].fillna("").to_numpy(str),
+        sequence=table["sequence"].to_numpy(str) if table["sequence"].notna().all() else None,
     )
 
 

@@ -30,7 +30,6 @@ def estimates_table(facts: MrFacts) -> Table:
         text("Method", rows["words"]),
         *_estimate(rows),
         p_values("p", rows["p"], "Two-sided, of a slope of 0"),
-        text("Against", rows["distribution"], "What interval and p were taken from"),
     ]
     if "intercept" in rows and rows["intercept"].notna().any():
         columns += [
@@ -47,6 +46,7 @@ def estimates_table(facts: MrFacts) -> Table:
         columns.append(p_values("p of Q", rows["q_p"], hint))
     if "q_value" in rows and rows["q_value"].notna().any():
         columns.append(p_values("q", rows["q_value"], "Benjamini and Hochberg, over the outcomes"))
+    columns.append(text("From", rows["distribution"], "What interval and p were taken from"))
     if "note" in rows and rows["note"].notna().any():
         columns.append(text("Note", rows["note"]))
     caption = f"Slope of {facts.outcome} on {facts.exposure}"
@@ -78,7 +78,7 @@ def movers_table(facts: MrFacts) -> Table:
     columns = [
         text("Without", rows["without"]),
         numbers("Change", rows["change"], places),
-        *_estimate(rows),
+        *_estimate(rows, around=float(rows["whole"].iloc[0])),
         p_values("p", rows["p"]),
     ]
     caption = f"IVW without one mutant: the {len(rows)} that move it most, of {facts.n_left_out}"
@@ -89,8 +89,8 @@ def _places(rows: pd.DataFrame) -> int | None:
     return decimals([], spread=rows["se"].dropna())
 
 
-def _estimate(rows: pd.DataFrame) -> list[tuple[Column, list[Cell]]]:
-    """Estimate, se and interval, drawn on an axis with 0."""
+def _estimate(rows: pd.DataFrame, around: float = 0.0) -> list[tuple[Column, list[Cell]]]:
+    """Estimate, se and interval, drawn beside a line at `around`."""
     places = _places(rows)
     return [
         numbers("Slope", rows["estimate"], places),
@@ -99,6 +99,6 @@ def _estimate(rows: pd.DataFrame) -> list[tuple[Column, list[Cell]]]:
         numbers("Upper", rows["ci_upper"], places, _INTERVAL),
         (
             Column(_INTERVAL, "interval"),
-            interval_cells(list(rows["ci_lower"]), list(rows["estimate"]), list(rows["ci_upper"])),
+            interval_cells(*(list(rows[n]) for n in ("ci_lower", "estimate", "ci_upper")), around),
         ),
     ]

@@ -11,10 +11,11 @@ import pandas as pd
 
 MISSING = "\u2013"
 _MOST_DECIMALS = 7
+_LEAST_P = 1e-300  # below this a float64 keeps too little
 
 
 def decimals(values: Iterable[float], digits: int = 3, spread: Iterable[float] = ()) -> int | None:
-    """Decimals that show a typical value with so many digits, and a typical spread with two.
+    """Decimals that show a typical value with so many digits, and nine in ten spreads with two.
 
     Returns
     -------
@@ -28,17 +29,17 @@ def decimals(values: Iterable[float], digits: int = 3, spread: Iterable[float] =
     >>> decimals([0.512], spread=[0.0012])
     4
     """
-    needed = [_needed(values, digits), _needed(spread, 2)]
+    needed = [_needed(values, digits, 0.5), _needed(spread, 2, 0.1)]
     most = max(needed)
     return None if most > _MOST_DECIMALS else most
 
 
-def _needed(values: Iterable[float], digits: int) -> int:
+def _needed(values: Iterable[float], digits: int, quantile: float) -> int:
     sizes = np.abs(np.asarray(list(values), float))
     sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
     if not len(sizes):
         return 0
-    return max(0, digits - 1 - math.floor(math.log10(float(np.median(sizes)))))
+    return max(0, digits - 1 - math.floor(math.log10(float(np.quantile(sizes, quantile)))))
 
 
 def fixed(value: Any, places: int | None) -> str:
@@ -59,9 +60,11 @@ def fixed(value: Any, places: int | None) -> str:
 
 
 def p_value(value: Any) -> str:
-    """A p-value: three decimals, or a power of ten below 0.001."""
+    """A p-value: three decimals, or a power of ten below 0.001; never 0."""
     if not is_number(value):
         return MISSING
+    if value < _LEAST_P:
+        return f"< {_LEAST_P:g}"
     return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}"
 
 
@@ -69,9 +72,9 @@ def significant(value: Any, digits: int = 3) -> str:
     """A single number with so many digits, and thousands apart."""
     if not is_number(value):
         return MISSING
-    if value == int(value):
+    if isinstance(value, (int, np.integer)) or value == int(value):
         return f"{int(value):,}"
-    return f"{value:.{digits}g}" if abs(value) < 10**digits else f"{value:,.0f}"
+    return f"{value:#.{digits}g}".rstrip(".") if abs(value) < 10**digits else f"{value:,.0f}"
 
 
 def percent(share: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -17,6 +18,7 @@ from kipoi_mcdropout.report.numbers import percent, significant
 from kipoi_mcdropout.writers.atomic import AtomicFile, check_free, check_outputs
 
 SUFFIXES = (".html", ".htm")
+_FLAG = re.compile(r"(?<![\w-])--[a-z][a-z_]*")
 
 
 def write_report(
@@ -124,8 +126,15 @@ def _environment() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, significant=significant)
+    environment.filters.update(percent=percent, significant=significant, flags=_flags)
     return environment
+
+
+def _flags(text: str) -> Any:
+    """Escaped text with flags of the command line set as code, so that they are not broken."""
+    import markupsafe
+
+    return markupsafe.Markup(_FLAG.sub(r"<code>\g<0></code>", str(markupsafe.escape(text))))
 
 
 def _asset(name: str) -> str:

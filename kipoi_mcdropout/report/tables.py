@@ -20,15 +20,12 @@ CellKind = Literal["text", "number", "interval"]
 
 
 class Interval(NamedTuple):
-    """A point with its interval, for a small drawing; all on an axis from 0 to 1.
-
-    `zero` is where 0 lies, None where that is off the axis.
-    """
+    """A point with its interval, and a line to compare it with; all on an axis from 0 to 1."""
 
     lower: float
     middle: float
     upper: float
-    zero: float | None
+    line: float
 
 
 class Cell(NamedTuple):
@@ -81,7 +78,7 @@ def count_cells(values: Iterable[Any]) -> list[Cell]:
 def interval_cells(
     lower: Sequence[float], middle: Sequence[float], upper: Sequence[float], around: float = 0.0
 ) -> list[Cell]:
-    """Small drawings on one axis, which spans all of them and `around`."""
+    """Small drawings on one axis, which spans all of them and `around`, where a line is drawn."""
     known = [v for values in (lower, middle, upper) for v in values if is_number(v)] + [around]
     low, high = min(known), max(known)
     span = (high - low) or 1.0
