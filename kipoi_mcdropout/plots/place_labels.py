@@ -13,7 +13,6 @@ from kipoi_mcdropout.plots import style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.path import Path
-    from matplotlib.text import Annotation
     from matplotlib.transforms import Bbox
 
 _DISTANCES_PT = (4, 9, 16, 25)
@@ -24,6 +23,7 @@ _DIRECTIONS = (
 )  # fmt: skip
 _ENDS = {"left": 0.0, "bottom": 0.0, "center": 0.5, "right": 1.0, "top": 1.0}  # of a name
 _AIR_PX = 1.5
+_SIZE_PT = style.NOTE_PT - 0.5
 _NEAR_PT = 5.0  # farther names get a line to their mark
 
 
@@ -65,7 +65,7 @@ def place_labels(
 
 
 class _Room:
-    """The free places of a panel."""
+    """The free places of a panel, in pixels."""
 
     def __init__(self, ax: Axes, avoid: NDArray[np.float64]) -> None:
         self._ax = ax
@@ -76,12 +76,11 @@ class _Room:
 
     def place(self, point: tuple[float, float], name: str) -> bool:
         """Write a name at the nearest free place; False if there is none."""
+        size = self._size(name)
         for distance in _DISTANCES_PT:
             for dx, dy, ha, va in _DIRECTIONS:
                 offset = (distance * dx, distance * dy)
-                text = self._write(name, point, offset, ha, va)
-                box = text.get_window_extent().padded(_AIR_PX)
-                text.remove()
+                box = self._box(point, offset, size, ha, va)
                 line = self._line(point, box)
                 if self._is_free(box, line):
                     self._taken.append(box)
@@ -90,6 +89,30 @@ class _Room:
                     return True
         return False
 
+    def _size(self, name: str) -> tuple[float, float]:
+        """Width and height of a name."""
+        text = self._ax.text(0, 0, name, fontsize=_SIZE_PT)
+        box = text.get_window_extent()
+        text.remove()
+        return box.width, box.height
+
+    def _box(
+        self,
+        point: tuple[float, float],
+        offset: tuple[float, float],
+        size: tuple[float, float],
+        ha: str,
+        va: str,
+    ) -> Bbox:
+        """Where a name would be, with a little air around it."""
+        from matplotlib.transforms import Bbox
+
+        pixel = self._ax.figure.dpi / 72  # type: ignore[union-attr]
+        x, y = self._ax.transData.transform(point) + np.array(offset) * pixel
+        (width, height) = size
+        box = Bbox.from_bounds(x - _ENDS[ha] * width, y - _ENDS[va] * height, width, height)
+        return box.padded(_AIR_PX)
+
     def _write(
         self,
         name: str,
@@ -97,15 +120,15 @@ class _Room:
         offset: tuple[float, float],
         ha: str,
         va: str,
-        line: bool = False,
-    ) -> Annotation:
+        line: bool,
+    ) -> None:
         look = {
             "arrowstyle": "-", "lw": 0.4, "color": style.GREY, "shrinkA": 0, "shrinkB": 2,
             "relpos": (_ENDS[ha], _ENDS[va]),
         }  # fmt: skip
-        return self._ax.annotate(
+        self._ax.annotate(
             name, point, offset, textcoords="offset points", ha=ha, va=va, zorder=5, gid="name",
-            fontsize=style.NOTE_PT - 0.5, arrowprops=look if line else None,
+            fontsize=_SIZE_PT, arrowprops=look if line else None,
         )  # fmt: skip
 
     def _line(self, point: tuple[float, float], box: Bbox) -> Path:
@@ -120,8 +143,8 @@ class _Room:
         inside = all(self._frame.contains(*corner) for corner in corners)
         return (
             inside
+            and not box.count_contains(self._marks)
             and not any(box.overlaps(other) for other in self._taken)
             and not any(line.intersects_bbox(other, filled=False) for other in self._taken)
             and not any(other.intersects_bbox(box, filled=False) for other in self._lines)
-            and not box.count_contains(self._marks)
         )

@@ -126,7 +126,8 @@ def _guide_lines(ax: Axes, x: NDArray[np.float64], y: NDArray[np.float64]) -> No
             bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "linewidth": 0},
         )  # fmt: skip
     ax.set_xlim(left, right)
-    ax.set_ylim(y.min() / 1.6, max(right, y.max() * 1.6))
+    lowest = min(y.min() / 1.6, left / max(_FACTORS) / 1.6)  # every line begins inside
+    ax.set_ylim(lowest, max(right, y.max() * 1.6))
     style.log_ticks(ax.xaxis)
     style.log_ticks(ax.yaxis)
 

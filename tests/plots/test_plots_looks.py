@@ -1,8 +1,9 @@
 """What the figures look like.
 
-Each kind was rendered to PNG from results of the example model (8 sequences of 500 bp, 30 draws, and its
-VCF) at the width it is printed in, and looked at; the docstrings say for what. The tests check by machine
-what a machine can see: no text clipped, smaller than 5 pt or on top of another, no legend over a panel.
+Each kind was rendered to PNG from results of the example model (8 sequences of 500 bp, 30 draws, and
+its VCF) at the width it is printed in, and looked at; the docstrings say for what. The tests check by
+machine what a machine can see: no text clipped, smaller than 5 pt or on top of another, no legend over
+a panel.
 """
 
 from __future__ import annotations
@@ -33,66 +34,70 @@ def look(what: Any) -> None:
 
 
 def test_mean_variance() -> None:
-    """Looked for: variance highest near a mean of 0.5 and falling to both sides; all points far below the
-    dashed ceiling, which is labelled; each sequence's colour found again in the legend, the references
-    large with a black outline; the two sequences that share a colour have different marks; the legend
-    above the panel, not on the points. First seen and mended: the ceiling pressed all points to the floor
-    of a linear axis, so it is logarithmic.
+    """Looked for: variance highest near a mean of 0.5 and falling to both sides; all points far
+    below the dashed ceiling, which is labelled; each sequence's colour found again in the legend,
+    the references large with a black outline; the two sequences that share a colour have different
+    marks; the legend above the panel, not on the points. First seen and mended: the ceiling pressed
+    all points to the floor of a linear axis, so it is logarithmic.
     """
     look(plots.plot_mean_variance(big()[0], output="FOXA2"))
 
 
 def test_ism() -> None:
-    """Looked for: the motif can be read in the logo; letters, effects and sd of a position stand in one
-    column; red is up, blue is down, white is nothing; faded cells are clearly paler than outlined ones of
-    the same effect; reference cells grey; the colour scales beside their panel with a label; the blue
-    window of the overview around the strongest effect. First seen and mended: letters cut at the upper
-    edge; the word for the window on top of the bars.
+    """Looked for: the motif can be read in the logo; letters, effects and sd of a position stand in
+    one column; red is up, blue is down, white is nothing; faded cells are clearly paler than
+    outlined ones of the same effect; reference cells grey; the colour scales beside their panel
+    with a label; the blue window of the overview around the strongest effect. First seen and
+    mended: letters cut at the upper edge; the word for the window on top of the bars.
     """
     look(plots.plot_ism(big()[0], output="FOXA2", sequence=3))
     look(plots.plot_ism(ism_table()[0], output="FOXA2"))
 
 
 def test_effects() -> None:
-    """Looked for: bars of one position beside, not over, each other; the grey of what is within its error
-    behind the colours; the line at 0; legend and name above the panel. First seen and mended: the remark
-    on the bars lay on the lowest effects, so remarks are below the axis.
+    """Looked for: bars of one position beside, not over, each other; the grey of what is within its
+    error behind the colours; the line at 0; legend and name above the panel. First seen and mended:
+    the remark on the bars lay on the lowest effects, so remarks are below the axis.
     """
     look(plots.plot_effects(big()[0], output="FOXA2"))
     look(plots.plot_effects(vcf_table()))
 
 
 def test_ref_alt_covariance() -> None:
-    """Looked for: points below the line "same", the farther the smaller (darker) their effect; the lines
-    of 10 and 100 times labelled where there are no points; decades at the ticks. First seen and mended:
-    words of the lines on the points; a remark on the axis' label; tick labels that ran together.
+    """Looked for: points below the line "same", the farther the smaller (darker) their effect; the
+    lines of 10 and 100 times labelled where there are no points; decades at the ticks. First seen
+    and mended: words of the lines on the points; a remark on the axis' label; tick labels that ran
+    together.
     """
     look(plots.plot_ref_alt_covariance(big()[0], output="FOXA2"))
 
 
 def test_convergence() -> None:
-    """Looked for: curves come together at 1 inside the grey band; bands narrow with n; the dashed line of
-    "enough" and its number in sight on both sides, also right of the last draw; what each colour is, with
-    its mean and sd. First seen and mended: in absolute units small effects were flat lines at 0, so each
-    curve is divided by its last value; the first few draws' sd set the scale.
+    """Looked for: curves come together at 1 inside the grey band; bands narrow with n; the dashed
+    line of "enough" and its number in sight on both sides, also right of the last draw; what each
+    colour is, with its mean and sd. First seen and mended: in absolute units small effects were
+    flat lines at 0, so each curve is divided by its last value; the first few draws' sd set the
+    scale.
     """
     table, draws = big()
     look(plots.plot_convergence(table, draws, output="FOXA2"))
 
 
 def test_volcano() -> None:
-    """Looked for: blue left and orange right above the dashed line, grey below; names near their points,
-    on no mark, name or line of another, inside the frame. First seen and mended: names over points.
+    """Looked for: blue left and orange right above the dashed line, grey below; names near their
+    points, on no mark, name or line of another, inside the frame. First seen and mended: names over
+    points.
     """
     look(plots.plot_volcano(big()[0], output="FOXA2"))
     look(plots.plot_volcano(vcf_table()))
 
 
 def test_mr() -> None:
-    """Looked for: points turned to the right of 0 with both error bars, pale behind the marks; the two lines
-    told apart by colour and dash where they lie on each other; slope, interval and intercept in words;
-    the arm of pleiotropic mutants left of the lines in the scatter and right of them in the funnel; names
-    of the leave-one-out panel whole, its ticks not touching. First seen and mended: ticks touched.
+    """Looked for: points turned to the right of 0 with both error bars, pale behind the marks; the
+    two lines told apart by colour and dash where they lie on each other; slope, interval and
+    intercept in words; the arm of pleiotropic mutants left of the lines in the scatter and right of
+    them in the funnel; names of the leave-one-out panel whole, its ticks not touching. First seen
+    and mended: ticks touched.
     """
     look(plots.plot_mr(instruments(20)))
     look(plots.plot_mr(instruments(120, n_sequences=6)))
@@ -101,8 +106,8 @@ def test_mr() -> None:
 
 def test_calibration() -> None:
     """Looked for: with an sd that is half too small the line sags below the dotted diagonal and the
-    histogram is heaped at both ends, out of the grey band; squares and diamonds on the diagonal and told
-    apart where they coincide.
+    histogram is heaped at both ends, out of the grey band; squares and diamonds on the diagonal and
+    told apart where they coincide.
     """
     random = np.random.default_rng(0)
     names, mean = [f"v{i}" for i in range(300)], random.normal(size=300)
