@@ -21,6 +21,7 @@ from kipoi_mcdropout.report.tables import (
     interval_cells,
     numbers,
     p_values,
+    prose,
     shares,
     text,
 )
@@ -43,7 +44,7 @@ def top_effects(facts: EffectFacts) -> Table:
     """The table of top effects, with data-output and data-score on its rows for the filters."""
     top = facts.top
     effect = facts.effect
-    places = decimals(top[effect], spread=top["effect_sd"])
+    places = decimals(top[effect], spread=top["effect_sd"], spread_digits=3)
     columns = [counts("#", top["rank"], f"Rank by |{facts.rank_by}|"), *_where(top)]
     columns.append(numbers("Effect", top[effect], places, "Mean over the draws"))
     if not facts.point_only:
@@ -51,7 +52,11 @@ def top_effects(facts: EffectFacts) -> Table:
     if "q_value" in top:
         columns.append(p_values("q", top["q_value"], "Benjamini and Hochberg, over the whole table"))
     by = "effect / sd" if facts.rank_by == "z" else "effect"
-    caption = f"{len(top):,} of {facts.n_ranked:,} effects: those of the largest |{by}|"
+    caption = (
+        f"{len(top):,} of {facts.n_ranked:,} effects: those of the largest |{by}|"
+        if len(top) < facts.n_ranked
+        else f"All {len(top):,} effects, by |{by}|"
+    )
     rows = [{"output": o, "score": s} for o, s in zip(top["output"], top["score"], strict=True)]
     return replace(build(caption, columns), row_attributes=rows)
 
@@ -143,7 +148,7 @@ def skipped_table(ledger: LedgerFacts) -> Table:
     columns = [
         text("Reason", rows["reason"]),
         counts("Alleles", rows["n"]),
-        text("In words", rows["words"]),
+        prose("In words", rows["words"]),
     ]
     if (rows["examples"] != "").any():
         columns.append(text("At", rows["examples"]))

@@ -102,13 +102,6 @@ def _ism(s: Selection) -> Iterator[Figure]:
 
 def _variants(s: Selection) -> Iterator[Figure]:
     words: dict[str, Any] = {"output": s.output, "score": s.score}
-    yield from _draw(
-        "Effect against certainty",
-        "Each point is an allele: its effect, and how many sd that is from 0." + _thinned(s),
-        f"Volcano plot for {s.output}: |z| of each allele against its effect; the strongest are named.",
-        s.output,
-        lambda: plots.plot_volcano(s.thinned, **words),
-    )
     if len(s.one_sequence) <= MOST_INTERVALS:
         yield from _draw(
             f"Effects along {s.sequence}",
@@ -119,6 +112,13 @@ def _variants(s: Selection) -> Iterator[Figure]:
             lambda: plots.plot_effects(s.one_sequence, **words),
             wide=True,
         )
+    yield from _draw(
+        "Effect against certainty",
+        "Each point is an allele: its effect, and how many sd that is from 0." + _thinned(s),
+        f"Volcano plot for {s.output}: |z| of each allele against its effect; the strongest are named.",
+        s.output,
+        lambda: plots.plot_volcano(s.thinned, **words),
+    )
 
 
 def _of_any(s: Selection) -> Iterator[Figure]:

@@ -17,6 +17,7 @@ from kipoi_mcdropout.report.tables import (
     interval_cells,
     numbers,
     p_values,
+    prose,
     text,
 )
 
@@ -48,7 +49,7 @@ def estimates_table(facts: MrFacts) -> Table:
         columns.append(p_values("q", rows["q_value"], "Benjamini and Hochberg, over the outcomes"))
     columns.append(text("From", rows["distribution"], "What interval and p were taken from"))
     if "note" in rows and rows["note"].notna().any():
-        columns.append(text("Note", rows["note"]))
+        columns.append(prose("Note", rows["note"]))
     caption = f"Slope of {facts.outcome} on {facts.exposure}"
     table = build(caption, columns)
     first = facts.first["method"]
@@ -67,7 +68,7 @@ def across_table(facts: MrFacts) -> Table:
         p_values("p", rows["p"]),
     ]
     if "note" in rows and rows["note"].notna().any():
-        columns.append(text("Note", rows["note"]))
+        columns.append(prose("Note", rows["note"]))
     return build("MR-Egger within each sequence", columns)
 
 

@@ -14,8 +14,10 @@ _MOST_DECIMALS = 7
 _LEAST_P = 1e-300  # below this a float64 keeps too little
 
 
-def decimals(values: Iterable[float], digits: int = 3, spread: Iterable[float] = ()) -> int | None:
-    """Decimals that show a typical value with so many digits, and nine in ten spreads with two.
+def decimals(
+    values: Iterable[float], digits: int = 3, spread: Iterable[float] = (), spread_digits: int = 2
+) -> int | None:
+    """Decimals that show a typical value, and a typical spread, with so many digits.
 
     Returns
     -------
@@ -29,17 +31,17 @@ def decimals(values: Iterable[float], digits: int = 3, spread: Iterable[float] =
     >>> decimals([0.512], spread=[0.0012])
     4
     """
-    needed = [_needed(values, digits, 0.5), _needed(spread, 2, 0.1)]
+    needed = [_needed(values, digits), _needed(spread, spread_digits)]
     most = max(needed)
     return None if most > _MOST_DECIMALS else most
 
 
-def _needed(values: Iterable[float], digits: int, quantile: float) -> int:
+def _needed(values: Iterable[float], digits: int) -> int:
     sizes = np.abs(np.asarray(list(values), float))
     sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
     if not len(sizes):
         return 0
-    return max(0, digits - 1 - math.floor(math.log10(float(np.quantile(sizes, quantile)))))
+    return max(0, digits - 1 - math.floor(math.log10(float(np.median(sizes)))))
 
 
 def fixed(value: Any, places: int | None) -> str:

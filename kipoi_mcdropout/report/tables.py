@@ -16,7 +16,7 @@ from kipoi_mcdropout.report.numbers import (
     percent,
 )
 
-CellKind = Literal["text", "number", "interval"]
+CellKind = Literal["text", "prose", "number", "interval"]
 
 
 class Interval(NamedTuple):
@@ -103,6 +103,11 @@ def build(caption: str, columns: Sequence[tuple[Column, list[Cell]]]) -> Table:
 def text(label: str, values: Iterable[Any], hint: str = "") -> tuple[Column, list[Cell]]:
     """A column of texts."""
     return Column(label, "text", hint), text_cells(values)
+
+
+def prose(label: str, values: Iterable[Any], hint: str = "") -> tuple[Column, list[Cell]]:
+    """A column of sentences, which may take several lines."""
+    return Column(label, "prose", hint), text_cells(values)
 
 
 def counts(label: str, values: Iterable[Any], hint: str = "") -> tuple[Column, list[Cell]]:
