@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from report_world import poison, write_ism, write_mr, write_variants
+from report_world import IMG, poison, write_ism, write_mr, write_variants
+
+from kipoi_mcdropout.report import write_report
+
+TOP = 60
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +29,19 @@ def mr_folder(results: Path) -> Path:
     folder.mkdir()
     write_mr(folder, results / "ism.h5")
     return folder
+
+
+@pytest.fixture(scope="session")
+def report(results: Path, mr_folder: Path) -> Path:
+    """Report of `ism.h5` and of the folder of `mr`, with `TOP` effects and all figures."""
+    path = results / "report.html"
+    write_report([results / "ism.h5", mr_folder], path, top=TOP)
+    return path
+
+
+@pytest.fixture(scope="session")
+def bad_report(results: Path) -> Path:
+    """Report of `bad.h5`, with all effects and figures; its title is HTML too."""
+    path = results / "bad.html"
+    write_report([results / "bad.h5"], path, top=2000, title=IMG)
+    return path

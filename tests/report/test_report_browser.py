@@ -22,8 +22,6 @@ from typing import Any
 import pytest
 from report_world import IMG, SCRIPT
 
-from kipoi_mcdropout.report import write_report
-
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ROWS = "#top-effects tbody tr:visible"
@@ -39,20 +37,6 @@ def browser() -> Iterator[Any]:
         chromium = driver.chromium.launch(executable_path=path, args=["--no-sandbox"] if root else [])
         yield chromium
         chromium.close()
-
-
-@pytest.fixture(scope="module")
-def report(results: Path, mr_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("report") / "r.html"
-    write_report([results / "ism.h5", mr_folder], path, top=60)
-    return path
-
-
-@pytest.fixture(scope="module")
-def bad_report(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("report") / "bad.html"
-    write_report([results / "bad.h5"], path, top=1000, title=IMG)
-    return path
 
 
 class Visit:

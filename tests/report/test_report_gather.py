@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_world import N_DRAWS, effects, record_of, write_parquet
 
+from kipoi_mcdropout.cli import cli_main
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.mr import mr_estimate
 from kipoi_mcdropout.report import gather
@@ -224,6 +225,20 @@ def test_mr_tables_are_read_as_they_were_written(results: Path, mr_folder: Path)
         assert len(changes) == 10 and changes.is_monotonic_decreasing
         assert list(pair.across["sequence"]) == ["region0", "region1", "region2"]
         assert pair.combined is not None and np.isfinite(pair.combined["tau2"])
+
+
+def test_instruments_of_an_export_give_the_estimates(
+    results: Path, mr_folder: Path, tmp_path: Path
+) -> None:
+    words = ["export_mr", str(results / "ism.h5"), "--exposure", "FOXA2", "--outcome", "DNase"]
+    cli_main("mcdropout", [*words, "--score", "diff", "--top_n", "30", "-o", str(tmp_path)])
+    pair = gather_mr(find_inputs([tmp_path, mr_folder / "mr.tsv"]))[0]
+    assert pair.instruments is not None
+    assert (pair.instruments.n_kept, pair.instruments.n_draws) == (30, N_DRAWS)
+    expected = pair.estimates.set_index("method").loc["ivw"]
+    found = mr_estimate(pair.instruments, "ivw")
+    assert (found.estimate, found.se) == pytest.approx((expected["estimate"], expected["se"]), rel=1e-6)
+    assert gather_mr(find_inputs([tmp_path, mr_folder / "mr.tsv"]))[1].instruments is None
 
 
 def test_instruments_are_found_again_in_the_result(results: Path, mr_folder: Path) -> None:
