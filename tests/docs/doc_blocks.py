@@ -5,6 +5,10 @@ A comment in the line before a fence says what is special about it:
     <!-- not run: REASON -->   it is not run, for a reason that the test prints
     <!-- file: PATH -->        its text is put into a file
     <!-- prints -->            lines that the block before it prints
+
+and one on a line of its own, anywhere in the page, that its blocks need the files of another page:
+
+    <!-- continues: tutorial.md -->
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from typing import Any
 
 RUN = ("sh", "python", "r")
 _FENCE = re.compile(r"^( *)```(\S*)(?: .*)?$")
+_CONTINUES = re.compile(r"^<!-- continues: (.*) -->$", re.MULTILINE)
 _COMMENT = re.compile(r"^<!-- (not run|file|prints)(?:: (.*))? -->$")
 
 
@@ -31,6 +36,12 @@ class Block:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def continues(page: Path) -> Path | None:
+    """The page whose files this one needs."""
+    found = _CONTINUES.search(page.read_text())
+    return None if found is None else (page.parent / found[1]).resolve()
 
 
 def blocks(page: Path) -> list[Block]:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from doc_blocks import Block, blocks
+from doc_blocks import Block, blocks, continues
 from paths import ROOT
 
 DOCS = ROOT / "docs"
@@ -18,12 +18,39 @@ PAGES = [p for p in sorted(DOCS.rglob("*.md")) if "_build" not in p.parts]
 IDS = [str(page.relative_to(DOCS)) for page in PAGES]
 
 
-@pytest.fixture
-def workdir(tmp_path: Path) -> Path:
-    """A folder that looks like the checkout to whoever reads in it."""
-    for name in ("example", "benchmarks", "docs"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    return tmp_path
+class Runner:
+    """Runs pages, each once and in a folder of its own; one that continues another has its files."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._done: dict[Path, Path] = {}
+
+    def run(self, page: Path) -> Path:
+        """The folder in which the page has been run."""
+        if page not in self._done:
+            before = continues(page)
+            self._done[page] = self._run(page, None if before is None else self.run(before))
+        return self._done[page]
+
+    def _run(self, page: Path, before: Path | None) -> Path:
+        folder = self._folder / f"page_{len(self._done)}"
+        if before is None:
+            folder.mkdir()
+            for name in ("example", "benchmarks", "docs"):  # as in the checkout
+                (folder / name).symlink_to(ROOT / name)
+        else:
+            shutil.copytree(before, folder, symlinks=True)
+        done = subprocess.run(
+            [sys.executable, str(Path(__file__).with_name("run_page.py"))],
+            input=json.dumps([block.as_dict() for block in blocks(page)]),
+            cwd=folder,
+            env=_environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{page}: {done.stderr}\n{done.stdout}"
+        return folder
 
 
 def _environment() -> dict[str, str]:
@@ -33,21 +60,16 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PATH": path, **quiet}
 
 
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    return Runner(tmp_path_factory.mktemp("pages"))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
-def test_page(page: Path, workdir: Path) -> None:
-    found = [block.as_dict() for block in blocks(page)]
-    if not any(block["action"] in ("run", "file") for block in found):
+def test_page(page: Path, runner: Runner) -> None:
+    if not any(block.action in ("run", "file") for block in blocks(page)):
         pytest.skip("no block to run")
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("run_page.py"))],
-        input=json.dumps(found),
-        cwd=workdir,
-        env=_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"{page}: {done.stderr}\n{done.stdout}"
+    assert runner.run(page).is_dir()
 
 
 def test_what_is_not_run_says_why(capsys: pytest.CaptureFixture[str]) -> None:
