@@ -22,7 +22,6 @@ from kipoi_mcdropout.report.selection import PREFERRED_SCORES, Selection
 from kipoi_mcdropout.report.stream import iter_effects
 from kipoi_mcdropout.results import has_draws
 
-MOST_INTERVALS = 3_000
 _FOLLOWED = 5
 
 
@@ -102,7 +101,7 @@ def _ism(s: Selection) -> Iterator[Figure]:
 
 def _variants(s: Selection) -> Iterator[Figure]:
     words: dict[str, Any] = {"output": s.output, "score": s.score}
-    if len(s.one_sequence) <= MOST_INTERVALS:
+    if len(s.one_sequence):
         yield from _draw(
             f"Effects along {s.sequence}",
             "The contig with the strongest effect: effects with the interval that 95 % of the draws "

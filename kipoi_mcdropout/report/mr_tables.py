@@ -93,13 +93,11 @@ def _places(rows: pd.DataFrame) -> int | None:
 def _estimate(rows: pd.DataFrame, around: float = 0.0) -> list[tuple[Column, list[Cell]]]:
     """Estimate, se and interval, drawn beside a line at `around`."""
     places = _places(rows)
+    lower, middle, upper = (list(rows[n]) for n in ("ci_lower", "estimate", "ci_upper"))
     return [
         numbers("Slope", rows["estimate"], places),
         numbers("se", rows["se"], places),
         numbers("Lower", rows["ci_lower"], places, _INTERVAL),
         numbers("Upper", rows["ci_upper"], places, _INTERVAL),
-        (
-            Column(_INTERVAL, "interval"),
-            interval_cells(*(list(rows[n]) for n in ("ci_lower", "estimate", "ci_upper")), around),
-        ),
+        (Column(_INTERVAL, "interval"), interval_cells(lower, middle, upper, around)),
     ]

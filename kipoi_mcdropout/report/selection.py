@@ -13,6 +13,7 @@ from kipoi_mcdropout.report.stream import iter_effects
 
 MOST_OUTPUTS = 2  # with figures of their own
 MOST_POINTS = 20_000
+MOST_INTERVALS = 3_000  # of a contig; of a sequence all are shown
 PREFERRED_SCORES = ("diff", "logit")
 
 
@@ -21,7 +22,7 @@ class Selection:
     """Rows for the figures of one output and score.
 
     `thinned` has at most so many of all, evenly, and the top ones among them; `one_sequence` has all
-    rows of the sequence (ISM) or contig (VCF) with the top effect.
+    rows of the sequence (ISM) or contig (VCF) with the top effect, or none where a contig has too many.
     """
 
     output: str
@@ -69,7 +70,7 @@ class _Rows:
         self.n = int(outputs.loc[outputs["output"] == output, "n"].sum())
         self.step = max(1, -(-self.n // MOST_POINTS))
         self.key = top[where].iloc[0] if len(top) else None
-        self.seen = 0
+        self.seen = self.n_one = 0
         self.thinned: list[pd.DataFrame] = []
         self.one: list[pd.DataFrame] = []
 
@@ -81,7 +82,12 @@ class _Rows:
         keep = (np.arange(self.seen, self.seen + len(piece)) % self.step) == 0
         self.seen += len(piece)
         self.thinned.append(piece[keep])
-        self.one.append(piece[piece[self.where] == self.key])
+        mine = piece[piece[self.where] == self.key]
+        self.n_one += len(mine)
+        if self.where == "chrom" and self.n_one > MOST_INTERVALS:
+            self.one = [mine.iloc[:0]]
+        else:
+            self.one.append(mine)
 
     def finish(self, score: str) -> Selection:
         thinned = [*self.thinned, self.top.drop(columns=["z", "row", "rank"], errors="ignore")]
@@ -90,5 +96,5 @@ class _Rows:
         merged = pd.concat(thinned, ignore_index=True) if self.step > 1 else pd.concat(self.thinned)
         merged = merged.drop_duplicates(places).reset_index(drop=True)
         one = pd.concat(self.one, ignore_index=True)
-        name = one["name"].iloc[0] if "name" in one else str(self.key)
+        name = one["name"].iloc[0] if "name" in one and len(one) else str(self.key)
         return Selection(self.output, score, self.n, merged, str(name), one)

@@ -19,7 +19,7 @@ from kipoi_mcdropout.report.draws import gather_draws
 from kipoi_mcdropout.report.effects import EffectFacts, gather_effects
 from kipoi_mcdropout.report.inputs import find_inputs
 from kipoi_mcdropout.report.mr import gather_mr, instruments_of_result
-from kipoi_mcdropout.report.selection import MOST_POINTS, select_rows
+from kipoi_mcdropout.report.selection import MOST_INTERVALS, MOST_POINTS, select_rows
 from kipoi_mcdropout.report.stream import iter_effects
 from kipoi_mcdropout.results import read_draws, read_effects
 
@@ -171,6 +171,15 @@ def test_selection_thins_evenly_and_keeps_the_strongest(tmp_path: Path) -> None:
     assert set(facts.top["position"]) <= shown
     assert len(selection.thinned) == len(shown) <= MOST_POINTS + 50
     assert len(selection.one_sequence) == n
+
+
+def test_a_contig_with_too_many_alleles_is_not_held(tmp_path: Path) -> None:
+    for n, held in ((MOST_INTERVALS, MOST_INTERVALS), (MOST_INTERVALS + 1, 0)):
+        table = effects([0.5] * n, [0.1] * n).drop(columns=["sequence", "name", "position"])
+        table = table.assign(kind="snv", flags="", line=1, allele=1)
+        path = write_parquet(tmp_path / f"{n}.parquet", table, record_of())
+        (selection,) = select_rows(path, gather_effects(iter_effects(path)))
+        assert (len(selection.one_sequence), len(selection.thinned)) == (held, n)
 
 
 def test_alleles_in_are_scored_and_skipped(results: Path) -> None:
