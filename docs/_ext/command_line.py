@@ -1,4 +1,4 @@
-"""The directive `command-line`: every command's reference, from the parser that the command itself uses."""
+"""The directive `command-line`: every command's reference, from the parser that it uses itself."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def signature(action: argparse.Action) -> str:
 
 
 def kinds_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    """Parsers of the words that a command takes first, where it takes any, such as the kinds of plots."""
+    """Parsers of the words that a command takes first, if any, such as the kinds of plots."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             return dict(action.choices)

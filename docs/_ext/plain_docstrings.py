@@ -1,7 +1,7 @@
 """Docstrings are plain text with a little Markdown; here they become what Sphinx's autodoc reads.
 
-Tables of Markdown become literal blocks; single backquotes, which name code in this package, literals; and what
-reStructuredText would take for markup elsewhere stands for itself.
+Tables of Markdown become literal blocks; single backquotes, which name code in this package, literals;
+and what reStructuredText would take for markup elsewhere stands for itself.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _MARKUP = re.compile(r"[*|]|(?<=\w)_(?!\w)")
 
 
 def rewrite(lines: list[str]) -> list[str]:
-    """The lines of a docstring in reStructuredText.
+    r"""The lines of a docstring in reStructuredText.
 
-    >>> rewrite(["`x*` of peak_1, peak_2, peak_, ..."])
-    ['``x*`` of peak_1, peak_2, peak\\\\_, ...']
+    >>> print(*rewrite(["`x*` of peak_1, peak_2, peak_, ..."]))
+    ``x*`` of peak_1, peak_2, peak\_, ...
     """
     out: list[str] = []
     in_table = False

@@ -83,6 +83,6 @@ def _block(
     if language == "text":
         return Block(line, language, text, "text")
     raise ValueError(
-        f"{page}:{line}: a block must be {', '.join(RUN)} or text, or have a comment before it that says "
-        f"what it is; got {language or 'no language'!r}"
+        f"{page}:{line}: a block must be {', '.join(RUN)} or text, or have a comment before it that "
+        f"says what it is; got {language or 'no language'!r}"
     )

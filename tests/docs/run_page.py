@@ -1,4 +1,4 @@
-"""Runs the blocks of one page in order, in the current folder: python run_page.py < blocks.json
+"""Runs the blocks of one page in order, in the current folder; `python run_page.py < blocks.json`.
 
 The Python blocks of a page share their names, as in a notebook. Exits with 1 at the first block that
 fails, or that does not print the lines that the page says.

@@ -108,7 +108,9 @@ def test_the_runner_fails_where_a_page_is_wrong(tmp_path: Path) -> None:
         assert message in done.stderr
 
 
-@pytest.mark.parametrize("text", ["```\nx\n```\n", "```yaml\nx\n```\n", " ```sh\n x\n ```\n", "```sh\nx\n"])
+@pytest.mark.parametrize(
+    "text", ["```\nx\n```\n", "```yaml\nx\n```\n", " ```sh\n x\n ```\n", "```sh\nx\n"]
+)
 def test_a_block_of_no_known_kind_is_an_error(text: str, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(text)
