@@ -15,7 +15,6 @@ from kipoi_mcdropout.engine import Engine
 from kipoi_mcdropout.errors import InputError, NoRandomSiteError
 from kipoi_mcdropout.forward import MaskBank
 from kipoi_mcdropout.incremental.choose import DEFAULT_MEMORY_BYTES, make_engine
-from kipoi_mcdropout.incremental.verify import VerifyingEngine
 from kipoi_mcdropout.kipoi_model import KipoiModel
 from kipoi_mcdropout.masks import RUN_SCOPE, check_seed
 from kipoi_mcdropout.mutants import (
@@ -96,10 +95,8 @@ class SaturationMutagenesis:
         self.options = options
         masks = MaskBank(options.seed)
         self.engine: Engine = make_engine(
-            model.locked, masks, options.batch_size, options.engine, options.memory_bytes
+            model.locked, masks, options.batch_size, options.engine, options.memory_bytes, options.verify
         )
-        if options.verify and options.engine != "full":
-            self.engine = VerifyingEngine(self.engine, model.locked, masks)
         self._targets: Targets | None = None
 
     def plan(self, inputs: Nested) -> SitePlan:

@@ -33,6 +33,7 @@ KINDS = {
 _ONE_PANEL = ("mean_variance", "effects", "ref_alt_covariance", "volcano")  # an Axes per output
 _HEIGHT_MM = {"mean_variance": 85, "ism": 92, "effects": 65, "ref_alt_covariance": 82, "volcano": 75}
 _PANEL_HEIGHT_MM = 75
+_LEAST_WIDTH_MM = {"ism": 80, "effects": 80, "convergence": 150, "mr": 150, "calibration": 110}
 _WIDE = ("ism", "effects", "convergence", "mr", "calibration")
 _WITHOUT_TARGET = 4  # outputs that are all shown where none is named
 _MOST_PANELS = 12
@@ -254,8 +255,12 @@ def _provenance(result: str) -> dict[str, Any]:
 
 
 def _check(options: argparse.Namespace) -> None:
-    if options.width_mm is not None and not 40 <= options.width_mm <= 1000:
-        raise InputError(f"--width_mm must lie between 40 and 1000; got {options.width_mm:g}")
+    least = _LEAST_WIDTH_MM.get(options.kind, 60)
+    if options.width_mm is not None and not least <= options.width_mm <= 1000:
+        raise InputError(
+            f"--width_mm of plot {options.kind} must lie between {least} and 1000; got "
+            f"{options.width_mm:g}"
+        )
     if not 30 <= options.dpi <= 2400:
         raise InputError(f"--dpi must lie between 30 and 2400; got {options.dpi}")
 

@@ -9,6 +9,7 @@ from typing import Any
 from kipoi_mcdropout.cli.arguments import (
     Parser,
     add_draw_arguments,
+    add_engine_arguments,
     add_run_arguments,
     parse_shard,
 )
@@ -145,11 +146,7 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch_size", type=int, default=32, help="inputs in one forward pass (default 32)"
     )
-    parser.add_argument(
-        "--engine",
-        default="auto",
-        help="auto (default), incremental: alleles as changes of their reference, or full",
-    )
+    add_engine_arguments(parser)
     parser.set_defaults(dataloader="none")  # a VCF needs no dataloader
 
 
@@ -199,6 +196,8 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
             unknown=options.unknown,
             batch_size=options.batch_size,
             engine=options.engine,
+            memory_bytes=options.memory,
+            verify=not options.no_verify,
             ignore=options.ignore,
             overwrite=options.overwrite,
             resume=options.resume,

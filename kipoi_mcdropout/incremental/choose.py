@@ -16,7 +16,7 @@ from kipoi_mcdropout.forward import POINT, LockedModel, MaskBank
 from kipoi_mcdropout.incremental.capture import CaptureError
 from kipoi_mcdropout.incremental.engine import DEFAULT_MEMORY_BYTES, IncrementalEngine
 from kipoi_mcdropout.incremental.plan import plan_cost
-from kipoi_mcdropout.incremental.verify import is_rounding, relative_error, tolerance
+from kipoi_mcdropout.incremental.verify import VerifyingEngine, is_rounding, relative_error, tolerance
 from kipoi_mcdropout.mutants import MutantBatch
 from kipoi_mcdropout.nested import leaves, take
 
@@ -34,6 +34,7 @@ def make_engine(
     batch_size: int = 32,
     engine: str = "auto",
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
+    verify: bool = False,
 ) -> Engine:
     """An engine by name.
 
@@ -48,6 +49,9 @@ def make_engine(
         a few mutants and its estimated cost is clearly lower, else the plain one.
     memory_bytes : int
         What the incremental engine may hold at a time, about, above the weights.
+    verify : bool
+        Recompute a sample of what the incremental engine gives by the plain forward pass, and raise
+        EngineMismatchError if it differs.
 
     Raises
     ------
@@ -60,7 +64,8 @@ def make_engine(
     if engine == "full":
         return full
     incremental = IncrementalEngine(model, masks, batch_size, memory_bytes)
-    return incremental if engine == "incremental" else AutoEngine(incremental, full)
+    chosen = incremental if engine == "incremental" else AutoEngine(incremental, full)
+    return VerifyingEngine(chosen, model, masks) if verify else chosen
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from kipoi_mcdropout.effects import EffectOptions
 from kipoi_mcdropout.errors import InputError, OutputError, TargetError
 from kipoi_mcdropout.forward import MaskBank
+from kipoi_mcdropout.incremental import DEFAULT_MEMORY_BYTES
 from kipoi_mcdropout.model_reference import ModelReference
 from kipoi_mcdropout.outputs import Targets
 from kipoi_mcdropout.schedule import InProcess, Scheduler, Shard, Work, open_scheduler
@@ -35,11 +36,11 @@ from kipoi_mcdropout.vcf.run_outputs import RunOutputs
 from kipoi_mcdropout.vcf.run_record import run_record
 from kipoi_mcdropout.vcf.scoring import (
     ChunkWriter,
+    EngineChoice,
     MakeEngine,
     Summaries,
     VariantJob,
     VariantWork,
-    engine_maker,
     score_chunks,
 )
 from kipoi_mcdropout.vcf.sequence_model import SequenceModel, Unknown, sequence_model
@@ -88,6 +89,8 @@ def score_variants(
     unknown: Unknown = "uniform",
     batch_size: int = 32,
     engine: str | MakeEngine = "auto",
+    memory_bytes: int | None = None,
+    verify: bool = True,
     ignore: Sequence[str] = (),
     overwrite: bool = False,
     resume: bool = False,
@@ -153,6 +156,11 @@ def score_variants(
     engine : "auto", "incremental", "full", or callable (LockedModel, MaskBank, batch_size) -> Engine
         "full" runs the model on whole windows, "incremental" computes alleles as changes of their
         reference, exactly; "auto" is whichever is estimated to be faster for this model.
+    memory_bytes : int, optional
+        What the incremental engine may hold at a time, about, above the weights (1 GB).
+    verify : bool
+        Recompute a small sample by the plain forward pass, and raise EngineMismatchError if the
+        incremental engine differs by more than 1e-5 of the output's scale (float32).
     ignore : sequence of str
         Modules that look like dropout but are to be left off.
     overwrite : bool
@@ -220,18 +228,19 @@ def score_variants(
                 "info_prefix": info_prefix, "vcf_statistics": list(vcf_statistics),
                 "vcf_targets": [] if vcf_targets is None else list(vcf_targets),
                 "q_values": q_values, "chunk_alleles": n_alleles,
-                "engine": engine if isinstance(engine, str) else "custom",
+                "engine": engine if isinstance(engine, str) else "custom", "memory_bytes": memory_bytes,
             },
         )  # fmt: skip
         annotator = Annotator(reader.header, info_prefix, fields, genome.lengths)
-        averaged = ViewAverage(engine_maker(engine)(locked, MaskBank(seed), batch_size))
+        choice = EngineChoice(engine, batch_size, memory_bytes or DEFAULT_MEMORY_BYTES, verify)
+        averaged = ViewAverage(choice.make(locked, MaskBank(seed)))
         here = VariantWork(sequences, chosen, effects, averaged, rc)
         if isinstance(scheduler, str):
             scheduler = open_scheduler(scheduler)
             stack.callback(scheduler.close)
         work: Work[AlleleWindows, Summaries] = Work(here)
         if not isinstance(scheduler, InProcess):
-            work = _shareable(here, sequences.adapter.model, layout, seed, batch_size, engine)
+            work = _shareable(here, sequences.adapter.model, layout, seed, choice)
         outputs = stack.enter_context(
             RunOutputs(paths, annotator, schema_of(quantiles), record, resume)
         )
@@ -286,17 +295,15 @@ def _shareable(
     model: Any,
     layout: Mapping[str, Any],
     seed: int,
-    batch_size: int,
-    engine: str | MakeEngine,
+    engine: EngineChoice,
 ) -> Work[AlleleWindows, Summaries]:
     """The work, for other processes too."""
-    if not isinstance(engine, str):
-        raise InputError(f"other processes need the engine by its name; got {engine!r}")
+    if not isinstance(engine.engine, str):
+        raise InputError(f"other processes need the engine by its name; got {engine.engine!r}")
     reference = ModelReference.of(model)
-    job = VariantJob(
-        reference, dict(layout), here.targets, here.effects, seed, batch_size, engine, here.rc
+    return Work(
+        here, VariantJob(reference, dict(layout), here.targets, here.effects, seed, engine, here.rc)
     )
-    return Work(here, job)
 
 
 def _contig_map(given: Mapping[str, str] | str | Path | None) -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from kipoi_mcdropout.effects import EffectOptions, EffectSummary, summarize_effects
@@ -25,6 +24,24 @@ from kipoi_mcdropout.vcf.views import ViewAverage
 
 MakeEngine = Callable[[LockedModel, MaskBank, int], Engine]  # model, masks, batch_size
 Summaries = list[EffectSummary]
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """How alleles are computed; see `incremental.make_engine`."""
+
+    engine: str | MakeEngine
+    batch_size: int
+    memory_bytes: int
+    verify: bool
+
+    def make(self, model: LockedModel, masks: MaskBank) -> Engine:
+        """The engine for a model."""
+        if callable(self.engine):
+            return self.engine(model, masks, self.batch_size)
+        return make_engine(
+            model, masks, self.batch_size, self.engine, self.memory_bytes, self.verify
+        )
 
 
 @dataclass(frozen=True)
@@ -58,15 +75,14 @@ class VariantJob:
     targets: Targets
     effects: EffectOptions
     seed: int
-    batch_size: int
-    engine: str
+    engine: EngineChoice
     rc: bool
 
     def __call__(self) -> Callable[[AlleleWindows], Summaries]:
         """Load the model; the function borrows it for some alleles at a time."""
         sequences = sequence_model(self.model.load(), **self.layout)
         locked = sequences.adapter.locked
-        engine = ViewAverage(make_engine(locked, MaskBank(self.seed), self.batch_size, self.engine))
+        engine = ViewAverage(self.engine.make(locked, MaskBank(self.seed)))
         work = VariantWork(sequences, self.targets, self.effects, engine, self.rc)
 
         def run(windows: AlleleWindows) -> Summaries:
@@ -129,8 +145,3 @@ def _failed(chunk: Chunk, failure: Failure) -> Exception:
         error = UnitFailedError(text)
     error.__cause__ = failure.error
     return error
-
-
-def engine_maker(engine: str | MakeEngine) -> MakeEngine:
-    """How the engine is made, from its name."""
-    return engine if callable(engine) else partial(make_engine, engine=engine)

@@ -278,3 +278,29 @@ def test_the_model_is_as_it_was(world: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         score(net, world, region="c:0-1")
     assert net.training
+
+
+def test_the_incremental_engine_is_checked_as_it_runs(
+    world: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kipoi_mcdropout.incremental import EngineMismatchError
+    from kipoi_mcdropout.incremental.rules.pointwise import Pointwise
+
+    model, right = tiny_net(), Pointwise.run
+    lines = [f"c {pos} . {base_at(pos)} {other(base_at(pos))} . . ." for pos in range(40, 60)]
+    write_vcf(world["vcf"], lines, {"c": 200})
+    expected = score(model, world, engine="full")
+    found = score(model, world, engine="incremental")
+    np.testing.assert_allclose(found["effect_mean"], expected["effect_mean"], atol=1e-6)
+
+    def wrong(*args: Any) -> Any:
+        window = right(*args)
+        for values in (window.delta, window.new):
+            if values is not None:
+                values.mul_(1.01)
+        return window
+
+    monkeypatch.setattr(Pointwise, "run", wrong)
+    with pytest.raises(EngineMismatchError, match="the fast engine differs from the model"):
+        score(model, world, engine="incremental")
+    score(model, world, engine="incremental", verify=False)
