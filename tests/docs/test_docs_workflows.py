@@ -62,6 +62,21 @@ def test_nextflow(workdir: Path) -> None:
     _check_results(workdir / "results")
 
 
+def test_the_scripts_of_nextflow_run(workdir: Path) -> None:
+    """What Nextflow would give to bash, with its variables put in, where it is not installed itself."""
+    text = (WORKFLOWS / "main.nf").read_text()
+    values = {f"params.{k}": v for k, v in re.findall(r"^params\.(\w+) = '?([^'\n]*)'?$", text, re.M)}
+    values |= {"params.n_draws": "4", "task.cpus": "1", "ism": "ism.h5", "contig": "chr2"}
+    values |= {name: values[f"params.{name}"] for name in ("model", "fasta", "regions", "vcf")}
+    scripts = re.findall(r"^ *script:\n *\"\"\"\n(.*?)\"\"\"", text, re.M | re.DOTALL)
+    assert len(scripts) == 3
+    for script in scripts:
+        script = re.sub(r"\$\{(.*?)\}", lambda name: values[name[1]], script.replace("\\\\", "\\"))
+        _run(["bash", "-euo", "pipefail", "-c", script], workdir)
+    assert "egger_bootstrap_draws" in set(pd.read_table(workdir / "mr.tsv")["method"])
+    assert set(pd.read_parquet(workdir / "chr2.parquet")["chrom"]) == {"chr2"}
+
+
 @pytest.mark.parametrize("name", ["Snakefile", "main.nf"])
 def test_the_options_that_they_use_exist(name: str) -> None:
     """What can be known of a workflow where its manager is not installed."""
