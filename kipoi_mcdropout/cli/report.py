@@ -14,7 +14,7 @@ no network and nothing beside it. Needs the extra 'plot'.
 
 Each file is told by what is in it; any of these, in any order:
   the result of `ism` (.h5, .parquet, .tsv), or the table of `score_variants -t`, one of them
-  the table of `score_variants --skipped`, of the same run
+  the table of `score_variants --skipped`, or of failed sequences of `ism`, of the same run
   tables of `mr` (-o, --leave_one_out, --across_sequences), `export_mr`, or a folder that has them
 
 exit codes: 0 done, 2 bad input (no report is written)."""

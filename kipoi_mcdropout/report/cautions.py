@@ -104,10 +104,14 @@ def _of_effects(effects: EffectFacts) -> list[Caution]:
 
 def _of_ledger(ledger: LedgerFacts) -> list[Caution]:
     if ledger.kind == "ism":
-        if not ledger.without_base:
-            return []
-        text = "The reference is N there; nothing was put in."
-        return [Caution(f"{ledger.without_base:,} positions were not mutated", text, "ledger")]
+        found = []
+        if n := len(ledger.failed):
+            text = "The model failed with them, and --on_error skip left them out. See the ledger below."
+            found.append(Caution(f"{n:,} sequence{'s' if n > 1 else ''} failed", text, "ledger"))
+        if ledger.without_base:
+            text = "The reference is N there; nothing was put in."
+            found.append(Caution(f"{ledger.without_base:,} positions were not mutated", text, "ledger"))
+        return found
     if ledger.skipped is None:
         text = (
             "This table does not say which alleles were skipped. Give the table of "

@@ -155,6 +155,17 @@ def skipped_table(ledger: LedgerFacts) -> Table:
     return build("Skipped alleles by reason", columns)
 
 
+def failed_table(ledger: LedgerFacts) -> Table:
+    """Sequences that the model failed with."""
+    rows = ledger.failed
+    columns = [
+        counts("Number", rows["sequence"], "In the order of the dataloader, from 0"),
+        text("Sequence", rows["name"]),
+        prose("Reason", rows["reason"]),
+    ]
+    return build("Sequences that are left out", columns)
+
+
 def schedule_table(draws: DrawFacts) -> Table:
     """What other numbers of draws would give."""
     n = [row[0] for row in draws.schedule]

@@ -22,7 +22,9 @@ _COLUMNS = {
     "leave_one_out": {"without", "estimate", "exposure", "outcome"},
     "instruments": {"SNP", "beta.exposure", "se.exposure", "beta.outcome", "se.outcome", "mr_keep"},
     "skipped": {"chrom", "pos", "allele", "line", "reason", "detail"},
+    "failed": {"sequence", "name", "reason"},
 }
+_FAILED_SUFFIX = ".failed.tsv"  # of what `ism --on_error skip` writes beside its first output
 _WANTED = (
     "the result of `kipoi mcdropout ism` (.h5, .parquet, .tsv), the table of `score_variants` "
     "(with its --skipped beside it, if you like), and the tables of `mr` or a folder that has them"
@@ -45,7 +47,8 @@ class Inputs:
     """All that a report is made of.
 
     `tables` has, by kind, the path and rows of each of: estimates, across_sequences, leave_one_out and
-    instruments of `mr` and `export_mr`, and skipped alleles of `score_variants`.
+    instruments of `mr` and `export_mr`, skipped alleles of `score_variants`, and failed sequences of
+    `ism`, which are looked for beside its result too.
     """
 
     effects: EffectFile | None = None
@@ -78,12 +81,16 @@ def find_inputs(paths: Sequence[str | Path]) -> Inputs:
                 raise InputError(f"{path} is nothing that a report can show. It takes {_WANTED}")
         else:
             raise InputError(f"there is no file or folder {path}")
-    if found.tables.get("skipped") and (found.effects is None or found.effects.kind != "variants"):
-        raise InputError(
-            f"{found.tables['skipped'][0][0]} has skipped alleles of a VCF; give the table of the same "
-            "run of score_variants (-t) with it"
-        )
+    _check_belong(found, "skipped", "variants", "skipped alleles of a VCF", "score_variants (-t)")
+    _check_belong(found, "failed", "ism", "failed sequences", "ism (-o)")
     return found
+
+
+def _check_belong(found: Inputs, kind: str, of: EffectKind, what: str, command: str) -> None:
+    if found.tables.get(kind) and (found.effects is None or found.effects.kind != of):
+        raise InputError(
+            f"{found.tables[kind][0][0]} has {what}; give the result of the same run of {command} too"
+        )
 
 
 def _add_folder(found: Inputs, folder: Path) -> None:
@@ -105,7 +112,9 @@ def _add_file(found: Inputs, path: Path, effects: bool = True) -> bool:
     if path.name.endswith(_TEXT):
         for kind, columns in _COLUMNS.items():
             if columns <= set(_header(path)):
-                found.tables.setdefault(kind, []).append((path, _read_table(path)))
+                tables = found.tables.setdefault(kind, [])
+                if not any(path.samefile(other) for other, _ in tables):  # given twice, it counts once
+                    tables.append((path, _read_table(path)))
                 if kind == "estimates" and _has_comment(path):
                     found.mr_records.append(read_provenance(path))
                 return True
@@ -121,6 +130,9 @@ def _add_file(found: Inputs, path: Path, effects: bool = True) -> bool:
             "of each"
         )
     found.effects = EffectFile(path, kind, record)
+    failed = path.with_name(path.name + _FAILED_SUFFIX)
+    if kind == "ism" and failed.is_file():
+        _add_file(found, failed)
     return True
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -33,6 +33,8 @@ class LedgerFacts:
         Of the scored alleles.
     without_base : int or None
         Positions of an ISM that have no mutant, since the reference is N there.
+    failed : DataFrame
+        Sequences of an ISM with which the model failed: `sequence`, `name`, `reason`.
     """
 
     kind: str
@@ -43,6 +45,7 @@ class LedgerFacts:
     kinds: dict[str, int]
     flags: dict[str, int]
     without_base: int | None = None
+    failed: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def alleles(self) -> int | None:
@@ -65,7 +68,8 @@ def gather_ledger(inputs: Inputs, facts: EffectFacts) -> LedgerFacts:
     if inputs.effects.kind == "ism":
         without = positions_without_base(inputs.effects.path)
         none = _reasons({}, pd.DataFrame())
-        return LedgerFacts("ism", facts.n_mutants, 0, None, none, {}, {}, without)
+        failed = inputs.rows("failed")
+        return LedgerFacts("ism", facts.n_mutants, 0, None, none, {}, {}, without, failed)
     listed = inputs.rows("skipped")
     ledger: Mapping[str, Any] | None = inputs.effects.record.get("ledger")
     kinds, flags = dict(facts.kinds.most_common()), dict(facts.flags.most_common())

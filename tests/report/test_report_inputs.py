@@ -13,7 +13,7 @@ from report_world import effects, record_of, write_parquet
 
 from kipoi_mcdropout.cli import cli_main
 from kipoi_mcdropout.errors import InputError, OutputError
-from kipoi_mcdropout.report import write_report
+from kipoi_mcdropout.report import gather, render, write_report
 from kipoi_mcdropout.report.inputs import find_inputs
 from kipoi_mcdropout.writers.atomic import write_tsv
 
@@ -46,13 +46,27 @@ def test_exported_folders_are_read_with_those_below_for_each_outcome(
 
 
 def test_messages_in_the_record_of_a_table_of_mr_are_shown(mr_folder: Path, tmp_path: Path) -> None:
-    from kipoi_mcdropout.report import gather
 
     table = pd.read_table(mr_folder / "mr.tsv")
     code = table["warnings"].iloc[0].split(";")[0]
     record = {"warnings": [["FOXA2", "DNase", code, "In full."]]}
     write_tsv(table, tmp_path / "mr.tsv", provenance=record)
     assert (code, "In full.") in gather([tmp_path / "mr.tsv"]).mr[0].warnings
+
+
+def test_failed_sequences_beside_a_result_are_said(tmp_path: Path) -> None:
+
+    path = write_parquet(tmp_path / "a.parquet", effects([0.1], [0.1]), record_of())
+    assert [c.title for c in gather([path]).cautions] == []
+    failed = tmp_path / "a.parquet.failed.tsv"
+    failed.write_text("sequence\tname\treason\n3\t<i>s3</i>\tout of memory\n")
+    for paths in ([path], [path, failed], [failed, path]):
+        facts = gather(paths)
+        assert [c.title for c in facts.cautions] == ["1 sequence failed"]
+        assert facts.ledger is not None and list(facts.ledger.failed["name"]) == ["<i>s3</i>"]
+    assert "&lt;i&gt;s3&lt;/i&gt;" in render(facts, figures=False)
+    with pytest.raises(InputError, match="ism"):
+        find_inputs([failed])
 
 
 def bad_text(folder: Path) -> Path:
@@ -116,7 +130,9 @@ def test_bad_input_is_explained(
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_files_that_do_not_belong_together_are_refused(results: Path, mr_folder: Path) -> None:
+def test_files_that_do_not_belong_together_are_refused(
+    results: Path, mr_folder: Path, tmp_path: Path
+) -> None:
     with pytest.raises(InputError, match="one run"):
         find_inputs([results / "ism.h5", results / "ism.tsv"])
     with pytest.raises(InputError, match="score_variants"):
@@ -125,8 +141,11 @@ def test_files_that_do_not_belong_together_are_refused(results: Path, mr_folder:
         find_inputs([])
     with pytest.raises(InputError, match="--leave_one_out"):
         write_report([mr_folder / "loo.tsv"], results / "never.html", figures=False)
+    again = tmp_path / "again.tsv"
+    again.write_bytes((mr_folder / "mr.tsv").read_bytes())
     with pytest.raises(InputError, match="twice"):
-        write_report([mr_folder / "mr.tsv", mr_folder], results / "never.html", figures=False)
+        write_report([again, mr_folder], results / "never.html", figures=False)
+    assert len(find_inputs([mr_folder / "mr.tsv", mr_folder]).tables["estimates"]) == 1
     assert not (results / "never.html").exists()
 
 
