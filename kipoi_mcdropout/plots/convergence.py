@@ -75,8 +75,7 @@ def plot_convergence(
     numbers = zip(names, final["effect_mean"], final["effect_sd"], strict=True)
     words = [f"{style.plain(name)}: mean {mean:.2g}, sd {sd:.2g}" for name, mean, sd in numbers]
     words = [text.replace(" -", " −") for text in words]
-    options = {"loc": "upper left", "bbox_to_anchor": (0, 1), "ncols": 2}
-    style.legend(names_ax, handles, words, longest=60, **options)
+    style.legend(names_ax, handles, words, longest=60)
     _mark(panels["mean"], enough.for_mean, enough)
     _mark(panels["sd"], enough.for_sd, enough)
     unit = " (log odds)" if rows.score == "logit" else ""
@@ -89,8 +88,8 @@ def plot_convergence(
 
 
 def _panels(ax: Axes | None) -> tuple[dict[str, Axes], Axes]:
-    """The two panels, and an empty one above them for the names of the mutants."""
-    figure, grid = style.divide(ax, style.PAGE_MM, 75, nrows=2, ncols=2, height_ratios=(1, 5))
+    """The two panels, and an empty one of no height, above which are the names of the mutants."""
+    figure, grid = style.divide(ax, style.PAGE_MM, 75, nrows=2, ncols=2, height_ratios=(0.01, 1))
     names_ax = figure.add_subplot(grid[0, :])
     names_ax.set_axis_off()
     panels = {name: figure.add_subplot(grid[1, i]) for i, name in enumerate(("mean", "sd"))}

@@ -11,7 +11,7 @@ from scipy import stats
 
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.plots import style
-from kipoi_mcdropout.plots.rows import choose_rows, in_window, one_sequence, positions, z_values
+from kipoi_mcdropout.plots.rows import choose_rows, in_window, one_sequence, positions, thin, z_values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,6 +68,8 @@ def plot_effects(
     rows = choose_rows(table, output, score, ("effect_mean", "effect_sd", "alt"), "effects")
     rows, name = one_sequence(rows, sequence)
     rows = in_window(rows, start, end)
+    chosen, sampled = thin(len(rows.table))
+    rows = rows.take(chosen)
     ax = style.new_axes(style.PAGE_MM, 65) if ax is None else ax
     where, what = positions(rows.table)
     low, high, how = interval(rows.table, level)
@@ -91,12 +93,12 @@ def plot_effects(
             artist.set_rasterized(len(mean) > style.RASTERIZE_FROM)
         handles.append(bars)
         labels.append(label)
-    style.legend(ax, handles, labels, ncols=6, loc="lower right", bbox_to_anchor=(1, 1))
-    ax.set_title(style.plain(name), fontsize=style.TITLE_PT, loc="left", pad=4)
+    height = style.legend(ax, handles, labels)
+    ax.set_title(style.plain(name), fontsize=style.TITLE_PT, loc="left", pad=4 + height)
     ax.margins(x=0.01)
     ax.ticklabel_format(axis="x", style="plain", useOffset=False)  # positions are read off in full
     remark = f"bars: {100 * level:g} % of draws, {how}"
-    style.note(ax, remark, *style.left_out(0, int(np.isnan(z).sum()), "sd"))
+    style.note(ax, remark, *style.left_out(0, int(np.isnan(z).sum()), "sd"), sampled)
     return ax
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _NEEDED = ("position", "ref", "alt", "effect_mean", "effect_sd")
 MOST_LETTERS = 100  # that can be read across a page
+_TITLE_LENGTH = 42  # characters that fit a column's width
 FADED = 0.25  # opacity of what is not significant
 _REFERENCE = (0.86, 0.86, 0.86)
 
@@ -114,7 +115,8 @@ def plot_ism(
         _draw_overview(panels["overview"], whole, shown, min_z)
     _draw_logo(panels["logo"], shown, min_z)
     _draw_effects(panels, shown, rows, min_z)
-    _draw_sd(panels, shown, min_z)
+    _draw_sd(panels["sd"], panels["sd_scale"], shown)
+    style.note(panels["sd"], *_remarks(shown, min_z, "overview" in panels))
     top = panels.get("overview", panels["logo"])
     top.set_title(_title(rows, name), fontsize=style.TITLE_PT, loc="left", pad=4)
     return panels
@@ -203,7 +205,6 @@ def _draw_overview(ax: Axes, whole: EffectGrid, shown: EffectGrid, min_z: float)
     ax.axhline(0, color=style.BLACK, lw=style.FRAME_PT)
     ax.set_xlim(whole.positions[0] - 0.5, whole.positions[-1] + 0.5)
     style.dress(ax, ylabel="strongest\neffect")
-    ax.set_title("blue: the window below", fontsize=style.NOTE_PT, loc="right", pad=4)
 
 
 def _draw_logo(ax: Axes, grid: EffectGrid, min_z: float) -> None:
@@ -245,19 +246,24 @@ def _draw_effects(panels: dict[str, Axes], grid: EffectGrid, rows: Rows, min_z: 
     )  # fmt: skip
     _cells(ax, grid, significant, edgecolor=style.BLACK, lw=0.5, gid="significant")
     ax.tick_params(labelbottom=False)
-    _scale(panels["effect_scale"], image, f"effect on\n{style.plain(rows.output, 14)}")
+    unit = {"diff": "\n(alt − ref)", "logit": "\n(log odds)"}.get(rows.score, "")
+    what = "effect on" if unit else style.plain(rows.score, 14)
+    _scale(panels["effect_scale"], image, f"{what}\n{style.plain(rows.output, 14)}{unit}")
 
 
-def _draw_sd(panels: dict[str, Axes], grid: EffectGrid, min_z: float) -> None:
+def _draw_sd(ax: Axes, scale: Axes, grid: EffectGrid) -> None:
     """The sd over draws of each effect."""
-    ax = panels["sd"]
     size = np.nanmax(grid.sd) if np.isfinite(grid.sd).any() else 0
     limit = size if size > 0 else 1.0
     image = _heat_map(ax, grid, grid.sd, cmap=style.SEQUENTIAL, vmin=0, vmax=limit, gid="sd")
     ax.set_xlabel("position in the sequence (from 0)", fontsize=style.LABEL_PT, labelpad=2)
-    _scale(panels["sd_scale"], image, "sd over\ndraws")
-    unknown = " hatched: no number;" if _unknown(grid).any() else ""
-    style.note(ax, f"outlined: |effect| at least {min_z:g} sd; faded: less;{unknown} grey: reference")
+    _scale(scale, image, "sd over\ndraws")
+
+
+def _remarks(grid: EffectGrid, min_z: float, overview: bool) -> tuple[str, str]:
+    unknown = "; hatched: no number" if _unknown(grid).any() else ""
+    window = "; blue: the window shown" if overview else ""
+    return f"outlined: |effect| at least {min_z:g} sd; faded: less", f"grey: reference{unknown}{window}"
 
 
 def _heat_map(ax: Axes, grid: EffectGrid, values: NDArray[np.float64], **look: Any) -> Any:
@@ -307,10 +313,10 @@ def _scale(ax: Axes, image: Any, label: str) -> None:
 
 
 def _title(rows: Rows, name: str) -> str:
-    """Name, and the range in the genome where there is one."""
+    """Name, and the range in the genome where there is one; on two lines where it is long."""
     title = style.plain(name)
     if {"chrom", "pos"} <= set(rows.table) and rows.table["pos"].notna().all():
         where, chrom = rows.table["pos"].astype(int), rows.table["chrom"].iloc[0]
-        title += f"  {style.plain(chrom)}:{where.min()}-{where.max()} (from 1)"
-    unit = {"diff": "alt − ref", "logit": "log odds"}.get(rows.score, rows.score)
-    return f"{title}, {style.plain(rows.output)} ({style.plain(unit)})"
+        place = f"{style.plain(chrom)}:{where.min()}-{where.max()} (from 1)"
+        title += ("\n" if len(title + place) > _TITLE_LENGTH else "  ") + place
+    return title

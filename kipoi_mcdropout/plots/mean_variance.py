@@ -111,7 +111,7 @@ def _points(
                 [x], [y], s=22, c=[colors[i - first]], marker=marker, edgecolors=style.BLACK,
                 linewidths=0.6, zorder=4, gid="reference",
             )  # fmt: skip
-    style.legend(ax, handles, list(names), longest=22, ncols=2)
+    style.legend(ax, handles, list(names), longest=22)
 
 
 def _references(table: pd.DataFrame, number: NDArray[np.int64]) -> dict[int, tuple[float, float]]:

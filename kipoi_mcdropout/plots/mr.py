@@ -100,7 +100,7 @@ def plot_mr_scatter(
         handles += ax.plot(ends, line, color=color, ls=dash, lw=1.2, zorder=4, gid=name)
         labels.append(_in_words(name, estimate))
     ax.set_xlim(left=min(0.0, float((x - used.se_exposure).min())))
-    style.legend(ax, handles, labels, longest=60, ncols=1)
+    style.legend(ax, handles, labels, longest=60)
     kind = {"sd": "1 sd over draws", "mcse": "1 mcse"}.get(used.se_type or "", "1 standard error")
     style.note(ax, f"{len(used):,} mutants, turned to positive x", f"bars: {kind}")
     return ax
@@ -136,7 +136,7 @@ def plot_mr_funnel(
         handles.append(ax.axvline(estimate.estimate, color=color, ls=dash, lw=1.2, zorder=2, gid=name))
     outside = _frame(ax, ratio, [estimate.estimate for estimate in estimates.values()])
     ax.set_ylim(bottom=0)
-    style.legend(ax, handles, list(estimates), ncols=2)
+    style.legend(ax, handles, list(estimates))
     style.note(
         ax,
         f"ratios outside the frame: {outside}" if outside else "",

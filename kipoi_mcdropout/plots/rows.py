@@ -26,6 +26,11 @@ class Rows:
     score: str
     kept: NDArray[np.int64]  # their places in the table given
 
+    def take(self, index: NDArray[np.int64]) -> Rows:
+        """Some of the rows, by integer index."""
+        table = self.table.iloc[index].reset_index(drop=True)
+        return Rows(table, self.output, self.score, self.kept[index])
+
 
 def choose_rows(
     table: pd.DataFrame, output: str | None, score: str | None, needed: Sequence[str], kind: str
@@ -100,9 +105,7 @@ def one_sequence(rows: Rows, sequence: str | int | None) -> tuple[Rows, str]:
     keys = sequence_names(rows.table)
     names = list(dict.fromkeys(keys))
     name = names[0] if sequence is None else _sequence_named(rows.table, names, str(sequence))
-    inside = np.flatnonzero((keys == name).to_numpy())
-    table = rows.table.iloc[inside].reset_index(drop=True)
-    return Rows(table, rows.output, rows.score, rows.kept[inside]), name
+    return rows.take(np.flatnonzero((keys == name).to_numpy())), name
 
 
 def sequence_names(table: pd.DataFrame) -> pd.Series:
@@ -146,8 +149,7 @@ def in_window(rows: Rows, start: int | None, end: int | None) -> Rows:
             f"--start {low} to --end {high} holds no mutant; positions are {where.min()} to "
             f"{where.max()}"
         )
-    table = rows.table.iloc[inside].reset_index(drop=True)
-    return Rows(table, rows.output, rows.score, rows.kept[inside])
+    return rows.take(inside)
 
 
 def z_values(table: pd.DataFrame) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.plots.style import MM_PER_INCH
 from kipoi_mcdropout.writers.atomic import PROVENANCE_KEY, AtomicFile, check_free, check_outputs
 
 if TYPE_CHECKING:
@@ -104,7 +106,7 @@ def _fixed_layout(figure: Figure) -> Iterator[None]:
     if engine is None or isinstance(engine, PlaceHolderLayoutEngine):
         yield
         return
-    figure.draw_without_rendering()
+    _lay_out(figure)
     figure.set_layout_engine("none")
     laid_out = [ax for ax in figure.axes if ax.get_in_layout()]
     try:
@@ -115,6 +117,19 @@ def _fixed_layout(figure: Figure) -> Iterator[None]:
         for ax in laid_out:
             ax.set_in_layout(True)  # set_position takes it out
         figure.set_layout_engine(engine)
+
+
+def _lay_out(figure: Figure) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="constrained_layout not applied")
+        try:
+            figure.draw_without_rendering()
+        except UserWarning as error:
+            width, height = (size * MM_PER_INCH for size in figure.get_size_inches())
+            raise InputError(
+                f"the figure, {width:.0f} x {height:.0f} mm, is too small for its labels; make it wider "
+                "(--width_mm), or higher"
+            ) from error
 
 
 def figure_of(what: Any) -> Figure:

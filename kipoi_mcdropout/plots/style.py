@@ -29,6 +29,7 @@ MM_PER_INCH = 25.4
 TITLE_PT, LABEL_PT, TICK_PT, NOTE_PT = 8.0, 7.0, 6.0, 6.0
 LINE_PT = 0.8
 FRAME_PT = 0.5
+_LETTER_EM, _HANDLE_EM, _GAP_EM = 0.6, 1.4, 1.0  # of a legend
 _BELOW_LABEL_PT = 22  # tick labels and the axis' label are above this
 
 # Okabe and Ito; black is left for lines and outlines, yellow out: it is too faint on white.
@@ -126,29 +127,33 @@ def log_ticks(axis: Axis) -> None:
 
 
 def legend(
-    ax: Axes, handles: Sequence[Any], labels: Sequence[str], longest: int = LONGEST_NAME, **options: Any
-) -> None:
-    """A legend above the panel, where it covers no data."""
+    ax: Axes, handles: Sequence[Any], labels: Sequence[str], longest: int = LONGEST_NAME
+) -> float:
+    """A legend above the panel, where it covers no data; returns its height in points.
+
+    It has as many columns as the panel, as it is wide now, has room for.
+    """
     if not len(handles):
-        return
-    options = {
-        "loc": "lower left",
-        "bbox_to_anchor": (0, 1.0),
-        "ncols": 3,
-        "borderaxespad": 0.2,
-        **options,
-    }
+        return 0.0
+    words = [plain(label, longest) for label in labels]
+    ncols = _legend_columns(words, ax.get_window_extent().width * 72 / ax.figure.dpi)  # type: ignore[union-attr]
     ax.legend(
-        handles,
-        [plain(label, longest) for label in labels],
-        fontsize=NOTE_PT,
-        frameon=False,
-        handlelength=1.4,
-        handletextpad=0.4,
-        columnspacing=1.0,
-        labelspacing=0.3,
-        **options,
-    )
+        handles, words, ncols=ncols, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2,
+        fontsize=NOTE_PT, frameon=False, handlelength=_HANDLE_EM, handletextpad=0.4,
+        columnspacing=_GAP_EM, labelspacing=0.3,
+    )  # fmt: skip
+    return -(-len(words) // ncols) * 1.5 * NOTE_PT
+
+
+def _legend_columns(words: Sequence[str], width_pt: float) -> int:
+    """The most columns whose longest words, side by side, fit the width."""
+    for n in range(len(words), 1, -1):
+        columns = [words[i : i + -(-len(words) // n)] for i in range(0, len(words), -(-len(words) // n))]
+        letters = sum(max(map(len, column)) for column in columns)
+        needed = NOTE_PT * (letters * _LETTER_EM + len(columns) * (_HANDLE_EM + _GAP_EM + 0.4))
+        if needed <= width_pt:
+            return len(columns)
+    return 1
 
 
 def note(ax: Axes, *remarks: str) -> None:

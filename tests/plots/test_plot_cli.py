@@ -107,7 +107,10 @@ BAD = {
     "several outputs": (["ism"], "one output; name one with --target: FOXA1, FOXA2, DNase"),
     "empty window": (["ism", "--target", "DNase", "--start", "90"], "holds no mutant"),
     "suffix": (["volcano", "-o", "a.jpg"], "must end in one of .png, .svg, .pdf"),
-    "width": (["volcano", "--width_mm", "3"], "--width_mm must lie between 40 and 1000; got 3"),
+    "width": (
+        ["volcano", "--width_mm", "3"],
+        "--width_mm of plot volcano must lie between 60 and 1000; got 3",
+    ),
     "dpi": (["volcano", "--dpi", "1"], "--dpi must lie between 30 and 2400"),
     "tolerance": (["convergence", "--target", "DNase", "--tolerance", "7"], "tolerance must lie"),
     "no kind": (["heatmap"], "invalid choice: 'heatmap'"),

@@ -99,8 +99,11 @@ def test_panels_share_their_positions() -> None:
     places = [panels[name].get_position() for name in ("logo", "effect", "sd")]
     assert len({(round(p.x0, 6), round(p.x1, 6)) for p in places}) == 1
     assert panels["sd"].get_xlabel() == "position in the sequence (from 0)"
-    assert "FOXA2" in panels["effect_scale"].get_ylabel() and "sd" in panels["sd_scale"].get_ylabel()
-    assert "chr1:1-12 (from 1), FOXA2 (alt − ref)" in panels["logo"].get_title(loc="left")
+    assert (
+        panels["effect_scale"].get_ylabel() == "effect on\nFOXA2\n(alt − ref)"
+        and "sd" in panels["sd_scale"].get_ylabel()
+    )
+    assert panels["logo"].get_title(loc="left") == "region_0  chr1:1-12 (from 1)"
 
 
 def test_undefined_effects_are_hatched() -> None:

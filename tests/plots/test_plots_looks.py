@@ -20,6 +20,7 @@ from test_plots_mr import instruments
 
 from kipoi_mcdropout import plots
 from kipoi_mcdropout.calibration import calibrate
+from kipoi_mcdropout.plots import style
 from kipoi_mcdropout.plots.save import figure_of
 
 LONG = "wgEncodeAwgDnaseUwdukeGm12878UniPk_replicate_1.narrowPeak"
@@ -116,14 +117,24 @@ def test_calibration() -> None:
     look(plots.plot_calibration(calibrate(measured, predicted)))
 
 
-KINDS: dict[str, Callable[[pd.DataFrame, np.ndarray, str], Any]] = {
-    "mean_variance": lambda table, _, output: plots.plot_mean_variance(table, output=output),
-    "ism": lambda table, _, output: plots.plot_ism(table, output=output),
-    "effects": lambda table, _, output: plots.plot_effects(table, output=output),
-    "ref_alt_covariance": lambda table, _, output: plots.plot_ref_alt_covariance(table, output=output),
-    "convergence": lambda table, draws, output: plots.plot_convergence(table, draws, output=output),
-    "volcano": lambda table, _, output: plots.plot_volcano(table, output=output),
+KINDS: dict[str, Callable[..., Any]] = {
+    "mean_variance": lambda table, _, **words: plots.plot_mean_variance(table, **words),
+    "ism": lambda table, _, **words: plots.plot_ism(table, **words),
+    "effects": lambda table, _, **words: plots.plot_effects(table, **words),
+    "ref_alt_covariance": lambda table, _, **words: plots.plot_ref_alt_covariance(table, **words),
+    "convergence": lambda table, draws, **words: plots.plot_convergence(table, draws, **words),
+    "volcano": lambda table, _, **words: plots.plot_volcano(table, **words),
 }
+NARROW = {"ism": 80, "effects": 80, "convergence": 150, "mean_variance": 60, "volcano": 60}
+
+
+@pytest.mark.parametrize("kind", NARROW)
+def test_the_least_width_that_the_command_takes(kind: str) -> None:
+    """Looked for: ism and effects in a journal's column, others as narrow as `--width_mm` goes. First
+    seen and mended: the title of ism cut off with a remark on top of it, a legend over a title.
+    """
+    table, draws = big()
+    look(KINDS[kind](table, draws, output="FOXA2", ax=style.new_axes(NARROW[kind], 90)))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -132,7 +143,7 @@ def test_long_names(kind: str) -> None:
     table, draws = ism_table(n_sequences=10)
     table["name"] = LONG + "_" + table["name"]
     table = table.replace("FOXA2", LONG)
-    look(KINDS[kind](table, draws, LONG))
+    look(KINDS[kind](table, draws, output=LONG))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -142,7 +153,7 @@ def test_a_single_mutant_and_missing_numbers(kind: str) -> None:
     draws = draws[:, table["position"] == 2][:, :3]
     table = table[table["position"] == 2][:3].reset_index(drop=True)
     table.loc[1:, ["alt_mean", "alt_var", "effect_mean", "effect_sd", "ref_alt_cov"]] = np.nan
-    look(KINDS[kind](table, draws, "FOXA2"))
+    look(KINDS[kind](table, draws, output="FOXA2"))
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "convergence"])
@@ -150,4 +161,4 @@ def test_effects_that_are_all_the_same(kind: str) -> None:
     """Looked for: axes around the one value, and a remark on what cannot be shown."""
     table, draws = ism_table(1, 6, ("FOXA2",))
     table[["effect_mean", "effect_sd", "alt_var"]] = 0.25, 0.0, 0.0
-    look(KINDS[kind](table, draws, "FOXA2"))
+    look(KINDS[kind](table, draws, output="FOXA2"))

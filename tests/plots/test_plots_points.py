@@ -103,6 +103,10 @@ def test_above_the_limit_points_are_sampled_and_it_is_said() -> None:
         assert f"100,000 of {len(large):,} points, at random" in notes(ax)
         assert all(artist.get_rasterized() for artist in by_gid(ax, gid))
     assert not any(artist.get_rasterized() for artist in by_gid(plot_mean_variance(table), "mutants"))
+    variants = large.drop(columns=["sequence", "name", "position"]).assign(pos=range(len(large)))
+    ax = plot_effects(variants)
+    assert sum(len(line.get_xdata()) for line in ax.lines if line.get_gid()) == 100_000
+    assert f"100,000 of {len(large):,} points, at random" in notes(ax)
 
 
 def test_volcano_has_effect_and_z_of_every_variant() -> None:

@@ -108,6 +108,13 @@ def test_a_drawing_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_figure_too_small_for_its_labels_is_refused() -> None:
+    ax = draw()
+    ax.figure.set_size_inches(0.5, 0.5)
+    with pytest.raises(InputError, match=r"13 x 13 mm, is too small for its labels; make it wider"):
+        figure_bytes(ax, "png")
+
+
 def test_no_setting_of_matplotlib_is_changed_and_no_figure_stays_behind() -> None:
     from matplotlib import pyplot
 
