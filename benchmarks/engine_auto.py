@@ -4,8 +4,8 @@
     python benchmarks/engine_auto.py --networks danq
 
 Times are of the processor, which other work on the machine disturbs less than the clock. That of auto
-includes capturing the model and the trial by which it decides. Whole inputs are what takes long; so sizes
-are small, which is hard on auto.
+includes capturing the model and the trial by which it decides. Whole inputs are what takes long; so
+sizes are small, which is hard on auto.
 """
 
 from __future__ import annotations

@@ -9,7 +9,9 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import hashlib
+import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ from kipoi_mcdropout.schedule.work import Failure, Result, Tag, Unit, Work, one_
 _TRIES = 2  # of a unit that raises, on different workers where there are several
 _DEATHS = 3  # of workers at the same unit, before it is given up
 _AHEAD = 2  # units under way for each thread of a worker
+_ASK_SECONDS = 5.0  # between two looks at how many workers there are
 _CONNECT_SECONDS = 30
 
 
@@ -35,6 +38,7 @@ class DaskCluster:
     def __init__(self, client: distributed.Client, cluster: Any = None) -> None:
         self.client = client
         self._cluster = cluster
+        self._ahead, self._asked = 0, -math.inf  # units that may be under way, and when that was found
 
     @classmethod
     def local(cls, n_workers: int) -> DaskCluster:
@@ -94,9 +98,12 @@ class DaskCluster:
                 self.client.cancel([p.future for _, p in pending if p is not None], force=True)
 
     def _limit(self) -> int:
-        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
-        threads = sum(worker["nthreads"] for worker in workers)
-        return _AHEAD * max(threads, 1) + 1
+        """Units that may be under way; workers come and go, so it is asked for again now and then."""
+        if time.monotonic() - self._asked > _ASK_SECONDS:
+            workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
+            threads = sum(worker["nthreads"] for worker in workers)
+            self._ahead, self._asked = _AHEAD * max(threads, 1) + 1, time.monotonic()
+        return self._ahead
 
     def close(self) -> None:
         """Disconnect; stop the processes that `local` has started."""
