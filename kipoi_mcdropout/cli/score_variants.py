@@ -165,7 +165,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
     shard = parse_shard(options.shard)
     OutputPaths.check(options.input_vcf, *files, options.overwrite, options.resume, shard)
     model = load_model(options)
-    bar = _Bar()
+    bar = _Bar(_expected(options, shard))
     try:
         run = score_variants(
             model,
@@ -225,13 +225,23 @@ def _shifts(text: str) -> tuple[int, ...]:
         ) from error
 
 
-class _Bar:
-    """Counts records on stderr; silent where stderr is no terminal."""
+def _expected(options: argparse.Namespace, shard: Any) -> int | None:
+    """How many records there will be, about, where somebody looks."""
+    if not sys.stderr.isatty() or options.region is not None:
+        return None
+    from kipoi_mcdropout.vcf.count import count_records
 
-    def __init__(self) -> None:
+    n = count_records(options.input_vcf)
+    return n if n is None or shard is None else n // shard.of
+
+
+class _Bar:
+    """Counts records on stderr, with their rate and the time left; silent where it is no terminal."""
+
+    def __init__(self, total: int | None) -> None:
         from tqdm import tqdm
 
-        self._bar = tqdm(unit="record", unit_scale=True, disable=None, file=sys.stderr)
+        self._bar = tqdm(total=total, unit="record", unit_scale=True, disable=None, file=sys.stderr)
 
     def update(self, ledger: Any) -> None:
         self._bar.update(ledger.records - self._bar.n)

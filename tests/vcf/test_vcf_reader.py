@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import shutil
@@ -13,6 +14,7 @@ import pytest
 from variant_world import bcftools, write_vcf
 
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.vcf.count import count_records
 from kipoi_mcdropout.vcf.reader import Record, VcfReader
 from kipoi_mcdropout.vcf.region import Region, parse_region
 
@@ -204,3 +206,20 @@ def test_a_bgzipped_file_without_its_end_marker_is_an_error(tmp_path: Path) -> N
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not there"):
         VcfReader(tmp_path / "no.vcf")
+
+
+@pytest.mark.parametrize("n", [0, 1, 5])
+def test_records_are_counted_for_the_time_left(tmp_path: Path, n: int) -> None:
+    lines = [f"c {pos} . A C . . ." for pos in range(1, n + 1)]
+    plain = write_vcf(tmp_path / "a.vcf", lines, {"c": 100})
+    assert count_records(plain) == n
+    packed = tmp_path / "a.vcf.gz"
+    packed.write_bytes(gzip.compress(plain.read_bytes().rstrip(b"\n")))
+    assert count_records(packed) == n
+    packed.write_bytes(packed.read_bytes()[:-9])
+    assert count_records(packed) is None
+    assert count_records("-") is None
+    if shutil.which("bcftools") and n:
+        bcf = tmp_path / "a.bcf"
+        bcftools("view", "-Ob", "-o", bcf, plain)
+        assert count_records(bcf) is None
