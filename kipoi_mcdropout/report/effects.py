@@ -180,10 +180,13 @@ class _Gathering:
         for kind, rows in ((True, is_effect), (False, ~is_effect)):
             usable = rows & by.notna()
             self.ranked[kind] += int(usable.sum())
-            some = piece[usable].assign(by=by[usable])
-            if len(some) or kind not in self.best:
-                old = [self.best[kind]] if kind in self.best and len(self.best[kind]) else []
-                best = pd.concat([*old, some]).sort_values("by", ascending=False, kind="stable")
+            old = self.best.get(kind)
+            if old is not None and len(old) == self.top:
+                usable &= by > old["by"].iloc[-1]  # equals come later in the file, so they lose
+            if old is None or usable.any():
+                parts = [*([] if old is None else [old]), piece[usable].assign(by=by[usable])]
+                best = pd.concat([part for part in parts if len(part)] or parts)
+                best = best.sort_values("by", ascending=False, kind="stable")
                 self.best[kind] = best.head(self.top)
 
     def finish(self) -> EffectFacts:

@@ -177,7 +177,7 @@ def mr_figures(facts: Facts, pair: MrFacts) -> list[Figure]:
     leave = facts.inputs.rows("leave_one_out")
     if instruments is None and facts.inputs.effects is not None and len(leave):
         mine = (leave["exposure"] == pair.exposure) & (leave["outcome"] == pair.outcome)
-        pieces = iter_effects(facts.inputs.effects.path)
+        pieces = iter_effects(facts.inputs.effects.path, (pair.exposure, pair.outcome))
         instruments = instruments_of_result(pieces, leave[mine], pair)
     if instruments is None:
         return []

@@ -48,7 +48,7 @@ def select_rows(path: Path, facts: EffectFacts) -> list[Selection]:
     outputs = list(by_strength["output"].head(MOST_OUTPUTS))
     where = "sequence" if "sequence" in top or not len(top) else "chrom"
     gathering = {o: _Rows(o, top[top["output"] == o], where, by_strength) for o in outputs}
-    for piece in iter_effects(path):
+    for piece in iter_effects(path, outputs):
         piece = piece[piece["score"] == score]
         for output, rows in gathering.items():
             rows.add(piece[piece["output"] == output])

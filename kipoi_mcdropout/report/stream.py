@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet
 
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.results import _columns, _open_hdf5, _sequence_rows
+from kipoi_mcdropout.results import _open_hdf5, _sequence_rows
 
 TEXT_COLUMNS = (
     "name", "chrom", "strand", "id", "ref", "alt", "kind", "flags", "output", "score",
 )  # fmt: skip
 REQUIRED = ("output", "score", "effect_mean", "effect_sd", "effect_mcse", "effect_point", "n_draws")
-_ROWS = 65_536
+_ROWS = 100_000
+_CELLS = 1_000_000  # of HDF5 read at once: each block of outputs unpacks the sequence again
 
 
-def iter_effects(path: Path) -> Iterator[pd.DataFrame]:
-    """The rows of `results.read_effects`, a hundred thousand or so at a time, in the order of the file.
+def iter_effects(path: Path, outputs: Collection[str] | None = None) -> Iterator[pd.DataFrame]:
+    """The rows of `results.read_effects`, some hundred thousand at a time, in the order of the file.
 
     Texts are str and never missing ("" where the file has none).
+
+    Parameters
+    ----------
+    path : Path
+    outputs : collection of str, optional
+        Labels of the outputs to read; all by default.
 
     Raises
     ------
@@ -30,7 +37,7 @@ def iter_effects(path: Path) -> Iterator[pd.DataFrame]:
         If columns are missing.
     """
     if path.name.endswith((".h5", ".hdf5")):
-        pieces = _from_hdf5(path)
+        pieces = _from_hdf5(path, outputs)
     elif path.name.endswith((".parquet", ".pq")):
         pieces = _from_parquet(path)
     else:
@@ -43,16 +50,23 @@ def iter_effects(path: Path) -> Iterator[pd.DataFrame]:
             )
         for name in TEXT_COLUMNS:
             if name in piece:
-                piece[name] = piece[name].astype(object).fillna("").astype(str)
-        yield piece
+                piece[name] = _text(piece[name])
+        yield piece if outputs is None else piece[piece["output"].isin(outputs)]
 
 
-def _from_hdf5(path: Path) -> Iterator[pd.DataFrame]:
+def _text(column: pd.Series) -> pd.Series:
+    if column.isna().any():
+        column = column.astype(object).fillna("")
+    return column.astype(str)
+
+
+def _from_hdf5(path: Path, outputs: Collection[str] | None) -> Iterator[pd.DataFrame]:
     with _open_hdf5(path) as file:
         n_draws = int(json.loads(file.attrs["provenance"])["n_draws"])
-        columns = _columns(file, None)
+        labels = file["axes/output"].asstr()[:]
+        columns = [i for i, label in enumerate(labels) if outputs is None or label in outputs]
         mutants = len(file["axes/position"]) * len(file["axes/category"])
-        step = max(1, 2 * _ROWS // max(1, mutants))
+        step = max(1, _CELLS // max(1, mutants))
         for i in range(len(file["reference"])):
             for score in file["scores"]:
                 for first in range(0, len(columns), step):

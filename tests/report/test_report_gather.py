@@ -45,6 +45,16 @@ def test_top_effects_are_those_of_the_table_sorted_by_z(suffix: str, results: Pa
     assert facts.n_draws == N_DRAWS
 
 
+@pytest.mark.parametrize("suffix", ["h5", "parquet", "tsv"])
+def test_some_outputs_alone_can_be_read(suffix: str, results: Path) -> None:
+    path = results / f"ism.{suffix}"
+    rows = pd.concat(iter_effects(path, ["DNase"]), ignore_index=True)
+    everything = read_effects(path)
+    expected = everything[everything["output"] == "DNase"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(rows[["position", "alt", "score", "effect_mean"]],
+                                  expected[["position", "alt", "score", "effect_mean"]])
+
+
 def test_outputs_are_summarised_over_all_rows(results: Path) -> None:
     facts = gather_effects(iter_effects(results / "ism.h5"), top=1)
     table = whole(results / "ism.h5")
