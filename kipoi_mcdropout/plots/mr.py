@@ -16,7 +16,7 @@ from kipoi_mcdropout.plots import style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_ROWS = 25  # of the leave-one-out panel
+MOST_ROWS = 20  # of the leave-one-out panel
 _METHODS = {"MR-Egger": (mr_egger, style.VERMILLION, "-"), "IVW": (mr_ivw, style.BLUE, "--")}
 _INSIDE = 0.98  # of the ratios that the funnel's frame holds
 
@@ -157,8 +157,8 @@ def plot_mr_leave_one_out(
     Parameters
     ----------
     by_sequence : bool, optional
-        Leave out all mutants of a sequence at once. By default where there are more than 25 mutants,
-        of which one hardly matters, in several sequences. Of more than 25 rows those are shown that
+        Leave out all mutants of a sequence at once. By default where there are more than 20 mutants,
+        of which one hardly matters, in several sequences. Of more than 20 rows those are shown that
         move the estimate most.
 
     Raises
