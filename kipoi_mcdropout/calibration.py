@@ -171,10 +171,11 @@ def calibrate(
 
 
 def scale_sd(predicted: pd.DataFrame, sd_scale: float) -> pd.DataFrame:
-    """A copy with `effect_sd` multiplied by `sd_scale`.
+    """A copy with `effect_sd` multiplied by `sd_scale`, and `z` and `p_value`, if there, made of it.
 
     `effect_mcse` stays: the Monte Carlo error of a mean has nothing to do with how well the model's
-    uncertainty fits measurements. What rests on the sd (z, p, quantiles) must be computed again.
+    uncertainty fits measurements. Quantiles of the draws and q-values do not follow from the sd, and are
+    left out.
 
     Raises
     ------
@@ -184,7 +185,13 @@ def scale_sd(predicted: pd.DataFrame, sd_scale: float) -> pd.DataFrame:
     if not (np.isfinite(sd_scale) and sd_scale > 0):
         raise InputError(f"sd_scale must be positive and finite; got {sd_scale}.")
     _require(predicted, ("effect_sd",), "the table of predicted effects")
-    return predicted.assign(effect_sd=predicted["effect_sd"] * sd_scale)
+    kept = [c for c in predicted if not str(c).startswith("effect_q") and c != "q_value"]
+    scaled = predicted[kept].assign(effect_sd=predicted["effect_sd"] * sd_scale)
+    if "z" in scaled:
+        scaled["z"] = scaled["z"] / sd_scale
+    if "p_value" in scaled and "z" in scaled:
+        scaled["p_value"] = 2 * stats.norm.sf(np.abs(scaled["z"]))
+    return scaled
 
 
 def _matched(

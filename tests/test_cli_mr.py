@@ -101,3 +101,25 @@ def test_calibrate_recovers_an_sd_that_is_half_too_small(
     assert sd_scale == pytest.approx(2, rel=0.25)
     np.testing.assert_allclose(scaled.effect_sd, rows.effect_sd * sd_scale, rtol=1e-5)
     assert "lambda" in capsys.readouterr().err
+
+
+def test_a_factor_found_elsewhere_is_applied_to_the_sd(
+    result: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = read_effects(result, ["DNase"], "diff")
+    words = ["calibrate", str(result), "--target", "DNase", "--score", "diff"]
+    cli_main("mcdropout", [*words, "--sd_scale", "1.5", "--scaled", str(tmp_path / "s.tsv")])
+    scaled = pd.read_table(tmp_path / "s.tsv", skiprows=1)
+    np.testing.assert_allclose(scaled.effect_sd, rows.effect_sd * 1.5, rtol=1e-5)
+    first = (tmp_path / "s.tsv").read_text().splitlines()[0]
+    assert json.loads(first[2:])["kipoi_mcdropout"]["calibration"] == {"sd_scale": 1.5}
+    for more, message in (
+        ([], "give a table of measured effects"),
+        (["--sd_scale", "2"], "give --scaled FILE too"),
+        (["--sd_scale", "-1", "--scaled", str(tmp_path / "x.tsv")], "must be positive"),
+        (["--sd_scale", "2", "--scaled", "-", "-o", "-"], "both of them or neither"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            cli_main("mcdropout", [*words, *more])
+        assert stop.value.code == 2
+        assert message in capsys.readouterr().err

@@ -6,14 +6,18 @@ Each command is a module of its own with `get_parser()` and `main(args)`, loaded
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
+from kipoi_mcdropout.cli.messages import show_traceback
 from kipoi_mcdropout.errors import (
     EXIT_BAD_INPUT,
     EXIT_FAILURE,
     EXIT_INTERRUPTED,
+    EXIT_PIPE_CLOSED,
     McDropoutError,
     UnitFailedError,
 )
@@ -58,6 +62,9 @@ def run(command: str, prog: str, args: list[str]) -> None:
         code = module.main(args, prog)
     except McDropoutError as error:
         code = _report(prog, str(error), EXIT_BAD_INPUT)
+    except BrokenPipeError:
+        _let_go_of_stdout()
+        code = EXIT_PIPE_CLOSED
     except OSError as error:  # a full disk, a file that vanished
         code = _report(prog, f"{error}. No output was written{kept}", EXIT_FAILURE)
     except UnitFailedError as error:
@@ -68,7 +75,14 @@ def run(command: str, prog: str, args: list[str]) -> None:
         sys.exit(code)
 
 
+def _let_go_of_stdout() -> None:
+    """Nobody reads any more: what Python still holds must go nowhere, without a complaint."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _report(prog: str, message: str, code: int) -> int:
+    show_traceback()
     print(f"{prog}: error: {message}", file=sys.stderr)
     return code
 

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from kipoi_mcdropout.cli.messages import add_message_arguments, set_level
 from kipoi_mcdropout.errors import InputError
 
 _UNITS = {"GIB": 2**30, "MIB": 2**20, "GB": 10**9, "MB": 10**6, "": 1}
@@ -23,6 +24,13 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
+        add_message_arguments(self)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """See argparse; from here on the command says as much as it was asked to."""
+        options, rest = super().parse_known_args(args, namespace)
+        set_level(options)
+        return options, rest
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -144,7 +152,7 @@ def add_output_arguments(parser: argparse.ArgumentParser, formats: str) -> None:
         nargs="+",
         required=True,
         metavar="FILE",
-        help=f"files to write: {formats}",
+        help=f"files to write: {formats}; - is standard output, as .tsv",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
 

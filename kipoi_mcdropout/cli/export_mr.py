@@ -28,7 +28,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout export_mr") -> int:
     """Run the command; returns its exit code."""
     options = get_parser(prog).parse_args(args)
 
-    from kipoi_mcdropout.cli.session import say
+    from kipoi_mcdropout.cli.messages import say, warn
     from kipoi_mcdropout.mr import diagnose, export_mr
 
     many = load_instruments(options)
@@ -39,6 +39,6 @@ def main(args: list[str], prog: str = "kipoi mcdropout export_mr") -> int:
         folder.mkdir(parents=True, exist_ok=True)
         files = export_mr(instruments, folder, overwrite=options.overwrite)
         for code, message in diagnose(instruments):
-            say(f"warning: {instruments.exposure} -> {instruments.outcome}: {code}: {message}")
+            warn(f"warning: {instruments.exposure} -> {instruments.outcome}: {code}: {message}")
         say(f"{instruments.n_kept} instruments: {folder}/{{{','.join(sorted(files))}}}")
     return EXIT_OK

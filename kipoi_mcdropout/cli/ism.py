@@ -170,7 +170,9 @@ def _run(
     paths: Any,
     command: list[str],
 ) -> None:
-    from kipoi_mcdropout.cli.session import Progress, batches, number_of_sequences, say
+    from kipoi_mcdropout.cli.messages import detail, say, warn
+    from kipoi_mcdropout.cli.session import Progress, batches, number_of_sequences
+    from kipoi_mcdropout.incremental import engine_words
     from kipoi_mcdropout.ism_run import run_ism
     from kipoi_mcdropout.schedule import open_scheduler
 
@@ -184,8 +186,8 @@ def _run(
     bad = _BadValues()
 
     def done(sequence: Any) -> None:
-        _mention_unmutated(sequence, say)
-        bad.mention(sequence, say)
+        _mention_unmutated(sequence, warn)
+        bad.mention(sequence, warn)
         if not here:
             progress.sequence(sequence.effects)
 
@@ -204,12 +206,14 @@ def _run(
     finally:
         scheduler.close()
         progress.close()
+    for words in engine_words(ism.mutagenesis.engine):
+        detail(f"engine: {words}")
     where = ", ".join(options.output) if paths.shard is None else str(paths.spool_folder())
     say(f"{run.n_sequences} sequences, {ism.options.effects.n_draws} draws: {where}")
     if run.failed:
-        say(f"{len(run.failed)} sequences failed and are left out; they are named in {paths.failed}")
+        warn(f"{len(run.failed)} sequences failed and are left out, first: {run.failed[0]['reason']}")
     if bad.n:
-        say(f"{bad.n} effects are NaN: see the columns n_nonfinite and n_saturated")
+        warn(f"{bad.n} effects are NaN: see the columns n_nonfinite and n_saturated")
 
 
 def _work(ism: Any, keywords: dict[str, Any], progress: Any) -> Any:
@@ -224,11 +228,11 @@ def _work(ism: Any, keywords: dict[str, Any], progress: Any) -> Any:
     return Work(lambda inputs: next(ism.effects(inputs)), job)
 
 
-def _mention_unmutated(record: Any, say: Any) -> None:
+def _mention_unmutated(record: Any, warn: Any) -> None:
     missing = record.effects.substitutions.without_base
     if len(missing):
         shown = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
-        say(
+        warn(
             f"sequence {record.name}: {len(missing)} positions have no reference base (N) and are not "
             f"mutated: {shown}"
         )
@@ -240,7 +244,7 @@ class _BadValues:
     def __init__(self) -> None:
         self.n = 0
 
-    def mention(self, record: Any, say: Any) -> None:
+    def mention(self, record: Any, warn: Any) -> None:
         """Look at a sequence."""
         for summary in record.effects.summaries:
             bad = (summary.counts["n_nonfinite"] + summary.counts["n_saturated"]) > 0
@@ -249,7 +253,7 @@ class _BadValues:
                 mutant, output = (int(i[0]) for i in bad.nonzero())
                 nonfinite = int(summary.counts["n_nonfinite"][mutant, output])
                 why = "the model's output is not finite" if nonfinite else "a probability is 0 or 1"
-                say(
+                warn(
                     f"sequence {record.name}, score {summary.score.name}: {int(bad.sum())} effects are "
                     f"NaN, first for output {record.effects.targets.labels[output]!r} at position "
                     f"{int(record.effects.substitutions.position[mutant])}: {why}"

@@ -31,7 +31,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout merge") -> int:
     """Run the command; returns its exit code."""
     options = get_parser(prog).parse_args(args)
 
-    from kipoi_mcdropout.cli.session import say
+    from kipoi_mcdropout.cli.messages import say, warn
     from kipoi_mcdropout.writers.shards import complete_shards
 
     folder = Path(options.folder)
@@ -43,7 +43,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout merge") -> int:
         run = merge_ism(shards, options.overwrite)
         say(f"{run.n_sequences} sequences: {', '.join(shards[0].outputs['files'])}")
         if run.failed:
-            say(f"{len(run.failed)} sequences failed and are left out")
+            warn(f"{len(run.failed)} sequences failed and are left out")
     elif kind == "score_variants":
         from kipoi_mcdropout.vcf.merge import merge_variants
 

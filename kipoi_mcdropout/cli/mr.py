@@ -39,7 +39,7 @@ def get_parser(prog: str = "kipoi mcdropout mr") -> argparse.ArgumentParser:
         metavar="FILE",
         help="also write MR-Egger within each sequence and the REML combination",
     )
-    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="table, .tsv")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="table, .tsv, or -")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     return parser
 
@@ -50,7 +50,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout mr") -> int:
 
     import pandas as pd
 
-    from kipoi_mcdropout.cli.session import say
+    from kipoi_mcdropout.cli.messages import say, warn
     from kipoi_mcdropout.mr import leave_one_out, mr_across_sequences, mr_multiple
     from kipoi_mcdropout.writers.atomic import check_free, check_outputs, write_tsv
 
@@ -81,6 +81,6 @@ def main(args: list[str], prog: str = "kipoi mcdropout mr") -> int:
     for path, rows in tables.items():
         write_tsv(rows, path, options.overwrite)
     for exposure, outcome, code, message in table.attrs["warnings"]:
-        say(f"warning: {exposure} -> {outcome}: {code}: {message}")
+        warn(f"warning: {exposure} -> {outcome}: {code}: {message}")
     say(f"{len(table)} estimates: {', '.join(map(str, tables))}")
     return EXIT_OK

@@ -37,7 +37,7 @@ _LEAST_WIDTH_MM = {"ism": 80, "effects": 80, "convergence": 150, "mr": 150, "cal
 _WIDE = ("ism", "effects", "convergence", "mr", "calibration")
 _WITHOUT_TARGET = 4  # outputs that are all shown where none is named
 _MOST_PANELS = 12
-_NOT_RECORDED = ("output", "overwrite")
+_NOT_RECORDED = ("output", "overwrite", "quiet", "verbose")
 
 
 def get_parser(prog: str = "kipoi mcdropout plot") -> argparse.ArgumentParser:
@@ -59,7 +59,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout plot") -> int:
     """Run the command; returns its exit code."""
     options = get_parser(prog).parse_args(args)
 
-    from kipoi_mcdropout.cli.session import say
+    from kipoi_mcdropout.cli.messages import say
     from kipoi_mcdropout.plots import save_figure
     from kipoi_mcdropout.plots.save import SUFFIXES
     from kipoi_mcdropout.plots.style import require

@@ -43,7 +43,8 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
 
     check_free(check_outputs(options.output, SUFFIXES), options.overwrite)
 
-    from kipoi_mcdropout.cli.session import batches, load_data, load_model, say
+    from kipoi_mcdropout.cli.messages import say
+    from kipoi_mcdropout.cli.session import batches, load_data, load_model
     from kipoi_mcdropout.kipoi_model import KipoiModel, weights_checksum
     from kipoi_mcdropout.nested import n_rows
     from kipoi_mcdropout.predict import mc_predict

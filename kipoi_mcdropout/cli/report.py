@@ -49,7 +49,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout report") -> int:
     """Run the command; returns its exit code."""
     options = get_parser(prog).parse_args(args)
 
-    from kipoi_mcdropout.cli.session import say
+    from kipoi_mcdropout.cli.messages import say
     from kipoi_mcdropout.report import write_report
 
     facts = write_report(

@@ -43,7 +43,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout sample_regions") -> int:
     """Run the command; returns its exit code."""
     options = get_parser(prog).parse_args(args)
 
-    from kipoi_mcdropout.cli.session import say
+    from kipoi_mcdropout.cli.messages import say
     from kipoi_mcdropout.regions import (
         RegionOptions,
         bed_text,

@@ -155,7 +155,8 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
     options = get_parser(prog).parse_args(args)
     shifts = _shifts(options.shifts)
 
-    from kipoi_mcdropout.cli.session import load_model, say
+    from kipoi_mcdropout.cli.messages import detail, say, warn
+    from kipoi_mcdropout.cli.session import load_model
     from kipoi_mcdropout.vcf.annotate import DEFAULT_STATISTICS
     from kipoi_mcdropout.vcf.ledger import SkippedAllelesError
     from kipoi_mcdropout.vcf.output_paths import OutputPaths
@@ -209,10 +210,12 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
         )
     except SkippedAllelesError as error:
         bar.close()
-        say(str(error))
+        warn(str(error))
         return EXIT_STRICT
     bar.close()
     say(run.ledger.summary())
+    for words in run.engines:
+        detail(f"engine: {words}")
     return EXIT_OK
 
 
@@ -241,7 +244,11 @@ class _Bar:
     def __init__(self, total: int | None) -> None:
         from tqdm import tqdm
 
-        self._bar = tqdm(total=total, unit="record", unit_scale=True, disable=None, file=sys.stderr)
+        from kipoi_mcdropout.cli.messages import bar_is_off
+
+        self._bar = tqdm(
+            total=total, unit="record", unit_scale=True, disable=bar_is_off(), file=sys.stderr
+        )
 
     def update(self, ledger: Any) -> None:
         self._bar.update(ledger.records - self._bar.n)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from kipoi_mcdropout.cli.messages import bar_is_off
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.nested import Nested, leaves
 
@@ -97,7 +98,7 @@ class Progress:
         from tqdm import tqdm
 
         self._n_sequences = n_sequences if all_of_them else None
-        self._bar = tqdm(total=None, unit="forward", unit_scale=True, disable=None, file=sys.stderr)
+        self._bar = tqdm(unit="forward", unit_scale=True, disable=bar_is_off(), file=sys.stderr)
 
     def update(self, done: int, per_sequence: int) -> None:
         """Add (mutant, draw) pairs; each sequence is taken to need as many as this one."""
@@ -113,11 +114,6 @@ class Progress:
     def close(self) -> None:
         """Remove the bar's claim on the line."""
         self._bar.close()
-
-
-def say(message: str) -> None:
-    """A line for the user on stderr."""
-    print(f"kipoi_mcdropout: {message}", file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kipoi_mcdropout.incremental.capture import CaptureError
-from kipoi_mcdropout.incremental.choose import ENGINES, AutoEngine, make_engine
+from kipoi_mcdropout.incremental.choose import ENGINES, AutoEngine, engine_words, make_engine
 from kipoi_mcdropout.incremental.engine import DEFAULT_MEMORY_BYTES, IncrementalEngine
 from kipoi_mcdropout.incremental.report import PlanReport, PlanRow, describe
 from kipoi_mcdropout.incremental.verify import EngineMismatchError, VerifyingEngine
@@ -19,5 +19,6 @@ __all__ = [
     "PlanRow",
     "VerifyingEngine",
     "describe",
+    "engine_words",
     "make_engine",
 ]

@@ -146,6 +146,12 @@ class AutoEngine:
         return self.incremental.precise_outputs(batch, draw, selected)
 
 
+def engine_words(engine: object) -> list[str]:
+    """What an engine has decided, and why, for each shape of inputs that it has seen."""
+    inner = getattr(engine, "engine", engine)  # of one that verifies
+    return [f"{c.engine}, {c.reason}" for c in getattr(inner, "choices", {}).values()]
+
+
 def some_mutants(batch: MutantBatch, n: int) -> MutantBatch:
     """A batch of mutants spread evenly over the given ones, with the references they need."""
     rows = np.unique(np.linspace(0, batch.n_mutants - 1, n).round().astype(np.int64))

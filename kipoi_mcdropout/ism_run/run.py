@@ -10,14 +10,20 @@ from typing import Any
 
 import pandas as pd
 
-from kipoi_mcdropout.errors import McDropoutError, UnitFailedError
-from kipoi_mcdropout.ism_run.spool import Spool, inputs_digest
+from kipoi_mcdropout.errors import InputError, McDropoutError, OutputError, UnitFailedError
+from kipoi_mcdropout.ism_run.spool import NoSpool, Spool, inputs_digest
 from kipoi_mcdropout.nested import Nested, n_rows, take
 from kipoi_mcdropout.saturation import SequenceEffects
 from kipoi_mcdropout.schedule import Failure, Scheduler, Shard, Work
 from kipoi_mcdropout.schedule.work import OnError
 from kipoi_mcdropout.writers import SUFFIXES, effect_files
-from kipoi_mcdropout.writers.atomic import check_free, check_outputs, make_folder_beside, write_tsv
+from kipoi_mcdropout.writers.atomic import (
+    STDOUT,
+    check_free,
+    check_outputs,
+    make_folder_beside,
+    write_tsv,
+)
 from kipoi_mcdropout.writers.journal import fingerprint
 from kipoi_mcdropout.writers.record import SequenceRecord, metadata_rows, range_of
 from kipoi_mcdropout.writers.shards import shard_folder, write_run
@@ -39,21 +45,32 @@ class IsmPaths:
         cls, outputs: Sequence[str | Path], overwrite: bool, shard: Shard | None = None
     ) -> IsmPaths:
         """Paths that can be made; else OutputError."""
-        checked = check_outputs(outputs, SUFFIXES)
-        check_free(checked, overwrite)
-        return cls(tuple(checked), overwrite, shard)
-
-    def spool_folder(self) -> Path:
-        """The folder of finished sequences, made if it is not there; OutputError where it cannot be."""
-        first = self.outputs[0]
-        if self.shard is not None:
-            return shard_folder(first, self.shard)
-        return make_folder_beside(first, f".{first.name}.spool")
+        paths = cls(tuple(check_outputs(outputs, SUFFIXES)), overwrite, shard)
+        check_free(paths.outputs, overwrite)
+        if shard is not None and STDOUT in map(str, paths.outputs):
+            raise OutputError("a shard needs files, not standard output; give names with -o")
+        return paths
 
     @property
-    def failed(self) -> Path:
+    def first(self) -> Path | None:
+        """The first output that is a file."""
+        return next((path for path in self.outputs if str(path) != STDOUT), None)
+
+    def spool_folder(self) -> Path | None:
+        """The folder of finished sequences, made if it is not there; OutputError where it cannot be.
+
+        None where there is no output beside which it could be.
+        """
+        if self.first is None:
+            return None
+        if self.shard is not None:
+            return shard_folder(self.first, self.shard)
+        return make_folder_beside(self.first, f".{self.first.name}.spool")
+
+    @property
+    def failed(self) -> Path | None:
         """The table of the sequences that could not be computed, if there are any."""
-        return self.outputs[0].with_name(self.outputs[0].name + FAILED_SUFFIX)
+        return self.first and self.first.with_name(self.first.name + FAILED_SUFFIX)
 
 
 @dataclass
@@ -115,7 +132,10 @@ def run_ism(
     InputError
         If what is to be resumed was begun with other inputs or options.
     """
-    spool = Spool(paths.spool_folder(), fingerprint(record), resume)
+    folder = paths.spool_folder()
+    if folder is None and resume:
+        raise InputError("a run to standard output alone cannot be resumed; give a file with -o")
+    spool = NoSpool() if folder is None else Spool(folder, fingerprint(record), resume)
     run = IsmRun()
     total = 0
 
@@ -132,8 +152,8 @@ def run_ism(
         files = None
         if paths.shard is None:
             files = stack.enter_context(effect_files(paths.outputs, record, paths.overwrite))
-        else:
-            write_run(spool.folder, KIND, paths.shard, record, {"files": _absolute(paths.outputs)})
+        elif folder is not None:
+            write_run(folder, KIND, paths.shard, record, {"files": _absolute(paths.outputs)})
         for item, result in scheduler.run(work, units()):
             run.n_sequences += 1
             if isinstance(result, Failure):
@@ -160,6 +180,8 @@ def run_ism(
 
 def write_failures(paths: IsmPaths, failed: list[dict[str, Any]]) -> None:
     """Name the sequences that could not be computed in a table beside the outputs, if there are any."""
+    if paths.failed is None:
+        return
     if failed:
         write_tsv(pd.DataFrame(failed), paths.failed, overwrite=True)
     elif paths.overwrite:
@@ -197,7 +219,7 @@ def _absolute(paths: Iterable[Path]) -> list[str]:
     return [str(path.absolute()) for path in paths]
 
 
-def _remove_if_empty(spool: Spool) -> Callable[..., None]:
+def _remove_if_empty(spool: Spool | NoSpool) -> Callable[..., None]:
     """A run that fails before anything was done leaves nothing."""
 
     def leave(kind: object, error: object, traceback: object) -> None:

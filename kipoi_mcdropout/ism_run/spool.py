@@ -103,6 +103,34 @@ class Spool:
         return not any(self.folder.glob("*.npz"))
 
 
+class NoSpool:
+    """Keeps nothing: for a run that has no file beside which it could."""
+
+    def has(self, index: int) -> bool:
+        """Whether a sequence is done: never."""
+        return False
+
+    def save(self, record: SequenceRecord, digest: str) -> None:
+        """Nothing is kept."""
+
+    def save_failure(self, row: Mapping[str, Any]) -> None:
+        """Nothing is kept."""
+
+    def load(self, index: int, digest: str) -> SequenceRecord:
+        """There is none."""
+        raise LookupError(index)
+
+    def complete(self, n_sequences: int) -> None:
+        """Nothing is kept."""
+
+    def remove(self) -> None:
+        """There is nothing."""
+
+    def is_empty(self) -> bool:
+        """Whether nothing was done yet."""
+        return True
+
+
 def inputs_digest(inputs: Nested) -> str:
     """SHA-256 of the inputs of a sequence."""
     digest = hashlib.sha256()

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from kipoi_mcdropout.effects import EffectOptions
 from kipoi_mcdropout.errors import InputError, OutputError, TargetError
 from kipoi_mcdropout.forward import MaskBank
-from kipoi_mcdropout.incremental import DEFAULT_MEMORY_BYTES
+from kipoi_mcdropout.incremental import DEFAULT_MEMORY_BYTES, engine_words
 from kipoi_mcdropout.model_reference import ModelReference
 from kipoi_mcdropout.outputs import Targets
 from kipoi_mcdropout.schedule import InProcess, Scheduler, Shard, Work, open_scheduler
@@ -56,6 +56,7 @@ class VariantRun:
     ledger: Ledger
     labels: tuple[str, ...]  # of the outputs that were scored
     provenance: dict[str, Any] = field(repr=False, default_factory=dict)
+    engines: tuple[str, ...] = ()  # what was chosen in this process, and why
 
 
 def score_variants(
@@ -259,7 +260,7 @@ def score_variants(
         raise SkippedAllelesError(
             f"strict: {ledger.n_skipped} of {ledger.alleles} alleles were skipped\n{ledger.summary()}"
         )
-    return VariantRun(ledger, chosen.labels, record)
+    return VariantRun(ledger, chosen.labels, record, tuple(engine_words(averaged.engine)))
 
 
 def _fields(

@@ -20,8 +20,8 @@ def effect_files(
     """Files that take the effects of sequences, one `SequenceRecord` at a time; use as a context."""
 
     # Each format's library is loaded only where that format is written.
-    def open_one(name: str, temporary: Path) -> Any:
-        if _is_hdf5(name):
+    def open_one(name: str, temporary: Path | None) -> Any:
+        if temporary is not None and _is_hdf5(name):
             from kipoi_mcdropout.writers.hdf5 import Hdf5Effects
 
             return Hdf5Effects(temporary, provenance)
@@ -38,8 +38,8 @@ def prediction_files(
 ) -> FileGroup[PredictionRecord]:
     """Files that take the predictions of a batch, one `PredictionRecord` at a time."""
 
-    def open_one(name: str, temporary: Path) -> Any:
-        if _is_hdf5(name):
+    def open_one(name: str, temporary: Path | None) -> Any:
+        if temporary is not None and _is_hdf5(name):
             from kipoi_mcdropout.writers.hdf5 import Hdf5Predictions
 
             return Hdf5Predictions(temporary, provenance)

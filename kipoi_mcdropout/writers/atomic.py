@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from kipoi_mcdropout.errors import OutputError
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PROVENANCE_KEY = "kipoi_mcdropout"
+STDOUT = "-"  # as the name of an output: tab-separated text on standard output
 
 
 class AtomicFile:
@@ -59,17 +61,28 @@ def write_tsv(
     overwrite: bool = False,
     provenance: dict[str, Any] | None = None,
 ) -> None:
-    """Write a small table whole; provenance, if any, becomes a first line of comment, as JSON."""
+    """Write a small table whole; provenance, if any, becomes a first line of comment, as JSON.
+
+    To standard output where the path is "-".
+    """
+    if str(path) == STDOUT:
+        _write_tsv(table, sys.stdout, provenance)
+        sys.stdout.flush()
+        return
     file = AtomicFile(path, overwrite)
     try:
         with file.temporary.open("w") as text:
-            if provenance is not None:
-                text.write(f"# {json.dumps({PROVENANCE_KEY: provenance})}\n")
-            table.to_csv(text, sep="\t", index=False)
+            _write_tsv(table, text, provenance)
         file.commit()
     except BaseException:
         file.discard()
         raise
+
+
+def _write_tsv(table: pd.DataFrame, text: IO[str], provenance: dict[str, Any] | None) -> None:
+    if provenance is not None:
+        text.write(f"# {json.dumps({PROVENANCE_KEY: provenance})}\n")
+    table.to_csv(text, sep="\t", index=False)
 
 
 def make_folder_beside(output: Path, name: str) -> Path:
@@ -92,6 +105,8 @@ def _no_folder(output: Path, error: OSError) -> OutputError:
 def check_free(paths: Iterable[Path], overwrite: bool) -> None:
     """Raise OutputError unless every path can be created in an existing folder."""
     for path in paths:
+        if str(path) == STDOUT:
+            continue
         if not path.parent.is_dir():
             raise OutputError(
                 f"output {path} needs an existing folder; there is no {path.parent}. Create it first"
@@ -103,9 +118,14 @@ def check_free(paths: Iterable[Path], overwrite: bool) -> None:
 
 
 def check_outputs(paths: Sequence[str | Path], suffixes: Sequence[str]) -> list[Path]:
-    """The paths, each with one of the suffixes and no two the same; else OutputError."""
+    """The paths, each with one of the suffixes and no two the same; else OutputError.
+
+    One may be "-", standard output, if it can have text, .tsv.
+    """
     checked = [Path(path) for path in paths]
     for path in checked:
+        if str(path) == STDOUT and ".tsv" in suffixes:
+            continue
         if not path.name.endswith(tuple(suffixes)):
             raise OutputError(
                 f"output {path} must end in one of {', '.join(suffixes)}, which say its format"

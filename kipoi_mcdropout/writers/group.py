@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from kipoi_mcdropout.writers.atomic import AtomicFile, check_free, check_outputs
+from kipoi_mcdropout.writers.atomic import STDOUT, AtomicFile, check_free, check_outputs
 
 Item = TypeVar("Item", contravariant=True)
 
@@ -23,6 +23,18 @@ class Writer(Protocol[Item]):
         ...
 
 
+class _Stdout:
+    """Standard output in the place of a file: what is written is out at once."""
+
+    temporary: Path | None = None
+
+    def commit(self) -> None:
+        """Nothing is left to do."""
+
+    def discard(self) -> None:
+        """Nothing can be undone."""
+
+
 class FileGroup(Generic[Item]):
     """Writes every item to all files.
 
@@ -35,7 +47,7 @@ class FileGroup(Generic[Item]):
     suffixes : sequence of str
         Those allowed.
     open_one : callable
-        (name of the file, temporary path) -> writer.
+        (name of the file, temporary path) -> writer; the path is None for standard output.
     overwrite : bool
 
     Raises
@@ -48,17 +60,18 @@ class FileGroup(Generic[Item]):
         self,
         paths: Sequence[str | Path],
         suffixes: Sequence[str],
-        open_one: Callable[[str, Path], Writer[Item]],
+        open_one: Callable[[str, Path | None], Writer[Item]],
         overwrite: bool = False,
     ) -> None:
         checked = check_outputs(paths, suffixes)
         check_free(checked, overwrite)
-        self._files: list[AtomicFile] = []
+        self._files: list[AtomicFile | _Stdout] = []
         self._writers: list[Writer[Item]] = []
         try:
             for path in checked:
-                self._files.append(AtomicFile(path, overwrite))
-                self._writers.append(open_one(path.name, self._files[-1].temporary))
+                file = _Stdout() if str(path) == STDOUT else AtomicFile(path, overwrite)
+                self._files.append(file)
+                self._writers.append(open_one(path.name, file.temporary))
         except BaseException:
             self._discard()
             raise

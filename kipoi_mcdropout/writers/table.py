@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.compute
@@ -42,11 +43,13 @@ class ParquetTable:
 class TsvTable:
     """Tab-separated text with a header; its first line is a comment with the provenance as JSON.
 
-    Read it with `pandas.read_table(path, skiprows=1)`. Gzipped where the path ends in .gz.
+    Read it with `pandas.read_table(path, skiprows=1)`. Gzipped if asked for. Without a path it goes to
+    standard output.
     """
 
-    def __init__(self, path: Path, provenance: dict[str, Any], compress: bool = False) -> None:
-        self._raw = path.open("wb")
+    def __init__(self, path: Path | None, provenance: dict[str, Any], compress: bool = False) -> None:
+        self._is_stdout = path is None
+        self._raw: IO[bytes] = sys.stdout.buffer if path is None else path.open("wb")
         # No name and no date inside, so that equal tables are equal files.
         self._file: Any = gzip.GzipFile("", "wb", 6, self._raw, mtime=0) if compress else self._raw
         self._file.write(f"# {json.dumps({PROVENANCE_KEY: provenance})}\n".encode())
@@ -61,6 +64,9 @@ class TsvTable:
 
     def close(self) -> None:
         """Close the file."""
+        if self._is_stdout:
+            self._raw.flush()
+            return
         self._file.close()
         self._raw.close()
 
@@ -93,8 +99,11 @@ class RowWriter:
         self._table.close()
 
 
-def open_table(name: str, path: Path, provenance: dict[str, Any]) -> ParquetTable | TsvTable:
-    """The writer for the suffix of `name` (.parquet, .pq, .tsv, .tsv.gz), writing to `path`."""
-    if name.endswith((".parquet", ".pq")):
+def open_table(name: str, path: Path | None, provenance: dict[str, Any]) -> ParquetTable | TsvTable:
+    """The writer for the suffix of `name` (.parquet, .pq, .tsv, .tsv.gz), writing to `path`.
+
+    The path None is standard output, for tab-separated text.
+    """
+    if path is not None and name.endswith((".parquet", ".pq")):
         return ParquetTable(path, provenance)
     return TsvTable(path, provenance, compress=name.endswith(".gz"))

@@ -1,0 +1,59 @@
+"""What the commands say on stderr, and how much of it; standard output is for results."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+
+_QUIET, _NORMAL, _VERBOSE = 0, 1, 2
+_level = _NORMAL
+
+
+def add_message_arguments(parser: argparse.ArgumentParser) -> None:
+    """--quiet and --verbose, which every command has."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "-q", "--quiet", action="store_true", help="warnings and errors only, no progress bar"
+    )
+    group.add_argument(
+        "-v", "--verbose", action="store_true", help="also how it is computed, and tracebacks of errors"
+    )
+
+
+def set_level(options: argparse.Namespace) -> None:
+    """From parsed arguments."""
+    global _level
+    _level = _QUIET if options.quiet else _VERBOSE if options.verbose else _NORMAL
+
+
+def say(message: str) -> None:
+    """A line for the user."""
+    if _level >= _NORMAL:
+        _print(message)
+
+
+def warn(message: str) -> None:
+    """What must be known before the results are used; also where only little is to be said."""
+    _print(message)
+
+
+def detail(message: str) -> None:
+    """A line for those who want to know how."""
+    if _level >= _VERBOSE:
+        _print(message)
+
+
+def show_traceback() -> None:
+    """The traceback of the error at hand, for those who want to know how."""
+    if _level >= _VERBOSE:
+        traceback.print_exc(file=sys.stderr)
+
+
+def bar_is_off() -> bool | None:
+    """For tqdm's `disable`: None leaves it to whether stderr is a terminal."""
+    return True if _level == _QUIET else None
+
+
+def _print(message: str) -> None:
+    print(f"kipoi_mcdropout: {message}", file=sys.stderr)
