@@ -37,7 +37,7 @@ def estimates_table(facts: MrFacts) -> Table:
             numbers(
                 "Intercept",
                 rows["intercept"],
-                decimals(rows["intercept"].dropna(), 2, rows["intercept_se"].dropna()),
+                decimals([], spread=rows["intercept_se"].dropna()),
                 "MR-Egger's average effect on the outcome by other paths",
             ),
             p_values("p of intercept", rows["intercept_p"]),

@@ -90,11 +90,15 @@ class _Rows:
             self.one.append(mine)
 
     def finish(self, score: str) -> Selection:
-        thinned = [*self.thinned, self.top.drop(columns=["z", "row", "rank"], errors="ignore")]
+        top = self.top.drop(columns=["z", "row", "rank"], errors="ignore")
         names = ("sequence", "chrom", "pos", "position", "line", "allele", "alt")
-        places = [name for name in names if name in self.top]
-        merged = pd.concat(thinned, ignore_index=True) if self.step > 1 else pd.concat(self.thinned)
-        merged = merged.drop_duplicates(places).reset_index(drop=True)
-        one = pd.concat(self.one, ignore_index=True)
+        places = [name for name in names if name in top]
+        thinned = _joined([*self.thinned, top]).drop_duplicates(places).reset_index(drop=True)
+        one = _joined(self.one)
         name = one["name"].iloc[0] if "name" in one and len(one) else str(self.key)
-        return Selection(self.output, score, self.n, merged, str(name), one)
+        return Selection(self.output, score, self.n, thinned, str(name), one)
+
+
+def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """Rows of all; parts without rows have no say in the types of the columns."""
+    return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)

@@ -55,8 +55,9 @@ def iter_effects(path: Path, outputs: Collection[str] | None = None) -> Iterator
 
 
 def _text(column: pd.Series) -> pd.Series:
-    if column.isna().any():
-        column = column.astype(object).fillna("")
+    missing = column.isna()
+    if missing.any():
+        column = column.astype(object).where(~missing, "")
     return column.astype(str)
 
 

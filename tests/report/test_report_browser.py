@@ -133,8 +133,7 @@ def test_filtering_by_words_and_choices(visit: Visit) -> None:
     visit.page.keyboard.type("dnase")  # a second word narrows it
     assert set(visit.column("Output")) == {"DNase"} and len(visit.column("Output")) < len(shown)
     visit.page.get_by_role("button", name="Show all").click()
-    shown_again = "document.querySelector('[role=status]').textContent.startsWith('60 of')"
-    visit.page.wait_for_function(shown_again)
+    playwright.expect(visit.page.get_by_role("status")).to_have_text("60 of 60 rows shown")
     assert visit.page.get_by_label("Filter rows").input_value() == ""
     visit.page.get_by_label("Score", exact=True).select_option("logit")
     assert set(visit.column("Score")) == {"logit"}
