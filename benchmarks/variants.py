@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--alleles", type=int, default=64, help="for throughput")
     parser.add_argument("--draws", type=int, default=30, help="for throughput")
     parser.add_argument("--repeats", type=int, default=3, help="for throughput, in turns")
+    parser.add_argument("--engine", default="auto", help="for throughput: auto, full or incremental")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     return parser
@@ -101,7 +103,7 @@ def time_throughput(options: argparse.Namespace, name: str, per_record: int) -> 
     with tempfile.TemporaryDirectory() as text:
         n = options.alleles // per_record * per_record
         fasta, vcf = write_world(Path(text), n, per_record, 1000)
-        run = plain if name == "plain" else ours
+        run = plain if name == "plain" else partial(ours, engine=options.engine)
         seconds, cpu = run(model, fasta, vcf, Path(text), options.draws)
     return {"seconds": seconds, "cpu": cpu}
 
@@ -149,7 +151,9 @@ def plain(model: Any, fasta: Path, vcf: Path, folder: Path, n_draws: int) -> Tim
     return since(begin)
 
 
-def ours(model: Any, fasta: Path, vcf: Path, folder: Path, n_draws: int) -> Times:
+def ours(
+    model: Any, fasta: Path, vcf: Path, folder: Path, n_draws: int, engine: str = "auto"
+) -> Times:
     """All of score_variants, with reading and writing, the point prediction, and the table."""
     from kipoi_mcdropout.vcf import score_variants
 
@@ -157,7 +161,7 @@ def ours(model: Any, fasta: Path, vcf: Path, folder: Path, n_draws: int) -> Time
         score_variants(
             model, vcf, fasta, folder / f"{name}.vcf.gz", folder / f"{name}.parquet", n_draws=n,
             input_shape=model.input_shape, category_axis=model.category_axis, vcf_targets=[0],
-            batch_size=BATCH_SIZE, region=None if name == "all" else "c:1001-1002",
+            batch_size=BATCH_SIZE, engine=engine, region=None if name == "all" else "c:1001-1002",
         )  # fmt: skip
 
     run(2, "first")  # imports, once a process
@@ -241,7 +245,7 @@ def run_genomes(folder: Path) -> dict[str, Any]:
 
 def worker(options: argparse.Namespace, task: str) -> dict[str, Any]:
     """Run a task in a process of its own."""
-    flags = ["alleles", "draws", "threads"]
+    flags = ["alleles", "draws", "threads", "engine"]
     command = [sys.executable, __file__, options.what, "--worker", task]
     command += [x for flag in flags for x in (f"--{flag}", str(getattr(options, flag)))]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
