@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 from dataclasses import dataclass
 from typing import Any
 
 from kipoi_mcdropout.errors import InputError, ModelError
 from kipoi_mcdropout.kipoi_model import torch_module, weights_checksum
+from kipoi_mcdropout.provenance import package_versions
 
 _SAME = ("kipoi-mcdropout", "torch")  # packages that must have one version everywhere
 
@@ -79,4 +79,5 @@ class ModelReference:
 
 
 def _versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in _SAME}
+    versions = package_versions()
+    return {name: versions[name] for name in _SAME}

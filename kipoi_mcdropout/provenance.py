@@ -74,6 +74,8 @@ def provenance(
         "seed": seed,
         "n_draws": n_draws,
         "sites": describe_sites(plan),
+        "idle_sites": dict(plan.idle),
+        "notes": list(plan.notes),
         "options": dict(options),
         "command": None if command is None else list(command),
     }

@@ -31,7 +31,7 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
     """
     path = _existing(path)
     if _is_hdf5(path):
-        with _open_hdf5(path) as file:
+        with open_hdf5(path) as file:
             return json.loads(file.attrs["provenance"])
     if path.name.endswith((".parquet", ".pq")):
         metadata = pyarrow.parquet.read_schema(path).metadata or {}
@@ -109,7 +109,7 @@ def read_draws(
     path = _existing(path)
     if not _is_hdf5(path):
         raise InputError(f"{path} has no draws: only HDF5 does, where --keep_draws was asked for")
-    with _open_hdf5(path) as file:
+    with open_hdf5(path) as file:
         _check_score(score, list(file["scores"]), path)
         group = file[f"scores/{score}"]
         if "effect_draws" not in group:
@@ -128,7 +128,7 @@ def has_draws(path: str | Path) -> bool:
     path = _existing(path)
     if not _is_hdf5(path):
         return False
-    with _open_hdf5(path) as file:
+    with open_hdf5(path) as file:
         return all("effect_draws" in group for group in file["scores"].values())
 
 
@@ -140,7 +140,7 @@ def scores_of(table: pd.DataFrame) -> list[str]:
 def _effects_from_hdf5(
     path: Path, outputs: Sequence[str | int] | None, score: str | None
 ) -> pd.DataFrame:
-    with _open_hdf5(path) as file:
+    with open_hdf5(path) as file:
         scores = list(file["scores"])
         if score is not None:
             _check_score(score, scores, path)
@@ -148,16 +148,17 @@ def _effects_from_hdf5(
         record = json.loads(file.attrs["provenance"])
         columns = _columns(file, outputs)
         tables = [
-            _sequence_rows(file, i, name, columns, int(record["n_draws"]))
+            sequence_rows(file, i, name, columns, int(record["n_draws"]))
             for i in range(len(file["reference"]))
             for name in scores
         ]
     return pd.concat(tables, ignore_index=True)
 
 
-def _sequence_rows(
+def sequence_rows(
     file: h5py.File, i: int, score: str, columns: list[int], n_draws: int
 ) -> pd.DataFrame:
+    """Rows of `read_effects` for one sequence (by its row) and score of a file of `open_hdf5`."""
     group = file[f"scores/{score}"]
     mutated = np.argwhere(_mutated(group["n_nonfinite"][i]))
     position = file["axes/position"][:][mutated[:, 0]]
@@ -224,7 +225,8 @@ def _is_hdf5(path: Path) -> bool:
     return path.name.endswith((".h5", ".hdf5"))
 
 
-def _open_hdf5(path: Path) -> h5py.File:
+def open_hdf5(path: Path) -> h5py.File:
+    """An HDF5 result of this version; else InputError."""
     try:
         file = h5py.File(path, "r")
     except OSError as error:

@@ -30,7 +30,7 @@ def test_mr_of_a_result_is_mr_of_its_table_and_draws(result: Path, tmp_path: Pat
     words += ["-o", str(tmp_path / "mr.tsv"), "--leave_one_out", str(tmp_path / "loo.tsv")]
     words += ["--across_sequences", str(tmp_path / "meta.tsv"), "--outcome", "DNase", "FOXA1"]
     cli_main("mcdropout", words)
-    table = pd.read_table(tmp_path / "mr.tsv")
+    table = pd.read_table(tmp_path / "mr.tsv", skiprows=1)
     assert set(table.outcome) == {"DNase", "FOXA1"}
     assert table.q_value.notna().any()
 
@@ -43,9 +43,9 @@ def test_mr_of_a_result_is_mr_of_its_table_and_draws(result: Path, tmp_path: Pat
         row = table[(table.method == method) & (table.outcome == "DNase")].iloc[0]
         assert row.estimate == pytest.approx(expected.estimate, rel=1e-9)
         assert row.se == pytest.approx(expected.se, rel=1e-9)
-    loo = pd.read_table(tmp_path / "loo.tsv")
+    loo = pd.read_table(tmp_path / "loo.tsv", skiprows=1)
     assert len(loo) == 2 * (instruments.n_kept + 1)
-    meta = pd.read_table(tmp_path / "meta.tsv")
+    meta = pd.read_table(tmp_path / "meta.tsv", skiprows=1)
     assert list(meta.sequence[:4]) == ["region0", "region1", "region2", "(combined)"]
 
 

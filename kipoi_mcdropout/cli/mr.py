@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import asdict
 
 from kipoi_mcdropout.cli.arguments import Parser
@@ -52,6 +53,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout mr") -> int:
 
     from kipoi_mcdropout.cli.messages import say, warn
     from kipoi_mcdropout.mr import leave_one_out, mr_across_sequences, mr_multiple
+    from kipoi_mcdropout.results import read_provenance
     from kipoi_mcdropout.writers.atomic import check_free, check_outputs, write_tsv
 
     extra = [options.leave_one_out, options.across_sequences]
@@ -78,8 +80,19 @@ def main(args: list[str], prog: str = "kipoi mcdropout mr") -> int:
             both = pd.concat([result.table, combined])
             parts.append(both.assign(exposure=i.exposure, outcome=i.outcome))
         tables[options.across_sequences] = pd.concat(parts)
+    record = {
+        **read_provenance(options.result),
+        "mr": {
+            "convention": options.convention,
+            **resampling,
+            "instruments": [
+                {"exposure": i.exposure, "outcome": i.outcome, **i.provenance} for i in many
+            ],
+        },
+        "warnings": [list(map(str, words)) for words in table.attrs["warnings"]],
+    }
     for path, rows in tables.items():
-        write_tsv(rows, path, options.overwrite)
+        write_tsv(rows, path, options.overwrite, provenance=json.loads(json.dumps(record, default=str)))
     for exposure, outcome, code, message in table.attrs["warnings"]:
         warn(f"warning: {exposure} -> {outcome}: {code}: {message}")
     say(f"{len(table)} estimates: {', '.join(map(str, tables))}")

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow.parquet
 
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.results import _open_hdf5, _sequence_rows
+from kipoi_mcdropout.results import open_hdf5, sequence_rows
 
 TEXT_COLUMNS = (
     "name", "chrom", "strand", "id", "ref", "alt", "kind", "flags", "output", "score",
@@ -62,7 +62,7 @@ def _text(column: pd.Series) -> pd.Series:
 
 
 def _from_hdf5(path: Path, outputs: Collection[str] | None) -> Iterator[pd.DataFrame]:
-    with _open_hdf5(path) as file:
+    with open_hdf5(path) as file:
         n_draws = int(json.loads(file.attrs["provenance"])["n_draws"])
         labels = file["axes/output"].asstr()[:]
         columns = [i for i, label in enumerate(labels) if outputs is None or label in outputs]
@@ -71,7 +71,7 @@ def _from_hdf5(path: Path, outputs: Collection[str] | None) -> Iterator[pd.DataF
         for i in range(len(file["reference"])):
             for score in file["scores"]:
                 for first in range(0, len(columns), step):
-                    yield _sequence_rows(file, i, score, columns[first : first + step], n_draws)
+                    yield sequence_rows(file, i, score, columns[first : first + step], n_draws)
 
 
 def positions_without_base(path: Path) -> int | None:
@@ -79,7 +79,7 @@ def positions_without_base(path: Path) -> int | None:
     if not path.name.endswith((".h5", ".hdf5")):
         return None
     total = 0
-    with _open_hdf5(path) as file:
+    with open_hdf5(path) as file:
         counts = file[f"scores/{next(iter(file['scores']))}/n_nonfinite"]
         for i in range(len(file["reference"])):
             mutated = ~pd.isna(counts[i][..., 0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.vcf import bgzf
@@ -45,11 +46,12 @@ def merge_variants(shards: Sequence[ShardRun], overwrite: bool = False) -> Ledge
     n_chunks = _check_chunks(layouts, shards)
     paths = {name: Path(path) for name, path in first.outputs.items() if path is not None}
     check_free(paths.values(), overwrite)
-    for name, path in paths.items():
-        _merge_file(name, path, shards, layouts, n_chunks)
     ledger = Ledger()
     for shard in shards:
         ledger.merge(Ledger.from_dict(shard.state["ledger"]))
+    record = {**first.record, "ledger": ledger.to_dict()}
+    for name, path in paths.items():
+        _merge_file(name, path, shards, layouts, n_chunks, record)
     return ledger
 
 
@@ -73,8 +75,8 @@ def _merge_file(
     shards: Sequence[ShardRun],
     layouts: Sequence[list[Offsets]],
     n_chunks: int,
+    record: dict[str, Any],
 ) -> None:
-    record = shards[0].record
     with ExitStack() as stack:
         parts = [stack.enter_context((shard.folder / f"{name}.part").open("rb")) for shard in shards]
         if name == "table":

@@ -117,7 +117,7 @@ class RunOutputs:
             return
         for file in self.files.values():
             if isinstance(file, TableFile):
-                file.finish(self.record, q_values)
+                file.finish({**self.record, "ledger": self.ledger.to_dict()}, q_values)
             else:
                 file.finish()
         self.files.clear()
