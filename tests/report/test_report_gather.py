@@ -216,10 +216,16 @@ def test_a_ledger_in_the_record_is_taken_and_checked(tmp_path: Path) -> None:
         gather([wrong])
 
 
-def test_unknown_skipped_alleles_are_said_to_be_unknown(results: Path) -> None:
+def test_the_ledger_of_a_real_table_is_known(results: Path) -> None:
     facts = gather([results / "variants.parquet"])
-    if "ledger" in (facts.record or {}):
-        pytest.skip("the table records its ledger")
+    assert facts.ledger is not None and facts.record is not None
+    assert facts.ledger.alleles == facts.record["ledger"]["alleles"] > 0
+
+
+def test_unknown_skipped_alleles_are_said_to_be_unknown(tmp_path: Path) -> None:
+    table = effects([0.1, 0.2], [0.1, 0.1], kind="snv", flags="", line=[5, 6], allele=1)
+    options = {"info_prefix": "MCD", "scores": ["diff"], "length": 24}
+    facts = gather([write_parquet(tmp_path / "a.parquet", table, record_of(options=options))])
     assert facts.ledger is not None and facts.ledger.alleles is None
     assert "Skipped alleles are not known" in [c.title for c in facts.cautions]
 
