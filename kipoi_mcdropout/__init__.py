@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kipoi_mcdropout.audit import audit
+    from kipoi_mcdropout.audit_sites import audit
     from kipoi_mcdropout.cli import cli_main
     from kipoi_mcdropout.errors import McDropoutError
     from kipoi_mcdropout.forward import POINT, locked_forward
@@ -37,7 +37,7 @@ _HOMES = {
     "MCDropoutISM": "ism",
     "McDropoutError": "errors",
     "Predictions": "predict",
-    "audit": "audit",
+    "audit": "audit_sites",
     "cli_main": "cli",
     "locked_forward": "forward",
     "mc_predict": "predict",

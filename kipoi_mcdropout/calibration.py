@@ -23,6 +23,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.mr.instrument_checks import zero_variance
+from kipoi_mcdropout.mr.instruments import ZERO_VARIANCE_RTOL
 
 FloatArray = NDArray[np.float64]
 Align = Literal["none", "linear"]
@@ -62,6 +64,9 @@ class CalibrationResult:
         align "none".
     n, n_only_measured, n_only_predicted : int
         Variants used, and those that only one of the two tables has.
+    n_no_spread : int
+        Variants left out since they have no interval: neither do their draws differ by more than
+        rounding, nor has the measurement an se.
     """
 
     coverage: pd.DataFrame
@@ -78,6 +83,7 @@ class CalibrationResult:
     n: int
     n_only_measured: int
     n_only_predicted: int
+    n_no_spread: int = 0
 
     def recalibrate(self, probability: ArrayLike) -> FloatArray:
         """Observed probability that goes with a predicted one, through the isotonic map."""
@@ -145,6 +151,7 @@ def calibrate(
     """
     _check_options(levels, align)
     both, only_measured, only_predicted = _matched(measured, predicted, output)
+    both, no_spread = _with_spread(both)
     y, mean, sd, se = (both[name].to_numpy(float) for name in ("effect", "mean", "sd", "se"))
     slope, intercept = (1.0, 0.0) if align == "none" else _line(mean, y)
     mean, sd = intercept + slope * mean, abs(slope) * sd
@@ -167,6 +174,7 @@ def calibrate(
         n=len(both),
         n_only_measured=only_measured,
         n_only_predicted=only_predicted,
+        n_no_spread=no_spread,
     )
 
 
@@ -262,15 +270,24 @@ def _check_numbers(both: pd.DataFrame) -> None:
             f"effects, sd and se must be finite; they are not for {bad.sum()} variants, first: "
             f"{both['variant'][bad].iloc[0]}. Remove these."
         )
-    wrong = (both["sd"] <= 0) | (both["se"] < 0)
+    wrong = (both["sd"] < 0) | (both["se"] < 0)
     if wrong.any():
         raise InputError(
-            f"sd must be positive and se not negative; this fails for {wrong.sum()} variants, "
-            "first: "
-            f"{both['variant'][wrong].iloc[0]}. A mutant that does not vary over draws has no "
-            "interval; "
-            "remove it."
+            f"sd and se must not be negative; this fails for {wrong.sum()} variants, first: "
+            f"{both['variant'][wrong].iloc[0]}. Remove these."
         )
+
+
+def _with_spread(both: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """The variants that have an interval, and the number of the others."""
+    spread = np.hypot(both["sd"].to_numpy(float), both["se"].to_numpy(float))
+    none = zero_variance(both["mean"].to_numpy(float), spread, ZERO_VARIANCE_RTOL)
+    if (~none).sum() < MIN_VARIANTS:
+        raise InputError(
+            f"at least {MIN_VARIANTS} variants whose effects vary over the draws are required; "
+            f"{(~none).sum()} do. Is there a dropout between them and the output? See `audit`"
+        )
+    return both[~none].reset_index(drop=True), int(none.sum())
 
 
 def _require(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:
@@ -278,7 +295,7 @@ def _require(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:
     if missing:
         raise InputError(
             f"{what} must have columns {', '.join(columns)}; it lacks {', '.join(missing)} and has "
-            f"{', '.join(map(str, table.columns))}."
+            f"{', '.join(map(str, table.columns))}. Rename its columns."
         )
 
 
@@ -292,7 +309,9 @@ def _check_options(levels: Sequence[float], align: str) -> None:
 def _line(mean: FloatArray, y: FloatArray) -> tuple[float, float]:
     """Slope and intercept of measured on predicted."""
     if np.ptp(mean) == 0 or np.ptp(y) == 0:
-        raise InputError("a line requires effects that differ; all are equal in one of the tables.")
+        raise InputError(
+            "a line requires effects that differ; all are equal in one of the tables. Use align 'none'."
+        )
     fit = stats.linregress(mean, y)
     return float(fit.slope), float(fit.intercept)
 

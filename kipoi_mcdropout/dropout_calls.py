@@ -179,7 +179,9 @@ def _recurrent(kind: str) -> _Handler:
         mode: DropoutInterceptor, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         if kwargs or len(args) != 9:
-            raise UnlockableDropoutError(f"torch.{kind} called with unexpected arguments")
+            raise UnlockableDropoutError(
+                f"torch.{kind} called with unexpected arguments; call it as nn.{kind.upper()} does"
+            )
         packed = isinstance(args[3], (list, tuple))  # (data, batch_sizes, hx, weights, ...)
         p, layers = (float(args[6]), args[5]) if packed else (float(args[5]), args[4])
         if p == 0 or layers == 1:

@@ -1,7 +1,8 @@
 """One-hot arrays of any layout as codes, and back.
 
-A code is the number of the category (A, C, G, T are 0 to 3), or one more than the last for a position
-without a reference base: `layout.unknown_zero` (all zeros) and `layout.unknown_uniform` (1/4 each).
+A code is the number of the category (A, C, G, T are 0 to 3, unless the model has another order), or one
+more than the last for a position without a reference base: `layout.unknown_zero` (all zeros) and
+`layout.unknown_uniform` (1/4 each).
 """
 
 from __future__ import annotations
@@ -17,6 +18,20 @@ from kipoi_mcdropout.errors import InputError
 DNA = "ACGT"
 
 
+def check_alphabet(alphabet: str) -> str:
+    """The alphabet in upper case.
+
+    Raises
+    ------
+    InputError
+        If a letter is there twice.
+    """
+    letters = alphabet.upper()
+    if not letters or len(set(letters)) < len(letters):
+        raise InputError(f"alphabet must be different letters in order, such as ACGT; got {alphabet!r}")
+    return letters
+
+
 @dataclass(frozen=True)
 class OneHotLayout:
     """Where the categories and the positions of one input lie.
@@ -27,9 +42,12 @@ class OneHotLayout:
 
     shape: tuple[int, ...]  # of one input, without the batch axis
     category_axis: int  # in `shape`, from 0
+    alphabet: str = DNA  # what the categories mean, in order, where there are as many of them
 
     @classmethod
-    def of(cls, x: NDArray[np.generic], category_axis: int) -> OneHotLayout:
+    def of(
+        cls, x: NDArray[np.generic], category_axis: int, alphabet: str = DNA
+    ) -> OneHotLayout:
         """Layout of a batch, shape=(n, ...).
 
         Raises
@@ -42,7 +60,7 @@ class OneHotLayout:
             raise InputError(
                 f"category_axis must be an axis of one input, of shape {shape}; got {category_axis}"
             )
-        return cls(tuple(shape), category_axis % len(shape))
+        return cls(tuple(shape), category_axis % len(shape), alphabet)
 
     @property
     def n_categories(self) -> int:
@@ -65,9 +83,10 @@ class OneHotLayout:
         return self.n_categories + 1
 
     def letters(self) -> list[str]:
-        """A name per category: the bases for DNA, else the number; then N for the two unknowns."""
+        """A name per category: the letter, else the number; then N for the two unknowns."""
         k = self.n_categories
-        return (list(DNA) if k == len(DNA) else [str(i) for i in range(k)]) + ["N", "N"]
+        named = k == len(self.alphabet)
+        return (list(self.alphabet) if named else [str(i) for i in range(k)]) + ["N", "N"]
 
     def codes(self, x: NDArray[np.generic]) -> NDArray[np.uint8]:
         """Codes of a batch.

@@ -67,6 +67,8 @@ class MCDropoutISM(Mutation):
     verify : bool
         Recompute a small sample of mutants and draws by the plain forward pass, and raise if they
         differ by more than 1e-5 of the output's scale (float32).
+    alphabet : str, optional
+        What the categories are, in order; by default what the model's dataloader says, else ACGT.
 
     Raises
     ------
@@ -105,9 +107,11 @@ class MCDropoutISM(Mutation):
         engine: str = "auto",
         memory_bytes: int | None = None,
         verify: bool = True,
+        alphabet: str | None = None,
     ) -> None:
         from kipoi_mcdropout.effects import EffectOptions
-        from kipoi_mcdropout.kipoi_model import KipoiModel
+        from kipoi_mcdropout.encoding import check_alphabet
+        from kipoi_mcdropout.kipoi_model import KipoiModel, alphabet_of
         from kipoi_mcdropout.saturation import (
             DEFAULT_MEMORY_BYTES,
             IsmOptions,
@@ -135,6 +139,7 @@ class MCDropoutISM(Mutation):
             engine,
             DEFAULT_MEMORY_BYTES if memory_bytes is None else memory_bytes,
             verify,
+            alphabet_of(model) if alphabet is None else check_alphabet(alphabet),
         )
         self.options = options
         self.mutagenesis: SaturationMutagenesis = SaturationMutagenesis(
@@ -206,3 +211,7 @@ def _parse_scores(scores: Sequence[Any], score_kwargs: Sequence[dict[str, Any]] 
     return tuple(
         get_score(score, **(options or {})) for score, options in zip(scores, kwargs, strict=True)
     )
+
+
+for _call in globals().pop("_when_loaded", []):  # of plugin.registration
+    _call()

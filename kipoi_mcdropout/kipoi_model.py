@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from kipoi_mcdropout.encoding import DNA, check_alphabet
 from kipoi_mcdropout.engine import to_tensors
 from kipoi_mcdropout.errors import InputError, ModelError
 from kipoi_mcdropout.forward import POINT, LockedModel, MaskBank, call_module
@@ -109,6 +112,33 @@ def torch_module(model: Any) -> nn.Module | None:
         if isinstance(candidate, nn.Module):
             return candidate
     return None
+
+
+def alphabet_of(dataloader: Any) -> str:
+    """The order of the bases in what a dataloader gives: its argument `alphabet`, else ACGT.
+
+    Parameters
+    ----------
+    dataloader : dataloader, or class or function that makes one, or Kipoi model
+        Of a model it is the default dataloader, with the arguments that the model gives it: AGCT for
+        DeepSEA/beluga, for example.
+
+    Raises
+    ------
+    InputError
+        If the alphabet has a letter twice.
+    """
+    found = getattr(dataloader, "default_dataloader", None) or dataloader
+    parameters: Mapping[str, inspect.Parameter] = {}
+    maker = found if inspect.isfunction(found) or inspect.isclass(found) else type(found)
+    with contextlib.suppress(TypeError, ValueError):  # no signature: it says nothing of an alphabet
+        parameters = inspect.signature(maker).parameters
+    default = parameters["alphabet"].default if "alphabet" in parameters else None
+    stated = getattr(found, "alphabet", None) if not inspect.isclass(found) else None
+    for value in (stated, default):
+        if isinstance(value, str):
+            return check_alphabet(value)
+    return DNA
 
 
 def weights_checksum(module: nn.Module) -> str:

@@ -68,7 +68,10 @@ def read_intervals(path: str | Path) -> pd.DataFrame:
     table = table[~table[0].str.startswith(("track", "browser"))]
     bounds = table.iloc[:, 1:3].apply(pd.to_numeric, errors="coerce")
     if len(table) == 0 or bounds.isna().any(axis=None) or (bounds[1] >= bounds[2]).any():
-        raise InputError(f"{path} must have columns chrom, start, end with 0 <= start < end (BED)")
+        raise InputError(
+            f"{path} must be tab-separated with columns chrom, start, end and 0 <= start < end (BED). "
+            "Mend or remove other lines"
+        )
     start, end = bounds[1].astype(np.int64), bounds[2].astype(np.int64)
     summit = (start + end) // 2
     if table[9].notna().any():  # narrowPeak: offset of the summit from start, -1 for none
@@ -108,7 +111,9 @@ def sample_regions(
     contigs = list(genome.keys())
     sizes = {name: len(genome[name]) for name in contigs if _wanted(name, options)}
     if not sizes:
-        raise InputError(f"no contig of {fasta} is left; it has {', '.join(contigs)}")
+        raise InputError(
+            f"no contig of {fasta} is left; it has {', '.join(contigs)}. Loosen chroms or exclude_chroms"
+        )
     half = options.n // 2
     on_peaks = _on_peaks(peaks, blacklist, sizes, genome, options)
     if len(on_peaks) < half:
@@ -170,7 +175,9 @@ def _background(
     room = {name: size - options.length_bp + 1 for name, size in sizes.items()}
     names = [name for name in room if room[name] > 0]
     if not names:
-        raise InputError(f"no contig is as long as a window of {options.length_bp} bp")
+        raise InputError(
+            f"no contig is as long as a window of {options.length_bp} bp; choose a smaller length"
+        )
     weights = np.array([room[name] for name in names], float)
     n = options.n // 2 * _CANDIDATES_PER_REGION
     chrom = np.array(names)[random.choice(len(names), n, p=weights / weights.sum())]

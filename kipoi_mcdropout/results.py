@@ -41,7 +41,10 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
             first = lines.readline()
         text = first[2:].encode() if first.startswith("# {") else None
     if text is None:
-        raise InputError(f"{path} has no provenance: it was not written by kipoi_mcdropout")
+        raise InputError(
+            f"{path} has no provenance: it was not written by kipoi_mcdropout. Give a file that ism, "
+            "predict or score_variants has written"
+        )
     record = json.loads(text)
     return record.get(PROVENANCE_KEY, record)
 
@@ -217,7 +220,7 @@ def _range(file: h5py.File, i: int) -> GenomicRange | None:
 def _existing(path: str | Path) -> Path:
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"there is no result file {path}")
+        raise InputError(f"there is no result file {path}. Check the path")
     return path
 
 
@@ -230,7 +233,7 @@ def open_hdf5(path: Path) -> h5py.File:
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise InputError(f"{path} cannot be read as HDF5: {error}") from error
+        raise InputError(f"{path} cannot be read as HDF5: {error}. Write it again") from error
     kind, version = file.attrs.get("format"), file.attrs.get("format_version")
     if kind != FORMAT or version != FORMAT_VERSION:
         file.close()

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kipoi_mcdropout.effects import EffectOptions, EffectSummary, concatenate, summarize_effects
-from kipoi_mcdropout.encoding import OneHotLayout
+from kipoi_mcdropout.encoding import DNA, OneHotLayout
 from kipoi_mcdropout.engine import Engine
 from kipoi_mcdropout.errors import InputError, NoRandomSiteError
 from kipoi_mcdropout.forward import MaskBank
@@ -42,7 +42,7 @@ class IsmOptions:
     sequences of a draw see the same masks; under "sequence" each has its own, made from its content.
     `engine` is "auto", "incremental" or "full" (`incremental.make_engine`), `memory_bytes` what the
     incremental one may hold above the weights; with `verify` a sample of what it computes is compared
-    with the plain forward pass.
+    with the plain forward pass. `alphabet` are the letters of the categories, in order.
     """
 
     model_input: Any
@@ -58,6 +58,7 @@ class IsmOptions:
     engine: str = "auto"
     memory_bytes: int = DEFAULT_MEMORY_BYTES
     verify: bool = True
+    alphabet: str = DNA
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
@@ -138,7 +139,7 @@ class SaturationMutagenesis:
         key = self.model.input_key(self.options.model_input, inputs)
         sequences = get_input(inputs, key)
         _check_lengths(inputs)
-        layout = OneHotLayout.of(sequences, self.options.category_axis)
+        layout = OneHotLayout.of(sequences, self.options.category_axis, self.options.alphabet)
         codes = layout.codes(sequences)
         if len(codes):
             self.plan(inputs)

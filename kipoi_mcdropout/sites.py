@@ -142,7 +142,8 @@ def _site(index: int, name: str, two: DropoutCall, three: DropoutCall, swapped: 
     if len(axes) > 1 or shape[axis] % 2 or other[axis] * 2 != shape[axis] * 3:
         raise UnlockableDropoutError(
             f"{what} sees masks of shape {shape} and {other} for batches of 2 and 3: no axis of it "
-            "is the batch, so no mask can be shared by all inputs"
+            "is the batch, so no mask can be shared by all inputs. Keep the batch an axis of its own "
+            "before the dropout"
         )
     rows = shape[axis] // 2
     grouped = rows > 1 and _is_grouped(two, swapped, axis, rows, what)

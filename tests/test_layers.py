@@ -22,7 +22,7 @@ LAYERS = [
     {"incremental"},
     {"effects"},
     {"kipoi_model", "mr", "provenance", "calibration", "regions"},
-    {"saturation", "predict", "audit", "engine_plan"},
+    {"saturation", "predict", "audit_sites", "engine_plan"},
     {"ism", "model_reference", "writers"},
     {"results", "ism_run"},
     {"vcf"},

@@ -42,7 +42,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout audit") -> int:
     """Run the command; returns its exit code."""
     options = get_parser(prog).parse_args(args)
 
-    from kipoi_mcdropout.audit import audit, example_inputs, format_audit
+    from kipoi_mcdropout.audit_sites import audit, example_inputs, format_audit
     from kipoi_mcdropout.cli.session import batches, load_data, load_model
     from kipoi_mcdropout.engine_plan import engine_plan, format_plan
     from kipoi_mcdropout.kipoi_model import KipoiModel

@@ -84,6 +84,8 @@ def main(args: list[str], prog: str = "kipoi mcdropout calibrate") -> int:
     counts = " ".join(map(str, result.pit_counts))
     say(f"{result.n} variants; lambda {result.variance_scale:.4g}, sd_scale {result.sd_scale:.4g}")
     say(f"PIT histogram, 10 bins: {counts}")
+    if result.n_no_spread:
+        say(f"{result.n_no_spread} variants are left out: they have no interval, as no draw differs")
     if result.n_only_measured:
         say(f"{result.n_only_measured} measured variants have no prediction and are left out")
     return EXIT_OK

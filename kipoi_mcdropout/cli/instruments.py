@@ -56,7 +56,7 @@ def load_instruments(options: argparse.Namespace) -> list[Any]:
     many = []
     for outcome in options.outcome:
         if outcome == options.exposure:
-            raise InputError(f"exposure and outcome must differ; both are {outcome!r}")
+            raise InputError(f"exposure and outcome must differ; both are {outcome!r}. Name another")
         table, draws, score = _read(options, [options.exposure, outcome])
         instruments = instruments_from_table(
             table, options.exposure, outcome, draws=draws, se_type=options.se_type, score=score

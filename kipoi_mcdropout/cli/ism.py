@@ -67,6 +67,11 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
         help="axis of one input with the bases: 1 for (1000, 4), 0 for (4, 1000) (default 1)",
     )
     parser.add_argument(
+        "--alphabet",
+        default=None,
+        help="what the categories are, in order (the dataloader's argument alphabet, else ACGT)",
+    )
+    parser.add_argument(
         "-f",
         "--output_sel_fn",
         default=None,
@@ -112,12 +117,15 @@ def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:
 
     from kipoi_mcdropout.cli.session import load_data, load_model
     from kipoi_mcdropout.ism import MCDropoutISM
+    from kipoi_mcdropout.kipoi_model import alphabet_of
 
     selection = keywords["output_sel_fn"]
     function = None if selection is None else load_function(selection)
     model = load_model(options)
-    ism = MCDropoutISM(model, **{**keywords, "output_sel_fn": function})
     dataloader, dataloader_kwargs = load_data(options, model)
+    if keywords["alphabet"] is None:
+        keywords["alphabet"] = dataloader_kwargs.get("alphabet", alphabet_of(dataloader))
+    ism = MCDropoutISM(model, **{**keywords, "output_sel_fn": function})
     _run(ism, dataloader, dataloader_kwargs, options, keywords, paths, [prog, *args])
     return EXIT_OK
 
@@ -146,6 +154,7 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
         "engine": options.engine,
         "memory_bytes": options.memory,
         "verify": not options.no_verify,
+        "alphabet": options.alphabet,
     }
     if options.imp_score_kwargs is not None:
         extra = parse_json(options.imp_score_kwargs, "--imp_score_kwargs")
@@ -289,6 +298,7 @@ def _provenance(
             "outputs": len(ism.mutagenesis.targets(inputs).labels),
             "target": list(settings.targets),
             "category_axis": settings.category_axis,
+            "alphabet": settings.alphabet,
             "start": settings.start,
             "end": settings.end,
             "mask_scope": settings.mask_scope,

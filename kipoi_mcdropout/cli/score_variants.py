@@ -124,6 +124,9 @@ def add_window_arguments(parser: argparse.ArgumentParser) -> None:
         "-c", "--category_axis", type=int, default=None, help="axis of the bases, where it is not clear"
     )
     parser.add_argument(
+        "--alphabet", default=None, help="order of the bases (the dataloader's argument, else ACGT)"
+    )
+    parser.add_argument(
         "--unknown",
         choices=["uniform", "zero"],
         default="uniform",
@@ -195,6 +198,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
             length=options.length,
             category_axis=options.category_axis,
             unknown=options.unknown,
+            alphabet=options.alphabet,
             batch_size=options.batch_size,
             engine=options.engine,
             memory_bytes=options.memory,

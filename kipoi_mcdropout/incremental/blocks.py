@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+from torch import Tensor
 
 from kipoi_mcdropout.incremental.plan import Plan
 from kipoi_mcdropout.incremental.rules.base import Key
@@ -20,6 +21,15 @@ class Block:
     mutants: Ints
     places: dict[Key, Place]
     kept: dict[Key, Window] = field(default_factory=dict)  # before the first mask: the same in all draws
+
+    def forget(self) -> None:
+        """Let go of row numbers.
+
+        They are cheap to make. Kept, these small pieces would lie between the large tensors of the
+        blocks and keep the memory of those from being used again: in a deep network, gigabytes of it.
+        """
+        for place in self.places.values():
+            place.forget()
 
 
 def changed_spans(batch: MutantBatch, rows: slice) -> Span:
@@ -66,15 +76,15 @@ def make_blocks(plan: Plan, span: Span, mutants: Ints, most: int) -> list[Block]
         members = np.flatnonzero(group == number)
         members = members[np.argsort(span.start[members], kind="stable")]
         for part in _parts(members, most):
-            places = {
-                key: Place(
-                    spans[key].start[part],
-                    int(spans[key].end[example] - spans[key].start[example]),
-                    plan.layouts[key[0]].n_positions,
-                    tuple(int(o[example]) for o in offsets[key]),
-                )
-                for key in keys
-            }
+            places: dict[Key, Place] = {}
+            caches: dict[tuple[bytes, int, int], dict[object, Tensor]] = {}
+            for key in keys:
+                start = spans[key].start[part]
+                width = int(spans[key].end[example] - spans[key].start[example])
+                length = plan.layouts[key[0]].n_positions
+                cache = caches.setdefault((start.tobytes(), width, length), {})
+                offset = tuple(int(o[example]) for o in offsets[key])
+                places[key] = Place(start, width, length, offset, cache)
             blocks.append(Block(mutants[part], places))
     return blocks
 

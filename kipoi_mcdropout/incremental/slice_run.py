@@ -141,6 +141,7 @@ class SliceRun:
                 self._finish(alt, block.mutants, seeds, selected, (context, windows))
             elif self.materialised:
                 later.append((block, context, windows))
+            block.forget()
         self._multiply(seeds)
         for block, context, windows in later:
             self._finish(alt, block.mutants, seeds, selected, (context, windows))

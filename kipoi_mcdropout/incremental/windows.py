@@ -39,7 +39,12 @@ class Place:
     width: int
     length: int  # of the position axis
     offsets: tuple[int, ...] = ()  # of the window in that of each source; the rule says how
+    # Row numbers by what was asked for; places with the same windows share one.
     _cache: dict[object, Tensor] = field(default_factory=dict)
+
+    def forget(self) -> None:
+        """Let go of row numbers; they are made again when they are asked for."""
+        self._cache.clear()
 
     def positions(self, begin: int = 0, width: int | None = None) -> Ints:
         """Positions of the window, or of [start + begin, start + begin + width), (mutants, width)."""

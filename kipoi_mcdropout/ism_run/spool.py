@@ -158,6 +158,7 @@ def _arrays(record: SequenceRecord, digest: str) -> dict[str, Any]:
         "digest": digest,
         "shape": list(effects.layout.shape),
         "category_axis": effects.layout.category_axis,
+        "alphabet": effects.layout.alphabet,
         "window": list(effects.window),
         "labels": list(effects.targets.labels),
         "columns": [int(c) for c in effects.targets.columns],
@@ -219,7 +220,7 @@ def _record(arrays: Mapping[str, np.ndarray], about: dict[str, Any]) -> Sequence
         )
     metadata = {key: arrays[f"metadata/{i}"][()] for i, key in enumerate(about["metadata"])}
     effects = SequenceEffects(
-        OneHotLayout(tuple(about["shape"]), about["category_axis"]),
+        OneHotLayout(tuple(about["shape"]), about["category_axis"], about["alphabet"]),
         arrays["codes"],
         tuple(about["window"]),
         edits,

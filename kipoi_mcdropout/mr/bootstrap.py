@@ -134,7 +134,8 @@ def draw_slopes(instruments: Instruments, method: str = "egger") -> FloatArray:
     x, y = used.draws_exposure, used.draws_outcome
     if x is None or y is None:
         raise InputError(
-            "the slope of each draw requires the draws of both outputs; got summaries only."
+            "the slope of each draw requires the draws of both outputs; got summaries only. "
+            "Run ism with --keep_draws, and pass read_draws(...)."
         )
     sx, sy = (np.broadcast_to(se, x.shape) for se in (used.se_exposure, used.se_outcome))
     return POINT_ESTIMATORS[method](x, y, sx, sy)

@@ -74,7 +74,10 @@ def covariance_of_draws(instruments: Instruments) -> dict[str, FloatArray]:
     """
     x, y = instruments.draws_exposure, instruments.draws_outcome
     if x is None or y is None:
-        raise InputError("draws of both outputs are required for their covariance; got none.")
+        raise InputError(
+            "draws of both outputs are required for their covariance; got none. Run ism with "
+            "--keep_draws, and pass read_draws(...)."
+        )
     x, y = x - x.mean(axis=0), y - y.mean(axis=0)
     scale = 1 / (len(x) - 1)
     return {"xx": x.T @ x * scale, "yy": y.T @ y * scale, "xy": x.T @ y * scale}

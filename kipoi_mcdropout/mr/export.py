@@ -180,7 +180,9 @@ def draws_table(instruments: Instruments) -> pd.DataFrame:
     """Effects of each draw, kept rows: draw (from 0), SNP, effect_exposure, effect_outcome."""
     used = instruments.kept()
     if used.draws_exposure is None or used.draws_outcome is None:
-        raise OutputError("there are no draws to write; pass them with the instruments.")
+        raise OutputError(
+            "there are no draws to write. Run ism with --keep_draws, and pass read_draws(...)."
+        )
     n_draws, n = used.draws_exposure.shape
     return pd.DataFrame(
         {

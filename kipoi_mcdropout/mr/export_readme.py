@@ -12,8 +12,12 @@ BASE_R = "## MR-Egger from each file with nothing but R"
 _PACKAGES = {
     "twosamplemr.tsv": """\
 ## TwoSampleMR (already harmonised: do not run harmonise_data() on it, which would drop A/T and C/G
-mutants) library(TwoSampleMR) dat <- read.delim("twosamplemr.tsv", check.names = FALSE) mr(dat)
-mr_heterogeneity(dat) mr_pleiotropy_test(dat)
+## mutants)
+library(TwoSampleMR)
+dat <- read.delim("twosamplemr.tsv", check.names = FALSE)
+mr(dat)
+mr_heterogeneity(dat)
+mr_pleiotropy_test(dat)
 """,
     "mr_input.tsv": """\
 ## MendelianRandomization
@@ -28,8 +32,10 @@ mr_ivw(input)
 ## that takes fewer instruments than draws.
 rho <- as.matrix(read.delim("correlation_outcome.tsv", row.names = 1, check.names = FALSE))
 stopifnot(identical(rownames(rho), as.character(d$snps)))
-correlated <- mr_input(bx = d$bx, bxse = d$bxse, by = d$by, byse = d$byse, correlation = rho, snps =
-d$snps) mr_egger(correlated, correl = TRUE)
+correlated <- mr_input(
+  bx = d$bx, bxse = d$bxse, by = d$by, byse = d$byse, correlation = rho, snps = d$snps
+)
+mr_egger(correlated, correl = TRUE)
 """,
     "radialmr.tsv": """\
 ## RadialMR
@@ -43,9 +49,10 @@ egger_radial(radial)
 ## MR-PRESSO
 library(MRPRESSO)
 p <- read.delim("mrpresso.tsv")
-mr_presso(BetaOutcome = "Y_effect", BetaExposure = "E1_effect", SdOutcome = "Y_se", SdExposure =
-"E1_se",
-          OUTLIERtest = TRUE, DISTORTIONtest = TRUE, data = p)
+mr_presso(
+  BetaOutcome = "Y_effect", BetaExposure = "E1_effect", SdOutcome = "Y_se", SdExposure = "E1_se",
+  OUTLIERtest = TRUE, DISTORTIONtest = TRUE, data = p
+)
 """,
     "deepmr.csv": """\
 ## scripts written for deepmr (despite their names, the _var columns hold standard errors)

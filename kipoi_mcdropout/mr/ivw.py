@@ -91,7 +91,10 @@ def error_correlation(instruments: Instruments) -> float:
     used = instruments.kept()
     x, y = used.draws_exposure, used.draws_outcome
     if x is None or y is None:
-        raise InputError("draws of both outputs are required for their error correlation; got none.")
+        raise InputError(
+            "draws of both outputs are required for their error correlation; got none. Run ism with "
+            "--keep_draws, and pass read_draws(...)."
+        )
     x, y = x - x.mean(axis=0), y - y.mean(axis=0)
     return float(np.median((x * y).sum(0) / np.sqrt((x * x).sum(0) * (y * y).sum(0))))
 

@@ -152,7 +152,10 @@ def _spaced(
 ) -> NDArray[np.bool_]:
     """Thinning: from the strongest down, keep what is at least `distance_bp` from all kept."""
     if instruments.position is None:
-        raise InputError("positions are required to thin instruments by distance; got none.")
+        raise InputError(
+            "positions are required to thin instruments by distance; got none. Leave the distance "
+            "out, or give instruments with positions."
+        )
     group = instruments.sequence if instruments.sequence is not None else instruments.chrom
     names = np.zeros(len(z), int) if group is None else group
     taken: dict[Any, list[int]] = defaultdict(list)

@@ -105,7 +105,7 @@ def _check_columns(table: pd.DataFrame) -> None:
         raise InputError(
             f"the table of effects lacks {', '.join(missing)}; it has "
             f"{', '.join(map(str, table.columns))}. "
-            "Was it written by another version, or with point effects only?"
+            "Write it again with this version and --n_draws 2 or more."
         )
 
 
@@ -147,14 +147,14 @@ def _paired_rows(
             raise InputError(
                 f"one row per mutant is required; {len(again)} rows of {output!r} repeat a "
                 "mutant, first: "
-                f"{':'.join(again[0])}."
+                f"{':'.join(again[0])}. Give the rows of one run, or drop the repeats."
             )
     at = y_index.get_indexer(x_index)
     alone = int((at < 0).sum()) + len(y_index) - int((at >= 0).sum())
     if alone:
         raise InputError(
             f"both outputs must have the same mutants; {alone} are in only one of {exposure!r} "
-            f"and {outcome!r}."
+            f"and {outcome!r}. Take both from one run, unfiltered."
         )
     return rows[0], rows[1][at]
 

@@ -139,7 +139,10 @@ def effect_grid(table: pd.DataFrame) -> EffectGrid:
     row = alts.map({letter: i for i, letter in enumerate(letters)}).to_numpy(np.int64)
     cell = (row, where - first)
     if len(np.unique(np.ravel_multi_index(cell, shape))) < len(table):
-        raise InputError("a heat map needs each mutant once; the table of this sequence repeats some")
+        raise InputError(
+            "a heat map needs each mutant once; the table of this sequence repeats some. "
+            "Choose one output and score, or drop the repeats"
+        )
     grids = []
     for values in (table["effect_mean"], table["effect_sd"], z_values(table)):
         grid = np.full(shape, np.nan)

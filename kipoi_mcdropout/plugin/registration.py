@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -11,6 +13,7 @@ from kipoi_mcdropout.plugin import commands
 from kipoi_mcdropout.plugin.manifest import load_manifest, load_object
 
 Command = Callable[[str, list[str]], None]
+WHEN_LOADED = "_when_loaded"  # name in a module: what to call at its end
 
 
 def add_plugin(kipoi_plugin: ModuleType) -> None:
@@ -29,9 +32,22 @@ def add_plugin(kipoi_plugin: ModuleType) -> None:
 
 
 def add_methods(ism: ModuleType) -> None:
-    """Add the importance scores to `kipoi_interpret.importance_scores.ism.METHODS`."""
+    """Add the importance scores to `kipoi_interpret.importance_scores.ism.METHODS`.
+
+    Where the module of a score is itself what imports `ism`, it is half loaded by now and has no score
+    yet; it is then asked to call back when it is whole (`WHEN_LOADED`).
+    """
     for method in load_manifest().methods:
-        ism.METHODS[method.name] = load_object(method.class_path)
+        add = partial(_add_method, ism, method.name, method.class_path)
+        home = sys.modules.get(method.class_path.partition(":")[0])
+        if getattr(getattr(home, "__spec__", None), "_initializing", False):
+            vars(home).setdefault(WHEN_LOADED, []).append(add)
+        else:
+            add()
+
+
+def _add_method(ism: ModuleType, name: str, class_path: str) -> None:
+    ism.METHODS[name] = load_object(class_path)
 
 
 def add_commands(cli: Any) -> None:

@@ -46,7 +46,7 @@ def iter_effects(path: Path, outputs: Collection[str] | None = None) -> Iterator
         missing = [name for name in REQUIRED if name not in piece]
         if missing:
             raise InputError(
-                f"{path} lacks the columns {', '.join(missing)}. Was it written by another version?"
+                f"{path} lacks the columns {', '.join(missing)}. Write it again with this version"
             )
         for name in TEXT_COLUMNS:
             if name in piece:

@@ -122,12 +122,13 @@ def to_batch(model: SequenceModel, windows: AlleleWindows, rc: bool) -> ViewedBa
 
     The views are the shifted windows and, with `rc`, the reverse complement of each.
     """
-    table = code_table(model.unknown)
+    alphabet = model.layout.alphabet
+    table = code_table(model.unknown, alphabet)
     views = []
     for refs, alts in zip(table[windows.references], table[windows.alleles], strict=True):
         views.append((refs, alts))
         if rc:
-            views.append((reverse_complement(refs), reverse_complement(alts)))
+            views.append((reverse_complement(refs, alphabet), reverse_complement(alts, alphabet)))
     batches = tuple(model.batch(refs, windows.owner, alts) for refs, alts in views)
     base = batches[0]
     return ViewedBatch(

@@ -39,7 +39,7 @@ class Genome:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if not self.path.is_file():
-            raise InputError(f"the genome must be a FASTA file; {self.path} is not there")
+            raise InputError(f"the genome must be a FASTA file; {self.path} is not there. Check it")
         self._folder: Path | None = None
         self._blocks: OrderedDict[tuple[str, int], NDArray[np.uint8]] = OrderedDict()
         try:
@@ -58,7 +58,7 @@ class Genome:
         }
         if not self.lengths:
             self.close()
-            raise InputError(f"{self.path} holds no sequence; a FASTA file is required")
+            raise InputError(f"{self.path} holds no sequence; a FASTA file is required. Check the path")
 
     def _index(self) -> Path:
         beside = Path(f"{self.path}.fai")

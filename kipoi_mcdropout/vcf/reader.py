@@ -85,11 +85,11 @@ class VcfReader:
         else:
             self.path = Path(path)
             if not self.path.is_file():
-                raise InputError(f"the input must be a VCF file; {path} is not there")
+                raise InputError(f"the input must be a VCF file; {path} is not there. Check the path")
             raw = self._stack.enter_context(self.path.open("rb"))
         start = raw.peek(1024)[:1024]  # type: ignore[attr-defined]
         if not start:
-            raise InputError(f"{self.name} is empty; a VCF is required")
+            raise InputError(f"{self.name} is empty; a VCF is required. Check what wrote it")
         self.bcf: Any = None
         if _first_bytes(start).startswith(b"BCF"):
             self._open_bcf(raw)
@@ -121,7 +121,8 @@ class VcfReader:
             self.bcf = cyvcf2.VCF(str(path))
         except OSError as error:
             raise InputError(
-                f"{self.name} must be a VCF or BCF; htslib cannot read it: {error}"
+                f"{self.name} must be a VCF or BCF; htslib cannot read it: {error}. Check it with "
+                "`bcftools view`, and copy or convert it again"
             ) from error
         self._stack.callback(self.bcf.close)
         self.header = Header(self.bcf.raw_header.rstrip("\n").split("\n"), self.name)
@@ -139,7 +140,8 @@ class VcfReader:
             judge = cyvcf2.Writer.from_string(os.devnull, "\n".join(self.header.lines) + "\n")
         except Exception as error:  # cyvcf2 raises plain Exception and OSError
             raise InputError(
-                f"{self.name}, lines 1-{len(self.header.lines)}: htslib rejects the header: {error}"
+                f"{self.name}, lines 1-{len(self.header.lines)}: htslib rejects the header: {error}. "
+                "Mend it (bcftools reheader)"
             ) from error
         self._stack.callback(judge.close)
         return judge
@@ -186,7 +188,8 @@ class VcfReader:
                 return
             except Exception as error:
                 raise InputError(
-                    f"{self.name}, record {number}: htslib cannot read it: {error}"
+                    f"{self.name}, record {number}: htslib cannot read it: {error}. Check it with "
+                    "`bcftools view`, and copy or convert it again"
                 ) from error
             record = _split(str(variant).rstrip("\n"), number, "\n")
             if self.region is None or self.region.overlaps(record.contig, variant.start, variant.end):
@@ -210,7 +213,7 @@ class VcfReader:
         where = f"{self.name}, line {self._line}"
         if not text.strip():
             if text or self._text.read(1):
-                raise InputError(f"{where}: a record was required; got an empty line")
+                raise InputError(f"{where}: a record was required; got an empty line. Remove it")
             return None  # an empty line at the very end
         n_fields = text.count("\t") + 1
         if n_fields != self.header.n_columns:
@@ -228,7 +231,8 @@ class VcfReader:
             self._variant = self._judge.variant_from_string(text)
         except Exception as error:  # cyvcf2 raises plain Exception
             raise InputError(
-                f"{where}: a record of the VCF standard is required; htslib cannot parse {text[:120]!r}"
+                f"{where}: a record of the VCF standard is required; htslib cannot parse "
+                f"{text[:120]!r}. Mend or remove it"
             ) from error
         return record
 

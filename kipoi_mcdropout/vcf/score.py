@@ -88,6 +88,7 @@ def score_variants(
     category_axis: int | None = None,
     input_shape: Sequence[int | None] | None = None,
     unknown: Unknown = "uniform",
+    alphabet: str | None = None,
     batch_size: int = 32,
     engine: str | MakeEngine = "auto",
     memory_bytes: int | None = None,
@@ -150,7 +151,7 @@ def score_variants(
         Only records that overlap it: CONTIG or CONTIG:FROM-TO, 1-based and inclusive.
     contig_map : mapping or path, optional
         From contigs of the VCF to those of the FASTA; a path is that of a file of two columns.
-    length, category_axis, input_shape, unknown
+    length, category_axis, input_shape, unknown, alphabet
         See `sequence_model.sequence_model`.
     batch_size : int
         Inputs in one forward pass.
@@ -202,7 +203,7 @@ def score_variants(
     placement = dict(shifts=tuple(shifts), normalize=normalize, edge=edge, ref_mismatch=ref_mismatch)
     layout = dict(
         length=length, category_axis=category_axis, input_shape=input_shape, unknown=unknown,
-        ignore=tuple(ignore),
+        ignore=tuple(ignore), alphabet=alphabet,
     )  # fmt: skip
     sequences = sequence_model(model, **layout)  # type: ignore[arg-type]
     options = PlacementOptions(sequences.length, **placement)  # type: ignore[arg-type]
@@ -225,7 +226,8 @@ def score_variants(
                 **placement, "rc": rc, "scores": [s.name for s in effects.scores],
                 "targets": list(chosen.labels), "quantiles": list(quantiles), "region": region,
                 "contig_map": mapping, "batch_size": batch_size, "length": sequences.length,
-                "input_shape": list(sequences.layout.shape), "unknown": unknown, "ignore": list(ignore),
+                "input_shape": list(sequences.layout.shape), "alphabet": sequences.layout.alphabet,
+                "unknown": unknown, "ignore": list(ignore),
                 "info_prefix": info_prefix, "vcf_statistics": list(vcf_statistics),
                 "vcf_targets": [] if vcf_targets is None else list(vcf_targets),
                 "q_values": q_values, "chunk_alleles": n_alleles,
@@ -258,7 +260,8 @@ def score_variants(
     ledger = outputs.ledger
     if strict and ledger.n_skipped:
         raise SkippedAllelesError(
-            f"strict: {ledger.n_skipped} of {ledger.alleles} alleles were skipped\n{ledger.summary()}"
+            f"strict: {ledger.n_skipped} of {ledger.alleles} alleles were skipped; the reasons are in "
+            f"INFO and in the table of skipped alleles\n{ledger.summary()}"
         )
     return VariantRun(ledger, chosen.labels, record, tuple(engine_words(averaged.engine)))
 

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kipoi_mcdropout.encoding import OneHotLayout
+from kipoi_mcdropout.encoding import DNA, OneHotLayout, check_alphabet
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.kipoi_model import KipoiModel
+from kipoi_mcdropout.kipoi_model import KipoiModel, alphabet_of
 from kipoi_mcdropout.mutants import MutantBatch
 from kipoi_mcdropout.nested import Nested, leaves
 from kipoi_mcdropout.outputs import Targets
@@ -65,6 +65,7 @@ def sequence_model(
     input_shape: Sequence[int | None] | None = None,
     unknown: Unknown = "uniform",
     ignore: Sequence[str] = (),
+    alphabet: str | None = None,
 ) -> SequenceModel:
     """Find out how a model takes its DNA.
 
@@ -81,6 +82,8 @@ def sequence_model(
         Shape of one input, in place of the schema's.
     unknown : "uniform" or "zero"
         What stands for a position without a base: 1/4 each, as kipoiseq encodes N, or all zeros.
+    alphabet : str, optional
+        Order of the bases; by default what the model's dataloader says, else ACGT.
 
     Raises
     ------
@@ -105,7 +108,10 @@ def sequence_model(
                 f"{category_axis}. Give input_shape for others"
             )
         shape = (_N_BASES, None) if category_axis == 0 else (None, _N_BASES)
-    layout = _layout(tuple(shape), length, category_axis)
+    letters = alphabet_of(adapter.model) if alphabet is None else check_alphabet(alphabet)
+    if sorted(letters) != sorted(DNA):
+        raise InputError(f"alphabet must be A, C, G and T in some order for a VCF; got {letters!r}")
+    layout = _layout(tuple(shape), length, category_axis, letters)
     code = layout.unknown_uniform if unknown == "uniform" else layout.unknown_zero
     return SequenceModel(adapter, layout, key, container, _dtype(adapter), code)
 
@@ -128,7 +134,7 @@ def _only_input(schema: Any) -> tuple[Any, type, Any]:
 
 
 def _layout(
-    shape: tuple[int | None, ...], length: int | None, category_axis: int | None
+    shape: tuple[int | None, ...], length: int | None, category_axis: int | None, alphabet: str
 ) -> OneHotLayout:
     axis = _category_axis(shape, category_axis)
     others = [i for i in range(len(shape)) if i != axis]
@@ -148,7 +154,7 @@ def _layout(
     if size < 1:
         raise InputError(f"length must be at least 1 bp; got {size}")
     full = tuple(_N_BASES if i == axis else size if i == long[0] else 1 for i in range(len(shape)))
-    layout = OneHotLayout(full, axis)
+    layout = OneHotLayout(full, axis, alphabet)
     if math.prod(full) != size * _N_BASES:
         raise InputError(f"the input must be one-hot DNA; got shape {shape}")
     return layout

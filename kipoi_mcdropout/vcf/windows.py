@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from kipoi_mcdropout.encoding import DNA
 from kipoi_mcdropout.vcf.alleles import Edit
 from kipoi_mcdropout.vcf.genome import PAD, Genome
 
@@ -65,16 +66,18 @@ def over_edge(window: Window) -> bool:
     return bool(window[0] == PAD or window[-1] == PAD)
 
 
-def code_table(unknown: int) -> NDArray[np.uint8]:
+def code_table(unknown: int, alphabet: str = DNA) -> NDArray[np.uint8]:
     """From ASCII codes to codes of the bases; all that is not A, C, G or T, and PAD, is `unknown`."""
     table = np.full(256, unknown, np.uint8)
-    for code, base in enumerate("ACGT"):
+    for code, base in enumerate(alphabet):
         table[ord(base)] = code
         table[ord(base.lower())] = code
     return table
 
 
-def reverse_complement(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def reverse_complement(codes: NDArray[np.uint8], alphabet: str = DNA) -> NDArray[np.uint8]:
     """Reverse complement of codes, shape=(..., length); codes above 3 stay what they are."""
-    flipped = codes[..., ::-1]
-    return np.where(flipped < 4, 3 - flipped, flipped).astype(np.uint8)
+    table = np.arange(256, dtype=np.uint8)
+    for base, other in zip("ACGT", "TGCA", strict=True):
+        table[alphabet.index(base)] = alphabet.index(other)
+    return table[codes[..., ::-1]]

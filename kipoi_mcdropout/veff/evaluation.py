@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kipoi_mcdropout.effects import EffectOptions, EffectSummary, summarize_effects
+from kipoi_mcdropout.encoding import DNA
 from kipoi_mcdropout.engine import DrawBlock
 from kipoi_mcdropout.errors import InputError, TargetError
 from kipoi_mcdropout.forward import MaskBank
-from kipoi_mcdropout.kipoi_model import KipoiModel
+from kipoi_mcdropout.kipoi_model import KipoiModel, alphabet_of
 from kipoi_mcdropout.nested import Nested, leaves, n_rows, take
 from kipoi_mcdropout.outputs import Targets
 from kipoi_mcdropout.scores import Score, get_score
@@ -109,6 +110,11 @@ class McDropoutEffects:
 
     def _adapter(self, model: Any) -> KipoiModel:
         if id(model) not in self._adapters:
+            if (alphabet := alphabet_of(model)) != DNA:
+                raise InputError(
+                    f"kipoi-veff writes A, C, G, T into the rows of a model; this one takes {alphabet}. "
+                    "kipoi mcdropout score_variants, which heeds that"
+                )
             self._adapters = {id(model): (model, KipoiModel(model, ignore=self.ignore))}
         return self._adapters[id(model)][1]
 

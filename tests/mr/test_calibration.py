@@ -170,8 +170,9 @@ def test_names_from_columns_outputs_and_counts_of_the_unmatched() -> None:
         (lambda m, p: (m.assign(variant="x" + m["variant"]), p), "0 are.*'xchr1:.*are they"),
         (lambda m, p: (m[:0], p), "0 are. Measured names look like nothing"),
         (lambda m, p: (m.assign(effect=np.nan), p), "must be finite"),
-        (lambda m, p: (m.assign(se=-1.0), p), "se not negative"),
-        (lambda m, p: (m, p.assign(effect_sd=0.0)), "sd must be positive"),
+        (lambda m, p: (m.assign(se=-1.0), p), "must not be negative"),
+        (lambda m, p: (m, p.assign(effect_sd=-1.0)), "must not be negative"),
+        (lambda m, p: (m.assign(se=0.0), p.assign(effect_sd=0.0)), "vary over the draws"),
     ],
 )
 def test_bad_tables_are_refused(change: Any, message: str) -> None:

@@ -19,6 +19,7 @@ from kipoi_mcdropout.mr import (
     Instruments,
     covariance_of_draws,
     export_mr,
+    export_readme,
     mr_egger,
     outcome_correlation,
     select_instruments,
@@ -243,6 +244,15 @@ def test_base_r_reads_every_export_and_finds_our_slope(
     for _, slope, se in rows:
         assert float(slope) == pytest.approx(ours.estimate, rel=1e-10)
         assert float(se) == pytest.approx(ours.se, rel=1e-10)
+
+
+def test_the_lines_for_each_package_are_r(tmp_path: Path) -> None:
+    for name, text in export_readme._PACKAGES.items():
+        lines = [line for line in text.splitlines() if line.strip()]
+        assert lines[0].startswith("## ")
+        calls = run_r(f"cat(length(parse(text = {json.dumps(text)})))", tmp_path)
+        tops = [n for n in lines if not n.startswith(("##", " ", ")"))]
+        assert int(calls) == len(tops), f"{name}: one expression a line that begins at its start"
 
 
 def test_base_r_reads_the_correlation_in_order(instruments: Instruments, tmp_path: Path) -> None:
