@@ -25,9 +25,10 @@ from distributed.client import Future
 from kipoi_mcdropout.errors import InputError, McDropoutError, ModelError, UnitFailedError
 from kipoi_mcdropout.schedule.work import Failure, Result, Tag, Unit, Work, one_line
 
-_TRIES = 2  # of a unit that raises, on different workers where there are several
-_DEATHS = 3  # of workers at the same unit, before it is given up
+_TRIES = 2  # of a unit that raises, or at which workers die
+_DEATHS = 2  # of workers at a unit in one try, of those that `local` starts
 _AHEAD = 2  # units under way for each thread of a worker
+_DIED = "workers died at it again and again; they may have had too little memory (see their logs)"
 _ASK_SECONDS = 5.0  # between two looks at how many workers there are
 _CONNECT_SECONDS = 30
 
@@ -137,9 +138,11 @@ class _Pending:
             try:
                 result = self.future.result()
             except distributed.KilledWorker:
-                return Failure(
-                    f"{_DEATHS} workers died at it; they may have had too little memory (see their logs)"
-                )
+                # Dask blames every unit that the worker had; by itself an innocent one will succeed.
+                if self._tries == _TRIES:
+                    return Failure(_DIED)
+                self._try_again(None)
+                continue
             except (concurrent.futures.CancelledError, OSError, TimeoutError) as error:
                 raise UnitFailedError(
                     f"the connection to the Dask scheduler was lost ({one_line(error)}). Run again with "
@@ -154,7 +157,7 @@ class _Pending:
                 return Failure(result.reason, McDropoutError(result.reason) if result.ours else None)
             self._try_again(result.worker)
 
-    def _try_again(self, failed: str) -> None:
+    def _try_again(self, failed: str | None) -> None:
         self._tries += 1
         others = [w for w in self._client.scheduler_info(n_workers=-1)["workers"] if w != failed]
         where = {"workers": others, "allow_other_workers": True} if others else {}
