@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from kipoi_mcdropout.cli.interrupt import interrupts
 from kipoi_mcdropout.cli.messages import show_traceback
 from kipoi_mcdropout.errors import (
     EXIT_BAD_INPUT,
@@ -59,7 +60,8 @@ def run(command: str, prog: str, args: list[str]) -> None:
     module = importlib.import_module(f"kipoi_mcdropout.cli.{command}")
     kept = "; what was done is kept for --resume" if command in RESUMABLE else ""
     try:
-        code = module.main(args, prog)
+        with interrupts():
+            code = module.main(args, prog)
     except McDropoutError as error:
         code = _report(prog, str(error), EXIT_BAD_INPUT)
     except BrokenPipeError:

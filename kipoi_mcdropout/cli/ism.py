@@ -122,10 +122,11 @@ def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:
     selection = keywords["output_sel_fn"]
     function = None if selection is None else load_function(selection)
     model = load_model(options)
+    ism = MCDropoutISM(model, **{**keywords, "output_sel_fn": function})
     dataloader, dataloader_kwargs = load_data(options, model)
     if keywords["alphabet"] is None:
         keywords["alphabet"] = dataloader_kwargs.get("alphabet", alphabet_of(dataloader))
-    ism = MCDropoutISM(model, **{**keywords, "output_sel_fn": function})
+        ism = MCDropoutISM(model, **{**keywords, "output_sel_fn": function})
     _run(ism, dataloader, dataloader_kwargs, options, keywords, paths, [prog, *args])
     return EXIT_OK
 
@@ -179,6 +180,7 @@ def _run(
     paths: Any,
     command: list[str],
 ) -> None:
+    from kipoi_mcdropout.cli.interrupt import raise_if_interrupted
     from kipoi_mcdropout.cli.messages import detail, say, warn
     from kipoi_mcdropout.cli.session import Progress, batches, number_of_sequences
     from kipoi_mcdropout.incremental import engine_words
@@ -195,6 +197,7 @@ def _run(
     bad = _BadValues()
 
     def done(sequence: Any) -> None:
+        raise_if_interrupted()
         _mention_unmutated(sequence, warn)
         bad.mention(sequence, warn)
         if not here:

@@ -13,6 +13,7 @@ from kipoi_mcdropout.cli.arguments import (
     add_run_arguments,
     parse_shard,
 )
+from kipoi_mcdropout.cli.interrupt import raise_if_interrupted
 from kipoi_mcdropout.errors import EXIT_OK, EXIT_STRICT, InputError
 
 _DESCRIPTION = """\
@@ -255,6 +256,7 @@ class _Bar:
         )
 
     def update(self, ledger: Any) -> None:
+        raise_if_interrupted()
         self._bar.update(ledger.records - self._bar.n)
 
     def close(self) -> None:

@@ -34,7 +34,7 @@ class Runner:
         return self._done[page]
 
     def _run(self, page: Path, before: Path | None) -> Path:
-        folder = self._folder / f"page_{len(self._done)}"
+        folder = self._folder / f"page_{len(list(self._folder.iterdir()))}"
         if before is None:
             folder.mkdir()
             for name in ("example", "benchmarks", "docs"):  # as in the checkout
