@@ -16,6 +16,8 @@ EXIT_INTERRUPTED = 130  # Ctrl-C, as shells report it
 class McDropoutError(ValueError):
     """Base of all errors raised on purpose by this package (exit code 2)."""
 
+    stops_the_run = False  # where True, going on with other data (--on_error skip) would be wrong
+
 
 class ModelError(McDropoutError):
     """The model cannot be run under locked dropout masks."""

@@ -135,10 +135,16 @@ def alphabet_of(dataloader: Any) -> str:
         parameters = inspect.signature(maker).parameters
     default = parameters["alphabet"].default if "alphabet" in parameters else None
     stated = getattr(found, "alphabet", None) if not inspect.isclass(found) else None
-    for value in (stated, default):
-        if isinstance(value, str):
-            return check_alphabet(value)
-    return DNA
+    return as_alphabet(stated) or as_alphabet(default) or DNA
+
+
+def as_alphabet(value: Any) -> str | None:
+    """What dataloaders take for an alphabet ("AGCT", "DNA", ["A", "C", ...]) as a word, else None."""
+    if isinstance(value, str) and value.upper() == "DNA":
+        return DNA
+    if isinstance(value, (list, tuple)) and all(isinstance(x, str) and len(x) == 1 for x in value):
+        value = "".join(value)
+    return check_alphabet(value) if isinstance(value, str) and value else None
 
 
 def weights_checksum(module: nn.Module) -> str:

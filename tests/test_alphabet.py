@@ -15,7 +15,7 @@ from toy import Toy, make_toy
 from kipoi_mcdropout import MCDropoutISM
 from kipoi_mcdropout.cli import cli_main
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.kipoi_model import alphabet_of
+from kipoi_mcdropout.kipoi_model import alphabet_of, as_alphabet
 from kipoi_mcdropout.vcf import score_variants
 
 ORDER = [0, 2, 1, 3]  # of A, G, C, T in A, C, G, T
@@ -85,6 +85,8 @@ def test_where_the_alphabet_comes_from(toys: tuple[Toy, Toy], tmp_path: Path) ->
     assert MCDropoutISM(other, "seq", n_draws=2).options.alphabet == "AGCT"
     assert MCDropoutISM(other, "seq", n_draws=2, alphabet="tgca").options.alphabet == "TGCA"
     assert alphabet_of(object()) == "ACGT"
+    assert as_alphabet("DNA") == "ACGT" and as_alphabet(["A", "G", "C", "T"]) == "AGCT"
+    assert as_alphabet(None) is None and as_alphabet(4) is None
     with pytest.raises(InputError, match="different letters"):
         MCDropoutISM(other, "seq", n_draws=2, alphabet="AACG")
     stated = ism(toys[1], tmp_path / "stated.parquet", "--alphabet", "ACGT")

@@ -117,16 +117,18 @@ def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:
 
     from kipoi_mcdropout.cli.session import load_data, load_model
     from kipoi_mcdropout.ism import MCDropoutISM
-    from kipoi_mcdropout.kipoi_model import alphabet_of
+    from kipoi_mcdropout.kipoi_model import alphabet_of, as_alphabet
 
     selection = keywords["output_sel_fn"]
     function = None if selection is None else load_function(selection)
     model = load_model(options)
     ism = MCDropoutISM(model, **{**keywords, "output_sel_fn": function})
     dataloader, dataloader_kwargs = load_data(options, model)
-    if keywords["alphabet"] is None:
-        keywords["alphabet"] = dataloader_kwargs.get("alphabet", alphabet_of(dataloader))
-        ism = MCDropoutISM(model, **{**keywords, "output_sel_fn": function})
+    if keywords["alphabet"] is None:  # its arguments may give another than the model's default
+        stated = as_alphabet(dataloader_kwargs.get("alphabet"))
+        keywords["alphabet"] = stated or alphabet_of(dataloader)
+        if keywords["alphabet"] != ism.options.alphabet:
+            ism = MCDropoutISM(model, **{**keywords, "output_sel_fn": function})
     _run(ism, dataloader, dataloader_kwargs, options, keywords, paths, [prog, *args])
     return EXIT_OK
 
@@ -193,7 +195,8 @@ def _run(
     for note in ism.mutagenesis.plan(first["inputs"]).notes:
         say(f"note: {note}")
     here = options.scheduler == "none"
-    progress = Progress(number_of_sequences(dataloader), options.shard is None)
+    n = number_of_sequences(dataloader)
+    progress = Progress(n if n is None or paths.shard is None else n // paths.shard.of)
     bad = _BadValues()
 
     def done(sequence: Any) -> None:

@@ -94,10 +94,10 @@ def first_row(inputs: Nested) -> Nested:
 class Progress:
     """A progress bar on stderr with the time left; silent where stderr is no terminal."""
 
-    def __init__(self, n_sequences: int | None, all_of_them: bool = True) -> None:
+    def __init__(self, n_sequences: int | None) -> None:
         from tqdm import tqdm
 
-        self._n_sequences = n_sequences if all_of_them else None
+        self._n_sequences = n_sequences
         self._bar = tqdm(unit="forward", unit_scale=True, disable=bar_is_off(), file=sys.stderr)
 
     def update(self, done: int, per_sequence: int) -> None:

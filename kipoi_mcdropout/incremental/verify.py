@@ -23,6 +23,8 @@ _TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-5}
 class EngineMismatchError(ModelError):
     """A fast engine disagrees with the plain forward pass under the same masks."""
 
+    stops_the_run = True
+
 
 def tolerance(dtype: torch.dtype) -> float:
     """Largest accepted difference, in units of the output's scale: 1e-5 in float32."""

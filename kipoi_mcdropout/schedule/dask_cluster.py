@@ -13,7 +13,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,12 +78,12 @@ class DaskCluster:
         InputError
             If the work cannot be done in another process.
         ModelError
-            If a worker cannot load what it needs for the work.
+            If a worker cannot load what it needs for the work, or its results cannot be trusted.
         UnitFailedError
             If the scheduler is lost.
         """
         if work.elsewhere is None:
-            raise InputError(f"this cannot run on other processes: {work.why_not}. Use scheduler 'none'")
+            raise InputError("this work cannot be done by other processes; use scheduler 'none'")
         maker = cloudpickle.dumps(work.elsewhere)
         key = hashlib.sha256(maker).hexdigest()
         pending: deque[tuple[Tag, _Pending | None]] = deque()
@@ -121,6 +121,7 @@ class _Raised:
     worker: str
     ours: bool  # a McDropoutError, which another try will not change
     at_start: bool  # before any unit, as the model was loaded
+    stops: bool  # see McDropoutError.stops_the_run
 
 
 class _Pending:
@@ -129,19 +130,20 @@ class _Pending:
     def __init__(self, client: distributed.Client, key: str, maker: bytes, unit: Any) -> None:
         self._client = client
         self._arguments = (key, maker, unit)
-        self.future: Future = client.submit(_compute, *self._arguments, pure=False)
-        self._tries = 1
+        self._tries = 0
+        self._submit()
 
     def result(self) -> Any:
         """The result, a Failure where it is given up."""
         while True:
             try:
+                self._wait()
                 result = self.future.result()
             except distributed.KilledWorker:
                 # Dask blames every unit that the worker had; by itself an innocent one will succeed.
                 if self._tries == _TRIES:
                     return Failure(_DIED)
-                self._try_again(None)
+                self._submit()
                 continue
             except (concurrent.futures.CancelledError, OSError, TimeoutError) as error:
                 raise UnitFailedError(
@@ -153,15 +155,30 @@ class _Pending:
                 return result
             if result.at_start:
                 raise ModelError(f"worker {result.worker} cannot begin: {result.reason}")
+            if result.stops:
+                raise ModelError(result.reason)
             if result.ours or self._tries == _TRIES:
                 return Failure(result.reason, McDropoutError(result.reason) if result.ours else None)
-            self._try_again(result.worker)
+            self._submit(self._workers() - {result.worker})
 
-    def _try_again(self, failed: str | None) -> None:
+    def _submit(self, workers: Collection[str] = ()) -> None:
+        """Send the unit to some worker, of those named if there are any."""
         self._tries += 1
-        others = [w for w in self._client.scheduler_info(n_workers=-1)["workers"] if w != failed]
-        where = {"workers": others, "allow_other_workers": True} if others else {}
-        self.future = self._client.submit(_compute, *self._arguments, pure=False, **where)
+        self._named = set(workers)
+        where = {"workers": sorted(workers), "allow_other_workers": True} if workers else {}
+        self.future: Future = self._client.submit(_compute, *self._arguments, pure=False, **where)
+
+    def _wait(self) -> None:
+        """Until it is done. Dask lets a unit wait for ever if the workers named for it are all gone."""
+        while not self.future.done():
+            with contextlib.suppress(TimeoutError):
+                distributed.wait([self.future], timeout=_ASK_SECONDS)
+            if self._named and not self.future.done() and not self._named & self._workers():
+                self._tries -= 1
+                self._submit()
+
+    def _workers(self) -> set[str]:
+        return set(self._client.scheduler_info(n_workers=-1)["workers"])
 
 
 def _is_ready(unit: _Pending | None) -> bool:
@@ -189,4 +206,5 @@ def _compute(key: str, maker: bytes, unit: Any) -> Any:
             return _made[key](unit)
     except Exception as error:  # the user's model can raise anything
         ours = isinstance(error, McDropoutError)
-        return _Raised(one_line(error), distributed.get_worker().address, ours, at_start)
+        stops = isinstance(error, McDropoutError) and error.stops_the_run
+        return _Raised(one_line(error), distributed.get_worker().address, ours, at_start, stops)

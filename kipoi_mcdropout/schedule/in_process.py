@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from kipoi_mcdropout.errors import McDropoutError
 from kipoi_mcdropout.schedule.work import Failure, Result, Tag, Unit, Work, one_line
 
 
@@ -22,6 +23,8 @@ class InProcess:
             try:
                 result = work.here(unit)
             except Exception as error:  # the user's model can raise anything
+                if isinstance(error, McDropoutError) and error.stops_the_run:
+                    raise
                 result = Failure(one_line(error), error)
             yield tag, result
 

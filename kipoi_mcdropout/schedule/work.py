@@ -24,12 +24,11 @@ class Work(Generic[Unit, Result]):
         Unit to result, with what is loaded in this process.
     elsewhere : callable, optional
         Picklable, without arguments: makes the same function in another process, once for all its
-        units. None where it cannot, `why_not` says why.
+        units. None where it is not needed.
     """
 
     here: Callable[[Unit], Result]
     elsewhere: Callable[[], Callable[[Unit], Result]] | None = None
-    why_not: str = ""
 
 
 @dataclass(frozen=True)

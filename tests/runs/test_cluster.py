@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import cloudpickle
 import pandas as pd
 import pytest
 
@@ -17,7 +18,7 @@ distributed = pytest.importorskip("distributed", reason="needs the extra 'distri
 
 from run_world import World, make_world, same_date  # noqa: E402
 
-from kipoi_mcdropout.errors import InputError  # noqa: E402
+from kipoi_mcdropout.errors import InputError, McDropoutError  # noqa: E402
 from kipoi_mcdropout.schedule import Failure, InProcess, Work, open_scheduler  # noqa: E402
 from kipoi_mcdropout.schedule.dask_cluster import DaskCluster  # noqa: E402
 
@@ -110,7 +111,7 @@ def test_a_worker_that_dies_is_replaced(world: World, address: str, cluster: Das
     assert set(cluster.client.scheduler_info()["workers"]) != before
 
 
-@pytest.mark.parametrize("kind", ["raise"])  # "kill", a worker each time, has hung: not understood yet
+@pytest.mark.parametrize("kind", ["raise", "kill"])
 def test_what_always_fails_is_named_and_left_out(
     world: World, address: str, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
@@ -273,3 +274,40 @@ def test_a_model_without_a_name_cannot_travel(world: World, cluster: DaskCluster
             scheduler=cluster,
         )  # fmt: skip
     assert isinstance(open_scheduler("none"), InProcess)
+
+
+def test_a_unit_is_not_left_waiting_for_workers_that_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dask keeps a task for workers that it was told of, also if they are gone and others have come."""
+    from kipoi_mcdropout.schedule import dask_cluster
+
+    monkeypatch.setattr(dask_cluster, "_ASK_SECONDS", 0.5)
+
+    def nothing() -> object:
+        return lambda unit: unit
+
+    with (
+        distributed.LocalCluster(n_workers=0, dashboard_address=":0") as empty,
+        distributed.Client(empty) as client,
+    ):
+        pending = dask_cluster._Pending(client, "key", cloudpickle.dumps(nothing), 7)
+        pending.future.cancel()
+        pending._submit({"tcp://127.0.0.1:9"})
+        left = pending.future
+        empty.scale(1)
+        client.wait_for_workers(1)
+        time.sleep(2)
+        assert not left.done(), "Dask has changed: the way round it can go"
+        assert pending.result() == 7
+
+
+def test_an_error_that_stops_the_run_is_no_failure_of_a_unit(cluster: DaskCluster) -> None:
+    class Doubt(McDropoutError):
+        stops_the_run = True
+
+    def doubtful(unit: int) -> int:
+        raise Doubt("numbers cannot be trusted")
+
+    work: Work[int, int] = Work(doubtful, lambda: doubtful)
+    for scheduler in (InProcess(), cluster):
+        with pytest.raises(McDropoutError, match="cannot be trusted"):
+            list(scheduler.run(work, [("a", 1)]))
