@@ -236,7 +236,8 @@ def run_genomes(folder: Path) -> dict[str, Any]:
         rows = run.ledger.scored * len(run.labels)
         for name in ("out.vcf.gz", "out.parquet"):
             size = (Path(text) / name).stat().st_size
-            lines.append(f"{name}: {size / 1e6:.1f} MB, {size / rows:.0f} bytes for an allele and output")
+            each = size / rows
+            lines.append(f"{name}: {size / 1e6:.1f} MB, {each:.0f} bytes for an allele and output")
         if shutil.which("bcftools"):
             subprocess.run(["bcftools", "index", out], check=True)
             count = subprocess.run(["bcftools", "index", "-n", out], check=True, capture_output=True)
