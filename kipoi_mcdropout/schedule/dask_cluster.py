@@ -44,6 +44,9 @@ class DaskCluster:
     @classmethod
     def local(cls, n_workers: int) -> DaskCluster:
         """Processes of this machine, of one thread each."""
+        # Dask gives up the place of a worker that is not there 15 s after it died, also where it was
+        # started again and died again; in the end none would be left. It asks for this at any time.
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1000 days"})
         with dask.config.set({"distributed.scheduler.allowed-failures": _DEATHS - 1}):
             cluster = distributed.LocalCluster(
                 n_workers=n_workers,
