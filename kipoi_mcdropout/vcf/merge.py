@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,32 +76,37 @@ def _merge_file(
     n_chunks: int,
     record: dict[str, Any],
 ) -> None:
-    with ExitStack() as stack:
-        parts = [stack.enter_context((shard.folder / f"{name}.part").open("rb")) for shard in shards]
-        if name == "table":
-            target: PartFile | TableFile = TableFile(path, schema_of(record["options"]["quantiles"]))
+    if name == "table":
+        target: PartFile | TableFile = TableFile(path, schema_of(record["options"]["quantiles"]))
+    else:
+        target = PartFile(path)
+    write = target.write_bytes if isinstance(target, TableFile) else target.write
+    try:
+        ranges = [(0, 0, layouts[0][0][name])]
+        for chunk in range(n_chunks):
+            shard, number = chunk % len(shards), chunk // len(shards)
+            ranges.append((shard, layouts[shard][number][name], layouts[shard][number + 1][name]))
+        for shard, begin, end in ranges:
+            for data in _pieces(shards[shard].folder / f"{name}.part", begin, end):
+                write(data)
+        if isinstance(target, TableFile):
+            target.finish(record, record["options"]["q_values"])
         else:
-            target = PartFile(path)
-        write = target.write_bytes if isinstance(target, TableFile) else target.write
-        try:
-            ranges = [(0, 0, layouts[0][0][name])]
-            for chunk in range(n_chunks):
-                shard, number = chunk % len(shards), chunk // len(shards)
-                ranges.append((shard, layouts[shard][number][name], layouts[shard][number + 1][name]))
-            for shard, begin, end in ranges:
-                parts[shard].seek(begin)
-                while begin < end:
-                    data = parts[shard].read(min(_BLOCK, end - begin))
-                    if not data:
-                        raise InputError(f"{parts[shard].name} is cut off; run that shard again")
-                    write(data)
-                    begin += len(data)
-            if isinstance(target, TableFile):
-                target.finish(record, record["options"]["q_values"])
-            else:
-                if name == "vcf" and path.name.endswith("gz"):
-                    target.write(bgzf.END)
-                target.finish()
-        except BaseException:
-            target.abandon(remove=True)
-            raise
+            if name == "vcf" and path.name.endswith("gz"):
+                target.write(bgzf.END)
+            target.finish()
+    except BaseException:
+        target.abandon(remove=True)
+        raise
+
+
+def _pieces(path: Path, begin: int, end: int) -> Iterator[bytes]:
+    """Bytes [begin, end) of a file, open only meanwhile: there may be more shards than open files."""
+    with path.open("rb") as part:
+        part.seek(begin)
+        while begin < end:
+            data = part.read(min(_BLOCK, end - begin))
+            if not data:
+                raise InputError(f"{path} is cut off; run that shard again")
+            yield data
+            begin += len(data)

@@ -43,7 +43,7 @@ class OutputPaths:
         OutputError
             If one cannot, none is given, or two are the same file.
         InputError
-            If `resume` is asked for and there is nothing to take up.
+            If a run from standard input, or to standard output, is to be resumed or sharded.
         """
         given = [Path(p) for p in (vcf, table, skipped) if p is not None and str(p) != STDOUT]
         if vcf is None and table is None:
