@@ -34,12 +34,12 @@ _CONNECT_SECONDS = 30
 _PRE_SPAWN = "distributed.nanny.pre-spawn-environ"
 _LOCAL = {  # settings of the processes that `local` starts
     "distributed.scheduler.allowed-failures": _DEATHS - 1,
-    # Memory of large tensors is used again, not given back and zeroed anew for each (glibc; Dask's own
-    # value gives back all it can; a model is slower by a fifth and more).
+    # glibc uses the memory of large tensors again; with Dask's own value it gives back what it can, and
+    # each tensor costs new pages (see docs/how_to/cluster.md).
     f"{_PRE_SPAWN}.MALLOC_MMAP_THRESHOLD_": 2**30,
     f"{_PRE_SPAWN}.MALLOC_TRIM_THRESHOLD_": 2**31,
     f"{_PRE_SPAWN}.MALLOC_ARENA_MAX": 1,
-    # Dask watching itself takes 5 % of two cores, these two 4 % of them.
+    # Dask watches itself, in every process, on the cores that the model is to have.
     "distributed.admin.tick.interval": "1s",
     "distributed.worker.profile.enabled": False,
 }

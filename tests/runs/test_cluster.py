@@ -14,6 +14,7 @@ import cloudpickle
 import pandas as pd
 import pytest
 
+dask = pytest.importorskip("dask", reason="needs the extra 'distributed'")
 distributed = pytest.importorskip("distributed", reason="needs the extra 'distributed'")
 
 from run_world import World, make_world, same_date  # noqa: E402
@@ -298,6 +299,34 @@ def test_a_unit_is_not_left_waiting_for_workers_that_are_gone(monkeypatch: pytes
         time.sleep(2)
         assert not left.done(), "Dask has changed: the way round it can go"
         assert pending.result() == 7
+
+
+def test_workers_of_a_local_cluster_have_one_thread_and_use_memory_again(cluster: DaskCluster) -> None:
+    def environment() -> dict[str, str]:
+        return dict(os.environ)
+
+    for found in cluster.client.run(environment).values():
+        assert int(found["MALLOC_MMAP_THRESHOLD_"]) > 2**25, "glibc's own largest"
+        assert int(found["MALLOC_TRIM_THRESHOLD_"]) > 2**26
+        assert found["OMP_NUM_THREADS"] == os.environ.get("OMP_NUM_THREADS", "1")
+
+
+def test_a_unit_that_needs_more_memory_than_a_worker_has() -> None:
+    def greedy(unit: int) -> int:
+        held = [b"x" * 2**27 for _ in range(unit) if time.sleep(0.05) is None]
+        return len(held)
+
+    with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
+        own = distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, memory_limit="2GiB", dashboard_address="127.0.0.1:0"
+        )
+    cluster = DaskCluster(distributed.Client(own, direct_to_workers=True), own)
+    work: Work[int, int] = Work(greedy, lambda: greedy)
+    results = list(cluster.run(work, enumerate([1, 40, 2])))
+    cluster.close()
+    assert [results[0], results[2]] == [(0, 1), (2, 2)]
+    failure = results[1][1]
+    assert isinstance(failure, Failure) and "too little memory" in failure.reason
 
 
 def test_an_error_that_stops_the_run_is_no_failure_of_a_unit(cluster: DaskCluster) -> None:
