@@ -27,7 +27,7 @@ def test_any_split_gives_the_moments_of_the_whole(
         merged = merged.merge(Moments.of(block))
     assert merged.n == n
     # Draws that cancel leave a mean near 0, and the rounding of its terms.
-    np.testing.assert_allclose(merged.mean, x.numpy().mean(0), rtol=0, atol=1e-13 * float(x.abs().max()))
+    np.testing.assert_allclose(merged.mean, x.numpy().mean(0), rtol=0, atol=1e-14 * float(x.abs().max()))
     np.testing.assert_allclose(merged.variance(), x.numpy().var(0, ddof=1), rtol=1e-8)
     np.testing.assert_allclose(merged.mcse(), x.numpy().std(0, ddof=1) / np.sqrt(n), rtol=1e-8)
 
