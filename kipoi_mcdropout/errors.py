@@ -10,7 +10,7 @@ EXIT_FAILURE = 1  # an unexpected error: a traceback is shown
 EXIT_BAD_INPUT = 2  # wrong arguments, model, or data; nothing was written
 EXIT_STRICT = 3  # --strict was asked for and something was skipped
 EXIT_PIPE_CLOSED = 141  # whoever read our standard output has stopped, as `head` does
-EXIT_INTERRUPTED = 130  # Ctrl-C, as shells report it
+EXIT_SIGNAL = 128  # and the signal's number, as shells report it: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP
 
 
 class McDropoutError(ValueError):
@@ -52,3 +52,12 @@ class UnitFailedError(RuntimeError):
 
     What was done before is kept, for `--resume`.
     """
+
+
+KEPT = "No output was written. What was done is kept: run the same command with --resume"
+NOTHING_KEPT = "No output was written"
+
+
+def kept_words(error: BaseException) -> str:
+    """What a run that an error has stopped has left, in words; a run notes it on the error."""
+    return getattr(error, "kept_words", NOTHING_KEPT)

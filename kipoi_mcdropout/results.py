@@ -14,9 +14,9 @@ import pandas as pd
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from kipoi_mcdropout.atomic import PROVENANCE_KEY
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.outputs import select_targets
-from kipoi_mcdropout.writers.atomic import PROVENANCE_KEY
 from kipoi_mcdropout.writers.hdf5 import FORMAT, FORMAT_VERSION
 from kipoi_mcdropout.writers.record import GenomicRange, range_of
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,6 @@ from kipoi_mcdropout.mutants import (
     MutantBatch,
     Substitutions,
     all_substitutions,
-    chunks,
     get_input,
     sequence_scope,
     substituted,
@@ -31,7 +31,7 @@ from kipoi_mcdropout.outputs import Targets
 from kipoi_mcdropout.sites import NO_SITES, SitePlan
 
 MASK_SCOPES = ("run", "sequence")
-_SUMMARY_BYTES = 512 * 2**20  # of statistics held at a time, per sequence and chunk of mutants
+_SUMMARY_BYTES = 384 * 2**20  # of statistics held at a time: what a block of mutants may need
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,21 @@ class IsmOptions:
             raise InputError(f"batch_size must be at least 1; got {self.batch_size}")
 
 
+@dataclass(frozen=True)
+class MutatedSequence:
+    """One sequence and the substitutions that are made in it."""
+
+    inputs: Nested  # all inputs of the model, one row
+    key: Any  # of the input that is mutated
+    layout: OneHotLayout
+    codes: NDArray[np.uint8]  # shape=(positions,)
+    window: tuple[int, int]  # positions mutated, 0-based and half-open
+    substitutions: Substitutions
+
+
 @dataclass
 class SequenceEffects:
-    """All substitutions of one sequence.
+    """All substitutions of one sequence, or a block of them.
 
     `summaries` has one entry per score; their mutants are in the order of `substitutions`.
     """
@@ -135,6 +147,25 @@ class SaturationMutagenesis:
         InputError
             If an input is missing, not one-hot, or of unequal length.
         """
+        for sequence in self.sequences(inputs):
+            total = len(sequence.substitutions.position) * (self.options.effects.n_draws + 1)
+
+            def report(done: int, total: int = total) -> None:
+                if progress is not None:
+                    progress(done, total)
+
+            parts = [self.block(sequence, rows, report) for rows in self.blocks(sequence)]
+            summaries = [concatenate(list(p)) for p in zip(*(x.summaries for x in parts), strict=True)]
+            yield replace(parts[0], substitutions=sequence.substitutions, summaries=summaries)
+
+    def sequences(self, inputs: Nested) -> Iterator[MutatedSequence]:
+        """Each sequence of a batch with its substitutions; nothing is computed yet.
+
+        Raises
+        ------
+        InputError
+            If an input is missing, not one-hot, or of unequal length, or has no base to mutate.
+        """
         inputs = map_nested(np.asarray, inputs)
         key = self.model.input_key(self.options.model_input, inputs)
         sequences = get_input(inputs, key)
@@ -144,17 +175,14 @@ class SaturationMutagenesis:
         if len(codes):
             self.plan(inputs)
         for i in range(len(codes)):
-            yield self._sequence(take(inputs, slice(i, i + 1)), key, layout, codes[i], progress)
+            row = take(inputs, slice(i, i + 1))
+            window, edits = self._substitutions(codes[i], layout)
+            yield MutatedSequence(row, key, layout, codes[i], window, edits)
 
-    def _sequence(
-        self,
-        reference: Nested,
-        key: Any,
-        layout: OneHotLayout,
-        codes: NDArray[np.uint8],
-        progress: Callable[[int, int], None] | None,
-    ) -> SequenceEffects:
-        options, targets = self.options, self.targets(reference)
+    def _substitutions(
+        self, codes: NDArray[np.uint8], layout: OneHotLayout
+    ) -> tuple[tuple[int, int], Substitutions]:
+        options = self.options
         end = layout.n_positions if options.end is None else options.end
         edits = all_substitutions(
             codes, layout.n_categories, options.start, end, options.include_reference
@@ -164,31 +192,48 @@ class SaturationMutagenesis:
                 f"no position in the window {options.start}-{end} has a reference base to mutate: all "
                 f"{len(edits.without_base)} are N. Choose another window with start and end"
             )
-        scope = RUN_SCOPE
-        if options.mask_scope == "sequence":
-            scope = sequence_scope([x for _, x in leaves(reference)])
-        total = len(edits.position) * (options.effects.n_draws + 1)
+        return (options.start, end), edits
 
-        def report(done: int) -> None:
-            if progress is not None:
-                progress(done, total)
+    def blocks(self, sequence: MutatedSequence) -> list[slice]:
+        """The substitutions of a sequence in blocks of bounded size, each of whole positions.
 
-        parts = []
-        for rows in chunks(len(edits.position), self._chunk_size(layout, targets)):
-            mutants = substituted(codes, edits.position[rows], edits.alt[rows])
-            owner = np.zeros(len(mutants), np.int64)
-            batch = MutantBatch(reference, key, layout, codes[None], owner, mutants, scope)
-            with self.model.locked.borrow():
-                parts.append(summarize_effects(self.engine, batch, targets, options.effects, report))
-        summaries = [concatenate(pieces) for pieces in zip(*parts, strict=True)]
-        return SequenceEffects(layout, codes, (options.start, end), edits, targets, summaries)
-
-    def _chunk_size(self, layout: OneHotLayout, targets: Targets) -> int:
-        """Mutants summarised at a time, from the sizes alone, so that every run has the same chunks."""
-        effects = self.options.effects
+        Their size depends on numbers of the plan alone (outputs, scores, draws that are kept), so that
+        every run has the same blocks.
+        """
+        targets, effects = self.targets(sequence.inputs), self.options.effects
         kept = effects.n_draws if effects.keep_draws or effects.quantiles else 0
         per_output = 8 * len(effects.scores) * (16 + kept)
-        return max(1, _SUMMARY_BYTES // (len(targets.columns) * per_output + layout.n_positions))
+        per_mutant = len(targets.columns) * per_output + sequence.layout.n_positions
+        position = sequence.substitutions.position
+        first = np.flatnonzero(np.diff(position, prepend=-1))  # mutant of each position
+        at_once = max(1, _SUMMARY_BYTES // per_mutant // (len(position) // len(first)))
+        starts = [*map(int, first[::at_once]), len(position)]
+        return [slice(a, b) for a, b in itertools.pairwise(starts)]
+
+    def block(
+        self, sequence: MutatedSequence, rows: slice, progress: Callable[[int], None] | None = None
+    ) -> SequenceEffects:
+        """Compute a block of the substitutions of a sequence.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called with the number of (mutant, draw) pairs just done.
+        """
+        options, targets = self.options, self.targets(sequence.inputs)
+        scope = RUN_SCOPE
+        if options.mask_scope == "sequence":
+            scope = sequence_scope([x for _, x in leaves(sequence.inputs)])
+        edits, codes = sequence.substitutions, sequence.codes
+        mutants = substituted(codes, edits.position[rows], edits.alt[rows])
+        owner = np.zeros(len(mutants), np.int64)
+        batch = MutantBatch(
+            sequence.inputs, sequence.key, sequence.layout, codes[None], owner, mutants, scope
+        )
+        with self.model.locked.borrow():
+            summaries = summarize_effects(self.engine, batch, targets, options.effects, progress)
+        edits = Substitutions(edits.position[rows], edits.alt[rows], edits.without_base)
+        return SequenceEffects(sequence.layout, codes, sequence.window, edits, targets, summaries)
 
 
 def _check_lengths(inputs: Nested) -> None:

@@ -9,18 +9,20 @@ import argparse
 import contextlib
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
-from kipoi_mcdropout.cli.interrupt import interrupts
+from kipoi_mcdropout.cli.interrupt import interrupts, signal_that_came
 from kipoi_mcdropout.cli.messages import show_traceback
 from kipoi_mcdropout.errors import (
     EXIT_BAD_INPUT,
     EXIT_FAILURE,
-    EXIT_INTERRUPTED,
     EXIT_PIPE_CLOSED,
+    EXIT_SIGNAL,
     McDropoutError,
     UnitFailedError,
+    kept_words,
 )
 
 COMMANDS = {
@@ -36,7 +38,6 @@ COMMANDS = {
     "plot": "a figure of a result: png, svg or pdf",
     "calibrate": "predicted effects and their sd against measured effects",
 }
-RESUMABLE = ("ism", "score_variants")
 
 
 def cli_main(command: str, raw_args: Sequence[str]) -> None:
@@ -58,7 +59,6 @@ def interpret_feature_importance(command: str, raw_args: Sequence[str]) -> None:
 def run(command: str, prog: str, args: list[str]) -> None:
     """Run a command and exit with its code; errors of the user's making become one line on stderr."""
     module = importlib.import_module(f"kipoi_mcdropout.cli.{command}")
-    kept = "; what was done is kept for --resume" if command in RESUMABLE else ""
     try:
         with interrupts():
             code = module.main(args, prog)
@@ -68,11 +68,13 @@ def run(command: str, prog: str, args: list[str]) -> None:
         _let_go_of_stdout()
         code = EXIT_PIPE_CLOSED
     except OSError as error:  # a full disk, a file that vanished
-        code = _report(prog, f"{error}. No output was written{kept}", EXIT_FAILURE)
+        code = _report(prog, f"{error}. {kept_words(error)}", EXIT_FAILURE)
     except UnitFailedError as error:
-        code = _report(prog, f"{error}. No output was written{kept}", EXIT_FAILURE)
-    except KeyboardInterrupt:
-        code = _report(prog, f"interrupted; no output was written{kept}", EXIT_INTERRUPTED)
+        code = _report(prog, f"{error}. {kept_words(error)}", EXIT_FAILURE)
+    except KeyboardInterrupt as error:
+        number = signal_that_came()
+        what = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
+        code = _report(prog, f"{what}. {kept_words(error)}", EXIT_SIGNAL + number)
     if code:
         sys.exit(code)
 

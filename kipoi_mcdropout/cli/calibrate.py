@@ -53,11 +53,11 @@ def main(args: list[str], prog: str = "kipoi mcdropout calibrate") -> int:
 
     import pandas as pd
 
+    from kipoi_mcdropout.atomic import check_free, check_outputs, write_tsv
     from kipoi_mcdropout.calibration import calibrate, scale_sd
     from kipoi_mcdropout.cli.messages import say
     from kipoi_mcdropout.errors import InputError
     from kipoi_mcdropout.results import read_effects, read_provenance, scores_of
-    from kipoi_mcdropout.writers.atomic import check_free, check_outputs, write_tsv
 
     _check_words(options)
     wanted = [path for path in (options.output, options.scaled) if path is not None]

@@ -1,4 +1,4 @@
-"""Ctrl-C, also where Python loses it."""
+"""Ctrl-C, and the signals by which job systems and closed terminals stop a command."""
 
 from __future__ import annotations
 
@@ -7,40 +7,52 @@ import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
-_came = False
+# Signals that stop a command in good order: Ctrl-C, a job system's end of time, a closed terminal.
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+_came: int | None = None
 
 
 @contextlib.contextmanager
 def interrupts() -> Iterator[None]:
-    """Remember SIGINT while a command runs.
+    """Turn the signals into KeyboardInterrupt while a command runs, and remember them.
 
     Python drops a KeyboardInterrupt that is raised inside a callback of the garbage collector, so it is
-    raised again by the next `raise_if_interrupted`.
+    raised again by the next `raise_if_interrupted`. Signals that are ignored (as under nohup), or
+    handled by somebody else, are left alone.
     """
     global _came
-    _came = False
+    _came = None
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler:  # ignored, or somebody else's business
-        yield
-        return
-    signal.signal(signal.SIGINT, _remember)
+    usual: tuple[Any, ...] = (signal.default_int_handler, signal.SIG_DFL)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    mine = {number: handler for number, handler in before.items() if handler in usual}
+    for number in mine:
+        signal.signal(number, _remember)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in mine.items():
+            signal.signal(number, handler)
 
 
 def raise_if_interrupted() -> None:
-    """Raise KeyboardInterrupt if Ctrl-C has come; long runs call this between their units."""
-    if _came:
+    """Raise KeyboardInterrupt if a signal has come; long runs call this between their units."""
+    if _came is not None:
         raise KeyboardInterrupt
+
+
+def signal_that_came() -> int:
+    """Number of the signal that stopped the command; that of Ctrl-C where none was seen."""
+    return int(signal.SIGINT) if _came is None else _came
 
 
 def _remember(number: int, frame: FrameType | None) -> None:
     global _came
-    _came = True
+    _came = number
     raise KeyboardInterrupt

@@ -111,9 +111,10 @@ def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:
     options = get_parser(prog).parse_args(args)
     keywords = _keywords(options)
 
-    from kipoi_mcdropout.ism_run import IsmPaths, load_function
+    from kipoi_mcdropout.runs.ism import IsmPaths, load_function
 
-    paths = IsmPaths.check(options.output, options.overwrite, parse_shard(options.shard))
+    shard = parse_shard(options.shard)
+    paths = IsmPaths.check(options.output, options.overwrite, shard, options.resume)
 
     from kipoi_mcdropout.cli.session import load_data, load_model
     from kipoi_mcdropout.ism import MCDropoutISM
@@ -183,14 +184,15 @@ def _run(
     command: list[str],
 ) -> None:
     from kipoi_mcdropout.cli.interrupt import raise_if_interrupted
-    from kipoi_mcdropout.cli.messages import detail, say, warn
+    from kipoi_mcdropout.cli.messages import say, warn
     from kipoi_mcdropout.cli.session import Progress, batches, number_of_sequences
-    from kipoi_mcdropout.incremental import engine_words
-    from kipoi_mcdropout.ism_run import run_ism
+    from kipoi_mcdropout.runs.ism.run import run_ism
+    from kipoi_mcdropout.runs.ism.units import ism_units
     from kipoi_mcdropout.schedule import open_scheduler
 
     stream = batches(options, dataloader)
     first = next(stream)  # errors of the data or the model come before any file is made
+    ism.mutagenesis.model.input_key(ism.options.model_input, first["inputs"])
     record = _provenance(ism, first["inputs"], dataloader_kwargs, options, keywords, command)
     for note in ism.mutagenesis.plan(first["inputs"]).notes:
         say(f"note: {note}")
@@ -199,48 +201,61 @@ def _run(
     progress = Progress(n if n is None or paths.shard is None else n // paths.shard.of)
     bad = _BadValues()
 
-    def done(sequence: Any) -> None:
+    def done(block: Any, is_first: bool) -> None:
         raise_if_interrupted()
-        _mention_unmutated(sequence, warn)
-        bad.mention(sequence, warn)
+        if is_first:
+            _mention_unmutated(block, warn)
+        bad.mention(block, warn)
         if not here:
-            progress.sequence(sequence.effects)
+            progress.sequence(block.effects)
 
     scheduler = open_scheduler(options.scheduler)
     try:
         run = run_ism(
-            itertools.chain([first], stream),
+            ism_units(itertools.chain([first], stream), ism.mutagenesis),
             _work(ism, keywords, progress if here else None),
             scheduler,
             paths,
             record,
-            resume=options.resume,
             on_error=options.on_error,
             done=done,
         )
     finally:
         scheduler.close()
         progress.close()
+    _report(run, ism, paths, bad.n)
+
+
+def _report(run: Any, ism: Any, paths: Any, n_bad: int) -> None:
+    from kipoi_mcdropout.cli.messages import detail, say, warn
+    from kipoi_mcdropout.incremental import engine_words
+    from kipoi_mcdropout.runs.session import shard_folder
+
+    where = ", ".join(map(str, paths.outputs))
+    if paths.shard is not None:
+        where = str(shard_folder(paths.first, paths.shard))
+    if run.nothing_left:
+        say(f"the run was complete before, nothing was left to do: {where}")
+        return
     for words in engine_words(ism.mutagenesis.engine):
         detail(f"engine: {words}")
-    where = ", ".join(options.output) if paths.shard is None else str(paths.spool_folder())
     say(f"{run.n_sequences} sequences, {ism.options.effects.n_draws} draws: {where}")
     if run.failed:
         warn(f"{len(run.failed)} sequences failed and are left out, first: {run.failed[0]['reason']}")
-    if bad.n:
-        warn(f"{bad.n} effects are NaN: see the columns n_nonfinite and n_saturated")
+    if n_bad:
+        warn(f"{n_bad} effects are NaN: see the columns n_nonfinite and n_saturated")
 
 
 def _work(ism: Any, keywords: dict[str, Any], progress: Any) -> Any:
-    """Mutating one sequence, here; elsewhere too, where there will be a scheduler."""
-    from kipoi_mcdropout.ism_run import IsmJob
+    """Computing one unit, here; elsewhere too, where there will be a scheduler."""
     from kipoi_mcdropout.model_reference import ModelReference
+    from kipoi_mcdropout.runs.ism import IsmJob
     from kipoi_mcdropout.schedule import Work
 
     if progress is not None:
-        return Work(lambda inputs: next(ism.effects(inputs, progress.update)))
+        return Work(lambda task: task.run(ism.mutagenesis, progress.update))
     job = IsmJob(ModelReference.of(ism.model), keywords)
-    return Work(lambda inputs: next(ism.effects(inputs)), job)
+    return Work(lambda task: task.run(ism.mutagenesis), job)
 
 
 def _mention_unmutated(record: Any, warn: Any) -> None:
@@ -285,7 +300,7 @@ def _provenance(
 ) -> dict[str, Any]:
     from kipoi_mcdropout.kipoi_model import torch_module, weights_checksum
     from kipoi_mcdropout.provenance import input_files, provenance
-    from kipoi_mcdropout.writers.shards import without_shard
+    from kipoi_mcdropout.runs.session import without_shard
 
     settings = ism.options
     module = torch_module(ism.model)

@@ -32,20 +32,20 @@ def main(args: list[str], prog: str = "kipoi mcdropout merge") -> int:
     options = get_parser(prog).parse_args(args)
 
     from kipoi_mcdropout.cli.messages import say, warn
-    from kipoi_mcdropout.writers.shards import complete_shards
+    from kipoi_mcdropout.runs.merge import sharded_run
 
     folder = Path(options.folder)
-    shards = complete_shards(folder)
-    kind = shards[0].kind
+    shards = sharded_run(folder)
+    kind = shards.state.kind
     if kind == "ism":
-        from kipoi_mcdropout.ism_run import merge_ism
+        from kipoi_mcdropout.runs.ism import merge_ism
 
         run = merge_ism(shards, options.overwrite)
-        say(f"{run.n_sequences} sequences: {', '.join(shards[0].outputs['files'])}")
+        say(f"{run.n_sequences} sequences: {', '.join(shards.state.outputs['files'])}")
         if run.failed:
             warn(f"{len(run.failed)} sequences failed and are left out")
     elif kind == "score_variants":
-        from kipoi_mcdropout.vcf.merge import merge_variants
+        from kipoi_mcdropout.vcf.run import merge_variants
 
         say(merge_variants(shards, options.overwrite).summary())
     else:

@@ -51,10 +51,10 @@ def main(args: list[str], prog: str = "kipoi mcdropout mr") -> int:
 
     import pandas as pd
 
+    from kipoi_mcdropout.atomic import check_free, check_outputs, write_tsv
     from kipoi_mcdropout.cli.messages import say, warn
     from kipoi_mcdropout.mr import leave_one_out, mr_across_sequences, mr_multiple
     from kipoi_mcdropout.results import read_provenance
-    from kipoi_mcdropout.writers.atomic import check_free, check_outputs, write_tsv
 
     extra = [options.leave_one_out, options.across_sequences]
     wanted = [options.output, *(path for path in extra if path is not None)]

@@ -59,11 +59,11 @@ def main(args: list[str], prog: str = "kipoi mcdropout plot") -> int:
     """Run the command; returns its exit code."""
     options = get_parser(prog).parse_args(args)
 
+    from kipoi_mcdropout.atomic import check_free, check_outputs
     from kipoi_mcdropout.cli.messages import say
     from kipoi_mcdropout.plots import save_figure
     from kipoi_mcdropout.plots.save import SUFFIXES
     from kipoi_mcdropout.plots.style import require
-    from kipoi_mcdropout.writers.atomic import check_free, check_outputs
 
     require("matplotlib")
     check_free(check_outputs(options.output, SUFFIXES), options.overwrite)

@@ -38,8 +38,8 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
     """Run the command; returns its exit code."""
     options = get_parser(prog).parse_args(args)
 
+    from kipoi_mcdropout.atomic import check_free, check_outputs
     from kipoi_mcdropout.writers import SUFFIXES, prediction_files
-    from kipoi_mcdropout.writers.atomic import check_free, check_outputs
 
     check_free(check_outputs(options.output, SUFFIXES), options.overwrite)
 

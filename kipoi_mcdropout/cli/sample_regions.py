@@ -43,6 +43,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout sample_regions") -> int:
     """Run the command; returns its exit code."""
     options = get_parser(prog).parse_args(args)
 
+    from kipoi_mcdropout.atomic import atomic_path
     from kipoi_mcdropout.cli.messages import say
     from kipoi_mcdropout.regions import (
         RegionOptions,
@@ -51,7 +52,6 @@ def main(args: list[str], prog: str = "kipoi mcdropout sample_regions") -> int:
         read_intervals,
         sample_regions,
     )
-    from kipoi_mcdropout.writers.atomic import AtomicFile
 
     wanted = RegionOptions(
         options.n,
@@ -68,12 +68,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout sample_regions") -> int:
     if options.output == "-":
         sys.stdout.write(bed_text(regions))
         return EXIT_OK
-    file = AtomicFile(options.output, options.overwrite)
-    try:
-        file.temporary.write_text(bed_text(regions))
-        file.commit()
-    except BaseException:
-        file.discard()
-        raise
+    with atomic_path(options.output, options.overwrite) as temporary:
+        temporary.write_text(bed_text(regions))
     say(f"{len(regions)} windows: {options.output}")
     return EXIT_OK

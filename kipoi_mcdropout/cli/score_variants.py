@@ -218,6 +218,9 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
         warn(str(error))
         return EXIT_STRICT
     bar.close()
+    if run.nothing_left:
+        say("the run was complete before, nothing was left to do")
+        return EXIT_OK
     say(run.ledger.summary())
     for words in run.engines:
         detail(f"engine: {words}")

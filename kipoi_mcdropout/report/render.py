@@ -10,12 +10,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from kipoi_mcdropout.atomic import atomic_path, check_free, check_outputs
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.report import effect_tables, mr_tables, story
 from kipoi_mcdropout.report.effects import RankBy
 from kipoi_mcdropout.report.facts import Facts, gather
 from kipoi_mcdropout.report.numbers import percent, significant
-from kipoi_mcdropout.writers.atomic import AtomicFile, check_free, check_outputs
 
 SUFFIXES = (".html", ".htm")
 _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z_]*")
@@ -66,14 +66,9 @@ def write_report(
     _require_packages(figures)
     facts = gather(paths, top=top, rank_by=rank_by)
     html = render(facts, title=title, figures=figures)
-    file = AtomicFile(output, overwrite)
-    try:
+    with atomic_path(output, overwrite) as temporary:
         # Half a character pair, as a broken name may have, is no text: it becomes "?".
-        file.temporary.write_bytes(html.encode("utf-8", "replace"))
-        file.commit()
-    except BaseException:
-        file.discard()
-        raise
+        temporary.write_bytes(html.encode("utf-8", "replace"))
     return facts
 
 

@@ -45,6 +45,17 @@ _LOCAL = {  # settings of the processes that `local` starts
 }
 
 
+class _PatientCluster(distributed.LocalCluster):
+    """Keeps the place of a worker that is gone.
+
+    Dask gives up the place of a worker that is not there 15 s after it died, also where it was started
+    again and died again; in the end none would be left.
+    """
+
+    def _update_worker_status(self, op: Any, msg: Any) -> None:
+        super(distributed.SpecCluster, self)._update_worker_status(op, msg)
+
+
 class DaskCluster:
     """A client of a Dask scheduler; with `local`, the owner of its processes."""
 
@@ -55,16 +66,30 @@ class DaskCluster:
 
     @classmethod
     def local(cls, n_workers: int) -> DaskCluster:
-        """Processes of this machine, of one thread each."""
-        # Dask gives up the place of a worker that is not there 15 s after it died, also where it was
-        # started again and died again; in the end none would be left. It asks for this at any time.
-        dask.config.set({"distributed.deploy.lost-worker-timeout": "1000 days"})
+        """Processes of this machine, of one thread each.
+
+        They talk by TLS with certificates that live as long as they do: else any user of this machine
+        could send them code to run.
+
+        Raises
+        ------
+        InputError
+            If the package `cryptography`, which makes the certificates, is not installed.
+        """
+        try:
+            security = distributed.Security.temporary()
+        except ImportError as error:
+            raise InputError(
+                "a local scheduler needs the package cryptography: pip install "
+                "'kipoi_mcdropout[distributed]'"
+            ) from error
         with dask.config.set(_LOCAL):
-            cluster = distributed.LocalCluster(
+            cluster = _PatientCluster(
                 n_workers=n_workers,
                 threads_per_worker=1,
                 processes=True,
-                dashboard_address="127.0.0.1:0",
+                dashboard_address=None,
+                security=security,
             )
         return cls(distributed.Client(cluster, direct_to_workers=True), cluster)
 

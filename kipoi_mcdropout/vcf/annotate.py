@@ -15,7 +15,7 @@ from kipoi_mcdropout.effects import EffectSummary
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.vcf.alleles import REASONS, Skip
 from kipoi_mcdropout.vcf.header import Header, description
-from kipoi_mcdropout.vcf.placement import FLAGS, Outcome, Placed
+from kipoi_mcdropout.vcf.placement import FLAGS, Outcome, Scored
 from kipoi_mcdropout.vcf.reader import Record
 from kipoi_mcdropout.vcf.table import z_and_p
 
@@ -187,12 +187,12 @@ class Annotator:
         if any(isinstance(outcome, Skip) for outcome in outcomes):
             codes = [o.reason if isinstance(o, Skip) else _MISSING for o in outcomes]
             parts.append(f"{self.skip_id}={','.join(codes)}")
-        if any(isinstance(outcome, Placed) and outcome.flags for outcome in outcomes):
-            flags = ["&".join(o.flags) if isinstance(o, Placed) else "" for o in outcomes]
+        if any(isinstance(outcome, Scored) and outcome.flags for outcome in outcomes):
+            flags = ["&".join(o.flags) if isinstance(o, Scored) else "" for o in outcomes]
             parts.append(f"{self.flag_id}={','.join(f or _MISSING for f in flags)}")
         for field, numbers in zip(self.fields, cells, strict=False):
             scored = iter(numbers)
-            of_alleles = [next(scored) if isinstance(o, Placed) else _MISSING for o in outcomes]
+            of_alleles = [next(scored) if isinstance(o, Scored) else _MISSING for o in outcomes]
             parts.append(f"{field.id}={','.join(of_alleles)}")
         return _with_info(record, ";".join(parts))
 

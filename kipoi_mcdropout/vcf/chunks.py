@@ -14,9 +14,10 @@ from kipoi_mcdropout.vcf.alleles import Skip
 from kipoi_mcdropout.vcf.placement import Outcome, Placed, Placer
 from kipoi_mcdropout.vcf.reader import Record
 from kipoi_mcdropout.vcf.sequence_model import SequenceModel
-from kipoi_mcdropout.vcf.table import ScoredAllele
 from kipoi_mcdropout.vcf.views import ViewedBatch
 from kipoi_mcdropout.vcf.windows import Anchor, code_table, reverse_complement
+
+PlacedAllele = tuple[Record, int, Placed]  # record, number of the ALT from 1, its windows
 
 
 @dataclass
@@ -24,7 +25,7 @@ class Chunk:
     """Some consecutive records, whole, with what becomes of their alleles."""
 
     records: list[tuple[Record, list[Outcome]]] = field(default_factory=list)
-    scored: list[ScoredAllele] = field(default_factory=list)
+    scored: list[PlacedAllele] = field(default_factory=list)
 
     @classmethod
     def of(cls, records: Iterable[Record], placer: Placer) -> Chunk:
@@ -42,12 +43,6 @@ class Chunk:
         """The chunk with every allele that was to be scored skipped as `failed`."""
         skip = Skip("failed", reason)
         return Chunk([(r, [skip if isinstance(o, Placed) else o for o in os]) for r, os in self.records])
-
-    @property
-    def place(self) -> str:
-        """From where to where, for messages."""
-        first, last = self.records[0][0], self.records[-1][0]
-        return f"{first.contig}:{first.pos} to {last.contig}:{last.pos}"
 
 
 def gather(records: Iterable[Record], n_alleles: int) -> Iterator[list[Record]]:
@@ -88,7 +83,7 @@ class AlleleWindows:
     owner: NDArray[np.int64]
 
     @classmethod
-    def of(cls, scored: list[ScoredAllele]) -> AlleleWindows:
+    def of(cls, scored: list[PlacedAllele]) -> AlleleWindows:
         """The windows of placed alleles, in order."""
         owner = owners(scored)
         first = np.unique(owner, return_index=True)[1]
@@ -111,7 +106,7 @@ class AlleleWindows:
         object.__setattr__(self, "owner", state["owner"])
 
 
-def owners(scored: list[ScoredAllele]) -> NDArray[np.int64]:
+def owners(scored: list[PlacedAllele]) -> NDArray[np.int64]:
     """Number of the reference of each allele; alleles with the same anchor share one."""
     rows: dict[Anchor, int] = {}
     return np.array([rows.setdefault(placed.anchor, len(rows)) for _, _, placed in scored], np.int64)

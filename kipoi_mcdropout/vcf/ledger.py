@@ -8,7 +8,7 @@ from typing import Any
 
 from kipoi_mcdropout.errors import McDropoutError
 from kipoi_mcdropout.vcf.alleles import Skip
-from kipoi_mcdropout.vcf.placement import Outcome, Placed
+from kipoi_mcdropout.vcf.placement import Outcome, Scored
 from kipoi_mcdropout.vcf.reader import Record
 
 SKIPPED_COLUMNS = ("chrom", "pos", "id", "ref", "alt", "allele", "line", "reason", "detail")
@@ -43,7 +43,7 @@ class Ledger:
         self.records += 1
         for outcome in outcomes:
             self.alleles += 1
-            if isinstance(outcome, Placed):
+            if isinstance(outcome, Scored):
                 self.scored += 1
                 self.kinds[outcome.kind] += 1
                 self.flags.update(outcome.flags)

@@ -1,17 +1,21 @@
-"""Where the outputs of a run over a VCF go, and where their parts are meanwhile."""
+"""Where the outputs of a run over a VCF go."""
 
 from __future__ import annotations
 
+import gzip
+import itertools
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from kipoi_mcdropout.atomic import STDOUT, check_free
 from kipoi_mcdropout.errors import InputError, OutputError
+from kipoi_mcdropout.results import read_provenance
 from kipoi_mcdropout.schedule.shard import Shard
-from kipoi_mcdropout.vcf.parts import STDOUT, part_of
 from kipoi_mcdropout.vcf.reader import STDIN
-from kipoi_mcdropout.vcf.table_file import TABLE_SUFFIXES
-from kipoi_mcdropout.writers.atomic import check_free
-from kipoi_mcdropout.writers.shards import JOURNAL, shard_folder
+from kipoi_mcdropout.vcf.table_output import TABLE_SUFFIXES
 
 _VCF_SUFFIXES = (".vcf", ".vcf.gz", ".vcf.bgz")
 
@@ -23,7 +27,10 @@ class OutputPaths:
     vcf: Path | None  # STDOUT is standard output
     table: Path | None
     skipped: Path | None
-    shard: Shard | None = None  # only the parts of this shard are made, in a folder of their own
+    shard: Shard | None = None  # only the units of this shard are computed
+    overwrite: bool = False
+    resume: bool = False
+    resumable: bool = True  # no streams
 
     @classmethod
     def check(
@@ -58,41 +65,60 @@ class OutputPaths:
         resolved = [p.resolve() for p in (*given, *([] if str(source) == STDIN else [Path(source)]))]
         if len(set(resolved)) < len(resolved):
             raise OutputError("input and outputs must be different files; got one twice")
-        check_free(given, overwrite)
-        if resume and (str(source) == STDIN or str(vcf) == STDOUT):
+        check_free(given, overwrite or resume)
+        streams = str(source) == STDIN or str(vcf) == STDOUT
+        if resume and streams:
             raise InputError(
                 "a run from standard input, or to standard output, cannot be resumed; give files"
             )
-        if shard is not None and (str(source) == STDIN or str(vcf) == STDOUT):
+        if shard is not None and streams:
             raise InputError("a shard needs files, not standard input or standard output")
         first, second, third = (None if p is None else Path(p) for p in (vcf, table, skipped))
-        return cls(first, second, third, shard)
+        return cls(first, second, third, shard, overwrite, resume, not streams)
 
-    @property
-    def folder(self) -> Path | None:
-        """The shard's folder; None where this is the whole run."""
-        return None if self.shard is None else shard_folder(self._first, self.shard)
-
-    def part(self, name: str) -> Path | None:
-        """The part file of an output (a field of this class) of a shard; None for the default place."""
-        folder = self.folder
-        return None if folder is None else folder / f"{name}.part"
-
-    @property
-    def _first(self) -> Path:
-        return next(p for p in (self.vcf, self.table) if p is not None and str(p) != STDOUT)
+    def all(self) -> tuple[Path, ...]:
+        """The outputs that were asked for, the VCF first."""
+        return tuple(path for path in (self.vcf, self.table, self.skipped) if path is not None)
 
     def to_dict(self) -> dict[str, str | None]:
         """The paths, complete, as plain values."""
         paths = {"vcf": self.vcf, "table": self.table, "skipped": self.skipped}
         return {name: None if path is None else str(path.absolute()) for name, path in paths.items()}
 
-    @property
-    def journal(self) -> Path | None:
-        """The journal's file, beside the first output that is a file."""
-        if self.folder is not None:
-            return self.folder / JOURNAL
-        for path in (self.vcf, self.table):
-            if path is not None and str(path) != STDOUT:
-                return part_of(path, "journal")
-        return None
+    @classmethod
+    def from_dict(cls, values: Mapping[str, str | None], overwrite: bool) -> OutputPaths:
+        """From what `to_dict` gave."""
+        names = ("vcf", "table", "skipped")
+        vcf, table, skipped = (None if (p := values[name]) is None else Path(p) for name in names)
+        return cls(vcf, table, skipped, overwrite=overwrite)
+
+    def provenance_of(self, path: Path) -> dict[str, Any] | None:
+        """What an output says about its run; None for the skipped alleles, which say nothing.
+
+        Raises
+        ------
+        InputError
+            If it was not written by this package.
+        """
+        if path == self.skipped:
+            return None
+        return vcf_provenance(path) if path == self.vcf else read_provenance(path)
+
+
+def vcf_provenance(path: Path) -> dict[str, Any]:
+    """What the header of an annotated VCF says about its run.
+
+    Raises
+    ------
+    InputError
+        If it says nothing.
+    """
+    mark = b"##kipoi_mcdropout="
+    with gzip.open(path) if path.name.endswith("gz") else path.open("rb") as lines:
+        try:
+            for line in itertools.takewhile(lambda line: line.startswith(b"##"), lines):
+                if line.startswith(mark):
+                    return json.loads(line[len(mark) :])
+        except (OSError, EOFError, ValueError) as error:
+            raise InputError(f"{path} cannot be read: {error}. Write it again") from error
+    raise InputError(f"{path} was not written by kipoi_mcdropout: its header does not say so")

@@ -29,18 +29,24 @@ _KNOWN = b"ACGT"
 
 
 @dataclass(frozen=True)
-class Placed:
+class Scored:
+    """An allele that is scored."""
+
+    kind: str
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Placed(Scored):
     """An allele ready to be scored, a window per shift."""
 
     edit: Edit
     anchor: Anchor
-    kind: str
-    flags: tuple[str, ...]
     ref_windows: tuple[Window, ...]
     alt_windows: tuple[Window, ...]
 
 
-Outcome = Placed | Skip
+Outcome = Scored | Skip
 
 
 @dataclass(frozen=True)
@@ -127,4 +133,4 @@ class Placer:
         flags = ["edge_padded"] if padded else []
         if any(window.tobytes().strip(b"-").translate(None, _KNOWN) for window in (*refs, *alts)):
             flags.append("unknown_bases")
-        return Placed(edit, anchor, kind, tuple(flags), refs, alts)
+        return Placed(kind, tuple(flags), edit, anchor, refs, alts)

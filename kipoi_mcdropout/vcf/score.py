@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -15,38 +14,25 @@ from kipoi_mcdropout.forward import MaskBank
 from kipoi_mcdropout.incremental import DEFAULT_MEMORY_BYTES, engine_words
 from kipoi_mcdropout.model_reference import ModelReference
 from kipoi_mcdropout.outputs import Targets
+from kipoi_mcdropout.runs.session import without_shard
 from kipoi_mcdropout.schedule import InProcess, Scheduler, Shard, Work, open_scheduler
 from kipoi_mcdropout.schedule.work import OnError, check_on_error
 from kipoi_mcdropout.scores import Score, get_score
-from kipoi_mcdropout.vcf.annotate import (
-    DEFAULT_STATISTICS,
-    MAX_FIELDS,
-    Annotator,
-    InfoField,
-    info_fields,
-)
-from kipoi_mcdropout.vcf.chunks import AlleleWindows, Chunk, chunk_alleles, gather
+from kipoi_mcdropout.vcf.annotate import DEFAULT_STATISTICS, MAX_FIELDS, InfoField, info_fields
+from kipoi_mcdropout.vcf.assemble import VariantAssembler, VariantLayout
+from kipoi_mcdropout.vcf.chunks import AlleleWindows, chunk_alleles, gather
 from kipoi_mcdropout.vcf.contigs import ContigNames, read_contig_map
 from kipoi_mcdropout.vcf.genome import Genome
 from kipoi_mcdropout.vcf.ledger import Ledger, SkippedAllelesError
 from kipoi_mcdropout.vcf.output_paths import OutputPaths
 from kipoi_mcdropout.vcf.placement import PlacementOptions, Placer
 from kipoi_mcdropout.vcf.reader import VcfReader
-from kipoi_mcdropout.vcf.run_outputs import RunOutputs
+from kipoi_mcdropout.vcf.run import outputs_as_dict, run_variants
 from kipoi_mcdropout.vcf.run_record import run_record
-from kipoi_mcdropout.vcf.scoring import (
-    ChunkWriter,
-    EngineChoice,
-    MakeEngine,
-    Summaries,
-    VariantJob,
-    VariantWork,
-    score_chunks,
-)
+from kipoi_mcdropout.vcf.scoring import EngineChoice, MakeEngine, VariantJob, VariantWork
 from kipoi_mcdropout.vcf.sequence_model import SequenceModel, Unknown, sequence_model
-from kipoi_mcdropout.vcf.table import schema_of
+from kipoi_mcdropout.vcf.units import Summaries, variant_units
 from kipoi_mcdropout.vcf.views import ViewAverage
-from kipoi_mcdropout.writers.shards import without_shard
 
 
 @dataclass(frozen=True)
@@ -57,6 +43,7 @@ class VariantRun:
     labels: tuple[str, ...]  # of the outputs that were scored
     provenance: dict[str, Any] = field(repr=False, default_factory=dict)
     engines: tuple[str, ...] = ()  # what was chosen in this process, and why
+    nothing_left: bool = False  # the run that was to be resumed was complete; the ledger is empty
 
 
 def score_variants(
@@ -170,7 +157,7 @@ def score_variants(
     resume : bool
         Go on where a run that was killed stopped.
     shard : Shard, optional
-        Do only this share of the records; `vcf.merge.merge_variants` makes the outputs of all of them.
+        Do only this share of the records; `vcf.run.merge_variants` makes the outputs of all of them.
     scheduler : str or Scheduler
         Where alleles are computed: "none" (here), "local:N", an address or scheduler file of Dask; see
         `schedule.open_scheduler`. The numbers are the same.
@@ -234,7 +221,11 @@ def score_variants(
                 "engine": engine if isinstance(engine, str) else "custom", "memory_bytes": memory_bytes,
             },
         )  # fmt: skip
-        annotator = Annotator(reader.header, info_prefix, fields, genome.lengths)
+        contigs = {} if reader.header.declared("contig") else genome.lengths
+        written = VariantLayout(
+            info_prefix, tuple(fields), chosen.labels, tuple(quantiles), q_values, contigs
+        )
+        assembler = VariantAssembler(written, reader.header)
         choice = EngineChoice(engine, batch_size, memory_bytes or DEFAULT_MEMORY_BYTES, verify)
         averaged = ViewAverage(choice.make(locked, MaskBank(seed)))
         here = VariantWork(sequences, chosen, effects, averaged, rc)
@@ -244,26 +235,19 @@ def score_variants(
         work: Work[AlleleWindows, Summaries] = Work(here)
         if not isinstance(scheduler, InProcess):
             work = _shareable(here, sequences.adapter.model, layout, seed, choice)
-        outputs = stack.enter_context(
-            RunOutputs(paths, annotator, schema_of(quantiles), record, resume)
+        units = variant_units(gather(reader, n_alleles), Placer(genome, names, options))
+        run_outputs = outputs_as_dict(paths, written, vcf, region, n_alleles)
+        nothing_left = run_variants(
+            units, work, scheduler, paths, record, run_outputs, assembler, on_error, progress
         )
-        writer = ChunkWriter(annotator, chosen.labels, tuple(quantiles), on_error)
-        placer = Placer(genome, names, options)
-        groups = enumerate(gather(reader, n_alleles))
-        mine = (group for i, group in groups if shard is None or shard.has(i))
-        chunks = (Chunk.of(group, placer) for group in itertools.islice(mine, outputs.chunks, None))
-        for chunk, result in score_chunks(scheduler, work, chunks):
-            writer.write(chunk, result, outputs)
-            if progress is not None:
-                progress(outputs.ledger)
-        outputs.finish(q_values)
-    ledger = outputs.ledger
+    ledger = assembler.ledger
     if strict and ledger.n_skipped:
         raise SkippedAllelesError(
             f"strict: {ledger.n_skipped} of {ledger.alleles} alleles were skipped; the reasons are in "
             f"INFO and in the table of skipped alleles\n{ledger.summary()}"
         )
-    return VariantRun(ledger, chosen.labels, record, tuple(engine_words(averaged.engine)))
+    words = tuple(engine_words(averaged.engine))
+    return VariantRun(ledger, chosen.labels, record, words, nothing_left)
 
 
 def _fields(

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from kipoi_mcdropout.effects import EffectSummary
-from kipoi_mcdropout.vcf.placement import Placed
+from kipoi_mcdropout.vcf.placement import Scored
 from kipoi_mcdropout.vcf.reader import Record
 
-ScoredAllele = tuple[Record, int, Placed]  # record, number of the ALT from 1, its windows
+ScoredAllele = tuple[Record, int, Scored]  # record, number of the ALT from 1, its windows
 
 _IDENTITY = ("chrom", "pos", "id", "ref", "alt", "allele", "line", "kind", "flags", "score", "output")
 STATISTICS = (

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from kipoi_mcdropout.writers.group import FileGroup
-from kipoi_mcdropout.writers.record import PredictionRecord, SequenceRecord
+from kipoi_mcdropout.atomic import check_outputs
+from kipoi_mcdropout.writers.group import OutputGroup, Writers, open_writers
+from kipoi_mcdropout.writers.record import PredictionRecord, SequenceBlocks
 
-__all__ = ["SUFFIXES", "effect_files", "prediction_files"]
+__all__ = ["SUFFIXES", "effect_writers", "prediction_files"]
 
 SUFFIXES = (".h5", ".hdf5", ".tsv", ".tsv.gz", ".parquet", ".pq")
 
 
-def effect_files(
-    paths: Sequence[str | Path], provenance: dict[str, Any], overwrite: bool = False
-) -> FileGroup[SequenceRecord]:
-    """Files that take the effects of sequences, one `SequenceRecord` at a time; use as a context."""
+def effect_writers(
+    group: OutputGroup, paths: Sequence[Path], provenance: dict[str, Any]
+) -> contextlib.AbstractContextManager[Writers[SequenceBlocks]]:
+    """Writers of the effects of sequences, one `SequenceBlocks` at a time; use as a context."""
 
     # Each format's library is loaded only where that format is written.
     def open_one(name: str, temporary: Path | None) -> Any:
@@ -30,12 +32,13 @@ def effect_files(
 
         return RowWriter(open_table(name, temporary, provenance), effect_tables)
 
-    return FileGroup(paths, SUFFIXES, open_one, overwrite)
+    return open_writers(group, paths, open_one)
 
 
+@contextlib.contextmanager
 def prediction_files(
     paths: Sequence[str | Path], provenance: dict[str, Any], overwrite: bool = False
-) -> FileGroup[PredictionRecord]:
+) -> Iterator[Writers[PredictionRecord]]:
     """Files that take the predictions of a batch, one `PredictionRecord` at a time."""
 
     def open_one(name: str, temporary: Path | None) -> Any:
@@ -48,7 +51,11 @@ def prediction_files(
 
         return RowWriter(open_table(name, temporary, provenance), prediction_tables)
 
-    return FileGroup(paths, SUFFIXES, open_one, overwrite)
+    checked = check_outputs(paths, SUFFIXES)
+    with OutputGroup(checked, overwrite) as group:
+        with open_writers(group, checked, open_one) as writers:
+            yield writers
+        group.commit()
 
 
 def _is_hdf5(name: str) -> bool:

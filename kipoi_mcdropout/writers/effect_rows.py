@@ -10,24 +10,25 @@ import pyarrow as pa
 
 from kipoi_mcdropout.effects import EffectSummary
 from kipoi_mcdropout.mutants import chunks
-from kipoi_mcdropout.writers.record import SequenceRecord
+from kipoi_mcdropout.writers.record import SequenceBlocks, SequenceRecord
 
 _ROWS = 100_000  # of a table held at a time
 
 
-def effect_tables(record: SequenceRecord) -> Iterator[pa.Table]:
-    """The rows of one sequence, in pieces.
+def effect_tables(sequence: SequenceBlocks) -> Iterator[pa.Table]:
+    """The rows of one sequence, in pieces: all of the first score, then all of the second, ...
 
     Columns: `sequence` (number, from 0) and `name`; `chrom`, `pos` (1-based, as in a VCF) and `strand`
     where the dataloader gives ranges, else null; `position` (0-based, in the sequence), `ref` and
     `alt` (on the sequence's own strand), `output`, `score`, then the statistics of
     `effects.EffectSummary` as float32, the counts, and `n_draws`.
     """
-    n_outputs = len(record.effects.targets.labels)
-    n_mutants = len(record.effects.substitutions.position)
-    for summary in record.effects.summaries:
-        for rows in chunks(n_mutants, max(1, _ROWS // n_outputs)):
-            yield _rows(record, summary, rows)
+    n_scores = len(next(sequence.blocks()).effects.summaries)
+    for score in range(n_scores):
+        for record in sequence.blocks():
+            n_mutants = len(record.effects.substitutions.position)
+            for rows in chunks(n_mutants, max(1, _ROWS // len(record.effects.targets.labels))):
+                yield _rows(record, record.effects.summaries[score], rows)
 
 
 def _rows(record: SequenceRecord, summary: EffectSummary, rows: slice) -> pa.Table:

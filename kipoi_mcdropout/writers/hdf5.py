@@ -26,6 +26,7 @@ from kipoi_mcdropout.saturation import SequenceEffects
 from kipoi_mcdropout.writers.record import (
     PREDICTION_STATISTICS,
     PredictionRecord,
+    SequenceBlocks,
     SequenceRecord,
 )
 
@@ -37,10 +38,17 @@ _AXES = ("position", "category", "output", "draw")
 
 
 class GrowingHdf5:
-    """A file of datasets whose first axis grows by one with each sequence, in compressed chunks."""
+    """A file of datasets whose first axis grows by one with each sequence, in compressed chunks.
+
+    Raises
+    ------
+    OSError
+        In any method, if the file cannot be written, e.g. since the disk is full.
+    """
 
     def __init__(self, path: Path, kind: str, provenance: dict[str, Any]) -> None:
-        self.file = h5py.File(path, "w")
+        self._raw = ErrorKeepingFile(path)
+        self.file = h5py.File(self._raw, "w")
         self.file.attrs["format"] = kind
         self.file.attrs["format_version"] = FORMAT_VERSION
         self.file.attrs["provenance"] = json.dumps(provenance)
@@ -53,38 +61,125 @@ class GrowingHdf5:
 
     def append(self, path: str, value: NDArray[Any], axes: tuple[str, ...] = ()) -> None:
         """Write the next sequence's value into a dataset, which is made on first use."""
-        if path not in self.file:
-            self._create(path, value, axes)
-        dataset = self.file[path]
-        dataset.resize(self.n + 1, axis=0)
+        dataset = self._grown(path, value.shape, value.dtype, axes)
         dataset[self.n] = value if value.ndim else value.item()
+
+    def append_part(
+        self, path: str, value: NDArray[np.float32], first: int, length: int, axes: tuple[str, ...]
+    ) -> None:
+        """Write a part of the next sequence's value, which has `length` rows in all, from row `first`.
+
+        Rows that no part covers are NaN.
+        """
+        dataset = self._grown(path, (length, *value.shape[1:]), value.dtype, axes)
+        dataset[self.n, first : first + len(value)] = value
+        self._raw.check()
 
     def next(self) -> None:
         """The sequence is whole."""
         self.n += 1
         self.file.flush()
+        self._raw.check()
 
     def close(self) -> None:
         """Close the file."""
         self.file.close()
+        self._raw.close()
+        self._raw.check()
 
-    def _create(self, path: str, value: NDArray[Any], axes: tuple[str, ...]) -> None:
-        dtype = h5py.string_dtype("utf-8") if value.dtype.kind in "UO" else value.dtype
-        chunk = (1, *_chunk(value.shape, value.dtype.itemsize)) if value.ndim else (1024,)
+    def _grown(
+        self, path: str, shape: tuple[int, ...], dtype: np.dtype[Any], axes: tuple[str, ...]
+    ) -> h5py.Dataset:
+        if path not in self.file:
+            self._create(path, shape, dtype, axes)
+        dataset = self.file[path]
+        if len(dataset) <= self.n:
+            dataset.resize(self.n + 1, axis=0)
+        return dataset
+
+    def _create(
+        self, path: str, shape: tuple[int, ...], dtype: np.dtype[Any], axes: tuple[str, ...]
+    ) -> None:
         dataset = self.file.create_dataset(
             path,
-            shape=(0, *value.shape),
-            maxshape=(None, *value.shape),
-            dtype=dtype,
-            chunks=chunk,
+            shape=(0, *shape),
+            maxshape=(None, *shape),
+            dtype=h5py.string_dtype("utf-8") if dtype.kind in "UO" else dtype,
+            chunks=(1, *_chunk(shape, dtype.itemsize)) if shape else (1024,),
             compression="gzip",
             compression_opts=1,
-            shuffle=value.dtype.kind in "fi",
+            shuffle=dtype.kind in "fi",
+            fillvalue=np.nan if dtype.kind == "f" else None,
         )
         dataset.dims[0].label = "sequence"
         for i, axis in enumerate(axes, start=1):
             dataset.dims[i].label = axis
             dataset.dims[i].attach_scale(self.file[f"axes/{axis}"])
+
+
+class ErrorKeepingFile:
+    """The file under an HDF5 file: keeps the first error of the system instead of raising it.
+
+    HDF5 cannot close a file whose writes fail (a full disk), and the process then dies by a signal. So
+    writes after an error are dropped, and `check` raises the error.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w+b", buffering=0)
+        self._error: OSError | None = None
+
+    def check(self) -> None:
+        """Raise the error that came, if any."""
+        if self._error is not None:
+            raise OSError(*self._error.args)
+
+    def write(self, data: Any) -> int:
+        """Write all of the data."""
+        view = memoryview(data).cast("B")
+        done = 0
+        while self._error is None and done < len(view):
+            try:
+                done += self._file.write(view[done:])
+            except OSError as error:
+                self._error = error
+        return len(view)
+
+    def truncate(self, size: int) -> int:
+        """Set the size."""
+        if self._error is None:
+            try:
+                self._file.truncate(size)
+            except OSError as error:
+                self._error = error
+        return size
+
+    def read(self, size: int) -> bytes:
+        """Bytes from the present place."""
+        data = bytearray(size)
+        self.readinto(data)
+        return bytes(data)
+
+    def readinto(self, data: Any) -> int:
+        """Fill a buffer from the present place; with zeros where the file ends."""
+        view = memoryview(data).cast("B")
+        n = self._file.readinto(view) or 0
+        view[n:] = bytes(len(view) - n)
+        return len(view)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to a place."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """The present place."""
+        return self._file.tell()
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 class Hdf5Effects:
@@ -93,14 +188,25 @@ class Hdf5Effects:
     def __init__(self, path: Path, provenance: dict[str, Any]) -> None:
         self._file = GrowingHdf5(path, FORMAT, provenance)
 
-    def write(self, record: SequenceRecord) -> None:
-        """Append a sequence.
+    def write(self, sequence: SequenceBlocks) -> None:
+        """Append a sequence, block by block.
 
         Raises
         ------
         InputError
             If its length differs from that of the sequences before.
         """
+        for number, record in enumerate(sequence.blocks()):
+            if number == 0:
+                self._begin(record)
+            self._write_block(record)
+        self._file.next()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _begin(self, record: SequenceRecord) -> None:
         effects = record.effects
         if self._file.n == 0:
             self._write_axes(effects)
@@ -117,17 +223,19 @@ class Hdf5Effects:
         for key, value in record.metadata.items():
             self._file.append(f"metadata/{key}", np.asarray(value))
         for summary in effects.summaries:
-            group = f"scores/{summary.score.name}"
             for name, values in summary.reference.items():
-                self._file.append(f"{group}/{name}", values[0].astype(np.float32), ("output",))
-            for name, values in summary.per_mutant().items():
-                grid = _grid(effects, values.astype(np.float32))
-                self._file.append(f"{group}/{name}", grid, _AXES[: grid.ndim])
-        self._file.next()
+                path = f"scores/{summary.score.name}/{name}"
+                self._file.append(path, values[0].astype(np.float32), ("output",))
 
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+    def _write_block(self, record: SequenceRecord) -> None:
+        effects = record.effects
+        start, end = effects.window
+        first = int(effects.substitutions.position[0])
+        for summary in effects.summaries:
+            for name, values in summary.per_mutant().items():
+                grid = _grid(effects, values)
+                path = f"scores/{summary.score.name}/{name}"
+                self._file.append_part(path, grid, first - start, end - start, _AXES[: grid.ndim])
 
     def _write_axes(self, effects: SequenceEffects) -> None:
         self._shape = (effects.layout.n_positions, effects.window)
@@ -166,12 +274,13 @@ class Hdf5Predictions:
         self._file.close()
 
 
-def _grid(effects: SequenceEffects, values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Values per mutant as (positions of the window, categories, ...), NaN elsewhere."""
-    start, end = effects.window
+def _grid(effects: SequenceEffects, values: NDArray[Any]) -> NDArray[np.float32]:
+    """Values per mutant as (positions from the block's first to its last, categories, ...), else NaN."""
     edits = effects.substitutions
-    grid = np.full((end - start, effects.layout.n_categories, *values.shape[1:]), np.nan, values.dtype)
-    grid[edits.position - start, edits.alt] = values
+    first, last = int(edits.position[0]), int(edits.position[-1])
+    shape = (last - first + 1, effects.layout.n_categories, *values.shape[1:])
+    grid = np.full(shape, np.nan, np.float32)
+    grid[edits.position - first, edits.alt] = values
     return grid
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,10 +34,10 @@ class GenomicRange:
 
 @dataclass(frozen=True)
 class SequenceRecord:
-    """One sequence of a run."""
+    """One sequence of a run, or a block of its substitutions."""
 
     index: int  # in the order of the dataloader, from 0
-    effects: SequenceEffects
+    effects: SequenceEffects  # of the block
     metadata: dict[str, Any] = field(default_factory=dict)  # Kipoi's, flat: "ranges/chr", ...
     range: GenomicRange | None = None
 
@@ -45,6 +45,21 @@ class SequenceRecord:
     def name(self) -> str:
         """The range's id where the dataloader gives one, else the number."""
         return self.range.name if self.range and self.range.name else str(self.index)
+
+
+@dataclass(frozen=True)
+class SequenceBlocks:
+    """One sequence of a run as blocks of consecutive substitutions, read when they are needed.
+
+    `blocks()` gives the blocks in order, any number of times; only one is held at a time.
+    """
+
+    blocks: Callable[[], Iterator[SequenceRecord]]
+
+    @classmethod
+    def of(cls, record: SequenceRecord) -> SequenceBlocks:
+        """A sequence that is a single block."""
+        return cls(lambda: iter([record]))
 
 
 @dataclass(frozen=True)

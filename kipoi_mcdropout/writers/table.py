@@ -14,7 +14,7 @@ import pyarrow.compute
 import pyarrow.csv
 import pyarrow.parquet
 
-from kipoi_mcdropout.writers.atomic import PROVENANCE_KEY
+from kipoi_mcdropout.atomic import PROVENANCE_KEY
 
 _TSV = pa.csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none")
 

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 from report_world import effects, record_of, write_parquet
 
+from kipoi_mcdropout.atomic import write_tsv
 from kipoi_mcdropout.cli import cli_main
 from kipoi_mcdropout.errors import InputError, OutputError
 from kipoi_mcdropout.report import gather, render, write_report
 from kipoi_mcdropout.report.inputs import find_inputs
-from kipoi_mcdropout.writers.atomic import write_tsv
 
 
 def test_kinds_are_told_by_provenance_and_columns(results: Path, mr_folder: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 dask = pytest.importorskip("dask", reason="needs the extra 'distributed'")
 distributed = pytest.importorskip("distributed", reason="needs the extra 'distributed'")
+pytest.importorskip("cryptography", reason="needs the extra 'distributed'")
 
 from run_world import World, make_world, same_date  # noqa: E402
 
@@ -162,22 +163,18 @@ def test_a_client_that_is_stopped_is_resumed(world: World, address: str, number:
     here = Path(__file__).parent
     words = [str(here), str(here.parent), str(world.folder), address]
     process = subprocess.Popen([sys.executable, "-c", KILLED, *words], stderr=subprocess.PIPE, text=True)
-    spool = world.folder / "cluster/.out.h5.spool"
-    while not (spool / "000000003.npz").exists() and process.poll() is None:
+    units = world.folder / "cluster/.out.h5.units"
+    while not (units / "000000003.unit").exists() and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(number)
     _, error = process.communicate()
     assert process.returncode == (130 if number == signal.SIGINT else -number), error
     if number == signal.SIGINT:
-        assert "what was done is kept for --resume" in error
-        assert os.listdir(world.folder / "cluster") == [".out.h5.spool"]
+        assert "What was done is kept: run the same command with --resume" in error
+        assert os.listdir(world.folder / "cluster") == [".out.h5.units"]
     world.remove_trap()
     both(world, "cluster", "--scheduler", address, "--resume")
     both(world, "whole")
-    for file in (world.folder / "cluster").glob("*.partial"):
-        file.unlink()
-    for file in (world.folder / "cluster").glob(".*.partial"):  # a kill leaves these behind
-        file.unlink()
     assert_same(world, ["--scheduler", address, "--resume"])
 
 

@@ -15,8 +15,8 @@ import pytest
 from run_world import N_SEQUENCES, World, contents, make_world, same_date
 
 from kipoi_mcdropout.effects import summarize_effects
-from kipoi_mcdropout.ism_run import spool as spool_module
 from kipoi_mcdropout.results import read_effects
+from kipoi_mcdropout.runs.ism import spool as spool_module
 
 FILES = ["out.h5", "out.tsv", "out.tsv.gz", "out.parquet"]
 OPTIONS = ["-s", "diff", "logit", "--quantiles", "0.1", "--keep_draws"]
@@ -90,7 +90,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(
 KILLED = """
 import os, signal, sys
 sys.path[:0] = sys.argv[1:3]
-from kipoi_mcdropout.ism_run import spool
+from kipoi_mcdropout.runs.ism import spool
 from run_world import World
 import test_ism_resume as t
 from pathlib import Path

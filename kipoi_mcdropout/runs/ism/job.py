@@ -9,7 +9,7 @@ from typing import Any
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.ism import MCDropoutISM
 from kipoi_mcdropout.model_reference import ModelReference
-from kipoi_mcdropout.nested import Nested
+from kipoi_mcdropout.runs.ism.units import BlockTask
 from kipoi_mcdropout.saturation import SequenceEffects
 
 
@@ -23,13 +23,13 @@ class IsmJob:
     model: ModelReference
     keywords: Mapping[str, Any]
 
-    def __call__(self) -> Callable[[Nested], SequenceEffects]:
-        """Load the model; the function takes the inputs of one sequence."""
+    def __call__(self) -> Callable[[BlockTask], SequenceEffects]:
+        """Load the model; the function computes a block of substitutions."""
         keywords = dict(self.keywords)
         if keywords.get("output_sel_fn") is not None:
             keywords["output_sel_fn"] = load_function(keywords["output_sel_fn"])
         ism = MCDropoutISM(self.model.load(), **keywords)
-        return lambda inputs: next(ism.effects(inputs))
+        return lambda task: task.run(ism.mutagenesis)
 
 
 def load_function(text: str) -> Callable[..., Any]:

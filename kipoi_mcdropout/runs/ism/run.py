@@ -1,0 +1,156 @@
+"""From batches of a dataloader to files of effects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.runs.compute import Counts, Unit, check_not_all_failed, compute_units
+from kipoi_mcdropout.runs.ism.assemble import EffectsAssembler
+from kipoi_mcdropout.runs.ism.codec import IsmCodec, decode
+from kipoi_mcdropout.runs.ism.paths import IsmPaths
+from kipoi_mcdropout.runs.ism.units import Block, BlockTask
+from kipoi_mcdropout.runs.merge import ShardedRun
+from kipoi_mcdropout.runs.session import RunPlan, RunSession, absolute
+from kipoi_mcdropout.runs.unit_file import StoredUnit
+from kipoi_mcdropout.saturation import SequenceEffects
+from kipoi_mcdropout.schedule import Scheduler, Work
+from kipoi_mcdropout.schedule.work import OnError
+from kipoi_mcdropout.writers import effect_writers
+from kipoi_mcdropout.writers.record import SequenceRecord
+
+KIND = "ism"
+
+
+@dataclass
+class IsmRun:
+    """What a run did."""
+
+    n_sequences: int = 0  # of this run, or of the shard
+    failed: list[dict[str, Any]] = field(default_factory=list)  # sequence, name, reason
+    nothing_left: bool = False  # the run that was to be resumed was complete
+
+
+def run_ism(
+    units: Iterable[Unit[Block, BlockTask]],
+    work: Work[BlockTask, SequenceEffects],
+    scheduler: Scheduler,
+    paths: IsmPaths,
+    record: dict[str, Any],
+    *,
+    on_error: OnError = "stop",
+    done: Callable[[SequenceRecord, bool], None] = lambda record, first: None,
+) -> IsmRun:
+    """Mutate every sequence and write its effects.
+
+    Parameters
+    ----------
+    units : iterable of Unit
+        From `units.ism_units`.
+    work : Work
+        Computes a `BlockTask`.
+    scheduler : Scheduler
+    paths : IsmPaths
+    record : dict
+        Provenance.
+    on_error : "stop" or "skip"
+        What is done about a sequence with which the model fails: "skip" names it in `paths.failed`.
+    done : callable
+        Called with each block that is finished, and whether it is the first of its sequence.
+
+    Returns
+    -------
+    IsmRun
+
+    Raises
+    ------
+    UnitFailedError
+        If the model could not be run on a sequence, under `on_error="stop"`, or on any sequence; the
+        same for errors of this package, by their own class.
+    InputError
+        If what is to be resumed is damaged, or was begun with other inputs or options.
+    """
+    from kipoi_mcdropout.results import read_provenance
+
+    with RunSession(_plan(paths, record), read_provenance) as session:
+        if session.nothing_left:
+            return IsmRun(nothing_left=True)
+        counts = Counts()
+
+        def stored() -> Iterator[tuple[int, StoredUnit]]:
+            pairs = compute_units(session, units, work, scheduler, IsmCodec(), on_error, counts)
+            for unit, result in pairs:
+                yield unit.number, result
+                if result.failed is None:
+                    done(decode(result), unit.item.number == 0)
+
+        store = session.store
+        assembler = _assemble(session, paths, stored(), lambda n: store.load(n, None), store.release)
+        session.finish(counts.total, _obsolete(paths, assembler))
+    return IsmRun(len(assembler.sequences), list(assembler.failed.values()))
+
+
+def merge_ism(shards: ShardedRun, overwrite: bool = False) -> IsmRun:
+    """Write the outputs that the run without shards would have written.
+
+    Raises
+    ------
+    InputError
+        If the file of a unit is missing or damaged.
+    UnitFailedError
+        If every sequence failed.
+    """
+    state = shards.state
+    if state.kind != KIND:
+        raise InputError(f"the shards must be of {KIND}; they are of {state.kind}")
+    paths = IsmPaths(tuple(Path(path) for path in state.outputs["files"]), overwrite)
+    counts = Counts()
+
+    def stored() -> Iterator[tuple[int, StoredUnit]]:
+        for number in range(shards.n_units):
+            unit = shards.load(number)
+            counts.add(unit)
+            yield number, unit
+        check_not_all_failed(counts)
+
+    with RunSession(_plan(paths, state.record, completes=True)) as session:
+        if session.nothing_left:
+            return IsmRun(nothing_left=True)
+        assembler = _assemble(session, paths, stored(), shards.load)
+        session.finish(shards.n_units, _obsolete(paths, assembler))
+    return IsmRun(len(assembler.sequences), list(assembler.failed.values()))
+
+
+def _plan(paths: IsmPaths, record: dict[str, Any], completes: bool = False) -> RunPlan:
+    return RunPlan(
+        KIND, record, paths.outputs, {"files": absolute(paths.outputs)}, paths.overwrite,
+        paths.resume or completes, paths.shard, resumable=paths.first is not None,
+    )  # fmt: skip
+
+
+def _assemble(
+    session: RunSession,
+    paths: IsmPaths,
+    stored: Iterable[tuple[int, StoredUnit]],
+    load: Callable[[int], StoredUnit],
+    release: Callable[[int], None] = lambda number: None,
+) -> EffectsAssembler:
+    if paths.shard is not None:
+        assembler = EffectsAssembler(None, load)
+        for number, result in stored:
+            assembler.add(number, result)
+        return assembler
+    with effect_writers(session.group, paths.outputs, session.record) as writers:
+        assembler = EffectsAssembler(writers, load, release)
+        for number, result in stored:
+            assembler.add(number, result)
+    assembler.write_failures(session.group, paths.failed)
+    return assembler
+
+
+def _obsolete(paths: IsmPaths, assembler: EffectsAssembler) -> list[Path]:
+    """The table of failures of an earlier run, where the outputs replace its outputs."""
+    return [paths.failed] if paths.failed and paths.overwrite and not assembler.failed else []

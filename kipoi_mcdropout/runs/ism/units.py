@@ -1,0 +1,102 @@
+"""The units of a run of ISM: blocks of the substitutions of one sequence."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from kipoi_mcdropout.errors import McDropoutError
+from kipoi_mcdropout.nested import Nested, leaves, n_rows, take
+from kipoi_mcdropout.runs.compute import Unit
+from kipoi_mcdropout.saturation import SaturationMutagenesis, SequenceEffects
+from kipoi_mcdropout.writers.record import metadata_rows, range_of
+
+
+@dataclass(frozen=True)
+class Block:
+    """Which part of which sequence a unit is.
+
+    A sequence whose outputs are few is a single block.
+    """
+
+    sequence: int  # in the order of the dataloader, from 0
+    number: int  # of the block in the sequence, from 0
+    of: int  # blocks of the sequence
+    metadata: dict[str, Any]  # Kipoi's, flat
+
+    @property
+    def name(self) -> str:
+        """The range's id where the dataloader gives one, else the number."""
+        where = range_of(self.metadata)
+        return where.name if where and where.name else str(self.sequence)
+
+
+@dataclass(frozen=True)
+class BlockTask:
+    """What is computed: some substitutions of a sequence.
+
+    `rows` are (first, last + 1) of its substitutions; None where they could not be listed, which fails
+    with the reason.
+    """
+
+    inputs: Nested  # one row
+    rows: tuple[int, int] | None
+
+    def run(self, mutagenesis: SaturationMutagenesis, progress: Any = None) -> SequenceEffects:
+        """Compute it; `progress` as for `SaturationMutagenesis.run`."""
+        (sequence,) = mutagenesis.sequences(self.inputs)
+        if self.rows is None:
+            mutagenesis.blocks(sequence)
+            raise AssertionError("a sequence without blocks has an error that comes again")
+        total = len(sequence.substitutions.position) * (mutagenesis.options.effects.n_draws + 1)
+        report = None if progress is None else lambda done: progress(done, total)
+        return mutagenesis.block(sequence, slice(*self.rows), report)
+
+
+def ism_units(
+    batches: Iterable[dict[str, Any]], mutagenesis: SaturationMutagenesis
+) -> Iterator[Unit[Block, BlockTask]]:
+    """The blocks of all sequences of a dataloader, in order."""
+    number = index = 0
+    for batch in batches:
+        n = n_rows(batch["inputs"])
+        for i, metadata in enumerate(metadata_rows(batch, n)):
+            inputs = take(batch["inputs"], slice(i, i + 1))
+            digest, rows = inputs_digest(inputs), _rows(mutagenesis, inputs)
+            for block, part in enumerate(rows):
+                item, task = Block(index, block, len(rows), metadata), BlockTask(inputs, part)
+                yield Unit(number, digest, item, partial(_same, task))
+                number += 1
+            index += 1
+
+
+def _same(task: BlockTask) -> BlockTask:
+    return task
+
+
+def _rows(mutagenesis: SaturationMutagenesis, inputs: Nested) -> list[tuple[int, int] | None]:
+    """The blocks of a sequence; a sequence with an error is one unit, which fails with it."""
+    try:
+        (sequence,) = mutagenesis.sequences(inputs)
+        return [(rows.start, rows.stop) for rows in mutagenesis.blocks(sequence)]
+    except McDropoutError as error:
+        if error.stops_the_run:
+            raise
+        return [None]
+    except Exception:  # the user's model can raise anything; it will be said of the unit
+        return [None]
+
+
+def inputs_digest(inputs: Nested) -> str:
+    """SHA-256 of the inputs of a sequence."""
+    digest = hashlib.sha256()
+    for path, leaf in leaves(inputs):
+        array = np.ascontiguousarray(leaf)
+        digest.update(repr((path, array.shape, str(array.dtype))).encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
