@@ -45,6 +45,16 @@ _LOCAL = {  # settings of the processes that `local` starts
 }
 
 
+def _certificates() -> distributed.Security:
+    try:
+        return distributed.Security.temporary()
+    except ImportError as error:
+        raise InputError(
+            "a local scheduler needs the package cryptography: pip install "
+            "'kipoi_mcdropout[distributed]'"
+        ) from error
+
+
 class _PatientCluster(distributed.LocalCluster):
     """Keeps the place of a worker that is gone.
 
@@ -65,30 +75,24 @@ class DaskCluster:
         self._ahead, self._asked = 0, -math.inf  # units that may be under way, and when that was found
 
     @classmethod
-    def local(cls, n_workers: int) -> DaskCluster:
+    def local(cls, n_workers: int, encrypted: bool = True) -> DaskCluster:
         """Processes of this machine, of one thread each.
 
-        They talk by TLS with certificates that live as long as they do: else any user of this machine
-        could send them code to run.
+        They talk by TLS with certificates that live as long as they do: without (`encrypted=False`), any
+        user of this machine can send them code to run.
 
         Raises
         ------
         InputError
             If the package `cryptography`, which makes the certificates, is not installed.
         """
-        try:
-            security = distributed.Security.temporary()
-        except ImportError as error:
-            raise InputError(
-                "a local scheduler needs the package cryptography: pip install "
-                "'kipoi_mcdropout[distributed]'"
-            ) from error
+        security = _certificates() if encrypted else distributed.Security()
         with dask.config.set(_LOCAL):
             cluster = _PatientCluster(
                 n_workers=n_workers,
                 threads_per_worker=1,
                 processes=True,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",
                 security=security,
             )
         return cls(distributed.Client(cluster, direct_to_workers=True), cluster)
@@ -105,7 +109,7 @@ class DaskCluster:
         where = {"scheduler_file": address} if address.endswith(".json") else {"address": address}
         try:
             return cls(distributed.Client(**where, timeout=_CONNECT_SECONDS, direct_to_workers=True))
-        except (OSError, ValueError, TimeoutError) as error:
+        except (OSError, ValueError, TimeoutError, TypeError) as error:  # TypeError: no certificate
             raise InputError(f"no Dask scheduler answers at {address}: {one_line(error)}") from error
 
     def run(

@@ -16,7 +16,6 @@ import pytest
 
 dask = pytest.importorskip("dask", reason="needs the extra 'distributed'")
 distributed = pytest.importorskip("distributed", reason="needs the extra 'distributed'")
-pytest.importorskip("cryptography", reason="needs the extra 'distributed'")
 
 from run_world import World, make_world, same_date  # noqa: E402
 
@@ -31,7 +30,7 @@ VCF_FILES = ["out.vcf.gz", "t.parquet", "s.tsv"]
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[DaskCluster]:
     """Two processes."""
-    cluster = DaskCluster.local(2)
+    cluster = DaskCluster.local(2, encrypted=False)
     yield cluster
     cluster.close()
 
@@ -189,7 +188,24 @@ def test_other_weights_elsewhere_are_refused(
     assert "cannot begin" in error and "the weights of" in error and "differ" in error
 
 
+def test_nobody_else_can_send_code_to_a_local_cluster() -> None:
+    pytest.importorskip("cryptography", reason="needs the extra 'distributed'")
+    before = dask.config.get("distributed.deploy.lost-worker-timeout")
+    cluster = DaskCluster.local(1)
+    try:
+        assert list(cluster.run(Work(abs, lambda: abs), [("a", -1)])) == [("a", 1)]
+        address = cluster.client.scheduler.address
+        assert address.startswith("tls://127.0.0.1:")
+        for stranger in (address, address.replace("tls", "tcp")):
+            with pytest.raises((OSError, TypeError)):
+                distributed.Client(stranger, timeout=2)
+    finally:
+        cluster.close()
+    assert dask.config.get("distributed.deploy.lost-worker-timeout") == before
+
+
 def test_a_local_cluster_from_the_command_line(world: World) -> None:
+    pytest.importorskip("cryptography", reason="needs the extra 'distributed'")
     both(world, "whole")
     both(world, "cluster", "--scheduler", "local:1")
     assert_same(world, ["--scheduler", "local:1"])
