@@ -149,7 +149,7 @@ class MCDropoutISM(Mutation):
     @classmethod
     def is_compatible(cls, model: Any) -> bool:
         """Whether the model holds a torch module, in which dropout can be switched."""
-        from kipoi_mcdropout.kipoi_model import torch_module
+        from kipoi_mcdropout.model_identity import torch_module
 
         return torch_module(model) is not None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,6 +15,12 @@ from kipoi_mcdropout.encoding import DNA, check_alphabet
 from kipoi_mcdropout.engine import to_tensors
 from kipoi_mcdropout.errors import InputError, ModelError
 from kipoi_mcdropout.forward import POINT, LockedModel, MaskBank, call_module
+from kipoi_mcdropout.model_identity import (
+    function_checksum,
+    made_of,
+    required_module,
+    weights_checksum,
+)
 from kipoi_mcdropout.nested import Nested, leaves, map_nested, n_rows, take
 from kipoi_mcdropout.outputs import Targets, default_labels, select_targets
 from kipoi_mcdropout.probe import Call
@@ -47,18 +52,20 @@ class KipoiModel:
         ignore: Sequence[str] = (),
     ) -> None:
         self.model = model
-        module = torch_module(model)
-        if module is None:
-            raise ModelError(
-                "a PyTorch model is required, as dropout is switched inside the torch module; got "
-                f"{type(model).__name__}. Models of Keras, TensorFlow or scikit-learn are not supported"
-            )
+        module = required_module(model)
         _check_weights(module)
+        self._made_of = made_of(model)  # now: a forward pass may keep things in attributes
+        if output_sel_fn is not None:
+            self._made_of["output_sel_fn_sha256"] = function_checksum(output_sel_fn)
         call = _kipoi_call(model, module)
         if output_sel_fn is not None:
             call = _with_selection(call, output_sel_fn)
         self.locked = LockedModel(module, call, tuple(ignore))
         self.has_selection = output_sel_fn is not None
+
+    def identity(self) -> dict[str, str]:
+        """See `model_identity.model_identity`; with `output_sel_fn_sha256` where there is one."""
+        return {"weights_sha256": weights_checksum(self.locked.module), **self._made_of}
 
     def input_key(self, name: Any, inputs: Nested) -> Any:
         """Key of a named input in a batch: of the dict, the position in the list, None for an array.
@@ -106,14 +113,6 @@ class KipoiModel:
         return self.locked.raw_outputs(pair, POINT, MaskBank(0))
 
 
-def torch_module(model: Any) -> nn.Module | None:
-    """The torch module of a model, None if there is none."""
-    for candidate in (model, getattr(model, "model", None)):
-        if isinstance(candidate, nn.Module):
-            return candidate
-    return None
-
-
 def alphabet_of(dataloader: Any) -> str:
     """The order of the bases in what a dataloader gives: its argument `alphabet`, else ACGT.
 
@@ -145,19 +144,6 @@ def as_alphabet(value: Any) -> str | None:
     if isinstance(value, (list, tuple)) and all(isinstance(x, str) and len(x) == 1 for x in value):
         value = "".join(value)
     return check_alphabet(value) if isinstance(value, str) and value else None
-
-
-def weights_checksum(module: nn.Module) -> str:
-    """SHA-256 over the names, types, shapes and values of all parameters and buffers."""
-    digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        if isinstance(value, Tensor):
-            array = value.detach().cpu().contiguous()
-            digest.update(repr((name, str(array.dtype), tuple(array.shape))).encode())
-            digest.update(
-                array.reshape(-1).view(torch.uint8).numpy().tobytes() if array.numel() else b""
-            )
-    return digest.hexdigest()
 
 
 def _check_weights(module: nn.Module) -> None:

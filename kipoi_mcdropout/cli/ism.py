@@ -239,7 +239,7 @@ def _work(ism: Any, keywords: dict[str, Any], progress: Any) -> Any:
 
     if progress is not None:
         return Work(lambda inputs: next(ism.effects(inputs, progress.update)))
-    job = IsmJob(ModelReference.of(ism.model), keywords)
+    job = IsmJob(ModelReference.of(ism.mutagenesis.model), keywords)
     return Work(lambda inputs: next(ism.effects(inputs)), job)
 
 
@@ -283,17 +283,14 @@ def _provenance(
     keywords: dict[str, Any],
     command: list[str],
 ) -> dict[str, Any]:
-    from kipoi_mcdropout.kipoi_model import torch_module, weights_checksum
     from kipoi_mcdropout.provenance import input_files, provenance
     from kipoi_mcdropout.writers.shards import without_shard
 
     settings = ism.options
-    module = torch_module(ism.model)
-    assert module is not None
     return provenance(
         model=options.model,
         source=options.source,
-        weights_sha256=weights_checksum(module),
+        identity=ism.mutagenesis.model.identity(),
         plan=ism.mutagenesis.plan(inputs),
         seed=settings.seed,
         n_draws=settings.effects.n_draws,

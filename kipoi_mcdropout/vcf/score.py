@@ -243,7 +243,7 @@ def score_variants(
             stack.callback(scheduler.close)
         work: Work[AlleleWindows, Summaries] = Work(here)
         if not isinstance(scheduler, InProcess):
-            work = _shareable(here, sequences.adapter.model, layout, seed, choice)
+            work = _shareable(here, layout, seed, choice)
         outputs = stack.enter_context(
             RunOutputs(paths, annotator, schema_of(quantiles), record, resume)
         )
@@ -296,7 +296,6 @@ def _fields(
 
 def _shareable(
     here: VariantWork,
-    model: Any,
     layout: Mapping[str, Any],
     seed: int,
     engine: EngineChoice,
@@ -304,7 +303,7 @@ def _shareable(
     """The work, for other processes too."""
     if not isinstance(engine.engine, str):
         raise InputError(f"other processes need the engine by its name; got {engine.engine!r}")
-    reference = ModelReference.of(model)
+    reference = ModelReference.of(here.model.adapter)
     return Work(
         here, VariantJob(reference, dict(layout), here.targets, here.effects, seed, engine, here.rc)
     )
