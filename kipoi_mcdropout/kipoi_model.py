@@ -22,7 +22,8 @@ from kipoi_mcdropout.model_identity import (
     weights_checksum,
 )
 from kipoi_mcdropout.nested import Nested, leaves, map_nested, n_rows, take
-from kipoi_mcdropout.outputs import Targets, default_labels, select_targets
+from kipoi_mcdropout.output_names import label_outputs
+from kipoi_mcdropout.outputs import Targets, select_targets
 from kipoi_mcdropout.probe import Call
 
 OutputFunction = Callable[[Nested], Nested]  # one input's outputs (numpy) -> the outputs wanted
@@ -38,6 +39,8 @@ class KipoiModel:
         kipoi-interpret's output selection: applied to the outputs of each input (numpy, no batch axis).
     ignore : tuple of str
         Modules that look like dropout and are to be left off.
+    label_axis : int, optional
+        The axis of an output that its column labels name, where more than one has their length.
 
     Raises
     ------
@@ -50,8 +53,10 @@ class KipoiModel:
         model: Any,
         output_sel_fn: OutputFunction | None = None,
         ignore: Sequence[str] = (),
+        label_axis: int | None = None,
     ) -> None:
         self.model = model
+        self.label_axis = label_axis
         module = required_module(model)
         _check_weights(module)
         self._made_of = made_of(model)  # now: a forward pass may keep things in attributes
@@ -97,11 +102,19 @@ class KipoiModel:
             f"{', '.join(map(str, known))}; got {name!r}"
         )
 
-    def targets(self, outputs: Nested, wanted: Sequence[str | int] | None) -> Targets:
-        """The outputs asked for, labelled by the model's schema where it says; see `select_targets`."""
+    def targets(self, outputs: Nested, wanted: str | int | Sequence[str | int] | None) -> Targets:
+        """The outputs asked for, labelled by the model's schema where it says; see `select_targets`.
+
+        Raises
+        ------
+        TargetError
+            If a wanted target names no output, or the labels fit more than one axis.
+        ModelError
+            If outputs and schema have different names.
+        """
         schema = None if self.has_selection else getattr(self.model, "schema", None)
-        names = None if schema is None else _schema_labels(getattr(schema, "targets", None))
-        return select_targets(default_labels(outputs, names), wanted)
+        labels = label_outputs(outputs, getattr(schema, "targets", None), self.label_axis)
+        return select_targets(labels, wanted)
 
     def tensors(self, inputs: Nested) -> Nested:
         """Numpy arrays as tensors on the model's device, of the same dtype, as Kipoi passes them."""
@@ -184,20 +197,3 @@ def _with_selection(call: Call, select: OutputFunction) -> Call:
         return [torch.as_tensor(np.stack(list(column))) for column in zip(*paths, strict=True)]
 
     return selected
-
-
-def _schema_labels(schema: Any) -> list[str] | None:
-    """Column labels of all outputs in order; None where the schema does not name every column."""
-    labels = []
-    several = isinstance(schema, (Mapping, list, tuple))
-    for path, array in leaves(schema):
-        names = list(getattr(array, "column_labels", None) or [])
-        title = getattr(array, "name", None) or path
-        if not names:
-            if tuple(getattr(array, "shape", ()) or ()) not in ((), (1,)) or not title:
-                return None
-            names = [title]
-            labels.append(str(title))
-        else:
-            labels += [f"{title}/{name}" if several else str(name) for name in names]
-    return labels or None

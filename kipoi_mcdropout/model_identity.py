@@ -171,7 +171,7 @@ def _collect(item: Any, files: set[Path], texts: set[str]) -> None:
         return
     for function in [item] if isinstance(item, types.FunctionType) else _own_functions(item):
         path = Path(function.__code__.co_filename)
-        if path.is_file():
+        if path.is_absolute() and path.is_file():  # Kipoi's own loader gives relative paths
             _add_file(path.resolve(), function.__globals__, files)
         else:
             texts.add(_compiled(function.__code__))

@@ -158,6 +158,7 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
         "memory_bytes": options.memory,
         "verify": not options.no_verify,
         "alphabet": options.alphabet,
+        "label_axis": options.label_axis,
     }
     if options.imp_score_kwargs is not None:
         extra = parse_json(options.imp_score_kwargs, "--imp_score_kwargs")
@@ -300,6 +301,7 @@ def _provenance(
             "scores": [score.name for score in settings.effects.scores],
             "outputs": len(ism.mutagenesis.targets(inputs).labels),
             "target": list(settings.targets),
+            "label_axis": keywords["label_axis"],
             "category_axis": settings.category_axis,
             "alphabet": settings.alphabet,
             "start": settings.start,

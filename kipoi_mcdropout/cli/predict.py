@@ -51,7 +51,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
     from kipoi_mcdropout.provenance import input_files, provenance
     from kipoi_mcdropout.writers.record import PredictionRecord, metadata_rows
 
-    model = KipoiModel(load_model(options), ignore=options.ignore)
+    model = KipoiModel(load_model(options), ignore=options.ignore, label_axis=options.label_axis)
     dataloader, dataloader_kwargs = load_data(options, model.model)
     stream = batches(options, dataloader)
     first = next(stream)

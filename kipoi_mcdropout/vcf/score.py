@@ -14,7 +14,7 @@ from kipoi_mcdropout.errors import InputError, OutputError, TargetError
 from kipoi_mcdropout.forward import MaskBank
 from kipoi_mcdropout.incremental import DEFAULT_MEMORY_BYTES, engine_words
 from kipoi_mcdropout.model_reference import ModelReference
-from kipoi_mcdropout.outputs import Targets
+from kipoi_mcdropout.outputs import Targets, as_targets
 from kipoi_mcdropout.schedule import InProcess, Scheduler, Shard, Work, open_scheduler
 from kipoi_mcdropout.schedule.work import OnError, check_on_error
 from kipoi_mcdropout.scores import Score, get_score
@@ -69,9 +69,9 @@ def score_variants(
     n_draws: int = 30,
     seed: int = 0,
     scores: Sequence[str | Score] = ("diff",),
-    targets: Sequence[str | int] | None = None,
+    targets: str | int | Sequence[str | int] | None = None,
     quantiles: Sequence[float] = (),
-    vcf_targets: Sequence[str | int] | None = None,
+    vcf_targets: str | int | Sequence[str | int] | None = None,
     vcf_statistics: Sequence[str] = DEFAULT_STATISTICS,
     info_prefix: str = "MCD",
     q_values: bool = False,
@@ -89,6 +89,7 @@ def score_variants(
     input_shape: Sequence[int | None] | None = None,
     unknown: Unknown = "uniform",
     alphabet: str | None = None,
+    label_axis: int | None = None,
     batch_size: int = 32,
     engine: str | MakeEngine = "auto",
     memory_bytes: int | None = None,
@@ -151,7 +152,7 @@ def score_variants(
         Only records that overlap it: CONTIG or CONTIG:FROM-TO, 1-based and inclusive.
     contig_map : mapping or path, optional
         From contigs of the VCF to those of the FASTA; a path is that of a file of two columns.
-    length, category_axis, input_shape, unknown, alphabet
+    length, category_axis, input_shape, unknown, alphabet, label_axis
         See `sequence_model.sequence_model`.
     batch_size : int
         Inputs in one forward pass.
@@ -203,7 +204,7 @@ def score_variants(
     placement = dict(shifts=tuple(shifts), normalize=normalize, edge=edge, ref_mismatch=ref_mismatch)
     layout = dict(
         length=length, category_axis=category_axis, input_shape=input_shape, unknown=unknown,
-        ignore=tuple(ignore), alphabet=alphabet,
+        ignore=tuple(ignore), alphabet=alphabet, label_axis=label_axis,
     )  # fmt: skip
     sequences = sequence_model(model, **layout)  # type: ignore[arg-type]
     options = PlacementOptions(sequences.length, **placement)  # type: ignore[arg-type]
@@ -229,7 +230,7 @@ def score_variants(
                 "input_shape": list(sequences.layout.shape), "alphabet": sequences.layout.alphabet,
                 "unknown": unknown, "ignore": list(ignore),
                 "info_prefix": info_prefix, "vcf_statistics": list(vcf_statistics),
-                "vcf_targets": [] if vcf_targets is None else list(vcf_targets),
+                "vcf_targets": list(as_targets(vcf_targets)),
                 "q_values": q_values, "chunk_alleles": n_alleles,
                 "engine": engine if isinstance(engine, str) else "custom", "memory_bytes": memory_bytes,
             },
@@ -271,7 +272,7 @@ def _fields(
     effects: EffectOptions,
     chosen: Targets,
     model: SequenceModel,
-    wanted: Sequence[str | int] | None,
+    wanted: str | int | Sequence[str | int] | None,
     statistics: Sequence[str],
 ) -> list[InfoField]:
     columns: Sequence[int] = range(len(chosen.columns))
