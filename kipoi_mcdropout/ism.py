@@ -69,6 +69,9 @@ class MCDropoutISM(Mutation):
         differ by more than 1e-5 of the output's scale (float32).
     alphabet : str, optional
         What the categories are, in order; by default what the model's dataloader says, else ACGT.
+    label_axis : int, optional
+        The axis of an output (without the batch) that the model's column labels name, where more than
+        one has their length.
 
     Raises
     ------
@@ -108,10 +111,12 @@ class MCDropoutISM(Mutation):
         memory_bytes: int | None = None,
         verify: bool = True,
         alphabet: str | None = None,
+        label_axis: int | None = None,
     ) -> None:
         from kipoi_mcdropout.effects import EffectOptions
         from kipoi_mcdropout.encoding import check_alphabet
         from kipoi_mcdropout.kipoi_model import KipoiModel, alphabet_of
+        from kipoi_mcdropout.outputs import as_targets
         from kipoi_mcdropout.saturation import (
             DEFAULT_MEMORY_BYTES,
             IsmOptions,
@@ -129,7 +134,7 @@ class MCDropoutISM(Mutation):
             model_input,
             EffectOptions(chosen, n_draws, tuple(quantiles), keep_draws),
             seed,
-            (targets,) if isinstance(targets, (str, int)) else tuple(targets or ()),
+            as_targets(targets),
             category_axis,
             start,
             end,
@@ -143,13 +148,13 @@ class MCDropoutISM(Mutation):
         )
         self.options = options
         self.mutagenesis: SaturationMutagenesis = SaturationMutagenesis(
-            KipoiModel(model, output_sel_fn, ignore), options
+            KipoiModel(model, output_sel_fn, ignore, label_axis), options
         )
 
     @classmethod
     def is_compatible(cls, model: Any) -> bool:
         """Whether the model holds a torch module, in which dropout can be switched."""
-        from kipoi_mcdropout.kipoi_model import torch_module
+        from kipoi_mcdropout.model_identity import torch_module
 
         return torch_module(model) is not None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,8 +15,15 @@ from kipoi_mcdropout.encoding import DNA, check_alphabet
 from kipoi_mcdropout.engine import to_tensors
 from kipoi_mcdropout.errors import InputError, ModelError
 from kipoi_mcdropout.forward import POINT, LockedModel, MaskBank, call_module
+from kipoi_mcdropout.model_identity import (
+    function_checksum,
+    made_of,
+    required_module,
+    weights_checksum,
+)
 from kipoi_mcdropout.nested import Nested, leaves, map_nested, n_rows, take
-from kipoi_mcdropout.outputs import Targets, default_labels, select_targets
+from kipoi_mcdropout.output_names import label_outputs
+from kipoi_mcdropout.outputs import Targets, select_targets
 from kipoi_mcdropout.probe import Call
 
 OutputFunction = Callable[[Nested], Nested]  # one input's outputs (numpy) -> the outputs wanted
@@ -33,6 +39,8 @@ class KipoiModel:
         kipoi-interpret's output selection: applied to the outputs of each input (numpy, no batch axis).
     ignore : tuple of str
         Modules that look like dropout and are to be left off.
+    label_axis : int, optional
+        The axis of an output that its column labels name, where more than one has their length.
 
     Raises
     ------
@@ -45,20 +53,24 @@ class KipoiModel:
         model: Any,
         output_sel_fn: OutputFunction | None = None,
         ignore: Sequence[str] = (),
+        label_axis: int | None = None,
     ) -> None:
         self.model = model
-        module = torch_module(model)
-        if module is None:
-            raise ModelError(
-                "a PyTorch model is required, as dropout is switched inside the torch module; got "
-                f"{type(model).__name__}. Models of Keras, TensorFlow or scikit-learn are not supported"
-            )
+        self.label_axis = label_axis
+        module = required_module(model)
         _check_weights(module)
+        self._made_of = made_of(model)  # now: a forward pass may keep things in attributes
+        if output_sel_fn is not None:
+            self._made_of["output_sel_fn_sha256"] = function_checksum(output_sel_fn)
         call = _kipoi_call(model, module)
         if output_sel_fn is not None:
             call = _with_selection(call, output_sel_fn)
         self.locked = LockedModel(module, call, tuple(ignore))
         self.has_selection = output_sel_fn is not None
+
+    def identity(self) -> dict[str, str]:
+        """See `model_identity.model_identity`; with `output_sel_fn_sha256` where there is one."""
+        return {"weights_sha256": weights_checksum(self.locked.module), **self._made_of}
 
     def input_key(self, name: Any, inputs: Nested) -> Any:
         """Key of a named input in a batch: of the dict, the position in the list, None for an array.
@@ -90,11 +102,19 @@ class KipoiModel:
             f"{', '.join(map(str, known))}; got {name!r}"
         )
 
-    def targets(self, outputs: Nested, wanted: Sequence[str | int] | None) -> Targets:
-        """The outputs asked for, labelled by the model's schema where it says; see `select_targets`."""
+    def targets(self, outputs: Nested, wanted: str | int | Sequence[str | int] | None) -> Targets:
+        """The outputs asked for, labelled by the model's schema where it says; see `select_targets`.
+
+        Raises
+        ------
+        TargetError
+            If a wanted target names no output, or the labels fit more than one axis.
+        ModelError
+            If outputs and schema have different names.
+        """
         schema = None if self.has_selection else getattr(self.model, "schema", None)
-        names = None if schema is None else _schema_labels(getattr(schema, "targets", None))
-        return select_targets(default_labels(outputs, names), wanted)
+        labels = label_outputs(outputs, getattr(schema, "targets", None), self.label_axis)
+        return select_targets(labels, wanted)
 
     def tensors(self, inputs: Nested) -> Nested:
         """Numpy arrays as tensors on the model's device, of the same dtype, as Kipoi passes them."""
@@ -104,14 +124,6 @@ class KipoiModel:
         """Outputs for the first input with dropout off, as the model has them, within `borrow()`."""
         pair = self.tensors(take(inputs, [0, 0]))  # some models squeeze a batch of one away
         return self.locked.raw_outputs(pair, POINT, MaskBank(0))
-
-
-def torch_module(model: Any) -> nn.Module | None:
-    """The torch module of a model, None if there is none."""
-    for candidate in (model, getattr(model, "model", None)):
-        if isinstance(candidate, nn.Module):
-            return candidate
-    return None
 
 
 def alphabet_of(dataloader: Any) -> str:
@@ -145,19 +157,6 @@ def as_alphabet(value: Any) -> str | None:
     if isinstance(value, (list, tuple)) and all(isinstance(x, str) and len(x) == 1 for x in value):
         value = "".join(value)
     return check_alphabet(value) if isinstance(value, str) and value else None
-
-
-def weights_checksum(module: nn.Module) -> str:
-    """SHA-256 over the names, types, shapes and values of all parameters and buffers."""
-    digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        if isinstance(value, Tensor):
-            array = value.detach().cpu().contiguous()
-            digest.update(repr((name, str(array.dtype), tuple(array.shape))).encode())
-            digest.update(
-                array.reshape(-1).view(torch.uint8).numpy().tobytes() if array.numel() else b""
-            )
-    return digest.hexdigest()
 
 
 def _check_weights(module: nn.Module) -> None:
@@ -198,20 +197,3 @@ def _with_selection(call: Call, select: OutputFunction) -> Call:
         return [torch.as_tensor(np.stack(list(column))) for column in zip(*paths, strict=True)]
 
     return selected
-
-
-def _schema_labels(schema: Any) -> list[str] | None:
-    """Column labels of all outputs in order; None where the schema does not name every column."""
-    labels = []
-    several = isinstance(schema, (Mapping, list, tuple))
-    for path, array in leaves(schema):
-        names = list(getattr(array, "column_labels", None) or [])
-        title = getattr(array, "name", None) or path
-        if not names:
-            if tuple(getattr(array, "shape", ()) or ()) not in ((), (1,)) or not title:
-                return None
-            names = [title]
-            labels.append(str(title))
-        else:
-            labels += [f"{title}/{name}" if several else str(name) for name in names]
-    return labels or None

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from kipoi_mcdropout.errors import InputError, ModelError
-from kipoi_mcdropout.kipoi_model import torch_module, weights_checksum
+from kipoi_mcdropout.kipoi_model import KipoiModel
+from kipoi_mcdropout.model_identity import model_identity, torch_module
 from kipoi_mcdropout.provenance import package_versions
 
+_OF_THE_MODEL = ("weights_sha256", "code_sha256", "settings_sha256")
 _SAME = ("kipoi-mcdropout", "torch")  # packages that must have one version everywhere
 
 
@@ -21,35 +23,38 @@ class ModelReference:
     ----------
     name, source : str
         As for `kipoi.get_model`; the name is a full path where the source is "dir".
-    weights_sha256 : str
-        See `kipoi_model.weights_checksum`.
+    identity : dict of str to str
+        See `model_identity.model_identity`.
     versions : dict of str to str
         Of the packages that must be the same.
     """
 
     name: str
     source: str
-    weights_sha256: str
+    identity: dict[str, str]
     versions: dict[str, str]
 
     @classmethod
     def of(cls, model: Any) -> ModelReference:
-        """The reference of what `kipoi.get_model` returned.
+        """The reference of what `kipoi.get_model` returned, or of the KipoiModel made of it.
 
         Raises
         ------
         InputError
             If it has no name in a source of Kipoi.
         """
+        adapter = model if isinstance(model, KipoiModel) else None
+        model = model if adapter is None else adapter.model
         name, source = getattr(model, "name", None), getattr(model, "source_name", None)
-        module = torch_module(model)
-        if not name or not source or module is None:
+        if not name or not source or torch_module(model) is None:
             raise InputError(
                 "other processes load the model by its name, so it must come from kipoi.get_model; got "
                 f"{type(model).__name__}"
             )
         where = os.path.abspath(name) if source == "dir" else name
-        return cls(where, source, weights_checksum(module), _versions())
+        identity = model_identity(model) if adapter is None else adapter.identity()
+        own = {key: value for key, value in identity.items() if key in _OF_THE_MODEL}
+        return cls(where, source, own, _versions())
 
     def load(self) -> Any:
         """The model, loaded here.
@@ -57,7 +62,8 @@ class ModelReference:
         Raises
         ------
         ModelError
-            If the weights, or the versions of this package or of torch, are not those of the reference.
+            If the weights, the code or the settings of the model, or the versions of this package or of
+            torch, are not those of the reference.
         """
         import kipoi
 
@@ -67,13 +73,13 @@ class ModelReference:
                 f"{here}. Install the same ones there"
             )
         model = kipoi.get_model(self.name, self.source, with_dataloader=False)
-        module = torch_module(model)
-        found = None if module is None else weights_checksum(module)
-        if found != self.weights_sha256:
+        found = model_identity(model) if torch_module(model) is not None else {}
+        other = [key for key, value in self.identity.items() if found.get(key) != value]
+        if other:
+            what = ", ".join(key.removesuffix("_sha256") for key in other)
             raise ModelError(
-                f"the weights of {self.name!r} (source {self.source!r}) differ from those that the run "
-                f"began with: sha256 {found}, not {self.weights_sha256}. Make the same files visible to "
-                "all processes"
+                f"the model {self.name!r} (source {self.source!r}) must be the one that the run began "
+                f"with; its {what} differ here. Make the same files visible to all processes"
             )
         return model
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fnmatch
+import glob
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +14,9 @@ from torch import Tensor
 
 from kipoi_mcdropout.errors import ModelError, TargetError
 from kipoi_mcdropout.nested import Nested, leaves
+from kipoi_mcdropout.output_labels import OutputLabels
 
+MAX_UNASKED = 100_000  # outputs that are all taken where none were asked for
 _SHOWN = 10  # labels listed in an error
 
 
@@ -34,39 +38,24 @@ def flatten_outputs(outputs: Nested, n: int, selected: Tensor | None = None) -> 
     """
     parts = []
     for path, leaf in leaves(outputs):
-        if not isinstance(leaf, Tensor) or leaf.dim() == 0 or leaf.shape[0] != n:
-            came = tuple(leaf.shape) if isinstance(leaf, Tensor) else type(leaf).__name__
+        is_tensor = isinstance(leaf, Tensor)
+        if not is_tensor or leaf.dim() == 0 or leaf.shape[0] != n or leaf.is_complex():
+            came = f"{tuple(leaf.shape)}, {leaf.dtype}" if is_tensor else type(leaf).__name__
             raise ModelError(
-                f"model output {path!r} must be a tensor with the batch of {n} first; got {came}"
+                f"model output {path!r} must be a tensor of real numbers with the batch of {n} first; "
+                f"got {came}. Wrap the model in a module that returns only such tensors"
             )
-        parts.append(leaf.reshape(n, -1))
+        parts.append(_floating(leaf).reshape(n, -1))
+    if not parts:
+        raise ModelError("the model must return a tensor, or several; it returned nothing")
     matrix = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-    if not matrix.is_floating_point():
-        matrix = matrix.to(torch.float32)
     return matrix if selected is None else matrix[:, selected]
 
 
-def default_labels(outputs: Nested, names: Sequence[str] | None = None) -> list[str]:
-    """A label per column of `flatten_outputs`.
-
-    `names` (e.g. a model's column labels) are used where they fit: one per column, or one per column
-    of the last axis. Else columns are numbered, "0", "1", ... or "i,j" in an output with more axes,
-    after the output's own name where there are several.
-    """
-    labels = []
-    for path, leaf in leaves(outputs):
-        shape = tuple(leaf.shape[1:])
-        index = [",".join(map(str, i)) for i in np.ndindex(shape)] or ["0"]
-        labels += [f"{path}/{i}" if path else i for i in (index if shape else ["0"])]
-    if names is not None and len(names) == len(labels):
-        return [str(name) for name in names]
-    shapes = [tuple(leaf.shape[1:]) for _, leaf in leaves(outputs)]
-    if names is not None and len(shapes) == 1 and shapes[0] and len(names) == shapes[0][-1]:
-        return [
-            ",".join([*map(str, i[:-1]), str(names[i[-1]])]) if i[:-1] else str(names[i[-1]])
-            for i in np.ndindex(shapes[0])
-        ]
-    return labels
+def _floating(leaf: Tensor) -> Tensor:
+    if leaf.is_quantized:
+        return leaf.dequantize()
+    return leaf if leaf.is_floating_point() else leaf.to(torch.float64)
 
 
 @dataclass(frozen=True)
@@ -84,39 +73,95 @@ class Targets:
         return None if everything else torch.tensor(self.columns, dtype=torch.int64)
 
 
-def select_targets(labels: Sequence[str], wanted: Sequence[str | int] | None) -> Targets:
+def as_targets(wanted: Any) -> tuple[str | int, ...]:
+    """What a user asks for, as a tuple: a single label or number counts as one; None is all.
+
+    Raises
+    ------
+    TargetError
+        If something is neither text nor a whole number.
+    """
+    if wanted is None:
+        return ()
+    if isinstance(wanted, (str, int, np.integer)):
+        wanted = (wanted,)
+    targets: list[str | int] = []
+    for target in wanted:
+        if isinstance(target, (bool, np.bool_)) or not isinstance(target, (str, int, np.integer)):
+            raise TargetError(
+                f"targets must be labels, numbers from 0, or patterns with *; got {target!r}"
+            )
+        targets.append(target if isinstance(target, str) else int(target))
+    return tuple(targets)
+
+
+def select_targets(
+    labels: Sequence[str], wanted: str | int | Sequence[str | int] | None
+) -> Targets:
     """Choose outputs by label, by index from 0, or by a shell pattern such as "FOXA*".
 
     A label that is matched exactly wins over reading it as an index or a pattern. Outputs keep the
     model's order and are taken once.
 
+    Parameters
+    ----------
+    labels : sequence of str
+        Of all outputs; an `OutputLabels` makes only those that are chosen.
+    wanted : str, int, or sequence of them, optional
+        All by default, where there are at most 100,000.
+
     Raises
     ------
     TargetError
-        If a wanted target names no output.
+        If a wanted target names no output, or all of very many outputs would be taken unasked.
     """
-    if wanted is None or len(wanted) == 0:
+    targets = as_targets(wanted)
+    if not targets:
+        if len(labels) > MAX_UNASKED:
+            raise TargetError(
+                f"the model has {len(labels)} outputs for each input, {_shown(labels)}: choose some "
+                "with targets (--target), by label, number or pattern; '*' takes all"
+            )
         return Targets(tuple(labels), tuple(range(len(labels))), len(labels))
     chosen: set[int] = set()
-    for target in wanted:
+    for target in targets:
         found = _find(labels, target)
         if not found:
-            shown = ", ".join(labels[:_SHOWN]) + (", ..." if len(labels) > _SHOWN else "")
-            raise TargetError(
-                f"target {target!r} names none of the model's {len(labels)} outputs; give a label, an "
-                f"index from 0 to {len(labels) - 1}, or a pattern with *. Labels: {shown}"
-            )
+            raise TargetError(_names_nothing(labels, target))
         chosen.update(found)
     columns = tuple(sorted(chosen))
     return Targets(tuple(labels[i] for i in columns), columns, len(labels))
 
 
+def _names_nothing(labels: Sequence[str], target: str | int) -> str:
+    if isinstance(target, str) and (numbered := _match(labels, f"{glob.escape(target)}#*")):
+        several = ", ".join(repr(labels[i]) for i in numbered[:_SHOWN])
+        return f"target {target!r} names {len(numbered)} outputs; say which: {several}"
+    return (
+        f"target {target!r} names none of the model's {len(labels)} outputs; give a label, an "
+        f"index from 0 to {len(labels) - 1}, or a pattern with *. Labels: {_shown(labels)}"
+    )
+
+
+def _shown(labels: Sequence[str]) -> str:
+    return ", ".join(labels[:_SHOWN]) + (", ..." if len(labels) > _SHOWN else "")
+
+
 def _find(labels: Sequence[str], target: str | int) -> list[int]:
-    if isinstance(target, (int, np.integer)):
-        return [int(target)] if 0 <= target < len(labels) else []
-    exact = [i for i, label in enumerate(labels) if label == target]
+    if isinstance(target, int):
+        return [target] if 0 <= target < len(labels) else []
+    if isinstance(labels, OutputLabels):
+        exact = labels.find(target)
+    else:
+        exact = [i for i, label in enumerate(labels) if label == target]
     if exact:
         return exact
     if target.isascii() and target.isdigit():
         return [int(target)] if int(target) < len(labels) else []
-    return [i for i, label in enumerate(labels) if fnmatch.fnmatchcase(label, target)]
+    return _match(labels, target)
+
+
+def _match(labels: Sequence[str], pattern: str) -> list[int]:
+    if isinstance(labels, OutputLabels):
+        return labels.match(pattern)
+    return [i for i, label in enumerate(labels) if fnmatch.fnmatchcase(label, pattern)]

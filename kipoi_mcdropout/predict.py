@@ -52,7 +52,8 @@ def mc_predict(
     n_draws: int = 30,
     seed: int = 0,
     *,
-    targets: Sequence[str | int] | None = None,
+    targets: str | int | Sequence[str | int] | None = None,
+    label_axis: int | None = None,
     batch_size: int = 32,
     keep_draws: bool = False,
     ignore: Sequence[str] = (),
@@ -69,8 +70,11 @@ def mc_predict(
         At least 2.
     seed : int
         0 <= seed < 2**64; all inputs of a draw see the same masks.
-    targets : sequence of str or int, optional
+    targets : str, int, or sequence of them, optional
         Outputs to report, by label, index or shell pattern.
+    label_axis : int, optional
+        The axis of an output (without the batch) that the model's column labels name, where more than
+        one has their length.
     batch_size : int
         Inputs in one forward pass.
     keep_draws : bool
@@ -86,7 +90,9 @@ def mc_predict(
     EffectOptions((SCORES["alt"],), n_draws)  # the same rules for the number of draws
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1; got {batch_size}")
-    adapter = model if isinstance(model, KipoiModel) else KipoiModel(model, ignore=ignore)
+    adapter = model
+    if not isinstance(model, KipoiModel):
+        adapter = KipoiModel(model, ignore=ignore, label_axis=label_axis)
     x = map_nested(np.asarray, x)
     if n_rows(x) == 0:
         raise InputError("at least one input is required; got an empty batch")

@@ -57,7 +57,7 @@ def provenance(
     *,
     model: str,
     source: str,
-    weights_sha256: str,
+    identity: Mapping[str, str],
     plan: SitePlan,
     seed: int,
     n_draws: int,
@@ -65,11 +65,14 @@ def provenance(
     files: Mapping[str, Any],
     command: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """All that is needed to say where numbers come from, as plain values for JSON."""
+    """All that is needed to say where numbers come from, as plain values for JSON.
+
+    `identity` is that of the model; see `model_identity.model_identity`.
+    """
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "versions": package_versions(),
-        "model": {"name": model, "source": source, "weights_sha256": weights_sha256},
+        "model": {"name": model, "source": source, **identity},
         "files": dict(files),
         "seed": seed,
         "n_draws": n_draws,

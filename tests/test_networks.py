@@ -18,7 +18,8 @@ from kipoi_mcdropout.engine import FullEngine
 from kipoi_mcdropout.forward import LockedModel, MaskBank, locked_forward
 from kipoi_mcdropout.mutants import MutantBatch, all_substitutions, substituted
 from kipoi_mcdropout.nested import map_nested
-from kipoi_mcdropout.outputs import default_labels, select_targets
+from kipoi_mcdropout.output_names import label_outputs
+from kipoi_mcdropout.outputs import select_targets
 from kipoi_mcdropout.scores import SCORES
 from kipoi_mcdropout.sites import Site
 
@@ -114,7 +115,7 @@ def summaries(
     locked = LockedModel(model)
     with locked.borrow():
         pair = torch.from_numpy(batch.references)
-        labels = default_labels(locked.raw_outputs(pair, -1, MaskBank(SEED)))
+        labels = label_outputs(locked.raw_outputs(pair, -1, MaskBank(SEED)))
         options = EffectOptions(tuple(SCORES[name] for name in scores), n_draws)
         engine = FullEngine(locked, MaskBank(SEED), 64)
         return summarize_effects(engine, batch, select_targets(labels, None), options)

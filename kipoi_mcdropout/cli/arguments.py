@@ -61,6 +61,13 @@ def add_draw_arguments(parser: argparse.ArgumentParser) -> None:
         help="model outputs to report, by label, index from 0, or pattern such as 'FOXA*' (all)",
     )
     parser.add_argument(
+        "--label_axis",
+        type=int,
+        default=None,
+        metavar="AXIS",
+        help="axis of an output (without the batch) that its column labels name, where it is not clear",
+    )
+    parser.add_argument(
         "--ignore",
         nargs="+",
         default=[],

@@ -159,6 +159,7 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
         "memory_bytes": options.memory,
         "verify": not options.no_verify,
         "alphabet": options.alphabet,
+        "label_axis": options.label_axis,
     }
     if options.imp_score_kwargs is not None:
         extra = parse_json(options.imp_score_kwargs, "--imp_score_kwargs")
@@ -254,7 +255,7 @@ def _work(ism: Any, keywords: dict[str, Any], progress: Any) -> Any:
 
     if progress is not None:
         return Work(lambda task: task.run(ism.mutagenesis, progress.update))
-    job = IsmJob(ModelReference.of(ism.model), keywords)
+    job = IsmJob(ModelReference.of(ism.mutagenesis.model), keywords)
     return Work(lambda task: task.run(ism.mutagenesis), job)
 
 
@@ -298,17 +299,14 @@ def _provenance(
     keywords: dict[str, Any],
     command: list[str],
 ) -> dict[str, Any]:
-    from kipoi_mcdropout.kipoi_model import torch_module, weights_checksum
     from kipoi_mcdropout.provenance import input_files, provenance
     from kipoi_mcdropout.runs.session import without_shard
 
     settings = ism.options
-    module = torch_module(ism.model)
-    assert module is not None
     return provenance(
         model=options.model,
         source=options.source,
-        weights_sha256=weights_checksum(module),
+        identity=ism.mutagenesis.model.identity(),
         plan=ism.mutagenesis.plan(inputs),
         seed=settings.seed,
         n_draws=settings.effects.n_draws,
@@ -318,6 +316,7 @@ def _provenance(
             "scores": [score.name for score in settings.effects.scores],
             "outputs": len(ism.mutagenesis.targets(inputs).labels),
             "target": list(settings.targets),
+            "label_axis": keywords["label_axis"],
             "category_axis": settings.category_axis,
             "alphabet": settings.alphabet,
             "start": settings.start,

@@ -45,13 +45,13 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
 
     from kipoi_mcdropout.cli.messages import say
     from kipoi_mcdropout.cli.session import batches, load_data, load_model
-    from kipoi_mcdropout.kipoi_model import KipoiModel, weights_checksum
+    from kipoi_mcdropout.kipoi_model import KipoiModel
     from kipoi_mcdropout.nested import n_rows
     from kipoi_mcdropout.predict import mc_predict
     from kipoi_mcdropout.provenance import input_files, provenance
     from kipoi_mcdropout.writers.record import PredictionRecord, metadata_rows
 
-    model = KipoiModel(load_model(options), ignore=options.ignore)
+    model = KipoiModel(load_model(options), ignore=options.ignore, label_axis=options.label_axis)
     dataloader, dataloader_kwargs = load_data(options, model.model)
     stream = batches(options, dataloader)
     first = next(stream)
@@ -60,7 +60,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
     header = provenance(
         model=options.model,
         source=options.source,
-        weights_sha256=weights_checksum(model.locked.module),
+        identity=model.identity(),
         plan=plan,
         seed=options.seed,
         n_draws=options.n_draws,

@@ -200,6 +200,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
             category_axis=options.category_axis,
             unknown=options.unknown,
             alphabet=options.alphabet,
+            label_axis=options.label_axis,
             batch_size=options.batch_size,
             engine=options.engine,
             memory_bytes=options.memory,

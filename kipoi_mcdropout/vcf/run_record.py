@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from kipoi_mcdropout.kipoi_model import weights_checksum
 from kipoi_mcdropout.provenance import file_checksum, provenance
 from kipoi_mcdropout.vcf.reader import VcfReader
 from kipoi_mcdropout.vcf.sequence_model import SequenceModel
@@ -34,7 +33,7 @@ def run_record(
     return provenance(
         model=str(getattr(named, "name", None) or type(adapter.locked.module).__name__),
         source=str(getattr(named, "source_name", None) or "python"),
-        weights_sha256=weights_checksum(adapter.locked.module),
+        identity=adapter.identity(),
         plan=adapter.locked.plan(adapter.tensors(pair)),
         seed=seed,
         n_draws=n_draws,

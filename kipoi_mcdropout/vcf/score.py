@@ -13,7 +13,7 @@ from kipoi_mcdropout.errors import InputError, OutputError, TargetError
 from kipoi_mcdropout.forward import MaskBank
 from kipoi_mcdropout.incremental import DEFAULT_MEMORY_BYTES, engine_words
 from kipoi_mcdropout.model_reference import ModelReference
-from kipoi_mcdropout.outputs import Targets
+from kipoi_mcdropout.outputs import Targets, as_targets
 from kipoi_mcdropout.runs.session import without_shard
 from kipoi_mcdropout.schedule import InProcess, Scheduler, Shard, Work, open_scheduler
 from kipoi_mcdropout.schedule.work import OnError, check_on_error
@@ -56,9 +56,9 @@ def score_variants(
     n_draws: int = 30,
     seed: int = 0,
     scores: Sequence[str | Score] = ("diff",),
-    targets: Sequence[str | int] | None = None,
+    targets: str | int | Sequence[str | int] | None = None,
     quantiles: Sequence[float] = (),
-    vcf_targets: Sequence[str | int] | None = None,
+    vcf_targets: str | int | Sequence[str | int] | None = None,
     vcf_statistics: Sequence[str] = DEFAULT_STATISTICS,
     info_prefix: str = "MCD",
     q_values: bool = False,
@@ -76,6 +76,7 @@ def score_variants(
     input_shape: Sequence[int | None] | None = None,
     unknown: Unknown = "uniform",
     alphabet: str | None = None,
+    label_axis: int | None = None,
     batch_size: int = 32,
     engine: str | MakeEngine = "auto",
     memory_bytes: int | None = None,
@@ -138,7 +139,7 @@ def score_variants(
         Only records that overlap it: CONTIG or CONTIG:FROM-TO, 1-based and inclusive.
     contig_map : mapping or path, optional
         From contigs of the VCF to those of the FASTA; a path is that of a file of two columns.
-    length, category_axis, input_shape, unknown, alphabet
+    length, category_axis, input_shape, unknown, alphabet, label_axis
         See `sequence_model.sequence_model`.
     batch_size : int
         Inputs in one forward pass.
@@ -190,7 +191,7 @@ def score_variants(
     placement = dict(shifts=tuple(shifts), normalize=normalize, edge=edge, ref_mismatch=ref_mismatch)
     layout = dict(
         length=length, category_axis=category_axis, input_shape=input_shape, unknown=unknown,
-        ignore=tuple(ignore), alphabet=alphabet,
+        ignore=tuple(ignore), alphabet=alphabet, label_axis=label_axis,
     )  # fmt: skip
     sequences = sequence_model(model, **layout)  # type: ignore[arg-type]
     options = PlacementOptions(sequences.length, **placement)  # type: ignore[arg-type]
@@ -216,7 +217,7 @@ def score_variants(
                 "input_shape": list(sequences.layout.shape), "alphabet": sequences.layout.alphabet,
                 "unknown": unknown, "ignore": list(ignore),
                 "info_prefix": info_prefix, "vcf_statistics": list(vcf_statistics),
-                "vcf_targets": [] if vcf_targets is None else list(vcf_targets),
+                "vcf_targets": list(as_targets(vcf_targets)),
                 "q_values": q_values, "chunk_alleles": n_alleles,
                 "engine": engine if isinstance(engine, str) else "custom", "memory_bytes": memory_bytes,
             },
@@ -234,7 +235,7 @@ def score_variants(
             stack.callback(scheduler.close)
         work: Work[AlleleWindows, Summaries] = Work(here)
         if not isinstance(scheduler, InProcess):
-            work = _shareable(here, sequences.adapter.model, layout, seed, choice)
+            work = _shareable(here, layout, seed, choice)
         units = variant_units(gather(reader, n_alleles), Placer(genome, names, options))
         run_outputs = outputs_as_dict(paths, written, vcf, region, n_alleles)
         nothing_left = run_variants(
@@ -255,7 +256,7 @@ def _fields(
     effects: EffectOptions,
     chosen: Targets,
     model: SequenceModel,
-    wanted: Sequence[str | int] | None,
+    wanted: str | int | Sequence[str | int] | None,
     statistics: Sequence[str],
 ) -> list[InfoField]:
     columns: Sequence[int] = range(len(chosen.columns))
@@ -280,7 +281,6 @@ def _fields(
 
 def _shareable(
     here: VariantWork,
-    model: Any,
     layout: Mapping[str, Any],
     seed: int,
     engine: EngineChoice,
@@ -288,7 +288,7 @@ def _shareable(
     """The work, for other processes too."""
     if not isinstance(engine.engine, str):
         raise InputError(f"other processes need the engine by its name; got {engine.engine!r}")
-    reference = ModelReference.of(model)
+    reference = ModelReference.of(here.model.adapter)
     return Work(
         here, VariantJob(reference, dict(layout), here.targets, here.effects, seed, engine, here.rc)
     )

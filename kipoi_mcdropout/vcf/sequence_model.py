@@ -50,7 +50,7 @@ class SequenceModel:
         """Mutants of several references, all given as codes, shape=(..., length)."""
         return MutantBatch(self.inputs(reference), self.key, self.layout, reference, owner, codes)
 
-    def targets(self, wanted: Sequence[str | int] | None) -> Targets:
+    def targets(self, wanted: str | int | Sequence[str | int] | None) -> Targets:
         """The outputs asked for, within `adapter.locked.borrow()`."""
         nothing = np.full((1, self.length), self.unknown, np.uint8)
         nothing[0, :] = np.arange(self.length) % _N_BASES
@@ -66,6 +66,7 @@ def sequence_model(
     unknown: Unknown = "uniform",
     ignore: Sequence[str] = (),
     alphabet: str | None = None,
+    label_axis: int | None = None,
 ) -> SequenceModel:
     """Find out how a model takes its DNA.
 
@@ -84,6 +85,8 @@ def sequence_model(
         What stands for a position without a base: 1/4 each, as kipoiseq encodes N, or all zeros.
     alphabet : str, optional
         Order of the bases; by default what the model's dataloader says, else ACGT.
+    label_axis : int, optional
+        The axis of an output that the model's column labels name, where more than one has their length.
 
     Raises
     ------
@@ -92,7 +95,9 @@ def sequence_model(
     """
     if unknown not in ("uniform", "zero"):
         raise InputError(f'unknown must be "uniform" or "zero"; got {unknown!r}')
-    adapter = model if isinstance(model, KipoiModel) else KipoiModel(model, ignore=tuple(ignore))
+    adapter = model
+    if not isinstance(model, KipoiModel):
+        adapter = KipoiModel(model, ignore=tuple(ignore), label_axis=label_axis)
     schema = getattr(getattr(adapter.model, "schema", None), "inputs", None)
     key, container, array = _only_input(schema)
     shape: Sequence[int | None] | None = input_shape or getattr(array, "shape", None)

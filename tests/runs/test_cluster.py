@@ -180,12 +180,12 @@ def test_a_client_that_is_stopped_is_resumed(world: World, address: str, number:
 def test_other_weights_elsewhere_are_refused(
     world: World, address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("kipoi_mcdropout.model_reference.weights_checksum", lambda module: "0" * 64)
+    monkeypatch.setattr("kipoi_mcdropout.kipoi_model.weights_checksum", lambda module: "0" * 64)
     with pytest.raises(SystemExit) as stop:
         both(world, "cluster", "--scheduler", address, "--on_error", "skip")
     assert stop.value.code == 2
     error = capsys.readouterr().err
-    assert "cannot begin" in error and "the weights of" in error and "differ" in error
+    assert "cannot begin" in error and "its weights differ here" in error
 
 
 def test_nobody_else_can_send_code_to_a_local_cluster() -> None:
