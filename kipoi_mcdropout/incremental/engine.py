@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -35,6 +36,11 @@ class IncrementalEngine:
     memory_bytes : int
         What the engine may hold at a time, about.
 
+    Attributes
+    ----------
+    paths : Counter
+        How often each way to compute was taken (see `SliceRun`), for tests and for `audit`.
+
     Raises
     ------
     CaptureError
@@ -50,6 +56,7 @@ class IncrementalEngine:
     ) -> None:
         self.model, self.masks = model, masks
         self.batch_size, self.memory_bytes = batch_size, memory_bytes
+        self.paths: Counter[str] = Counter()
         self._compiled: dict[Any, Compiled] = {}
 
     def compiled(self, batch: MutantBatch, point_only: bool = False) -> Compiled:
@@ -145,9 +152,8 @@ class IncrementalEngine:
             part = draws[done : done + max(1, n_draws // shrink)]
             try:
                 if run is None:
-                    run = SliceRun(
-                        compiled, self._references(compiled, batch, rows), self.batch_size, shrink
-                    )
+                    references = self._references(compiled, batch, rows)
+                    run = SliceRun(compiled, references, self.batch_size, shrink, self.paths)
                     run.prepare(batch, rows, n_draws, as_whole=not finite)
                 alt, ref = run.outputs(part, selected)
             except NonFiniteReference:
