@@ -64,9 +64,13 @@ def provenance(
     options: Mapping[str, Any],
     files: Mapping[str, Any],
     command: Sequence[str] | None = None,
+    engine_reason: str | None = None,
 ) -> dict[str, Any]:
-    """All that is needed to say where numbers come from, as plain values for JSON."""
-    return {
+    """All that is needed to say where numbers come from, as plain values for JSON.
+
+    `engine_reason` says why the engine in `options["engine_used"]` was taken, where there is a choice.
+    """
+    record = {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "versions": package_versions(),
         "model": {"name": model, "source": source, "weights_sha256": weights_sha256},
@@ -79,3 +83,4 @@ def provenance(
         "options": dict(options),
         "command": None if command is None else list(command),
     }
+    return record if engine_reason is None else {**record, "engine_reason": engine_reason}

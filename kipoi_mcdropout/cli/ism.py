@@ -183,14 +183,16 @@ def _run(
     command: list[str],
 ) -> None:
     from kipoi_mcdropout.cli.interrupt import raise_if_interrupted
-    from kipoi_mcdropout.cli.messages import detail, say, warn
+    from kipoi_mcdropout.cli.messages import mention_engine, say, warn
     from kipoi_mcdropout.cli.session import Progress, batches, number_of_sequences
-    from kipoi_mcdropout.incremental import engine_words
     from kipoi_mcdropout.ism_run import run_ism
     from kipoi_mcdropout.schedule import open_scheduler
 
     stream = batches(options, dataloader)
     first = next(stream)  # errors of the data or the model come before any file is made
+    choice = ism.mutagenesis.fix_engine(first["inputs"])
+    mention_engine(choice)
+    keywords = {**keywords, "engine": choice.engine}  # the workers take the same
     record = _provenance(ism, first["inputs"], dataloader_kwargs, options, keywords, command)
     for note in ism.mutagenesis.plan(first["inputs"]).notes:
         say(f"note: {note}")
@@ -221,8 +223,6 @@ def _run(
     finally:
         scheduler.close()
         progress.close()
-    for words in engine_words(ism.mutagenesis.engine):
-        detail(f"engine: {words}")
     where = ", ".join(options.output) if paths.shard is None else str(paths.spool_folder())
     say(f"{run.n_sequences} sequences, {ism.options.effects.n_draws} draws: {where}")
     if run.failed:
@@ -287,7 +287,7 @@ def _provenance(
     from kipoi_mcdropout.provenance import input_files, provenance
     from kipoi_mcdropout.writers.shards import without_shard
 
-    settings = ism.options
+    settings, engine = ism.options, ism.mutagenesis.choice(inputs)
     module = torch_module(ism.model)
     assert module is not None
     return provenance(
@@ -311,6 +311,7 @@ def _provenance(
             "test_ref_ref": settings.include_reference,
             "batch_size": settings.batch_size,
             "engine": settings.engine,
+            "engine_used": engine.engine,
             "memory_bytes": settings.memory_bytes,
             "quantiles": list(settings.effects.quantiles),
             "keep_draws": settings.effects.keep_draws,
@@ -319,6 +320,7 @@ def _provenance(
             "dataloader": options.dataloader,
             "dataloader_args": dataloader_kwargs,
         },
+        engine_reason=engine.reason,
         files=input_files(dataloader_kwargs),
         command=without_shard([*command[0].split(), *command[1:]]),
     )

@@ -19,6 +19,10 @@ class Masking:
     def __init__(self, plan: SitePlan, masks: MaskBank, scope: int, device: torch.device) -> None:
         self.plan, self.masks, self.scope, self.device = plan, masks, scope, device
 
+    def of(self, scope: int) -> Masking:
+        """The same with the masks of another scope."""
+        return Masking(self.plan, self.masks, scope, self.device)
+
     def site(self, drop: Drop) -> Site:
         """Where the mask lies."""
         return self.plan.sites[drop.site]

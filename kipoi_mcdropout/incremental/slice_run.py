@@ -14,9 +14,11 @@ from kipoi_mcdropout.incremental.blocks import Block, changed_spans, make_blocks
 from kipoi_mcdropout.incremental.compiled import Compiled
 from kipoi_mcdropout.incremental.dense import DenseStage
 from kipoi_mcdropout.incremental.exits import FlatLinear, Reduce
+from kipoi_mcdropout.incremental.out_of_memory import is_out_of_memory
 from kipoi_mcdropout.incremental.packed import Packed, PackedIndex, pack
-from kipoi_mcdropout.incremental.references import References
-from kipoi_mcdropout.incremental.rules.base import Key
+from kipoi_mcdropout.incremental.plan import Step
+from kipoi_mcdropout.incremental.references import NonFiniteReference, References
+from kipoi_mcdropout.incremental.rules.base import Key, RuleError
 from kipoi_mcdropout.incremental.rules.site import gain, keep_canonical, multipliers
 from kipoi_mcdropout.incremental.tail import Tail
 from kipoi_mcdropout.incremental.windows import BlockContext, Ints, Span, Window
@@ -195,9 +197,8 @@ class SliceRun:
             step = self.plan.steps[key[0]]
             if not step.drawn and not fresh:
                 continue
-            assert step.rule is not None
             sources = self.plan.sources[key]
-            windows[key] = step.rule.run(context, key, sources, [windows[s] for s in sources])
+            windows[key] = _apply(step, context, key, sources, [windows[s] for s in sources])
             if key in self.border and not step.drawn:
                 block.kept[key] = Window(windows[key].delta, windows[key].new, windows[key].clean)
             for source in sources:
@@ -329,3 +330,18 @@ class SliceRun:
                 alt[d, int(mutants[0]) : int(mutants[-1]) + 1] = matrix
             else:
                 alt[d, where] = matrix
+
+
+def _apply(
+    step: Step, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]
+) -> Window:
+    """Result of a step's rule; RuleError where it fails."""
+    assert step.rule is not None
+    try:
+        return step.rule.run(context, key, sources, windows)
+    except NonFiniteReference:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise RuleError.of(step.node, error) from error

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from kipoi_mcdropout.effects import EffectOptions
 from kipoi_mcdropout.errors import InputError, OutputError, TargetError
 from kipoi_mcdropout.forward import MaskBank
-from kipoi_mcdropout.incremental import DEFAULT_MEMORY_BYTES, engine_words
+from kipoi_mcdropout.incremental import DEFAULT_MEMORY_BYTES, Choice
 from kipoi_mcdropout.model_reference import ModelReference
 from kipoi_mcdropout.outputs import Targets
 from kipoi_mcdropout.schedule import InProcess, Scheduler, Shard, Work, open_scheduler
@@ -56,7 +56,7 @@ class VariantRun:
     ledger: Ledger
     labels: tuple[str, ...]  # of the outputs that were scored
     provenance: dict[str, Any] = field(repr=False, default_factory=dict)
-    engines: tuple[str, ...] = ()  # what was chosen in this process, and why
+    engine: Choice | None = None
 
 
 def score_variants(
@@ -208,7 +208,7 @@ def score_variants(
     sequences = sequence_model(model, **layout)  # type: ignore[arg-type]
     options = PlacementOptions(sequences.length, **placement)  # type: ignore[arg-type]
     with ExitStack() as stack:
-        locked = stack.enter_context(sequences.adapter.locked.borrow())
+        stack.enter_context(sequences.adapter.locked.borrow())
         genome = stack.enter_context(Genome(fasta))
         reader = stack.enter_context(VcfReader(vcf, region))
         mapping = _contig_map(contig_map)
@@ -220,6 +220,8 @@ def score_variants(
             else _fields(info_prefix, effects, chosen, sequences, vcf_targets, vcf_statistics)
         )
         n_alleles = chunk_alleles(len(chosen.columns), len(effects.scores), n_draws, batch_size)
+        wanted = EngineChoice(engine, batch_size, memory_bytes or DEFAULT_MEMORY_BYTES, verify)
+        decided, runner, choice = wanted.decide(sequences, MaskBank(seed), n_alleles, n_draws)
         record = run_record(
             sequences, fasta, reader, seed=seed, n_draws=n_draws, command=without_shard(command),
             options={
@@ -231,22 +233,20 @@ def score_variants(
                 "info_prefix": info_prefix, "vcf_statistics": list(vcf_statistics),
                 "vcf_targets": [] if vcf_targets is None else list(vcf_targets),
                 "q_values": q_values, "chunk_alleles": n_alleles,
-                "engine": engine if isinstance(engine, str) else "custom", "memory_bytes": memory_bytes,
+                "engine": engine if isinstance(engine, str) else "custom",
+                "engine_used": choice.engine, "memory_bytes": memory_bytes,
             },
+            engine_reason=choice.reason,
         )  # fmt: skip
         annotator = Annotator(reader.header, info_prefix, fields, genome.lengths)
-        choice = EngineChoice(engine, batch_size, memory_bytes or DEFAULT_MEMORY_BYTES, verify)
-        averaged = ViewAverage(choice.make(locked, MaskBank(seed)))
-        here = VariantWork(sequences, chosen, effects, averaged, rc)
+        here = VariantWork(sequences, chosen, effects, ViewAverage(runner), rc)
         if isinstance(scheduler, str):
             scheduler = open_scheduler(scheduler)
             stack.callback(scheduler.close)
         work: Work[AlleleWindows, Summaries] = Work(here)
         if not isinstance(scheduler, InProcess):
-            work = _shareable(here, sequences.adapter.model, layout, seed, choice)
-        outputs = stack.enter_context(
-            RunOutputs(paths, annotator, schema_of(quantiles), record, resume)
-        )
+            work = _shareable(here, sequences.adapter.model, layout, seed, decided)
+        outputs = stack.enter_context(RunOutputs(paths, annotator, schema_of(quantiles), record, resume))
         writer = ChunkWriter(annotator, chosen.labels, tuple(quantiles), on_error)
         placer = Placer(genome, names, options)
         groups = enumerate(gather(reader, n_alleles))
@@ -263,7 +263,7 @@ def score_variants(
             f"strict: {ledger.n_skipped} of {ledger.alleles} alleles were skipped; the reasons are in "
             f"INFO and in the table of skipped alleles\n{ledger.summary()}"
         )
-    return VariantRun(ledger, chosen.labels, record, tuple(engine_words(averaged.engine)))
+    return VariantRun(ledger, chosen.labels, record, choice)
 
 
 def _fields(

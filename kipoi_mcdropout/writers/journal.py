@@ -11,7 +11,7 @@ from typing import Any
 from kipoi_mcdropout.errors import InputError
 
 # Of the record of a run, what may differ between it and its resumption.
-_PASSING = ("date", "command", "versions")
+_PASSING = ("date", "command", "versions", "engine_reason")
 
 
 def fingerprint(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from kipoi_mcdropout.encoding import OneHotLayout
 from kipoi_mcdropout.engine import Engine, FullEngine
 from kipoi_mcdropout.forward import POINT, LockedModel, MaskBank
-from kipoi_mcdropout.incremental import IncrementalEngine
+from kipoi_mcdropout.incremental import Choice, IncrementalEngine, Job, choose_engine
 from kipoi_mcdropout.incremental.plan import Plan
 from kipoi_mcdropout.mutants import MutantBatch, all_substitutions, substituted
 
@@ -99,6 +99,13 @@ def error_against_oracle(
 ) -> tuple[float, Plan]:
     """Largest difference from the oracle in units of the output's scale, and the plan."""
     return compare(net, batch, draws, **options)[:2]
+
+
+def choose(model: LockedModel, batch: MutantBatch, n_draws: int = 30, n_references: int = 1) -> Choice:
+    """What "auto" chooses for inputs of this shape and as many mutants as there are substitutions."""
+    job = Job(3 * batch.layout.n_positions, n_draws, n_references)
+    with model.borrow():
+        return choose_engine(model, MaskBank(3), batch.references, batch.input_key, batch.layout, job)
 
 
 def kinds(plan: Plan) -> dict[str, str]:

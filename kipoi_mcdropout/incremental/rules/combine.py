@@ -39,6 +39,8 @@ class Pair(Rule):
     """An operation of two local tensors that is not linear, e.g. a gate: values on the window."""
 
     label = "values on the window"
+    on_values = True
+    looks_around = True
 
     def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
@@ -100,6 +102,7 @@ class Lanes(Rule):
     """Batches one after the other: each keeps its own windows."""
 
     label = "batch doubled: windows kept apart"
+    passes_on = True
     aliases = True
 
     def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:

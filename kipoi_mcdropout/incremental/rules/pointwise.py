@@ -33,6 +33,7 @@ class Pointwise(Rule):
     """new = f(value of the mutant); f is the operation itself, run on the window."""
 
     label = "values on the window"
+    on_values = True
 
     def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
@@ -65,6 +66,7 @@ class Identity(Rule):
     """The same windows; only the layout may differ."""
 
     label = "same window"
+    passes_on = True
     aliases = True
 
     def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
@@ -152,6 +154,7 @@ class ConstantPair(Rule):
     """An operation of a local tensor and a constant that is not linear, e.g. 1 / x, maximum."""
 
     label = "values on the window"
+    on_values = True
 
     def __init__(
         self, node: Node, source: int, layout: Layout, constant: Any, local_first: bool
@@ -191,6 +194,7 @@ class PReLU(Rule):
     """Leaky ReLU with a slope per channel."""
 
     label = "values on the window"
+    on_values = True
 
     def __init__(self, node: Node, source: int, layout: Layout, slope: Tensor) -> None:
         super().__init__(node, [source], layout)

@@ -52,6 +52,8 @@ class MaxPool(_Pool):
     """Maximum of the mutant's values, with the reference's where nothing changed."""
 
     label = "values on the window and its neighbours"
+    on_values = True
+    looks_around = True
 
     def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""

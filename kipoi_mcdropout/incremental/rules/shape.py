@@ -28,6 +28,7 @@ class ChannelView(Rule):
     """Windows whose channels are taken apart, reordered, selected: `function` of the window."""
 
     label = "channels rearranged"
+    passes_on = True
     aliases = True
 
     def __init__(self, node: Node, source: int, layout: Layout, function: Any) -> None:
@@ -271,6 +272,7 @@ class Flip(Rule):
     """Positions in reverse order."""
 
     label = "window mirrored"
+    passes_on = True
 
     def span(self, spans: list[Span]) -> Span:
         """See Rule."""
