@@ -48,7 +48,8 @@ def run_node(
 ) -> Tensor:
     """Result of one node from those of the nodes before it, for a batch of n."""
     if node.drop is not None:
-        x = values[node.args[0].index]
+        given = node.args[0]  # a tensor where what is dropped does not come from the inputs
+        x = values[given.index] if isinstance(given, Ref) else given
         return x if masking is None else masking.apply(node.drop, x, draw, n)
     assert node.target is not None
     args, kwargs = resolve((node.args, node.kwargs), n, values)

@@ -90,7 +90,8 @@ class Builder:
 
     `layouts` holds the layout of every node that is propagated as windows; `lanes` how many batches
     stand one after the other in it (a batch doubled inside the model); `fixed` the values of nodes
-    that do not depend on the inputs at all.
+    that do not depend on the inputs at all; `masked` are nodes that depend on the masks alone, such as
+    weights with dropout.
     """
 
     def __init__(self, nodes: dict[int, Node]) -> None:
@@ -99,6 +100,7 @@ class Builder:
         self.lanes: dict[int, int] = {}
         self.lane_of: dict[int, list[Key]] = {}
         self.fixed: dict[int, Any] = {}
+        self.masked: set[int] = set()
 
     def arguments(self, node: Node) -> dict[str, Any]:
         """Arguments by name, with defaults; values of fixed nodes put in."""
@@ -122,6 +124,10 @@ class Builder:
     def is_local(self, value: Any) -> bool:
         """Whether an argument is propagated as windows."""
         return isinstance(value, Ref) and value.index in self.layouts
+
+    def is_masked(self, value: Any) -> bool:
+        """Whether an argument depends on the masks alone."""
+        return isinstance(value, Ref) and value.index in self.masked
 
     def layout(self, value: Any) -> Layout:
         """Layout of an argument; NoRule if it is not propagated as windows."""

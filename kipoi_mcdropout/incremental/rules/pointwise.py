@@ -120,6 +120,10 @@ def _arithmetic(node: Node, builder: Builder) -> Rule:
     a, b = arguments["self"], arguments.get("other")
     if isinstance(a, Ref) and isinstance(b, Ref) and builder.is_local(a) and builder.is_local(b):
         return combine_two(node, builder, a, b)
+    if node.name in ("add", "sub"):
+        shift = _masked_shift(node, builder, a, b)
+        if shift is not None:
+            return shift
     source = builder.only_source(node)
     layout = builder.layouts[source]
     constant = b if builder.is_local(a) else a
@@ -148,6 +152,19 @@ def _arithmetic(node: Node, builder: Builder) -> Rule:
         inverse = 1.0 / canonical if isinstance(canonical, Tensor) else 1.0 / float(canonical)
         return Affine(node, source, layout, inverse)
     return ConstantPair(node, source, layout, canonical, local_first=builder.is_local(a))
+
+
+def _masked_shift(node: Node, builder: Builder, a: Any, b: Any) -> Rule | None:
+    """Rule of x + c and x - c, where c depends on the masks alone (a position code with dropout)."""
+    swapped = builder.is_masked(a)
+    local, shift = (b, a) if swapped else (a, b)
+    if not builder.is_local(local) or not builder.is_masked(shift):
+        return None
+    if swapped and (node.name == "sub" or builder.arguments(node).get("alpha", 1) != 1):
+        return None
+    if node.shape != builder.nodes[local.index].shape:
+        return None
+    return Affine(node, local.index, builder.layouts[local.index], None)
 
 
 class ConstantPair(Rule):
