@@ -24,8 +24,8 @@ _ACTIVATIONS = (
     "relu", "relu6", "gelu", "softplus", "sigmoid", "tanh", "exp", "expm1", "elu", "selu", "celu",
     "hardtanh", "leaky_relu", "threshold", "silu", "mish", "hardswish", "hardsigmoid", "abs",
     "sqrt", "rsqrt", "log", "log1p", "log2", "clamp", "clamp_min", "clamp_max", "reciprocal", "sin",
-    "cos", "erf", "log_sigmoid", "softsign", "square", "sign", "hardshrink", "softshrink",
-    "tanhshrink", "floor", "round", "special_expit", "logit", "pow",
+    "cos", "erf", "log_sigmoid", "square", "sign", "hardshrink", "softshrink", "floor", "round",
+    "special_expit", "logit", "pow",
 )  # fmt: skip
 
 
@@ -78,12 +78,10 @@ class Identity(Rule):
         return 0.0
 
 
-@rule_for("clone", "contiguous", "detach", "alias", "to", "_to_copy", "dropout", "native_dropout")
+@rule_for("clone", "contiguous", "detach", "alias", "to", "_to_copy")
 def _identity(node: Node, builder: Builder) -> Rule:
     source = builder.only_source(node)
     arguments = builder.arguments(node)
-    if node.name == "dropout" and arguments.get("train") and arguments.get("p"):
-        raise NoRule("dropout that is not locked")
     dtype = arguments.get("dtype")
     if isinstance(dtype, torch.dtype) or isinstance(arguments.get("other"), (Tensor, Ref)):
         raise NoRule("may change the dtype")
@@ -190,15 +188,13 @@ class ConstantPair(Rule):
         return Window(new=self.node.target(*pair, *self.node.args[2:], **self.node.kwargs))
 
 
-@rule_for("batch_norm", "native_batch_norm", "_native_batch_norm_legit_no_training")
+@rule_for("batch_norm")
 def _batch_norm(node: Node, builder: Builder) -> Rule:
     arguments = builder.arguments(node)
     source = builder.only_source(node)
     mean, var = arguments.get("running_mean"), arguments.get("running_var")
     if arguments.get("training") or not isinstance(var, Tensor) or not isinstance(mean, Tensor):
         raise NoRule("batch norm by the statistics of the batch")
-    if node.shape is None:
-        raise NoRule("returns several tensors")
     layout = builder.layouts[source]
     scale = torch.rsqrt(var.to(torch.float64) + arguments["eps"])
     weight = arguments.get("weight")
