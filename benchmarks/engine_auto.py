@@ -18,7 +18,7 @@ from engine_contenders import sequences
 from networks import build
 
 from kipoi_mcdropout.forward import LockedModel, MaskBank
-from kipoi_mcdropout.incremental import AutoEngine, make_engine
+from kipoi_mcdropout.incremental import Engines, Job
 
 NETWORKS = ("deepsea", "deepsea_both_strands", "beluga", "basset", "bpnet", "danq", "transformer")
 BAR = 1.05
@@ -28,17 +28,17 @@ def seconds(network: str, engine: str, n_mutants: int, n_draws: int) -> tuple[fl
     """Time of a fresh engine on one sequence, and what auto chose."""
     model = LockedModel(build(network, 0).eval())
     batch = sequences(model.module, 1, n_mutants)
-    runner = make_engine(model, MaskBank(0), 32, engine)
+    engines = Engines(model, MaskBank(0))
     with model.borrow():
         model.outputs(_first(batch), 0, MaskBank(0))  # finding the sites is no part of either
         begin = time.process_time()
-        for _ in runner.run(batch, range(n_draws)):
+        if engine == "auto":
+            job = Job(batch.n_mutants, n_draws)
+            engine = engines.choose(batch.references, None, batch.layout, job).engine
+        for _ in engines.get(engine).run(batch, range(n_draws)):
             pass
         elapsed = time.process_time() - begin
-        chosen = (
-            runner.choice(batch, range(n_draws)).engine if isinstance(runner, AutoEngine) else engine
-        )
-    return elapsed, chosen
+    return elapsed, engine
 
 
 def _first(batch):  # type: ignore[no-untyped-def]

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from kipoi_mcdropout.encoding import OneHotLayout
+from kipoi_mcdropout.engine import Engine
 from kipoi_mcdropout.forward import MaskBank
-from kipoi_mcdropout.incremental import AutoEngine, CaptureError, PlanReport, describe, make_engine
+from kipoi_mcdropout.incremental import (
+    CaptureError,
+    Engines,
+    Job,
+    PlanReport,
+    RuleError,
+    describe,
+)
+from kipoi_mcdropout.incremental.example import example_batch
 from kipoi_mcdropout.kipoi_model import KipoiModel
-from kipoi_mcdropout.mutants import MutantBatch, all_substitutions, get_input, substituted
+from kipoi_mcdropout.mutants import MutantBatch, get_input
 from kipoi_mcdropout.nested import Nested, map_nested, take
 
-_TRIAL_MUTANTS = 512  # timed; the engine is at its best with many
-_TRIAL_DRAWS = 4
+# Mutants and draws that are timed, one after the other while there is time: with many the engine is
+# at its best, but a forward pass of a large model takes seconds.
+_TRIALS = ((2, 1), (16, 2), (128, 4), (512, 4))
+_TRIAL_SECONDS = 10.0
 _REPORTED_DRAWS = 30
 
 
@@ -35,8 +47,26 @@ class EnginePlan:
     seconds: float
 
 
-def engine_plan(model: Any, inputs: Nested, model_input: Any, category_axis: int) -> EnginePlan:
-    """Plan and time the engine on the first input.
+def engine_plan(
+    model: Any,
+    inputs: Nested,
+    model_input: Any,
+    category_axis: int,
+    say: Callable[[str], None] = lambda text: None,
+) -> EnginePlan:
+    """Plan the engine for inputs of this shape, and time it for about ten seconds at most.
+
+    Parameters
+    ----------
+    model : kipoi model, nn.Module, or KipoiModel
+    inputs : nested numpy.ndarray
+        All inputs of the model, at least one row.
+    model_input
+        Name of the mutated one.
+    category_axis : int
+        Of one input, without the batch.
+    say : callable
+        Told what is happening, before it takes time.
 
     Raises
     ------
@@ -47,27 +77,45 @@ def engine_plan(model: Any, inputs: Nested, model_input: Any, category_axis: int
     reference = take(map_nested(np.asarray, inputs), slice(0, 1))
     key = adapter.input_key(model_input, reference)
     layout = OneHotLayout.of(get_input(reference, key), category_axis)
-    codes = layout.codes(get_input(reference, key))
-    edits = all_substitutions(codes[0], layout.n_categories)
-    rows = np.unique(np.linspace(0, len(edits.position) - 1, _TRIAL_MUTANTS).round().astype(np.int64))
-    mutants = substituted(codes[0], edits.position[rows], edits.alt[rows])
-    batch = MutantBatch(reference, key, layout, codes, np.zeros(len(rows), np.int64), mutants)
-    engine = make_engine(adapter.locked, MaskBank(0))
-    assert isinstance(engine, AutoEngine)
-    draws = list(range(_TRIAL_DRAWS))
+    layout.codes(get_input(reference, key))
+    n_mutants = layout.n_positions * (layout.n_categories - 1)
+    engines = Engines(adapter.locked, MaskBank(0))
     with adapter.locked.borrow():
-        choice = engine.choice(batch, draws)
+        say("choosing the engine: the model is captured and tried on a few mutants")
+        choice = engines.choose(reference, key, layout, Job(n_mutants, _REPORTED_DRAWS))
         try:
-            compiled = engine.incremental.compiled(batch)
+            compiled = engines.incremental.planned(example_batch(reference, key, layout))
             report, held = describe(compiled.plan), compiled.bytes_per_mutant()
-        except CaptureError:
+        except (CaptureError, RuleError):
             report, held = None, 0.0
-        begin = time.perf_counter()
-        for _ in engine.run(batch, draws):
+        say(f"timing the engine {choice.engine}: about {_TRIAL_SECONDS:.0f} s at most")
+        batches = [(example_batch(reference, key, layout, n), draws) for n, draws in _TRIALS]
+        per_pair = seconds_per_pair(engines.get(choice.engine), batches)
+    seconds = per_pair * n_mutants * _REPORTED_DRAWS
+    return EnginePlan(choice.engine, choice.reason, report, held, n_mutants, seconds)
+
+
+def seconds_per_pair(
+    engine: Engine,
+    trials: list[tuple[MutantBatch, int]],
+    limit: float = _TRIAL_SECONDS,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """Time of a mutant in a draw, from the largest of the trials (mutants, draws) that fits the limit.
+
+    The first is always run.
+    """
+    spent = per_pair = 0.0
+    for batch, n_draws in trials:
+        pairs = batch.n_mutants * n_draws
+        if spent + per_pair * pairs > limit:
+            break
+        begin = clock()
+        for _ in engine.run(batch, range(n_draws)):
             pass
-        per_pair = (time.perf_counter() - begin) / len(rows) / _TRIAL_DRAWS
-    seconds = per_pair * len(edits.position) * _REPORTED_DRAWS
-    return EnginePlan(choice.engine, choice.reason, report, held, len(edits.position), seconds)
+        took = clock() - begin
+        spent, per_pair = spent + took, took / pairs
+    return per_pair
 
 
 def format_plan(plan: EnginePlan) -> str:

@@ -64,12 +64,14 @@ def provenance(
     options: Mapping[str, Any],
     files: Mapping[str, Any],
     command: Sequence[str] | None = None,
+    engine_reason: str | None = None,
 ) -> dict[str, Any]:
     """All that is needed to say where numbers come from, as plain values for JSON.
 
-    `identity` is that of the model; see `model_identity.model_identity`.
+    `identity` is that of the model; see `model_identity.model_identity`. `engine_reason` says why the
+    engine in `options["engine_used"]` was taken, where there is a choice.
     """
-    return {
+    record = {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "versions": package_versions(),
         "model": {"name": model, "source": source, **identity},
@@ -82,3 +84,4 @@ def provenance(
         "options": dict(options),
         "command": None if command is None else list(command),
     }
+    return record if engine_reason is None else {**record, "engine_reason": engine_reason}

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from kipoi_mcdropout.effects import EffectOptions, EffectSummary, concatenate, summarize_effects
 from kipoi_mcdropout.encoding import DNA, OneHotLayout
-from kipoi_mcdropout.engine import Engine
 from kipoi_mcdropout.errors import InputError, NoRandomSiteError
 from kipoi_mcdropout.forward import MaskBank
-from kipoi_mcdropout.incremental.choose import DEFAULT_MEMORY_BYTES, make_engine
+from kipoi_mcdropout.incremental.choose import Choice, Engines, Job, check_engine
+from kipoi_mcdropout.incremental.engine import DEFAULT_MEMORY_BYTES
 from kipoi_mcdropout.kipoi_model import KipoiModel
 from kipoi_mcdropout.masks import RUN_SCOPE, check_seed
 from kipoi_mcdropout.mutants import (
@@ -40,7 +40,7 @@ class IsmOptions:
 
     `start` and `end` are the window of positions, 0-based and half-open. Under `mask_scope` "run" all
     sequences of a draw see the same masks; under "sequence" each has its own, made from its content.
-    `engine` is "auto", "incremental" or "full" (`incremental.make_engine`), `memory_bytes` what the
+    `engine` is "incremental", "full", or "auto" (`incremental.Engines.choose`), `memory_bytes` what the
     incremental one may hold above the weights; with `verify` a sample of what it computes is compared
     with the plain forward pass. `alphabet` are the letters of the categories, in order.
     """
@@ -64,6 +64,7 @@ class IsmOptions:
         check_seed(self.seed)
         if self.mask_scope not in MASK_SCOPES:
             raise InputError(f"mask_scope must be 'run' or 'sequence'; got {self.mask_scope!r}")
+        check_engine(self.engine)
         if isinstance(self.batch_size, bool) or not isinstance(self.batch_size, (int, np.integer)):
             raise InputError(f"batch_size must be an integer; got {self.batch_size!r}")
         if self.batch_size < 1:
@@ -107,9 +108,11 @@ class SaturationMutagenesis:
         self.model = model
         self.options = options
         masks = MaskBank(options.seed)
-        self.engine: Engine = make_engine(
-            model.locked, masks, options.batch_size, options.engine, options.memory_bytes, options.verify
+        self.engines = Engines(
+            model.locked, masks, options.batch_size, options.memory_bytes, options.verify
         )
+        self._fixed: Choice | None = None
+        self._choices: dict[Any, Choice] = {}
         self._targets: Targets | None = None
 
     def plan(self, inputs: Nested) -> SitePlan:
@@ -129,6 +132,36 @@ class SaturationMutagenesis:
                 outputs = self.model.example_outputs(inputs)
             self._targets = self.model.targets(outputs, self.options.targets)
         return self._targets
+
+    def choice(self, inputs: Nested) -> Choice:
+        """The engine for inputs of this shape: a function of the model and the options alone."""
+        if self._fixed is not None:
+            return self._fixed
+        if self.options.engine != "auto":
+            return Choice(self.options.engine, "as asked for")
+        inputs = map_nested(np.asarray, inputs)
+        shapes = tuple((path, x.shape[1:], str(x.dtype)) for path, x in leaves(inputs))
+        if shapes not in self._choices:
+            key = self.model.input_key(self.options.model_input, inputs)
+            layout = self._layout(get_input(inputs, key))
+            with self.model.locked.borrow():
+                self._choices[shapes] = self.engines.choose(inputs, key, layout, self._job(layout))
+        return self._choices[shapes]
+
+    def fix_engine(self, inputs: Nested) -> Choice:
+        """Choose the engine by these inputs for all that follow, so that a run has one engine."""
+        self._fixed = self.choice(inputs)
+        return self._fixed
+
+    def _layout(self, sequences: NDArray[np.generic]) -> OneHotLayout:
+        return OneHotLayout.of(sequences, self.options.category_axis, self.options.alphabet)
+
+    def _job(self, layout: OneHotLayout) -> Job:
+        """The size of a sequence without N."""
+        options = self.options
+        end = layout.n_positions if options.end is None else options.end
+        alternatives = layout.n_categories - (0 if options.include_reference else 1)
+        return Job(max(0, end - options.start) * alternatives, options.effects.n_draws)
 
     def run(
         self, inputs: Nested, progress: Callable[[int, int], None] | None = None
@@ -170,7 +203,7 @@ class SaturationMutagenesis:
         key = self.model.input_key(self.options.model_input, inputs)
         sequences = get_input(inputs, key)
         _check_lengths(inputs)
-        layout = OneHotLayout.of(sequences, self.options.category_axis, self.options.alphabet)
+        layout = self._layout(sequences)
         codes = layout.codes(sequences)
         if len(codes):
             self.plan(inputs)
@@ -230,8 +263,9 @@ class SaturationMutagenesis:
         batch = MutantBatch(
             sequence.inputs, sequence.key, sequence.layout, codes[None], owner, mutants, scope
         )
+        engine = self.engines.get(self.choice(sequence.inputs).engine)
         with self.model.locked.borrow():
-            summaries = summarize_effects(self.engine, batch, targets, options.effects, progress)
+            summaries = summarize_effects(engine, batch, targets, options.effects, progress)
         edits = Substitutions(edits.position[rows], edits.alt[rows], edits.without_base)
         return SequenceEffects(sequence.layout, codes, sequence.window, edits, targets, summaries)
 

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from kipoi_mcdropout.writers.atomic import PROVENANCE_KEY
 from toy import Toy, make_toy
 
 from kipoi_mcdropout.cli import COMMANDS, cli_main
+from kipoi_mcdropout.incremental.rules.convolution import Convolution
 from kipoi_mcdropout.results import read_effects
 
 
@@ -99,6 +101,49 @@ def test_verbose_tells_the_engine_and_shows_tracebacks(
     assert "Traceback" in error and "TargetError" in error
 
 
+@pytest.mark.parametrize("command", ["ism", "score_variants", "audit"])
+def test_an_engine_that_fails_is_said(
+    toy: Toy,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+) -> None:
+    def fails(*_: object) -> None:
+        raise KeyError("broken")
+
+    monkeypatch.setattr(Convolution, "__init__", fails)
+    said = "the rule of the incremental engine for conv1d in module 'conv' failed (KeyError: 'broken')"
+    table = tmp_path / "a.tsv"
+    if command == "score_variants":
+        vcf = tmp_path / "in.vcf"
+        base = toy.fasta.read_text().split("\n")[1][30].upper()
+        contig = toy.fasta.read_text().split()[0][1:]
+        columns = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"
+        line = f"{contig}\t31\t.\t{base}\t{'A' if base != 'A' else 'C'}\t.\t.\t."
+        vcf.write_text(f"##fileformat=VCFv4.2\n##contig=<ID={contig}>\n{columns}\n{line}\n")
+        given = [command, str(toy.model), "--source", "dir", "-i", str(vcf), "-f", str(toy.fasta)]
+        given += ["--n_draws", "3", "-t", str(table)]
+    elif command == "audit":
+        given = [command, str(toy.model), "--source", "dir"]
+    else:
+        given = words(toy, command, "-o", str(table))
+    cli_main("mcdropout", [*given, "--quiet"])
+    out, err = capsys.readouterr()
+    if command == "audit":
+        assert f"engine auto: full ({said})" in out
+        return
+    assert f"engine: full, {said}" in err
+    header = table.read_text().split("\n")[0].removeprefix("# ")
+    record = json.loads(header)[PROVENANCE_KEY]
+    assert record["options"]["engine_used"] == "full"
+    assert record["engine_reason"] == said
+    with pytest.raises(SystemExit) as stop:
+        cli_main("mcdropout", [*given, "--overwrite", "--engine", "incremental"])
+    assert stop.value.code == 2
+    assert f"{said}. Use the engine 'full'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("more", [["--resume"], ["--shard", "1/2"]])
 def test_standard_output_alone_cannot_be_resumed_or_sharded(
     toy: Toy, capsys: pytest.CaptureFixture[str], more: list[str]
@@ -110,9 +155,7 @@ def test_standard_output_alone_cannot_be_resumed_or_sharded(
 
 
 @pytest.mark.parametrize("command", list(COMMANDS))
-def test_every_command_can_be_quiet_or_verbose(
-    command: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_command_can_be_quiet_or_verbose(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         cli_main("mcdropout", [command, "--help"])
     assert stop.value.code == 0

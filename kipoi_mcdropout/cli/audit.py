@@ -43,6 +43,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout audit") -> int:
     options = get_parser(prog).parse_args(args)
 
     from kipoi_mcdropout.audit_sites import audit, example_inputs, format_audit
+    from kipoi_mcdropout.cli.messages import say
     from kipoi_mcdropout.cli.session import batches, load_data, load_model
     from kipoi_mcdropout.engine_plan import engine_plan, format_plan
     from kipoi_mcdropout.kipoi_model import KipoiModel
@@ -57,7 +58,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout audit") -> int:
     if not options.no_plan:
         name, axis = _mutated_input(options, inputs)
         adapter = KipoiModel(model, ignore=options.ignore)
-        print(f"\n{format_plan(engine_plan(adapter, inputs, name, axis))}")
+        print(f"\n{format_plan(engine_plan(adapter, inputs, name, axis, say))}")
     return EXIT_OK
 
 

@@ -185,7 +185,7 @@ def _run(
     command: list[str],
 ) -> None:
     from kipoi_mcdropout.cli.interrupt import raise_if_interrupted
-    from kipoi_mcdropout.cli.messages import say, warn
+    from kipoi_mcdropout.cli.messages import mention_engine, say, warn
     from kipoi_mcdropout.cli.session import Progress, batches, number_of_sequences
     from kipoi_mcdropout.runs.ism.run import run_ism
     from kipoi_mcdropout.runs.ism.units import ism_units
@@ -194,6 +194,9 @@ def _run(
     stream = batches(options, dataloader)
     first = next(stream)  # errors of the data or the model come before any file is made
     ism.mutagenesis.model.input_key(ism.options.model_input, first["inputs"])
+    choice = ism.mutagenesis.fix_engine(first["inputs"])
+    mention_engine(choice)
+    keywords = {**keywords, "engine": choice.engine}  # the workers take the same
     record = _provenance(ism, first["inputs"], dataloader_kwargs, options, keywords, command)
     for note in ism.mutagenesis.plan(first["inputs"]).notes:
         say(f"note: {note}")
@@ -228,8 +231,7 @@ def _run(
 
 
 def _report(run: Any, ism: Any, paths: Any, n_bad: int) -> None:
-    from kipoi_mcdropout.cli.messages import detail, say, warn
-    from kipoi_mcdropout.incremental import engine_words
+    from kipoi_mcdropout.cli.messages import say, warn
     from kipoi_mcdropout.runs.session import shard_folder
 
     where = ", ".join(map(str, paths.outputs))
@@ -238,8 +240,6 @@ def _report(run: Any, ism: Any, paths: Any, n_bad: int) -> None:
     if run.nothing_left:
         say(f"the run was complete before, nothing was left to do: {where}")
         return
-    for words in engine_words(ism.mutagenesis.engine):
-        detail(f"engine: {words}")
     say(f"{run.n_sequences} sequences, {ism.options.effects.n_draws} draws: {where}")
     if run.failed:
         warn(f"{len(run.failed)} sequences failed and are left out, first: {run.failed[0]['reason']}")
@@ -302,7 +302,7 @@ def _provenance(
     from kipoi_mcdropout.provenance import input_files, provenance
     from kipoi_mcdropout.runs.session import without_shard
 
-    settings = ism.options
+    settings, engine = ism.options, ism.mutagenesis.choice(inputs)
     return provenance(
         model=options.model,
         source=options.source,
@@ -325,6 +325,7 @@ def _provenance(
             "test_ref_ref": settings.include_reference,
             "batch_size": settings.batch_size,
             "engine": settings.engine,
+            "engine_used": engine.engine,
             "memory_bytes": settings.memory_bytes,
             "quantiles": list(settings.effects.quantiles),
             "keep_draws": settings.effects.keep_draws,
@@ -333,6 +334,7 @@ def _provenance(
             "dataloader": options.dataloader,
             "dataloader_args": dataloader_kwargs,
         },
+        engine_reason=engine.reason,
         files=input_files(dataloader_kwargs),
         command=without_shard([*command[0].split(), *command[1:]]),
     )

@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 import traceback
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kipoi_mcdropout.incremental import Choice
 
 _QUIET, _NORMAL, _VERBOSE = 0, 1, 2
 _level = _NORMAL
@@ -42,6 +46,12 @@ def detail(message: str) -> None:
     """A line for those who want to know how."""
     if _level >= _VERBOSE:
         _print(message)
+
+
+def mention_engine(choice: Choice | None) -> None:
+    """The engine that was chosen, for those who want to know how; a warning where something failed."""
+    if choice is not None:
+        (warn if choice.problem else detail)(f"engine: {choice}")
 
 
 def show_traceback() -> None:

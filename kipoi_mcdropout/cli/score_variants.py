@@ -159,7 +159,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
     options = get_parser(prog).parse_args(args)
     shifts = _shifts(options.shifts)
 
-    from kipoi_mcdropout.cli.messages import detail, say, warn
+    from kipoi_mcdropout.cli.messages import mention_engine, say, warn
     from kipoi_mcdropout.cli.session import load_model
     from kipoi_mcdropout.vcf.annotate import DEFAULT_STATISTICS
     from kipoi_mcdropout.vcf.ledger import SkippedAllelesError
@@ -223,8 +223,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
         say("the run was complete before, nothing was left to do")
         return EXIT_OK
     say(run.ledger.summary())
-    for words in run.engines:
-        detail(f"engine: {words}")
+    mention_engine(run.engine)
     return EXIT_OK
 
 

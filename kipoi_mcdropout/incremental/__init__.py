@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 from kipoi_mcdropout.incremental.capture import CaptureError
-from kipoi_mcdropout.incremental.choose import ENGINES, AutoEngine, engine_words, make_engine
+from kipoi_mcdropout.incremental.choose import (
+    ENGINES,
+    Choice,
+    Engines,
+    Job,
+    check_engine,
+    choose_engine,
+    make_engine,
+)
 from kipoi_mcdropout.incremental.engine import DEFAULT_MEMORY_BYTES, IncrementalEngine
 from kipoi_mcdropout.incremental.report import PlanReport, PlanRow, describe
+from kipoi_mcdropout.incremental.rules import RuleError
 from kipoi_mcdropout.incremental.verify import EngineMismatchError, VerifyingEngine
 
 __all__ = [
     "DEFAULT_MEMORY_BYTES",
     "ENGINES",
-    "AutoEngine",
     "CaptureError",
+    "Choice",
     "EngineMismatchError",
+    "Engines",
     "IncrementalEngine",
+    "Job",
     "PlanReport",
     "PlanRow",
+    "RuleError",
     "VerifyingEngine",
+    "check_engine",
+    "choose_engine",
     "describe",
-    "engine_words",
     "make_engine",
 ]

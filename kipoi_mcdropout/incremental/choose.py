@@ -1,42 +1,77 @@
-"""Which engine runs: the incremental one where it is right and pays, else the plain one."""
+"""Which engine runs: the incremental one where it is right and pays, else the plain one.
+
+The choice is a function of the model and of the sizes of the run alone: never of a clock, of the data,
+or of what was run before. So a resumed run, every shard and every worker choose the same, and their
+results are equal bit by bit.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from kipoi_mcdropout.engine import DrawBlock, Engine, FullEngine
-from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.engine import Engine, FullEngine
+from kipoi_mcdropout.errors import InputError, McDropoutError
 from kipoi_mcdropout.forward import POINT, LockedModel, MaskBank
 from kipoi_mcdropout.incremental.capture import CaptureError
 from kipoi_mcdropout.incremental.engine import DEFAULT_MEMORY_BYTES, IncrementalEngine
+from kipoi_mcdropout.incremental.example import example_batch
+from kipoi_mcdropout.incremental.out_of_memory import is_out_of_memory
 from kipoi_mcdropout.incremental.plan import plan_cost
+from kipoi_mcdropout.incremental.rules import RuleError
 from kipoi_mcdropout.incremental.verify import VerifyingEngine, is_rounding, relative_error, tolerance
 from kipoi_mcdropout.mutants import MutantBatch
-from kipoi_mcdropout.nested import leaves, take
 
 ENGINES = ("auto", "incremental", "full")
-_TRIAL_MUTANTS = 24
-# The choice is a function of the model and the batch alone: were it timed, a resumed or sharded run
-# could choose otherwise and differ in the last digits. Both numbers were set on benchmarks/networks.py.
+# These numbers were set on benchmarks/networks.py.
 _MUST_GAIN = 0.6  # largest estimated share of the cost of whole inputs
 _MUST_WORK = 1e9  # floating point operations per draw below which the bookkeeping costs more
+_MUST_RUN = 200  # forward passes of a run; finding out costs up to about 40
 
 
-def make_engine(
-    model: LockedModel,
-    masks: MaskBank,
-    batch_size: int = 32,
-    engine: str = "auto",
-    memory_bytes: int = DEFAULT_MEMORY_BYTES,
-    verify: bool = False,
-) -> Engine:
-    """An engine by name.
+def check_engine(engine: str) -> str:
+    """The name of an engine; InputError if there is none of that name."""
+    if engine not in ENGINES:
+        raise InputError(f"engine must be one of {', '.join(ENGINES)}; got {engine!r}")
+    return engine
+
+
+@dataclass(frozen=True)
+class Job:
+    """The sizes of a unit of a run (a sequence, or a chunk of alleles), as planned."""
+
+    n_mutants: int
+    n_draws: int  # 0: the prediction with dropout off alone
+    n_references: int = 1
+
+    @property
+    def n_passes(self) -> int:
+        """Forward passes of mutants in whole inputs."""
+        return self.n_mutants * (self.n_draws + 1)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether most references have few mutants; both engines run references whole."""
+        return self.n_references * 4 > self.n_mutants
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An engine, "incremental" or "full", and why; `problem` where it is because something failed."""
+
+    engine: str
+    reason: str
+    problem: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.engine}, {self.reason}"
+
+
+class Engines:
+    """The engines for a model and a seed.
 
     Parameters
     ----------
@@ -44,134 +79,125 @@ def make_engine(
     masks : MaskBank
     batch_size : int
         Inputs in one forward pass, where whole inputs are computed.
-    engine : str
-        "incremental", "full", or "auto": the incremental engine where it agrees with the plain one on
-        a few mutants and its estimated cost is clearly lower, else the plain one.
     memory_bytes : int
         What the incremental engine may hold at a time, about, above the weights.
     verify : bool
         Recompute a sample of what the incremental engine gives by the plain forward pass, and raise
         EngineMismatchError if it differs.
+    """
+
+    def __init__(
+        self,
+        model: LockedModel,
+        masks: MaskBank,
+        batch_size: int = 32,
+        memory_bytes: int = DEFAULT_MEMORY_BYTES,
+        verify: bool = False,
+    ) -> None:
+        self.full = FullEngine(model, masks, batch_size)
+        self.incremental = IncrementalEngine(model, masks, batch_size, memory_bytes)
+        self._verify = verify
+
+    def get(self, engine: str) -> Engine:
+        """The engine of a name, "incremental" or "full"."""
+        if engine == "full":
+            return self.full
+        if engine != "incremental":
+            raise InputError(f"engine must be 'incremental' or 'full'; got {engine!r}")
+        if not self._verify:
+            return self.incremental
+        return VerifyingEngine(self.incremental, self.incremental.model, self.incremental.masks)
+
+    def choose(self, inputs: Any, input_key: Any, layout: Any, job: Job) -> Choice:
+        """The engine for "auto", within `borrow()` of the model.
+
+        Parameters
+        ----------
+        inputs : nested numpy.ndarray
+            All inputs of the model; of the mutated one the dtype is used, of the others the first row.
+        input_key
+            Of the mutated input.
+        layout : OneHotLayout
+            Of the mutated input.
+        job : Job
+
+        Raises
+        ------
+        McDropoutError
+            If the model cannot be run under locked dropout at all.
+        """
+        if job.n_passes < _MUST_RUN:
+            return Choice("full", f"a unit of {job.n_passes} forward passes is too short for another")
+        example = example_batch(inputs, input_key, layout)
+        try:
+            return self._estimated(example, job)
+        except CaptureError as error:
+            return Choice("full", f"the model cannot be captured: {error}")
+        except RuleError as error:
+            return Choice("full", error.what, problem=True)
+        except McDropoutError:
+            raise
+        except Exception as error:  # whatever can go wrong, the plain engine is not touched by it
+            if is_out_of_memory(error):
+                return Choice("full", "the trial of the incremental engine ran out of memory", True)
+            what = f"{type(error).__name__}: {error}"
+            return Choice("full", f"the incremental engine failed in its trial ({what})", True)
+
+    def _estimated(self, example: MutantBatch, job: Job) -> Choice:
+        """By the counted cost; where that is low enough, after a trial."""
+        mine, full = plan_cost(self.incremental.planned(example, job.n_draws == 0).plan)
+        full = max(full, 1.0)
+        estimate = (mine + full) / (2 * full) if job.crowded else mine / full
+        words = f"estimated at {estimate:.2f} of the cost of whole inputs"
+        if not job.crowded and full * job.n_mutants < _MUST_WORK:
+            return Choice("full", f"{words}, but these are few operations")
+        if estimate >= _MUST_GAIN:
+            return Choice("full", words)
+        difference = self._trial(example, POINT if job.n_draws == 0 else 0)
+        if difference > 0:
+            what = f"differs by {difference:.2g} of the output's scale in its trial"
+            return Choice("full", f"the incremental engine {what}", problem=True)
+        return Choice("incremental", words)
+
+    def _trial(self, example: MutantBatch, draw: int) -> float:
+        """By how much the incremental engine differs from the plain one, 0 where that is rounding."""
+        got = _outputs(self.incremental, example, draw)
+        expected = _outputs(self.full, example, draw)
+        difference = relative_error(got, expected)
+        if difference <= tolerance(expected.dtype):
+            return 0.0
+        exact = self.incremental.precise_outputs(example, draw)
+        if exact is None or not is_rounding(got[-len(exact) :], expected[-len(exact) :], exact):
+            return difference
+        return 0.0
+
+
+def make_engine(
+    model: LockedModel,
+    masks: MaskBank,
+    batch_size: int = 32,
+    engine: str = "incremental",
+    memory_bytes: int = DEFAULT_MEMORY_BYTES,
+    verify: bool = False,
+) -> Engine:
+    """The engine of a name, "incremental" or "full"; see `Engines`, and `choose_engine` for "auto".
 
     Raises
     ------
     InputError
         If there is no such engine.
     """
-    if engine not in ENGINES:
-        raise InputError(f"engine must be one of {', '.join(ENGINES)}; got {engine!r}")
-    full = FullEngine(model, masks, batch_size)
-    if engine == "full":
-        return full
-    incremental = IncrementalEngine(model, masks, batch_size, memory_bytes)
-    chosen = incremental if engine == "incremental" else AutoEngine(incremental, full)
-    return VerifyingEngine(chosen, model, masks) if verify else chosen
+    return Engines(model, masks, batch_size, memory_bytes, verify).get(engine)
 
 
-@dataclass(frozen=True)
-class Choice:
-    """What `AutoEngine` decided for inputs of one shape, and why."""
-
-    engine: str
-    reason: str
-
-
-class AutoEngine:
-    """Takes the incremental engine where it is estimated to pay and passes a trial on a few mutants."""
-
-    def __init__(self, incremental: IncrementalEngine, full: FullEngine) -> None:
-        self.incremental, self.full = incremental, full
-        self.choices: dict[Any, Choice] = {}
-
-    def run(
-        self, batch: MutantBatch, draws: Sequence[int], selected: Tensor | None = None
-    ) -> Iterator[DrawBlock]:
-        """See `Engine.run`."""
-        if batch.n_mutants and self.choice(batch, draws).engine == "incremental":
-            return self.incremental.run(batch, draws, selected)
-        return self.full.run(batch, draws, selected)
-
-    def choice(self, batch: MutantBatch, draws: Sequence[int]) -> Choice:
-        """The engine for inputs of this shape, decided once."""
-        crowded = len(batch.reference_codes) * 4 > batch.n_mutants
-        point_only = all(draw == POINT for draw in draws)
-        key = (
-            crowded,
-            point_only,
-            *((p, x.shape[1:], str(x.dtype)) for p, x in leaves(batch.references)),
-        )
-        if key not in self.choices:
-            self.choices[key] = self._decide(batch, draws, crowded)
-        return self.choices[key]
-
-    def _decide(self, batch: MutantBatch, draws: Sequence[int], crowded: bool) -> Choice:
-        few = some_mutants(batch, _TRIAL_MUTANTS)
-        point_only = all(draw == POINT for draw in draws)
-        trial = [*dict.fromkeys((draws[0], draws[-1]))]
-        try:
-            mine, full = plan_cost(self.incremental.compiled(batch, point_only).plan)
-            full = max(full, 1.0)
-            # References are run whole by both engines; many of them have one mutant or two each.
-            estimate = (mine + full) / (2 * full) if crowded else mine / full
-            words = f"estimated at {estimate:.2f} of the cost of whole inputs"
-            if not crowded and full * batch.n_mutants < _MUST_WORK:
-                return Choice("full", f"{words}, but these are few operations")
-            if estimate >= _MUST_GAIN:
-                return Choice("full", words)
-            result = _last_outputs(self.incremental, few, trial)
-        except CaptureError as error:
-            return Choice("full", f"the model cannot be captured: {error}")
-        except (RuntimeError, ValueError, LookupError, TypeError, ArithmeticError) as error:
-            return Choice("full", f"the trial failed ({type(error).__name__}: {error})")
-        expected = _last_outputs(self.full, few, trial)
-        difference = relative_error(result, expected)
-        if not difference <= tolerance(expected.dtype) and not self._is_rounding(
-            few, trial, result, expected
-        ):
-            return Choice("full", f"the trial differs by {difference:.2g} of the output's scale")
-        return Choice("incremental", words)
-
-    def _is_rounding(self, batch: MutantBatch, draws: list[int], got: Tensor, expected: Tensor) -> bool:
-        n = len(batch.reference_codes)
-        for i, draw in enumerate(draws):
-            exact = self.incremental.precise_outputs(batch, draw)
-            if exact is None or not is_rounding(got[i, n:], expected[i, n:], exact):
-                return False
-        return True
-
-    def precise_outputs(
-        self, batch: MutantBatch, draw: int, selected: Tensor | None = None
-    ) -> Tensor | None:
-        """See IncrementalEngine."""
-        return self.incremental.precise_outputs(batch, draw, selected)
+def choose_engine(
+    model: LockedModel, masks: MaskBank, inputs: Any, input_key: Any, layout: Any, job: Job
+) -> Choice:
+    """The engine that suits a model and a job; see `Engines.choose`."""
+    return Engines(model, masks).choose(inputs, input_key, layout, job)
 
 
-def engine_words(engine: object) -> list[str]:
-    """What an engine has decided, and why, for each shape of inputs that it has seen."""
-    inner = getattr(engine, "engine", engine)  # of one that verifies
-    return [f"{c.engine}, {c.reason}" for c in getattr(inner, "choices", {}).values()]
-
-
-def some_mutants(batch: MutantBatch, n: int) -> MutantBatch:
-    """A batch of mutants spread evenly over the given ones, with the references they need."""
-    rows = np.unique(np.linspace(0, batch.n_mutants - 1, n).round().astype(np.int64))
-    owners, owner = np.unique(batch.owner[rows], return_inverse=True)
-    return replace(
-        batch,
-        references=take(batch.references, owners),
-        reference_codes=batch.reference_codes[owners],
-        owner=owner.ravel().astype(np.int64),
-        codes=batch.codes[rows],
-    )
-
-
-def _last_outputs(engine: Engine, batch: MutantBatch, draws: Sequence[int]) -> Tensor:
-    """Outputs of mutants and references, (draws, rows, outputs)."""
-    blocks = list(engine.run(batch, draws))
-    by_slice: dict[int, list[Tensor]] = {}
-    for block in blocks:
-        by_slice.setdefault(block.mutants.start, []).append(block.alt)
-    alt = torch.cat([torch.cat(parts) for parts in by_slice.values()], dim=1)
-    first = next(iter(by_slice))
-    ref = torch.cat([block.ref for block in blocks if block.mutants.start == first])
-    return torch.cat([ref, alt], dim=1)
+def _outputs(engine: Engine, batch: MutantBatch, draw: int) -> Tensor:
+    """Outputs of references and mutants, (rows, outputs)."""
+    blocks = list(engine.run(batch, [draw]))
+    return torch.cat([blocks[0].ref[0], *(block.alt[0] for block in blocks)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from kipoi_mcdropout.incremental.costs import n_elements
 from kipoi_mcdropout.incremental.exits import FlatLinear
 from kipoi_mcdropout.incremental.graph import Graph, Ref, map_leaves
 from kipoi_mcdropout.incremental.interpret import Masking, run_nodes
+from kipoi_mcdropout.incremental.looked_at import looked_at
 from kipoi_mcdropout.incremental.plan import Plan, make_plan
 from kipoi_mcdropout.incremental.references import References
 from kipoi_mcdropout.incremental.tail import Tail, find_tail
@@ -25,20 +26,21 @@ from kipoi_mcdropout.nested import Nested, leaves, map_nested, n_rows
 from kipoi_mcdropout.outputs import flatten_outputs
 from kipoi_mcdropout.sites import NO_SITES
 
-_CHECK_ROWS = 5
+_CHECK_ROWS = 4  # more than the three that were recorded
 
 
 @dataclass
 class Compiled:
-    """What is known of a model for inputs of one shape."""
+    """What is known of a model for inputs of one shape; nothing in it depends on what was run."""
 
     plan: Plan
     masking: Masking
     path: str  # of the mutated input
     tails: dict[int, Tail]  # by the node of their linear layer
-    single: bool  # whether a batch of one gives what a batch of two does
     dtype: torch.dtype
-    wanted: set[int] = field(default_factory=set)  # reference activations that are looked at
+    looked_at: frozenset[int]  # nodes whose reference activations are kept
+    single: bool = False  # whether a batch of one gives what a batch of two does
+    checked: bool = False  # against the model itself
 
     @property
     def graph(self) -> Graph:
@@ -54,7 +56,7 @@ class Compiled:
         values = [references.value(ref.index, i) for ref in self.graph.output]
         return flatten_outputs(values, references.n, selected)[: references.count]
 
-    def precise_outputs(self, inputs: Nested, draw: int, selected: Tensor | None) -> Tensor:
+    def precise_outputs(self, inputs: Nested, draw: int, scope: int, selected: Tensor | None) -> Tensor:
         """Outputs for whole inputs by the graph in float64, (inputs, outputs)."""
 
         def precise(value: Any) -> Any:
@@ -72,16 +74,16 @@ class Compiled:
         ]
         values = {i: precise(x) for i, x in self.input_values(inputs).items()}
         keep = set(self.graph.output_indices())
-        values = run_nodes(nodes, values, n_rows(inputs), draw, self.masking, keep)
+        masking = self.masking.of(scope)
+        values = run_nodes(nodes, values, n_rows(inputs), draw, masking, keep)
         outputs = [values[ref.index] for ref in self.graph.output]
         return flatten_outputs(outputs, n_rows(inputs), selected)
 
     def bytes_per_reference(self) -> float:
         """Activations of a reference that are held for one draw."""
-        nodes = [step.node for step in self.plan.steps.values() if step.kind == "windows"]
-        drawn = [n for n in nodes if self.plan.steps[n.index].drawn or not self.wanted]
-        kept = [n for n in drawn if n.index in self.wanted or not self.wanted]
-        return 8.0 * sum(n_elements(n) for n in kept) + 1.0
+        steps = [self.plan.steps[index] for index in self.looked_at]
+        kept = [step.node for step in steps if step.kind == "windows" and step.drawn]
+        return 8.0 * sum(n_elements(node) for node in kept) + 1.0
 
     def bytes_per_mutant(self) -> float:
         """Windows and results of a mutant that are held for one draw."""
@@ -107,14 +109,17 @@ class Compiled:
 def compile_model(
     model: LockedModel, masks: MaskBank, batch: MutantBatch, point_only: bool = False
 ) -> Compiled:
-    """Capture the model, plan, and check the graph against the model itself.
+    """Capture the model and plan; nothing is checked yet.
 
-    With `point_only` the dropout calls are left out, and need not be such as can be locked.
+    With `point_only` the dropout calls are left out, and need not be such as can be locked. Of the
+    batch only the shapes are used, and what its first reference has beside the sequence.
 
     Raises
     ------
     CaptureError
-        If the model cannot be captured, or its graph does not do what it does.
+        If the model cannot be captured.
+    RuleError
+        If a rule for an operation fails.
     """
     probe = _probe_inputs(batch, model.device)
     site_plan = NO_SITES if point_only else model.plan(probe)
@@ -122,10 +127,23 @@ def compile_model(
     masking = Masking(site_plan, masks, batch.scope, model.device)
     path = _path(batch)
     plan = make_plan(graph, batch.layout, path, masking)
-    compiled = Compiled(plan, masking, path, _tails(plan), False, _dtype(batch))
-    _check(compiled, model, masks, probe, batch.scope)
+    tails = _tails(plan)
+    used = looked_at(plan, tails.values())
+    return Compiled(plan, masking, path, tails, _dtype(batch), used)
+
+
+def check_compiled(compiled: Compiled, model: LockedModel, masks: MaskBank, batch: MutantBatch) -> None:
+    """Compare the graph with the model itself, on a few inputs.
+
+    Raises
+    ------
+    CaptureError
+        If the graph does not do what the model does.
+    """
+    probe = _probe_inputs(batch, model.device)
+    _check(compiled, model, masks, probe)
     compiled.single = _single_works(compiled, probe)
-    return compiled
+    compiled.checked = True
 
 
 def _dtype(batch: MutantBatch) -> torch.dtype:
@@ -140,20 +158,19 @@ def _path(batch: MutantBatch) -> str:
 
 
 def _probe_inputs(batch: MutantBatch, device: torch.device) -> Nested:
-    """Five inputs, all different: the first reference with its sequence shuffled."""
+    """Different inputs of random bases; the rest is of the first reference, shuffled in all but one.
+
+    The sequences are always the same, so that what is found does not depend on the data.
+    """
     order = np.random.Generator(np.random.Philox(1))
-    rows = [0] * _CHECK_ROWS
 
     def several(x: Any) -> Any:
-        return np.stack([x[0] if i == 0 else _shuffled(x[0], order) for i in rows_numbers])
+        return np.stack([x[0] if i == 0 else _shuffled(x[0], order) for i in range(_CHECK_ROWS)])
 
-    rows_numbers = range(len(rows))
     inputs = map_nested(several, batch.references)
-    codes = np.repeat(batch.reference_codes[:1], _CHECK_ROWS, axis=0)
-    for i in range(1, _CHECK_ROWS):
-        codes[i] = order.integers(0, batch.layout.n_categories, codes.shape[1])
+    codes = order.integers(0, batch.layout.n_categories, (_CHECK_ROWS, batch.layout.n_positions))
     dtype = get_input(batch.references, batch.input_key).dtype
-    encoded = batch.layout.encode(codes, dtype)
+    encoded = batch.layout.encode(codes.astype(np.uint8), dtype)
     return to_tensors(set_input(inputs, batch.input_key, encoded), device)
 
 
@@ -162,9 +179,9 @@ def _shuffled(x: Any, order: np.random.Generator) -> Any:
     return x.ravel()[order.permutation(x.size)].reshape(x.shape)
 
 
-def _check(compiled: Compiled, model: LockedModel, masks: MaskBank, probe: Nested, scope: int) -> None:
+def _check(compiled: Compiled, model: LockedModel, masks: MaskBank, probe: Nested) -> None:
     """Raise CaptureError unless the graph equals the model with masks on, and with dropout off."""
-    n = n_rows(probe)
+    n, scope = n_rows(probe), compiled.masking.scope
     for draw in (POINT, 0) if compiled.masking.plan.sites else (POINT,):
         expected = model.outputs(probe, draw, masks, scope)
         got = _graph_outputs(compiled, probe, n, draw)

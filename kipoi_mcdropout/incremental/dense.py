@@ -13,6 +13,7 @@ from kipoi_mcdropout.incremental.costs import n_elements
 from kipoi_mcdropout.incremental.graph import Affine, Node
 from kipoi_mcdropout.incremental.interpret import run_nodes
 from kipoi_mcdropout.incremental.layout import from_canonical
+from kipoi_mcdropout.incremental.looked_at import whole_row_nodes
 from kipoi_mcdropout.incremental.references import References
 from kipoi_mcdropout.incremental.rules.base import Key
 from kipoi_mcdropout.incremental.windows import BlockContext, Ints, Window
@@ -26,10 +27,8 @@ class DenseStage:
     def __init__(self, compiled: Compiled, references: References) -> None:
         self.compiled, self.plan, self.references = compiled, compiled.plan, references
         steps = self.plan.steps
-        nodes = [s.node for s in steps.values() if s.kind == "dense"]
         self.outputs = compiled.graph.output_indices()
-        self.nodes = _needed(nodes, set(self.outputs))
-        self.taken = {i for node in self.nodes for i in node.inputs()} | set(self.outputs)
+        self.nodes, self.taken = whole_row_nodes(self.plan)
         self.still = [n for n in self.nodes if not steps[n.index].drawn]
         self.moving = [n for n in self.nodes if steps[n.index].drawn]
         self.draws: list[int] = []
@@ -133,14 +132,3 @@ class DenseStage:
         for draw in self.draws:
             values = run_nodes(second, dict(still), n, draw, masking, set(self.outputs))
             yield [values[index] for index in self.outputs]
-
-
-def _needed(nodes: list[Node], outputs: set[int]) -> list[Node]:
-    """Those of the nodes that an output depends on through such nodes alone."""
-    wanted = set(outputs)
-    kept = []
-    for node in reversed(nodes):
-        if node.index in wanted:
-            kept.append(node)
-            wanted.update(node.inputs())
-    return kept[::-1]

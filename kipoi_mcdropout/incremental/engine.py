@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from torch import Tensor
 
 from kipoi_mcdropout.engine import DrawBlock, to_tensors
 from kipoi_mcdropout.forward import POINT, LockedModel, MaskBank
-from kipoi_mcdropout.incremental.compiled import Compiled, compile_model
+from kipoi_mcdropout.incremental.compiled import Compiled, check_compiled, compile_model
+from kipoi_mcdropout.incremental.out_of_memory import is_out_of_memory
 from kipoi_mcdropout.incremental.references import NonFiniteReference, References
 from kipoi_mcdropout.incremental.slice_run import SliceRun
 from kipoi_mcdropout.mutants import MutantBatch, chunks
@@ -35,6 +37,11 @@ class IncrementalEngine:
     memory_bytes : int
         What the engine may hold at a time, about.
 
+    Attributes
+    ----------
+    paths : Counter
+        How often each way to compute was taken (see `SliceRun`), for tests and for `audit`.
+
     Raises
     ------
     CaptureError
@@ -50,22 +57,29 @@ class IncrementalEngine:
     ) -> None:
         self.model, self.masks = model, masks
         self.batch_size, self.memory_bytes = batch_size, memory_bytes
+        self.paths: Counter[str] = Counter()
         self._compiled: dict[Any, Compiled] = {}
 
-    def compiled(self, batch: MutantBatch, point_only: bool = False) -> Compiled:
-        """The captured model and its plan for inputs of this shape."""
+    def planned(self, batch: MutantBatch, point_only: bool = False) -> Compiled:
+        """The captured model and its plan for inputs of this shape, perhaps not checked yet."""
         shapes = tuple((p, x.shape[1:], str(x.dtype)) for p, x in leaves(batch.references))
-        key = (point_only, shapes)
+        key = (point_only, shapes, batch.input_key, batch.layout)
         if key not in self._compiled:
             self._compiled[key] = compile_model(self.model, self.masks, batch, point_only)
         return self._compiled[key]
+
+    def compiled(self, batch: MutantBatch, point_only: bool = False) -> Compiled:
+        """The captured model and its plan for inputs of this shape, checked against the model."""
+        compiled = self.planned(batch, point_only)
+        if not compiled.checked:
+            check_compiled(compiled, self.model, self.masks, batch)
+        return compiled
 
     def run(
         self, batch: MutantBatch, draws: Sequence[int], selected: Tensor | None = None
     ) -> Iterator[DrawBlock]:
         """See `Engine.run`."""
         compiled = self.compiled(batch, all(draw == POINT for draw in draws))
-        compiled.masking.scope = batch.scope
         slices = list(chunks(batch.n_mutants, self._slice_size(compiled, batch)))
         if len(batch.reference_codes) == 1:
             for rows in slices:
@@ -96,7 +110,7 @@ class IncrementalEngine:
         assert ref is not None
         idle = np.setdiff1d(np.arange(n_references), batch.owner)
         if len(idle):  # references without a mutant
-            references = self._reference_rows(compiled, batch, idle, set())
+            references = self._reference_rows(compiled, batch, idle, ())
             where = torch.from_numpy(idle).to(ref.device)
             for i, draw in enumerate(draws):
                 references.run([draw])
@@ -108,10 +122,9 @@ class IncrementalEngine:
     ) -> Tensor | None:
         """Outputs of the mutants by the captured graph in float64; None where it cannot run so."""
         compiled = self.compiled(batch, draw == POINT)
-        compiled.masking.scope = batch.scope
         inputs = to_tensors(batch.inputs(slice(0, batch.n_mutants)), self.model.device)
         try:
-            return compiled.precise_outputs(inputs, draw, selected)
+            return compiled.precise_outputs(inputs, draw, batch.scope, selected)
         except (RuntimeError, TypeError):  # an operation that has no float64
             return None
 
@@ -145,31 +158,32 @@ class IncrementalEngine:
             part = draws[done : done + max(1, n_draws // shrink)]
             try:
                 if run is None:
-                    run = SliceRun(
-                        compiled, self._references(compiled, batch, rows), self.batch_size, shrink
-                    )
+                    references = self._references(compiled, batch, rows)
+                    run = SliceRun(compiled, references, self.batch_size, shrink, self.paths)
                     run.prepare(batch, rows, n_draws, as_whole=not finite)
                 alt, ref = run.outputs(part, selected)
             except NonFiniteReference:
                 run, finite = None, False
                 continue
-            except (MemoryError, torch.OutOfMemoryError):
+            except (MemoryError, RuntimeError) as error:
                 run, shrink = None, 2 * shrink
-                if shrink > _SMALLEST_SHARE:
+                if not is_out_of_memory(error) or shrink > _SMALLEST_SHARE:
                     raise
                 continue
             yield ref, alt
             done += len(part)
 
     def _references(self, compiled: Compiled, batch: MutantBatch, rows: slice) -> References:
-        return self._reference_rows(compiled, batch, np.unique(batch.owner[rows]), compiled.wanted)
+        owners = np.unique(batch.owner[rows])
+        return self._reference_rows(compiled, batch, owners, compiled.looked_at)
 
     def _reference_rows(
-        self, compiled: Compiled, batch: MutantBatch, rows: Any, wanted: set[int]
+        self, compiled: Compiled, batch: MutantBatch, rows: Any, wanted: Collection[int]
     ) -> References:
         count = len(rows)
         if count == 1 and not compiled.single:
             rows = np.repeat(rows, 2)
         inputs = to_tensors(take(batch.references, rows), self.model.device)
         values = compiled.input_values(inputs)
-        return References(compiled.plan, values, len(rows), count, compiled.masking, wanted)
+        masking = compiled.masking.of(batch.scope)
+        return References(compiled.plan, values, len(rows), count, masking, wanted)

@@ -41,7 +41,8 @@ class Node:
     """One operation.
 
     `target` is an ATen operator; None for an input of the model (`path` tells which) and for a
-    dropout site (`drop`), whose only argument is the tensor that units are dropped from.
+    dropout site (`drop`), whose only argument is what units are dropped from: the result of a node, or a
+    tensor of the model that does not come from the inputs (weights, a position code).
     """
 
     index: int

@@ -19,6 +19,10 @@ class Masking:
     def __init__(self, plan: SitePlan, masks: MaskBank, scope: int, device: torch.device) -> None:
         self.plan, self.masks, self.scope, self.device = plan, masks, scope, device
 
+    def of(self, scope: int) -> Masking:
+        """The same with the masks of another scope."""
+        return Masking(self.plan, self.masks, scope, self.device)
+
     def site(self, drop: Drop) -> Site:
         """Where the mask lies."""
         return self.plan.sites[drop.site]
@@ -44,7 +48,8 @@ def run_node(
 ) -> Tensor:
     """Result of one node from those of the nodes before it, for a batch of n."""
     if node.drop is not None:
-        x = values[node.args[0].index]
+        given = node.args[0]  # a tensor where what is dropped does not come from the inputs
+        x = values[given.index] if isinstance(given, Ref) else given
         return x if masking is None else masking.apply(node.drop, x, draw, n)
     assert node.target is not None
     args, kwargs = resolve((node.args, node.kwargs), n, values)

@@ -14,7 +14,7 @@ from kipoi_mcdropout.incremental.exits import Exit, exit_for
 from kipoi_mcdropout.incremental.graph import Affine, Graph, Node, walk
 from kipoi_mcdropout.incremental.interpret import Masking, run_node
 from kipoi_mcdropout.incremental.layout import Layout
-from kipoi_mcdropout.incremental.rules import RULES, Builder, NoRule, Rule
+from kipoi_mcdropout.incremental.rules import RULES, Builder, NoRule, Rule, RuleError
 from kipoi_mcdropout.incremental.rules.base import Key
 from kipoi_mcdropout.incremental.rules.combine import Lanes
 from kipoi_mcdropout.incremental.rules.shape import LaneSlice
@@ -130,6 +130,9 @@ class _Planner:
         elif not drawn and self._is_constant(node):
             self.builder.fixed[node.index] = run_node(node, self.builder.fixed, 2, 0, None)
             return Step(node, "constant")
+        elif drawn and all(i in self.builder.fixed or i in self.builder.masked for i in inputs):
+            self.builder.masked.add(node.index)
+            return Step(node, "dense", reason="depends on the masks alone", drawn=drawn)
         return Step(node, "dense", reason="depends on the batch alone", drawn=drawn)
 
     def _is_constant(self, node: Node) -> bool:
@@ -164,15 +167,15 @@ class _Planner:
             return self._windows(node)
         except NoRule as error:
             reason = str(error)
-        except (IndexError, KeyError, TypeError, AttributeError, AssertionError, RuntimeError) as error:
-            reason = f"unusual arguments ({type(error).__name__})"
+        except Exception as error:  # only NoRule may make a step dense
+            raise RuleError.of(node, error) from error
         try:
             leaving = exit_for(node, self.builder, self.steps)
         except NoRule as error:
             extra = f"; {error}" if str(error) not in ("", reason) else ""
             return Step(node, "dense", reason=reason + extra)
-        except (IndexError, KeyError, TypeError, AttributeError, AssertionError, RuntimeError):
-            return Step(node, "dense", reason=reason)
+        except Exception as error:
+            raise RuleError.of(node, error) from error
         width = self._mean_width(self.builder.lane_of[leaving.source][0])
         return Step(node, "leaving", exit=leaving, width_in=width)
 

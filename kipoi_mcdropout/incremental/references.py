@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor
 
@@ -27,14 +29,14 @@ class References:
         The model's inputs by node, each shape=(references, ...).
     n, count : int
         Rows of the inputs, and how many of them are references (a lone one may stand twice).
-    wanted : set of int
-        Nodes whose activations are kept; one that is asked for without being in it is added.
+    wanted : collection of int
+        Nodes whose activations are kept; for others the references are run again.
     """
 
     def __init__(
-        self, plan: Plan, values: Values, n: int, count: int, masking: Masking, wanted: set[int]
+        self, plan: Plan, values: Values, n: int, count: int, masking: Masking, wanted: Collection[int]
     ) -> None:
-        self.plan, self.masking, self.wanted = plan, masking, wanted
+        self.plan, self.masking, self.wanted = plan, masking, set(wanted)
         self.n, self.count = n, count
         self._inputs = values
         self._still: Values = {}

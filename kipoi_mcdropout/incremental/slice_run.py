@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
@@ -13,9 +14,11 @@ from kipoi_mcdropout.incremental.blocks import Block, changed_spans, make_blocks
 from kipoi_mcdropout.incremental.compiled import Compiled
 from kipoi_mcdropout.incremental.dense import DenseStage
 from kipoi_mcdropout.incremental.exits import FlatLinear, Reduce
-from kipoi_mcdropout.incremental.packed import Packed, pack
-from kipoi_mcdropout.incremental.references import References
-from kipoi_mcdropout.incremental.rules.base import Key
+from kipoi_mcdropout.incremental.out_of_memory import is_out_of_memory
+from kipoi_mcdropout.incremental.packed import Packed, PackedIndex, pack
+from kipoi_mcdropout.incremental.plan import Step
+from kipoi_mcdropout.incremental.references import NonFiniteReference, References
+from kipoi_mcdropout.incremental.rules.base import Key, RuleError
 from kipoi_mcdropout.incremental.rules.site import gain, keep_canonical, multipliers
 from kipoi_mcdropout.incremental.tail import Tail
 from kipoi_mcdropout.incremental.windows import BlockContext, Ints, Span, Window
@@ -27,12 +30,23 @@ _WIDE_SHARE = 4  # a mutant that changes more than 1 / 4 of the positions goes t
 
 
 class SliceRun:
-    """See `IncrementalEngine`; `prepare` once, then `outputs` for draw after draw."""
+    """See `IncrementalEngine`; `prepare` once, then `outputs` for draw after draw.
+
+    `paths` counts how often each way to compute was taken: "slices" (calls of `outputs`), "tail",
+    "packed", "reduce", "materialise" (the ways in which windows end), "rows" (what comes after the
+    windows) and "whole" (mutants that change too much).
+    """
 
     def __init__(
-        self, compiled: Compiled, references: References, batch_size: int, shrink: int = 1
+        self,
+        compiled: Compiled,
+        references: References,
+        batch_size: int,
+        shrink: int = 1,
+        paths: Counter[str] | None = None,
     ) -> None:
         self.shrink = shrink  # divides the size of what is computed at a time
+        self.paths: Counter[str] = Counter() if paths is None else paths
         self.compiled, self.plan, self.references = compiled, compiled.plan, references
         self.batch_size = batch_size
         self.device = references.masking.device
@@ -75,28 +89,30 @@ class SliceRun:
         """For each place where windows end, how: by packing, by a tail, or block by block."""
         self.leaving = {i: s.exit for i, s in self.plan.steps.items() if s.kind == "leaving" and s.exit}
         self.packed: dict[Key, Packed] = {}
-        self.tails: dict[int, Tail] = {}
+        # By the node of its linear layer: the tail, and the windows that leave its convolution.
+        self.tails: dict[int, tuple[Tail, PackedIndex]] = {}
         for index, leaving in self.leaving.items():
             if not isinstance(leaving, FlatLinear) or not self.blocks:
                 continue
             tail = self.compiled.tails.get(index)
             length = leaving.layout.n_positions
             if tail is not None:
-                outgoing = (tail.convolution.node.index, 0)
-                entries = self._pack(outgoing)
-                if tail.pays(entries.index.n_entries, length):
-                    self.tails[index] = tail
-                    self._tail_rows = entries.index
-                    key = (tail.source, 0)
-                    self.packed.setdefault(key, self._pack(key))
+                outgoing = self._packed_index((tail.convolution.node.index, 0))
+                if tail.pays(outgoing.n_entries, length):
+                    self.tails[index] = (tail, outgoing)
+                    self._pack((tail.source, 0))
                     continue
             for key in self.plan.keys(leaving.source):
-                self.packed.setdefault(key, self._pack(key))
+                self._pack(key)
 
-    def _pack(self, key: Key) -> Packed:
+    def _pack(self, key: Key) -> None:
+        if key not in self.packed:
+            self.packed[key] = Packed(self._packed_index(key))
+
+    def _packed_index(self, key: Key) -> PackedIndex:
         length = self.plan.layouts[key[0]].n_positions
         blocks = [(block.mutants, block.places[key]) for block in self.blocks]
-        return Packed(pack(blocks, length, self.device))
+        return pack(blocks, length, self.device)
 
     def _find_needed(self) -> None:
         """Windows that are computed, and those that leave them for whole rows."""
@@ -124,6 +140,7 @@ class SliceRun:
     def outputs(self, draws: list[int], selected: Tensor | None) -> tuple[Tensor, Tensor]:
         """Outputs of the mutants and of the references, (draws, rows, outputs)."""
         self.draws = draws
+        self.paths["slices"] += 1
         self.references.run(draws)
         self._masks.clear()
         self.dense.begin(draws)
@@ -180,9 +197,8 @@ class SliceRun:
             step = self.plan.steps[key[0]]
             if not step.drawn and not fresh:
                 continue
-            assert step.rule is not None
             sources = self.plan.sources[key]
-            windows[key] = step.rule.run(context, key, sources, [windows[s] for s in sources])
+            windows[key] = _apply(step, context, key, sources, [windows[s] for s in sources])
             if key in self.border and not step.drawn:
                 block.kept[key] = Window(windows[key].delta, windows[key].new, windows[key].clean)
             for source in sources:
@@ -221,6 +237,7 @@ class SliceRun:
             n = self.references.n
             for lane, key in enumerate(keys):
                 own = reference[:, lane * n : (lane + 1) * n]
+                self.paths["reduce"] += 1
                 result = leaving.run(context, key, windows[key], own)
                 if index not in seeds:
                     shape = (result.shape[0], len(keys), len(self.owner), result.shape[2])
@@ -238,19 +255,21 @@ class SliceRun:
             lanes = []
             for lane, key in enumerate(self.plan.keys(leaving.source)):
                 if index in self.tails:
-                    delta = self._run_tail(self.tails[index])
+                    delta = self._run_tail(*self.tails[index])
                 else:
+                    self.paths["packed"] += 1
                     delta = self.packed[key].multiply(leaving.weight, len(self.owner))
                 own = reference[:, lane * n : (lane + 1) * n]
                 lanes.append(delta.transpose(0, 1) + own[:, owner])
             seeds[index] = torch.stack(lanes, dim=1)
 
-    def _run_tail(self, tail: Tail) -> Tensor:
+    def _run_tail(self, tail: Tail, outgoing: PackedIndex) -> Tensor:
+        self.paths["tail"] += 1
         node, masking = tail.site.node, self.references.masking
         layout = self.plan.layouts[node.index]
         return tail.run(
             self.packed[tail.source, 0],
-            self._tail_rows,
+            outgoing,
             self.draws,
             lambda draw: keep_canonical(masking, node, layout, draw),
             self.references.canonical,
@@ -270,6 +289,7 @@ class SliceRun:
         size = self.dense.rows_at_a_time(self.batch_size)
         for begin in range(0, len(mutants), size):
             part = slice(begin, begin + size)
+            self.paths["rows"] += 1
             self.dense.load(self.owner[mutants[part]])
             for index in self.leaving:
                 if index in seeds:
@@ -277,12 +297,14 @@ class SliceRun:
                     self.dense.seed(index, chosen)
             if windows is not None:
                 for index in self.materialised:
+                    self.paths["materialise"] += 1
                     self.dense.materialise(index, part, *windows)
             self._write(alt, mutants[part], self.dense.run(), selected)
 
     def _run_whole(self, alt: Tensor, selected: Tensor | None) -> None:
         """Mutants that change too much: all of the model, the part before the masks once."""
         for begin in range(0, len(self.whole), self.batch_size):
+            self.paths["whole"] += 1
             mutants = self.whole[begin : begin + self.batch_size]
             rows = np.arange(self.rows.start, self.rows.stop)[mutants]
             picked = MutantBatch(
@@ -308,3 +330,18 @@ class SliceRun:
                 alt[d, int(mutants[0]) : int(mutants[-1]) + 1] = matrix
             else:
                 alt[d, where] = matrix
+
+
+def _apply(
+    step: Step, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]
+) -> Window:
+    """Result of a step's rule; RuleError where it fails."""
+    assert step.rule is not None
+    try:
+        return step.rule.run(context, key, sources, windows)
+    except NonFiniteReference:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise RuleError.of(step.node, error) from error

@@ -81,13 +81,16 @@ def _placement(record: dict[str, Any], kind: EffectKind) -> str:
 
 
 def _engine(record: dict[str, Any]) -> str:
-    engine = record["options"].get("engine")
+    options = record["options"]
+    engine = options.get("engine_used", options.get("engine"))
     words = {
-        "auto": "The engine was chosen by its estimated cost.",
         "incremental": "Mutants were computed as changes of their reference (engine incremental).",
         "full": "Every mutant was run on its whole window (engine full).",
     }
-    return words.get(engine, "") if isinstance(engine, str) else ""
+    said = words.get(engine, "") if isinstance(engine, str) else ""
+    if said and options.get("engine") == "auto":
+        said += f" It was chosen by --engine auto: {record['engine_reason']}."
+    return said
 
 
 def when(record: dict[str, Any]) -> str:

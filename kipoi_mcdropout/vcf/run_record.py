@@ -22,6 +22,7 @@ def run_record(
     n_draws: int,
     command: Sequence[str] | None,
     options: Mapping[str, Any],
+    engine_reason: str,
 ) -> dict[str, Any]:
     """The provenance of a run, as plain values, within `borrow()` of the model."""
     adapter = model.adapter
@@ -38,6 +39,7 @@ def run_record(
         seed=seed,
         n_draws=n_draws,
         options=options,
+        engine_reason=engine_reason,
         files=files,
         command=command,
     )

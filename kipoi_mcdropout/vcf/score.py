@@ -11,7 +11,7 @@ from typing import Any, Literal
 from kipoi_mcdropout.effects import EffectOptions
 from kipoi_mcdropout.errors import InputError, OutputError, TargetError
 from kipoi_mcdropout.forward import MaskBank
-from kipoi_mcdropout.incremental import DEFAULT_MEMORY_BYTES, engine_words
+from kipoi_mcdropout.incremental import DEFAULT_MEMORY_BYTES, Choice
 from kipoi_mcdropout.model_reference import ModelReference
 from kipoi_mcdropout.outputs import Targets, as_targets
 from kipoi_mcdropout.runs.session import without_shard
@@ -42,7 +42,7 @@ class VariantRun:
     ledger: Ledger
     labels: tuple[str, ...]  # of the outputs that were scored
     provenance: dict[str, Any] = field(repr=False, default_factory=dict)
-    engines: tuple[str, ...] = ()  # what was chosen in this process, and why
+    engine: Choice | None = None
     nothing_left: bool = False  # the run that was to be resumed was complete; the ledger is empty
 
 
@@ -196,7 +196,7 @@ def score_variants(
     sequences = sequence_model(model, **layout)  # type: ignore[arg-type]
     options = PlacementOptions(sequences.length, **placement)  # type: ignore[arg-type]
     with ExitStack() as stack:
-        locked = stack.enter_context(sequences.adapter.locked.borrow())
+        stack.enter_context(sequences.adapter.locked.borrow())
         genome = stack.enter_context(Genome(fasta))
         reader = stack.enter_context(VcfReader(vcf, region))
         mapping = _contig_map(contig_map)
@@ -208,6 +208,8 @@ def score_variants(
             else _fields(info_prefix, effects, chosen, sequences, vcf_targets, vcf_statistics)
         )
         n_alleles = chunk_alleles(len(chosen.columns), len(effects.scores), n_draws, batch_size)
+        wanted = EngineChoice(engine, batch_size, memory_bytes or DEFAULT_MEMORY_BYTES, verify)
+        decided, runner, choice = wanted.decide(sequences, MaskBank(seed), n_alleles, n_draws)
         record = run_record(
             sequences, fasta, reader, seed=seed, n_draws=n_draws, command=without_shard(command),
             options={
@@ -219,23 +221,23 @@ def score_variants(
                 "info_prefix": info_prefix, "vcf_statistics": list(vcf_statistics),
                 "vcf_targets": list(as_targets(vcf_targets)),
                 "q_values": q_values, "chunk_alleles": n_alleles,
-                "engine": engine if isinstance(engine, str) else "custom", "memory_bytes": memory_bytes,
+                "engine": engine if isinstance(engine, str) else "custom",
+                "engine_used": choice.engine, "memory_bytes": memory_bytes,
             },
+            engine_reason=choice.reason,
         )  # fmt: skip
         contigs = {} if reader.header.declared("contig") else genome.lengths
         written = VariantLayout(
             info_prefix, tuple(fields), chosen.labels, tuple(quantiles), q_values, contigs
         )
         assembler = VariantAssembler(written, reader.header)
-        choice = EngineChoice(engine, batch_size, memory_bytes or DEFAULT_MEMORY_BYTES, verify)
-        averaged = ViewAverage(choice.make(locked, MaskBank(seed)))
-        here = VariantWork(sequences, chosen, effects, averaged, rc)
+        here = VariantWork(sequences, chosen, effects, ViewAverage(runner), rc)
         if isinstance(scheduler, str):
             scheduler = open_scheduler(scheduler)
             stack.callback(scheduler.close)
         work: Work[AlleleWindows, Summaries] = Work(here)
         if not isinstance(scheduler, InProcess):
-            work = _shareable(here, layout, seed, choice)
+            work = _shareable(here, layout, seed, decided)
         units = variant_units(gather(reader, n_alleles), Placer(genome, names, options))
         run_outputs = outputs_as_dict(paths, written, vcf, region, n_alleles)
         nothing_left = run_variants(
@@ -247,8 +249,7 @@ def score_variants(
             f"strict: {ledger.n_skipped} of {ledger.alleles} alleles were skipped; the reasons are in "
             f"INFO and in the table of skipped alleles\n{ledger.summary()}"
         )
-    words = tuple(engine_words(averaged.engine))
-    return VariantRun(ledger, chosen.labels, record, words, nothing_left)
+    return VariantRun(ledger, chosen.labels, record, choice, nothing_left)
 
 
 def _fields(

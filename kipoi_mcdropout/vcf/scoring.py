@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from kipoi_mcdropout.effects import EffectOptions, summarize_effects
 from kipoi_mcdropout.engine import Engine
 from kipoi_mcdropout.forward import LockedModel, MaskBank
-from kipoi_mcdropout.incremental.choose import make_engine
+from kipoi_mcdropout.incremental.choose import Choice, Engines, Job, check_engine
 from kipoi_mcdropout.model_reference import ModelReference
 from kipoi_mcdropout.outputs import Targets
 from kipoi_mcdropout.vcf.chunks import AlleleWindows, to_batch
@@ -22,20 +24,48 @@ MakeEngine = Callable[[LockedModel, MaskBank, int], Engine]  # model, masks, bat
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """How alleles are computed; see `incremental.make_engine`."""
+    """How alleles are computed; see `incremental.Engines`."""
 
     engine: str | MakeEngine
     batch_size: int
     memory_bytes: int
     verify: bool
 
+    def __post_init__(self) -> None:
+        if isinstance(self.engine, str):
+            check_engine(self.engine)
+
+    def decide(
+        self, model: SequenceModel, masks: MaskBank, n_alleles: int, n_draws: int
+    ) -> tuple[EngineChoice, Engine, Choice]:
+        """The same with one engine for the whole run by its name, that engine, and why it is.
+
+        Within `borrow()` of the model. Depends on the model and on the sizes alone.
+
+        Parameters
+        ----------
+        n_alleles : int
+            Of a chunk, as planned; each is taken to have a reference of its own.
+        """
+        locked = model.adapter.locked
+        if callable(self.engine):
+            return self, self.make(locked, masks), Choice("custom", "as given")
+        engines = self._engines(locked, masks)
+        choice = Choice(self.engine, "as asked for")
+        if self.engine == "auto":
+            inputs = model.inputs(np.zeros((1, model.length), np.uint8))
+            job = Job(n_alleles, n_draws, n_alleles)
+            choice = engines.choose(inputs, model.key, model.layout, job)
+        return replace(self, engine=choice.engine), engines.get(choice.engine), choice
+
     def make(self, model: LockedModel, masks: MaskBank) -> Engine:
-        """The engine for a model."""
+        """The engine for a model, once it is decided."""
         if callable(self.engine):
             return self.engine(model, masks, self.batch_size)
-        return make_engine(
-            model, masks, self.batch_size, self.engine, self.memory_bytes, self.verify
-        )
+        return self._engines(model, masks).get(self.engine)
+
+    def _engines(self, model: LockedModel, masks: MaskBank) -> Engines:
+        return Engines(model, masks, self.batch_size, self.memory_bytes, self.verify)
 
 
 @dataclass(frozen=True)

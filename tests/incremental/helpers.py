@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from kipoi_mcdropout.encoding import OneHotLayout
 from kipoi_mcdropout.engine import Engine, FullEngine
 from kipoi_mcdropout.forward import POINT, LockedModel, MaskBank
-from kipoi_mcdropout.incremental import IncrementalEngine
+from kipoi_mcdropout.incremental import Choice, IncrementalEngine, Job, choose_engine
 from kipoi_mcdropout.incremental.plan import Plan
 from kipoi_mcdropout.mutants import MutantBatch, all_substitutions, substituted
 
@@ -67,13 +68,18 @@ def collect(engine: Engine, batch: MutantBatch, draws: Sequence[int]) -> tuple[T
     return torch.stack([ref[i] for i in order]), torch.stack([torch.cat(alt[i]) for i in order])
 
 
-def error_against_oracle(
-    net: nn.Module,
-    batch: MutantBatch,
-    draws: Sequence[int] = DRAWS,
-    **options: Any,
-) -> tuple[float, Plan]:
-    """Largest difference from the oracle in units of the output's scale, and the plan."""
+class Comparison(NamedTuple):
+    """What the incremental engine did, and its largest difference from the oracle."""
+
+    error: float  # in units of the output's scale
+    plan: Plan
+    paths: Counter[str]  # see `SliceRun`
+
+
+def compare(
+    net: nn.Module, batch: MutantBatch, draws: Sequence[int] = DRAWS, **options: Any
+) -> Comparison:
+    """Run the incremental engine and the oracle on the same mutants and draws."""
     model, bank = LockedModel(net.eval()), MaskBank(3)
     with model.borrow():
         expected_ref, expected = collect(FullEngine(model, bank), batch, draws)
@@ -85,7 +91,21 @@ def error_against_oracle(
     spread = (expected - expected_ref[:, batch.owner]).abs().max().item()
     assert spread > 1e-6 * scale, "the mutants do nothing; the test would prove nothing"
     worst = max((ref - expected_ref).abs().max().item(), (alt - expected).abs().max().item())
-    return worst / scale, plan
+    return Comparison(worst / scale, plan, engine.paths)
+
+
+def error_against_oracle(
+    net: nn.Module, batch: MutantBatch, draws: Sequence[int] = DRAWS, **options: Any
+) -> tuple[float, Plan]:
+    """Largest difference from the oracle in units of the output's scale, and the plan."""
+    return compare(net, batch, draws, **options)[:2]
+
+
+def choose(model: LockedModel, batch: MutantBatch, n_draws: int = 30, n_references: int = 1) -> Choice:
+    """What "auto" chooses for inputs of this shape and as many mutants as there are substitutions."""
+    job = Job(3 * batch.layout.n_positions, n_draws, n_references)
+    with model.borrow():
+        return choose_engine(model, MaskBank(3), batch.references, batch.input_key, batch.layout, job)
 
 
 def kinds(plan: Plan) -> dict[str, str]:

@@ -12,6 +12,6 @@ from kipoi_mcdropout.incremental.rules import (  # noqa: F401  (they fill the ta
     shape,
     site,
 )
-from kipoi_mcdropout.incremental.rules.base import RULES, Builder, NoRule, Rule
+from kipoi_mcdropout.incremental.rules.base import RULES, Builder, NoRule, Rule, RuleError
 
-__all__ = ["RULES", "Builder", "NoRule", "Rule"]
+__all__ = ["RULES", "Builder", "NoRule", "Rule", "RuleError"]

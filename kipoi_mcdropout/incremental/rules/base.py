@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from kipoi_mcdropout.errors import ModelError
 from kipoi_mcdropout.incremental.graph import Affine, Node, Ref, walk
 from kipoi_mcdropout.incremental.layout import Layout, to_canonical
 from kipoi_mcdropout.incremental.windows import BlockContext, Ints, Span, Window
@@ -16,6 +17,26 @@ Key = tuple[int, int]  # node, lane
 
 class NoRule(Exception):  # noqa: N818
     """An operation cannot be propagated as windows; the reason is shown by `audit`."""
+
+
+class RuleError(ModelError):
+    """A rule for an operation failed: a fault of this package, never a reason to compute densely."""
+
+    stops_the_run = True
+
+    what = ""  # without advice
+
+    @classmethod
+    def of(cls, node: Node, error: Exception) -> RuleError:
+        """With the operation, the module that calls it, and what happened."""
+        where = f" in module {node.module!r}" if node.module else ""
+        what = (
+            f"the rule of the incremental engine for {node.name}{where} failed "
+            f"({type(error).__name__}: {error})"
+        )
+        raised = cls(f"{what}. Use the engine 'full', and report the model")
+        raised.what = what
+        return raised
 
 
 class Rule:
@@ -31,10 +52,16 @@ class Rule:
         Shown by `audit`.
     aliases : bool
         Whether the result may share memory with the sources.
+    on_values, passes_on, looks_around : bool
+        Whether it takes and gives the mutants' values, not differences; whether it takes either and
+        gives the same; whether it looks at the reference beside the windows (see looked_at.py).
     """
 
     label = ""
-    aliases = False  # the result may share memory with the source
+    aliases = False
+    on_values = False
+    passes_on = False
+    looks_around = False
 
     def __init__(self, node: Node, sources: list[int], layout: Layout) -> None:
         self.node = node
@@ -63,7 +90,8 @@ class Builder:
 
     `layouts` holds the layout of every node that is propagated as windows; `lanes` how many batches
     stand one after the other in it (a batch doubled inside the model); `fixed` the values of nodes
-    that do not depend on the inputs at all.
+    that do not depend on the inputs at all; `masked` are nodes that depend on the masks alone, such as
+    weights with dropout.
     """
 
     def __init__(self, nodes: dict[int, Node]) -> None:
@@ -72,6 +100,7 @@ class Builder:
         self.lanes: dict[int, int] = {}
         self.lane_of: dict[int, list[Key]] = {}
         self.fixed: dict[int, Any] = {}
+        self.masked: set[int] = set()
 
     def arguments(self, node: Node) -> dict[str, Any]:
         """Arguments by name, with defaults; values of fixed nodes put in."""
@@ -95,6 +124,10 @@ class Builder:
     def is_local(self, value: Any) -> bool:
         """Whether an argument is propagated as windows."""
         return isinstance(value, Ref) and value.index in self.layouts
+
+    def is_masked(self, value: Any) -> bool:
+        """Whether an argument depends on the masks alone."""
+        return isinstance(value, Ref) and value.index in self.masked
 
     def layout(self, value: Any) -> Layout:
         """Layout of an argument; NoRule if it is not propagated as windows."""

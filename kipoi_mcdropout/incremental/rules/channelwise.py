@@ -26,6 +26,7 @@ class AlongChannels(Rule):
     """The operation itself, on the values of the window, along one of the channel axes."""
 
     label = "values on the window"
+    on_values = True
 
     def __init__(self, node: Node, source: int, before: Layout, layout: Layout, dim: int) -> None:
         super().__init__(node, [source], layout)
@@ -87,6 +88,7 @@ class LayerNorm(Rule):
     """Layer norm over all channels of a position."""
 
     label = "values on the window"
+    on_values = True
 
     def __init__(
         self, node: Node, source: int, layout: Layout, weight: Tensor | None, bias: Tensor | None,

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from kipoi_mcdropout.incremental.graph import Node, Ref
 from kipoi_mcdropout.incremental.layout import Axis, Layout
-from kipoi_mcdropout.incremental.rules.base import Builder, Key, NoRule, Rule, dim_of, rule_for
+from kipoi_mcdropout.incremental.rules.base import (
+    Builder,
+    Key,
+    NoRule,
+    Rule,
+    channel_shape,
+    dim_of,
+    rule_for,
+)
 from kipoi_mcdropout.incremental.windows import BlockContext, Window, embed
 
 
@@ -39,6 +48,8 @@ class Pair(Rule):
     """An operation of two local tensors that is not linear, e.g. a gate: values on the window."""
 
     label = "values on the window"
+    on_values = True
+    looks_around = True
 
     def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
@@ -87,19 +98,40 @@ class Concatenation(Rule):
 
     def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
+        return Window(delta=torch.cat(self._parts(context, key, sources, windows), dim=3), clean=True)
+
+    def _parts(
+        self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]
+    ) -> list[Tensor]:
+        """Differences on the same window, for the same draws."""
         place = context.places[key]
         parts = [
             embed(context.delta(k, w), at, place.width)
             for k, w, at in zip(sources, windows, place.offsets, strict=True)
         ]
         draws = max(part.shape[0] for part in parts)
-        return Window(delta=torch.cat([p.expand(draws, *p.shape[1:]) for p in parts], dim=3), clean=True)
+        return [part.expand(draws, *part.shape[1:]) for part in parts]
+
+
+class Stack(Concatenation):
+    """Tensors of the same layout along a new channel axis."""
+
+    def __init__(self, node: Node, sources: list[int], before: Layout, layout: Layout, dim: int) -> None:
+        super().__init__(node, sources, layout)
+        self.before, self.axis = before, 3 + layout.channel_index(dim)
+
+    def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
+        """See Rule."""
+        parts = self._parts(context, key, sources, windows)
+        stacked = torch.stack([channel_shape(self.before, part) for part in parts], dim=self.axis)
+        return Window(delta=stacked.reshape(*parts[0].shape[:3], -1), clean=True)
 
 
 class Lanes(Rule):
     """Batches one after the other: each keeps its own windows."""
 
     label = "batch doubled: windows kept apart"
+    passes_on = True
     aliases = True
 
     def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
@@ -131,3 +163,22 @@ def _cat(node: Node, builder: Builder) -> Rule:
     groups = list(layouts[0].groups)
     groups[dim] = (Axis("channel", total),)
     return Concatenation(node, sources, Layout(tuple(groups)))
+
+
+@rule_for("stack")
+def _stack(node: Node, builder: Builder) -> Rule:
+    arguments = builder.arguments(node)
+    refs = arguments["tensors"]
+    if not all(builder.is_local(ref) for ref in refs):
+        raise NoRule("stacks something that is not local")
+    sources = [ref.index for ref in refs]
+    before = builder.layouts[sources[0]]
+    if any(builder.layouts[source] != before for source in sources):
+        raise NoRule("stacks tensors of different layout")
+    if len({builder.lanes[source] for source in sources}) > 1:
+        raise NoRule("stacks batches of different size")
+    dim = arguments["dim"] % (len(before.groups) + 1)
+    groups = list(before.groups)
+    groups.insert(dim, (Axis("channel", len(refs)),) if len(refs) > 1 else ())
+    layout = Layout(tuple(groups))
+    return Stack(node, sources, before, layout, dim)

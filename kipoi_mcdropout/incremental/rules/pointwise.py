@@ -24,8 +24,8 @@ _ACTIVATIONS = (
     "relu", "relu6", "gelu", "softplus", "sigmoid", "tanh", "exp", "expm1", "elu", "selu", "celu",
     "hardtanh", "leaky_relu", "threshold", "silu", "mish", "hardswish", "hardsigmoid", "abs",
     "sqrt", "rsqrt", "log", "log1p", "log2", "clamp", "clamp_min", "clamp_max", "reciprocal", "sin",
-    "cos", "erf", "log_sigmoid", "softsign", "square", "sign", "hardshrink", "softshrink",
-    "tanhshrink", "floor", "round", "special_expit", "logit", "pow",
+    "cos", "erf", "log_sigmoid", "square", "sign", "hardshrink", "softshrink", "floor", "round",
+    "special_expit", "logit", "pow",
 )  # fmt: skip
 
 
@@ -33,6 +33,7 @@ class Pointwise(Rule):
     """new = f(value of the mutant); f is the operation itself, run on the window."""
 
     label = "values on the window"
+    on_values = True
 
     def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
@@ -65,6 +66,7 @@ class Identity(Rule):
     """The same windows; only the layout may differ."""
 
     label = "same window"
+    passes_on = True
     aliases = True
 
     def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
@@ -76,12 +78,10 @@ class Identity(Rule):
         return 0.0
 
 
-@rule_for("clone", "contiguous", "detach", "alias", "to", "_to_copy", "dropout", "native_dropout")
+@rule_for("clone", "contiguous", "detach", "alias", "to", "_to_copy")
 def _identity(node: Node, builder: Builder) -> Rule:
     source = builder.only_source(node)
     arguments = builder.arguments(node)
-    if node.name == "dropout" and arguments.get("train") and arguments.get("p"):
-        raise NoRule("dropout that is not locked")
     dtype = arguments.get("dtype")
     if isinstance(dtype, torch.dtype) or isinstance(arguments.get("other"), (Tensor, Ref)):
         raise NoRule("may change the dtype")
@@ -118,6 +118,10 @@ def _arithmetic(node: Node, builder: Builder) -> Rule:
     a, b = arguments["self"], arguments.get("other")
     if isinstance(a, Ref) and isinstance(b, Ref) and builder.is_local(a) and builder.is_local(b):
         return combine_two(node, builder, a, b)
+    if node.name in ("add", "sub"):
+        shift = _masked_shift(node, builder, a, b)
+        if shift is not None:
+            return shift
     source = builder.only_source(node)
     layout = builder.layouts[source]
     constant = b if builder.is_local(a) else a
@@ -148,10 +152,24 @@ def _arithmetic(node: Node, builder: Builder) -> Rule:
     return ConstantPair(node, source, layout, canonical, local_first=builder.is_local(a))
 
 
+def _masked_shift(node: Node, builder: Builder, a: Any, b: Any) -> Rule | None:
+    """Rule of x + c and x - c, where c depends on the masks alone (a position code with dropout)."""
+    swapped = builder.is_masked(a)
+    local, shift = (b, a) if swapped else (a, b)
+    if not builder.is_local(local) or not builder.is_masked(shift):
+        return None
+    if swapped and (node.name == "sub" or builder.arguments(node).get("alpha", 1) != 1):
+        return None
+    if node.shape != builder.nodes[local.index].shape:
+        return None
+    return Affine(node, local.index, builder.layouts[local.index], None)
+
+
 class ConstantPair(Rule):
     """An operation of a local tensor and a constant that is not linear, e.g. 1 / x, maximum."""
 
     label = "values on the window"
+    on_values = True
 
     def __init__(
         self, node: Node, source: int, layout: Layout, constant: Any, local_first: bool
@@ -170,15 +188,13 @@ class ConstantPair(Rule):
         return Window(new=self.node.target(*pair, *self.node.args[2:], **self.node.kwargs))
 
 
-@rule_for("batch_norm", "native_batch_norm", "_native_batch_norm_legit_no_training")
+@rule_for("batch_norm")
 def _batch_norm(node: Node, builder: Builder) -> Rule:
     arguments = builder.arguments(node)
     source = builder.only_source(node)
     mean, var = arguments.get("running_mean"), arguments.get("running_var")
     if arguments.get("training") or not isinstance(var, Tensor) or not isinstance(mean, Tensor):
         raise NoRule("batch norm by the statistics of the batch")
-    if node.shape is None:
-        raise NoRule("returns several tensors")
     layout = builder.layouts[source]
     scale = torch.rsqrt(var.to(torch.float64) + arguments["eps"])
     weight = arguments.get("weight")
@@ -191,6 +207,7 @@ class PReLU(Rule):
     """Leaky ReLU with a slope per channel."""
 
     label = "values on the window"
+    on_values = True
 
     def __init__(self, node: Node, source: int, layout: Layout, slope: Tensor) -> None:
         super().__init__(node, [source], layout)

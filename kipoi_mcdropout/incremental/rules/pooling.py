@@ -52,6 +52,8 @@ class MaxPool(_Pool):
     """Maximum of the mutant's values, with the reference's where nothing changed."""
 
     label = "values on the window and its neighbours"
+    on_values = True
+    looks_around = True
 
     def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
@@ -166,13 +168,11 @@ def _average_pool(node: Node, builder: Builder) -> Rule:
     return AveragePool(node, source, layout, sliding, per_position)
 
 
-@rule_for("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d")
+@rule_for("adaptive_avg_pool1d", "adaptive_avg_pool2d")
 def _adaptive(node: Node, builder: Builder) -> Rule:
     source = builder.only_source(node)
     layout = builder.layouts[source]
     position = layout.dim_of("position")
-    if node.name.startswith("adaptive_max"):
-        raise NoRule("returns the places of the maxima too")
     assert node.shape is not None
     first = len(layout.groups) - (2 if "2d" in node.name else 1)
     if position < first or not layout.alone(position, "position"):

@@ -28,6 +28,7 @@ class ChannelView(Rule):
     """Windows whose channels are taken apart, reordered, selected: `function` of the window."""
 
     label = "channels rearranged"
+    passes_on = True
     aliases = True
 
     def __init__(self, node: Node, source: int, layout: Layout, function: Any) -> None:
@@ -86,7 +87,9 @@ def _permute(node: Node, builder: Builder) -> Rule:
     elif node.name in ("t", "numpy_T"):
         order = order[::-1]
     else:
-        raise NoRule("no rule for this permutation")
+        moved_axes = torch.empty(list(range(1, n + 1)), device="meta")
+        moved_axes = moved_axes.movedim(arguments["source"], arguments["destination"])
+        order = [size - 1 for size in moved_axes.shape]
     after = layout.permute(order)
     numbers = _channel_numbers(layout)
     moved = [c for d in order for c in numbers[d]]
@@ -167,6 +170,8 @@ def _slice(node: Node, builder: Builder) -> Rule:
         begin, step = arguments["index"], 1
     if layout.alone(dim, "batch"):
         return _lane_slice(node, builder, source, begin, step)
+    if node.name == "select" and not layout.groups[dim]:  # an axis of size 1
+        return Identity(node, [source], Layout((*layout.groups[:dim], *layout.groups[dim + 1 :])))
     size, begin = layout.size(dim), known_int(begin)
     begin = max(begin + size, 0) if begin < 0 else min(begin, size)
     if node.name == "slice" and (begin, step, node.shape[dim]) == (0, 1, size):
@@ -271,6 +276,7 @@ class Flip(Rule):
     """Positions in reverse order."""
 
     label = "window mirrored"
+    passes_on = True
 
     def span(self, spans: list[Span]) -> Span:
         """See Rule."""
