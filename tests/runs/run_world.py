@@ -102,7 +102,7 @@ def make_world(folder: Path) -> World:
     return World(folder, toy.model, toy.fasta, toy.bed, vcf)
 
 
-def same_date(monkeypatch: pytest.MonkeyPatch) -> None:
+def same_date(monkeypatch: pytest.MonkeyPatch | None = None) -> None:
     """Files differ by nothing but what was computed."""
 
     class Clock:
@@ -119,8 +119,23 @@ def same_date(monkeypatch: pytest.MonkeyPatch) -> None:
         class timezone:
             utc = None
 
-    monkeypatch.setattr("kipoi_mcdropout.provenance.datetime", Module)
+    patch = monkeypatch or pytest.MonkeyPatch()
+    patch.setattr("kipoi_mcdropout.provenance.datetime", Module)
 
 
 def contents(folder: Path, names: list[str]) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in names}
+
+
+def world_at(folder: Path) -> World:
+    """The world that `make_world` has made."""
+    return World(
+        folder, folder / "model", folder / "genome.fa", folder / "regions.bed", folder / "in.vcf"
+    )
+
+
+def small_chunks() -> None:
+    """Several units for a small VCF, in a process of its own."""
+    import kipoi_mcdropout.vcf.score
+
+    kipoi_mcdropout.vcf.score.chunk_alleles = lambda *_: 20  # type: ignore[assignment]
