@@ -77,7 +77,7 @@ def test_few_operations_and_short_runs_are_not_worth_it() -> None:
     with pytest.MonkeyPatch.context() as patch:  # nothing is captured
         patch.setattr(IncrementalEngine, "planned", None)
         choice = choose(model, substitutions(LENGTH), n_draws=0)
-    assert choice.engine == "full" and "180 forward passes is too short" in choice.reason
+    assert choice.engine == "full" and "180 forward passes a unit are too few" in choice.reason
 
 
 @pytest.mark.usefixtures("any_size")

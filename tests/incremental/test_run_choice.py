@@ -16,6 +16,7 @@ from zoo import LENGTH, build
 from kipoi_mcdropout.engine_plan import engine_plan, seconds_per_pair
 from kipoi_mcdropout.forward import MaskBank
 from kipoi_mcdropout.incremental import Engines, IncrementalEngine
+from kipoi_mcdropout.incremental.rules.convolution import Convolution
 from kipoi_mcdropout.ism import MCDropoutISM
 from kipoi_mcdropout.vcf.scoring import EngineChoice
 from kipoi_mcdropout.vcf.sequence_model import SequenceModel, sequence_model
@@ -68,6 +69,14 @@ def test_without_it_each_shape_has_its_own_choice() -> None:
 def test_a_named_engine_is_not_questioned() -> None:
     choice = ism(AnyLength(), engine="full").mutagenesis.choice(one_hot(60))
     assert str(choice) == "full, as asked for"
+
+
+def test_an_engine_that_fails_is_said_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Convolution, "__init__", lambda *_: [][0])
+    scorer = ism(AnyLength(), n_draws=2)
+    with pytest.warns(UserWarning, match=r"engine: full, the rule .* conv1d in module 'conv' failed"):
+        scorer.score(one_hot(60))
+    scorer.score(one_hot(60))  # once is enough
 
 
 def vcf_model() -> SequenceModel:
