@@ -61,7 +61,8 @@ class MCDropoutISM(Mutation):
         Modules that look like dropout but are to be left off.
     engine : {"auto", "incremental", "full"}
         How mutants are computed: whole, or as changes of their reference, which is exact and many
-        times faster for convolutional models. "auto" tries on the first sequence which is faster.
+        times faster for convolutional models. "auto" chooses by the model and the sizes of the run
+        alone, the same for every sequence of a shape.
     memory_bytes : int, optional
         What the incremental engine may hold at a time, about, above the weights.
     verify : bool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -134,7 +135,22 @@ class SaturationMutagenesis:
         return self._targets
 
     def choice(self, inputs: Nested) -> Choice:
-        """The engine for inputs of this shape: a function of the model and the options alone."""
+        """The engine for inputs of this shape: a function of the model and the options alone.
+
+        Warns where it is "full" because the incremental engine failed.
+        """
+        known = len(self._choices)
+        choice = self._choice(inputs)
+        if choice.problem and len(self._choices) > known:
+            warnings.warn(f"engine: {choice}", stacklevel=2)
+        return choice
+
+    def fix_engine(self, inputs: Nested) -> Choice:
+        """Choose the engine by these inputs for all that follow, so that a run has one engine."""
+        self._fixed = self._choice(inputs)
+        return self._fixed
+
+    def _choice(self, inputs: Nested) -> Choice:
         if self._fixed is not None:
             return self._fixed
         if self.options.engine != "auto":
@@ -147,11 +163,6 @@ class SaturationMutagenesis:
             with self.model.locked.borrow():
                 self._choices[shapes] = self.engines.choose(inputs, key, layout, self._job(layout))
         return self._choices[shapes]
-
-    def fix_engine(self, inputs: Nested) -> Choice:
-        """Choose the engine by these inputs for all that follow, so that a run has one engine."""
-        self._fixed = self.choice(inputs)
-        return self._fixed
 
     def _layout(self, sequences: NDArray[np.generic]) -> OneHotLayout:
         return OneHotLayout.of(sequences, self.options.category_axis, self.options.alphabet)

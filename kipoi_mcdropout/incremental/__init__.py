@@ -15,11 +15,12 @@ from kipoi_mcdropout.incremental.choose import (
 from kipoi_mcdropout.incremental.engine import DEFAULT_MEMORY_BYTES, IncrementalEngine
 from kipoi_mcdropout.incremental.report import PlanReport, PlanRow, describe
 from kipoi_mcdropout.incremental.rules import RuleError
-from kipoi_mcdropout.incremental.verify import EngineMismatchError, VerifyingEngine
+from kipoi_mcdropout.incremental.verify import BatchMatesError, EngineMismatchError, VerifyingEngine
 
 __all__ = [
     "DEFAULT_MEMORY_BYTES",
     "ENGINES",
+    "BatchMatesError",
     "CaptureError",
     "Choice",
     "EngineMismatchError",

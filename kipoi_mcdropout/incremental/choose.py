@@ -127,7 +127,8 @@ class Engines:
             If the model cannot be run under locked dropout at all.
         """
         if job.n_passes < _MUST_RUN:
-            return Choice("full", f"a unit of {job.n_passes} forward passes is too short for another")
+            passes = f"{job.n_passes} forward passes a unit"
+            return Choice("full", f"as {passes} are too few to find out whether another engine pays")
         example = example_batch(inputs, input_key, layout)
         try:
             return self._estimated(example, job)

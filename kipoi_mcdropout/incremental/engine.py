@@ -12,9 +12,11 @@ from torch import Tensor
 
 from kipoi_mcdropout.engine import DrawBlock, to_tensors
 from kipoi_mcdropout.forward import POINT, LockedModel, MaskBank
+from kipoi_mcdropout.incremental.capture import CaptureError
 from kipoi_mcdropout.incremental.compiled import Compiled, check_compiled, compile_model
 from kipoi_mcdropout.incremental.out_of_memory import is_out_of_memory
 from kipoi_mcdropout.incremental.references import NonFiniteReference, References
+from kipoi_mcdropout.incremental.rules import RuleError
 from kipoi_mcdropout.incremental.slice_run import SliceRun
 from kipoi_mcdropout.mutants import MutantBatch, chunks
 from kipoi_mcdropout.nested import leaves, take
@@ -121,10 +123,12 @@ class IncrementalEngine:
         self, batch: MutantBatch, draw: int, selected: Tensor | None = None
     ) -> Tensor | None:
         """Outputs of the mutants by the captured graph in float64; None where it cannot run so."""
-        compiled = self.compiled(batch, draw == POINT)
         inputs = to_tensors(batch.inputs(slice(0, batch.n_mutants)), self.model.device)
         try:
+            compiled = self.compiled(batch, draw == POINT)
             return compiled.precise_outputs(inputs, draw, batch.scope, selected)
+        except (CaptureError, RuleError):  # of the model with dropout off, which may be another graph
+            return None
         except (RuntimeError, TypeError):  # an operation that has no float64
             return None
 

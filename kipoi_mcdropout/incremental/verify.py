@@ -13,6 +13,7 @@ from kipoi_mcdropout.engine import DrawBlock, Engine, to_tensors
 from kipoi_mcdropout.errors import ModelError
 from kipoi_mcdropout.forward import POINT, LockedModel, MaskBank
 from kipoi_mcdropout.mutants import MutantBatch
+from kipoi_mcdropout.nested import Nested, take
 
 _ROUNDING = 3.0  # times the model's own rounding error is accepted too
 _GROUP = 4  # mutants of one draw that are recomputed together
@@ -22,6 +23,12 @@ _TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-5}
 
 class EngineMismatchError(ModelError):
     """A fast engine disagrees with the plain forward pass under the same masks."""
+
+    stops_the_run = True
+
+
+class BatchMatesError(ModelError):
+    """The output for an input depends on the inputs that share its batch."""
 
     stops_the_run = True
 
@@ -105,6 +112,21 @@ class VerifyingEngine:
         exact = None if precise is None else precise(batch, draw, selected)
         return exact is not None and is_rounding(got, expected, exact)
 
+    def _refuse_batch_mates(
+        self, inputs: Nested, expected: Tensor, draw: int, scope: int, selected: Tensor | None
+    ) -> None:
+        """ModelError if the model itself gives other outputs for the same inputs one by one."""
+        rows = [take(inputs, slice(i, i + 1)) for i in range(len(expected))]
+        outputs = [self.model.outputs(row, draw, self.masks, scope, selected) for row in rows]
+        error = relative_error(torch.cat(outputs), expected)
+        if not error <= 10 * tolerance(expected.dtype):
+            raise BatchMatesError(
+                f"the model's output for an input depends on the other inputs of its batch: alone and "
+                f"beside others it differs by {error:.2g} of the output's scale. No engine can give "
+                "effects that mean something; look for statistics over the batch in the model (batch "
+                "norm in training mode or without running statistics, a mean over the batch axis)"
+            )
+
     def _sample(self, batch: MutantBatch, n_draws: int) -> dict[int, np.ndarray]:
         """Mutants to be recomputed by the number of their draw; the same for the same data."""
         total = batch.n_mutants * n_draws
@@ -140,6 +162,7 @@ class VerifyingEngine:
         if not error <= tolerance(expected.dtype) and not self._is_rounding(
             picked, draw, selected, got, expected
         ):
+            self._refuse_batch_mates(inputs, expected, draw, batch.scope, selected)
             what = "the prediction with dropout off" if draw == POINT else f"draw {draw}"
             raise EngineMismatchError(
                 f"the fast engine differs from the model by {error:.2g} of the output's scale in {what} "

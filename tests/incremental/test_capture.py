@@ -109,6 +109,7 @@ FINE: dict[str, Callable[[Tensor], Tensor]] = {
     "in_place_on_the_whole": lambda y: y.relu_().add_(1),
     "constant_tensor": lambda y: y * torch.tensor([1.0, 2, 3, 4, 5]).double()[:, None],
     "squeeze": lambda y: y[:, None].squeeze(),
+    "numbers_from_the_batch": lambda y: (y * len(y)).clamp(max=9 * len(y)) / len(y),
     "expand": lambda y: y + y.mean(2, keepdim=True).expand_as(y),
 }
 

@@ -21,10 +21,12 @@ from kipoi_mcdropout.incremental import (
     describe,
     make_engine,
 )
+from kipoi_mcdropout.incremental.capture import CaptureError
+from kipoi_mcdropout.incremental.compiled import compile_model
 from kipoi_mcdropout.incremental.rules.pointwise import Pointwise
 from kipoi_mcdropout.incremental.rules.pooling import MaxPool
 from kipoi_mcdropout.incremental.slice_run import SliceRun
-from kipoi_mcdropout.incremental.verify import is_rounding
+from kipoi_mcdropout.incremental.verify import BatchMatesError, is_rounding
 
 
 def locked(name: str) -> tuple[LockedModel, MaskBank]:
@@ -75,7 +77,7 @@ def test_few_operations_and_short_runs_are_not_worth_it() -> None:
     with pytest.MonkeyPatch.context() as patch:  # nothing is captured
         patch.setattr(IncrementalEngine, "planned", None)
         choice = choose(model, substitutions(LENGTH), n_draws=0)
-    assert choice.engine == "full" and "180 forward passes is too short" in choice.reason
+    assert choice.engine == "full" and "180 forward passes a unit are too few" in choice.reason
 
 
 @pytest.mark.usefixtures("any_size")
@@ -242,6 +244,50 @@ def test_rounding_of_the_model_itself_is_no_mismatch() -> None:
         engine.shift = 1e-9
         with pytest.raises(EngineMismatchError):
             list(VerifyingEngine(engine, model, bank).run(batch, [0]))
+
+
+class Shifted(IncrementalEngine):
+    """Wrong by 1e-6, on the graph with dropout."""
+
+    def run(self, batch, draws, selected=None):  # type: ignore[no-untyped-def]
+        for block in super().run(batch, [*draws, 0], selected):
+            alt = block.alt[: len(draws)] + 1e-6
+            yield block._replace(ref=block.ref[: len(draws)], alt=alt)
+
+
+def test_a_model_without_a_graph_for_dropout_off_is_verified_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuses(model, masks, batch, point_only=False):  # type: ignore[no-untyped-def]
+        if point_only:
+            raise CaptureError("no graph with dropout off")
+        return compile_model(model, masks, batch)
+
+    monkeypatch.setattr("kipoi_mcdropout.incremental.engine.compile_model", refuses)
+    model, bank = locked("deepsea")
+    with model.borrow():
+        engine = Shifted(model, bank)
+        assert engine.precise_outputs(substitutions(LENGTH, only=9), -1) is None
+        with pytest.raises(EngineMismatchError, match="dropout off"):
+            list(VerifyingEngine(engine, model, bank, share=0.9).run(substitutions(LENGTH), [-1]))
+
+
+def test_batch_mates_are_no_reason_for_another_engine() -> None:
+    class Centred(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = build("deepsea")
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.body(x)
+            return y - y.mean(0)
+
+    model, bank = LockedModel(Centred()), MaskBank(3)
+    with model.borrow():
+        engine = VerifyingEngine(IncrementalEngine(model, bank), model, bank)
+        with pytest.raises(BatchMatesError, match="depends on the other inputs") as error:
+            list(engine.run(substitutions(LENGTH), [0]))
+    assert "'full'" not in str(error.value)
 
 
 def test_running_out_of_memory_means_smaller_parts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,10 @@ def positive(function: Function) -> Function:
     return lambda x: function(x.abs() + 0.5)
 
 
+def doubled(function: Function) -> Function:
+    return lambda x: function(x * 2)
+
+
 def wide(function: Function) -> Function:
     """On (n, 4, 1, positions), for operations on two spatial axes."""
     return lambda x: function(x[:, :, None]).squeeze(2)
@@ -44,7 +48,7 @@ POSITIVE = ("sqrt", "rsqrt", "log", "log1p", "log2", "reciprocal")
 
 # On (n, 4, 36); each gives a tensor with 4 channels and at least 8 positions.
 NETWORKS: dict[str, Function] = {
-    **{name: (lambda x, f=getattr(aten, name): f(x * 2)) for name in POINTWISE},
+    **{name: doubled(getattr(aten, name)) for name in POINTWISE},
     **{name: positive(getattr(aten, name)) for name in POSITIVE},
     "threshold": lambda x: F.threshold(x, 0.1, 0.3),
     "clamp": lambda x: x.clamp(-0.2, 0.3),

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from helpers import compare, substitutions
 from torch import Tensor, nn
 
+from kipoi_mcdropout.incremental.tail import Tail
+
 LENGTH = 100
 POOLED = (LENGTH - 7) // 4
 
@@ -116,6 +118,17 @@ def test_two_linear_layers_over_the_same_windows() -> None:
     error, _, paths = compare(Twice().double(), substitutions(LENGTH), (-1, 0))
     assert error < 1e-10
     assert paths["packed"] == 2
+
+
+def test_a_tail_from_the_input_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Tail, "pays", lambda *_: True)
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv1d(4, 8, 8), nn.ELU(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(8 * (LENGTH - 7), 3)
+    )  # fmt: skip
+    error, _, paths = compare(net.double(), substitutions(LENGTH, references=2), range(11))
+    assert error < 1e-10
+    assert paths["tail"] == paths["slices"] == 2  # eight draws, then three
 
 
 @pytest.mark.parametrize("width", [1, 40])

@@ -27,10 +27,10 @@ def spring(seq):
     trap = Path(TRAP)
     if not trap.exists() or type(seq) is not torch.Tensor:
         return
-    if not ((seq[:, :10, 0] == 1).all(dim=1) & (seq[:, 10, 1] == 1)).any():
-        return
     kind, here = trap.read_text().split()
     if os.getpid() == int(here):
+        return
+    if not ((seq[:, :10, 0] == 1).all(dim=1) & (seq[:, 10, 1] == 1)).any():
         return
     if kind == "kill_once":
         trap.unlink()

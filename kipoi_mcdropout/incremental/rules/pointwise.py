@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kipoi_mcdropout.incremental.graph import Node, Ref, map_leaves
+from kipoi_mcdropout.incremental.graph import Affine as BatchSize
+from kipoi_mcdropout.incremental.graph import Node, Ref, map_leaves, walk
 from kipoi_mcdropout.incremental.layout import Layout
 from kipoi_mcdropout.incremental.rules.base import (
     Builder,
@@ -54,12 +55,19 @@ class Pointwise(Rule):
 @rule_for(*_ACTIVATIONS)
 def _pointwise(node: Node, builder: Builder) -> Rule:
     source = builder.only_source(node)
+    _refuse_batch_size(node)
     if any(isinstance(leaf, Tensor) for leaf in builder.arguments(node).values()):
         raise NoRule("takes a tensor of parameters")
     refs = [x for x in node.args if isinstance(x, Ref)]
     if len(refs) != 1 or not isinstance(node.args[0], Ref):
         raise NoRule("takes other tensors")
     return Pointwise(node, [source], builder.layouts[source])
+
+
+def _refuse_batch_size(node: Node) -> None:
+    """NoRule if an argument is a number made from the size of the batch."""
+    if any(isinstance(leaf, BatchSize) for leaf in walk((node.args, node.kwargs))):
+        raise NoRule("an argument depends on the batch")
 
 
 class Identity(Rule):
@@ -114,6 +122,7 @@ class Affine(Rule):
 def _arithmetic(node: Node, builder: Builder) -> Rule:
     from kipoi_mcdropout.incremental.rules.combine import combine_two
 
+    _refuse_batch_size(node)
     arguments = builder.arguments(node)
     a, b = arguments["self"], arguments.get("other")
     if isinstance(a, Ref) and isinstance(b, Ref) and builder.is_local(a) and builder.is_local(b):
