@@ -44,7 +44,7 @@ def audit(model: Any, inputs: Nested, ignore: tuple[str, ...] = ()) -> tuple[lis
     """
     adapter = KipoiModel(model, ignore=ignore)
     with adapter.locked.borrow():
-        plan = adapter.locked.plan(adapter.tensors(take(map_nested(np.asarray, inputs), slice(0, 1))))
+        plan = adapter.locked.plan(adapter.tensors(take(adapter.arrays(inputs), slice(0, 1))))
     rows = []
     for site in plan.sites:
         shape = " x ".join(map(str, site.shape))

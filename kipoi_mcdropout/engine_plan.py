@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from kipoi_mcdropout.encoding import OneHotLayout
+from kipoi_mcdropout.encoding import DNA, OneHotLayout
 from kipoi_mcdropout.forward import MaskBank
 from kipoi_mcdropout.incremental import AutoEngine, CaptureError, PlanReport, describe, make_engine
 from kipoi_mcdropout.kipoi_model import KipoiModel
 from kipoi_mcdropout.mutants import MutantBatch, all_substitutions, get_input, substituted
-from kipoi_mcdropout.nested import Nested, map_nested, take
+from kipoi_mcdropout.nested import Nested, take
 
 _TRIAL_MUTANTS = 512  # timed; the engine is at its best with many
 _TRIAL_DRAWS = 4
@@ -35,7 +35,13 @@ class EnginePlan:
     seconds: float
 
 
-def engine_plan(model: Any, inputs: Nested, model_input: Any, category_axis: int) -> EnginePlan:
+def engine_plan(
+    model: Any,
+    inputs: Nested,
+    model_input: Any,
+    category_axis: int | None = None,
+    alphabet: str = DNA,
+) -> EnginePlan:
     """Plan and time the engine on the first input.
 
     Raises
@@ -44,11 +50,11 @@ def engine_plan(model: Any, inputs: Nested, model_input: Any, category_axis: int
         If the input is not one-hot along the category axis.
     """
     adapter = model if isinstance(model, KipoiModel) else KipoiModel(model)
-    reference = take(map_nested(np.asarray, inputs), slice(0, 1))
+    reference = take(adapter.arrays(inputs), slice(0, 1))
     key = adapter.input_key(model_input, reference)
-    layout = OneHotLayout.of(get_input(reference, key), category_axis)
+    layout = OneHotLayout.of(get_input(reference, key), category_axis, alphabet)
     codes = layout.codes(get_input(reference, key))
-    edits = all_substitutions(codes[0], layout.n_categories)
+    edits = all_substitutions(codes[0], layout.n_categories, no_base=layout.no_base)
     rows = np.unique(np.linspace(0, len(edits.position) - 1, _TRIAL_MUTANTS).round().astype(np.int64))
     mutants = substituted(codes[0], edits.position[rows], edits.alt[rows])
     batch = MutantBatch(reference, key, layout, codes, np.zeros(len(rows), np.int64), mutants)

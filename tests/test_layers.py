@@ -13,7 +13,9 @@ PACKAGE = Path(kipoi_mcdropout.__file__).parent
 LAYERS = [
     {"errors"},
     {"schedule"},
-    {"masks", "moments", "scores", "nested", "dropout_calls", "encoding", "borrow", "outputs"},
+    {"masks", "moments", "scores", "nested", "dropout_calls", "encoding", "borrow"},
+    {"value_digest", "output_labels"},
+    {"outputs", "output_names", "model_identity", "model_inputs", "model_memory"},
     {"mutants", "probe"},
     {"hidden_dropout"},
     {"sites"},
@@ -31,7 +33,7 @@ LAYERS = [
     {"report"},
     {"cli", "plugin"},
 ]
-KIPOI_FREE = set().union(*LAYERS[:10]) | {"mr", "calibration", "provenance", "saturation"}
+KIPOI_FREE = set().union(*LAYERS[:12]) | {"mr", "calibration", "provenance", "saturation"}
 
 
 def _imports(path: Path) -> set[str]:
