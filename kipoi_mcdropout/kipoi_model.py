@@ -13,7 +13,12 @@ from torch import Tensor, nn
 
 from kipoi_mcdropout.encoding import DNA, check_alphabet
 from kipoi_mcdropout.engine import to_tensors
-from kipoi_mcdropout.errors import InputError, ModelError
+from kipoi_mcdropout.errors import (
+    InputError,
+    ModelError,
+    NoRandomSiteError,
+    UnlockableDropoutError,
+)
 from kipoi_mcdropout.forward import POINT, LockedModel, MaskBank, call_module
 from kipoi_mcdropout.model_identity import (
     function_checksum,
@@ -27,6 +32,7 @@ from kipoi_mcdropout.nested import Nested, leaves, map_nested, n_rows, take
 from kipoi_mcdropout.output_names import label_outputs
 from kipoi_mcdropout.outputs import Targets, select_targets
 from kipoi_mcdropout.probe import Call
+from kipoi_mcdropout.sites import NO_SITES, SitePlan
 
 OutputFunction = Callable[[Nested], Nested]  # one input's outputs (numpy) -> the outputs wanted
 
@@ -133,6 +139,18 @@ class KipoiModel:
     def tensors(self, inputs: Nested) -> Nested:
         """The same as tensors on the model's device."""
         return to_tensors(self.arrays(inputs), self.locked.device)
+
+    def plan(self, inputs: Nested, n_draws: int) -> SitePlan:
+        """The model's dropout sites for inputs of this shape, within `borrow()`.
+
+        Without draws a model needs no dropout that can be locked.
+        """
+        try:
+            return self.locked.plan(self.tensors(take(inputs, slice(0, 1))))
+        except (NoRandomSiteError, UnlockableDropoutError):
+            if n_draws > 0:
+                raise
+            return NO_SITES
 
     def example_outputs(self, inputs: Nested) -> Nested:
         """Outputs for the first input with dropout off, as the model has them, within `borrow()`."""

@@ -23,7 +23,7 @@ LAYERS = [
     {"engine"},
     {"incremental"},
     {"effects"},
-    {"kipoi_model", "mr", "provenance", "calibration", "regions"},
+    {"kipoi_model", "kipoi_load", "mr", "provenance", "calibration", "regions"},
     {"saturation", "predict", "audit_sites", "engine_plan"},
     {"ism", "model_reference", "writers"},
     {"results", "ism_run"},

@@ -25,7 +25,12 @@ from kipoi_mcdropout.writers.atomic import (
     write_tsv,
 )
 from kipoi_mcdropout.writers.journal import fingerprint
-from kipoi_mcdropout.writers.record import SequenceRecord, metadata_rows, range_of
+from kipoi_mcdropout.writers.record import (
+    SequenceRecord,
+    metadata_rows,
+    range_of,
+    sequence_name,
+)
 from kipoi_mcdropout.writers.shards import shard_folder, write_run
 
 KIND = "ism"
@@ -197,8 +202,7 @@ def _sequences(batches: Iterable[dict[str, Any]]) -> Iterator[tuple[Nested, dict
 
 
 def _failure_row(item: _Item, failure: Failure) -> dict[str, Any]:
-    where = range_of(item.metadata)
-    name = where.name if where and where.name else str(item.index)
+    name = sequence_name(item.metadata, item.index)
     return {"sequence": item.index, "name": name, "reason": failure.reason}
 
 
