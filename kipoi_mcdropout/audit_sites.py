@@ -44,7 +44,7 @@ def audit(model: Any, inputs: Nested, ignore: tuple[str, ...] = ()) -> tuple[lis
     """
     adapter = KipoiModel(model, ignore=ignore)
     with adapter.locked.borrow():
-        plan = adapter.locked.plan(adapter.tensors(take(map_nested(np.asarray, inputs), slice(0, 1))))
+        plan = adapter.locked.plan(adapter.tensors(take(adapter.arrays(inputs), slice(0, 1))))
     rows = []
     for site in plan.sites:
         shape = " x ".join(map(str, site.shape))
@@ -91,9 +91,10 @@ def _random_input(array: Any) -> NDArray[np.float32]:
             "with --dataloader_args"
         )
     random = np.random.default_rng(0)
-    axes = [axis for axis, size in enumerate(shape) if size == 4]
-    if not axes:
+    bases = next((size for size in (4, 5) if len(shape) > 1 and size in shape), None)
+    if bases is None:
         return random.random((1, *shape), dtype=np.float32)
-    others = [size for axis, size in enumerate(shape) if axis != axes[-1]]
-    one_hot = np.eye(4, dtype=np.float32)[random.integers(0, 4, (1, *others))]
-    return np.ascontiguousarray(np.moveaxis(one_hot, -1, axes[-1] + 1))
+    axis = max(i for i, size in enumerate(shape) if size == bases)
+    others = [size for i, size in enumerate(shape) if i != axis]
+    one_hot = np.eye(bases, dtype=np.float32)[random.integers(0, 4, (1, *others))]
+    return np.ascontiguousarray(np.moveaxis(one_hot, -1, axis + 1))

@@ -8,6 +8,7 @@ more than the last for a position without a reference base: `layout.unknown_zero
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,12 @@ from numpy.typing import NDArray
 from kipoi_mcdropout.errors import InputError
 
 DNA = "ACGT"
+_MAX_CATEGORIES = 250  # codes are numbers of 8 bits
+_FIVE = (
+    "axis {axis} of one input, of shape {shape}, has 5 places and the alphabet ACGT 4 letters. If the "
+    "fifth stands for N, give alphabet=ACGTN (--alphabet): N is then no base and is not mutated. Else "
+    "give another category_axis"
+)
 
 
 def check_alphabet(alphabet: str) -> str:
@@ -32,6 +39,46 @@ def check_alphabet(alphabet: str) -> str:
     return letters
 
 
+def find_category_axis(shape: Sequence[int | None], alphabet: str = DNA) -> int:
+    """The only axis of one input that has as many places as the alphabet has letters.
+
+    Raises
+    ------
+    InputError
+        If there is none, or more than one.
+    """
+    axes = [axis for axis, size in enumerate(shape) if size == len(alphabet)]
+    if len(axes) == 1:
+        return axes[0]
+    if axes:
+        raise InputError(
+            f"axes {' and '.join(map(str, axes))} of one input, of shape {tuple(shape)}, have "
+            f"{len(alphabet)} places: say with category_axis which has the bases"
+        )
+    if alphabet == DNA and len(DNA) + 1 in shape:
+        raise InputError(_FIVE.format(axis=list(shape).index(len(DNA) + 1), shape=tuple(shape)))
+    raise InputError(
+        f"the axis of the bases must have {len(alphabet)} places, one for each letter of {alphabet}; "
+        f"one input has shape {tuple(shape)}. Say with category_axis and alphabet which axis has them"
+    )
+
+
+def _other_axis(shape: tuple[int, ...], axis: int, alphabet: str) -> str:
+    """A hint, if another axis looks like that of the bases."""
+    axes = [i for i, size in enumerate(shape) if size == len(alphabet) and i != axis]
+    return f" Axis {axes[0]} has {len(alphabet)}: try category_axis {axes[0]}." if axes else ""
+
+
+def _kind(x: NDArray[np.generic]) -> str:
+    return "whole numbers such as tokens" if np.issubdtype(x.dtype, np.integer) else str(x.dtype)
+
+
+def _shown(values: NDArray[np.generic], n: int = 8) -> str:
+    """The first few values in brackets."""
+    texts = [f"{value:g}" for value in values[:n].astype(float)]
+    return f"[{', '.join(texts)}{', ...' if len(values) > n else ''}]"
+
+
 @dataclass(frozen=True)
 class OneHotLayout:
     """Where the categories and the positions of one input lie.
@@ -46,26 +93,50 @@ class OneHotLayout:
 
     @classmethod
     def of(
-        cls, x: NDArray[np.generic], category_axis: int, alphabet: str = DNA
+        cls, x: NDArray[np.generic], category_axis: int | None = None, alphabet: str = DNA
     ) -> OneHotLayout:
         """Layout of a batch, shape=(n, ...).
+
+        Parameters
+        ----------
+        category_axis : int, optional
+            By default the only axis that has as many places as the alphabet has letters.
 
         Raises
         ------
         InputError
-            If `category_axis` is not an axis of one input.
+            If `category_axis` is not an axis of one input, or it cannot be found.
         """
-        shape = x.shape[1:]
-        if not -len(shape) <= category_axis < len(shape):
+        shape = tuple(x.shape[1:])
+        if len(shape) < 2:
             raise InputError(
-                f"category_axis must be an axis of one input, of shape {shape}; got {category_axis}"
+                f"one-hot sequences are required, of shape (length, {len(alphabet)}) or "
+                f"({len(alphabet)}, length) for one input; got shape {shape}, {_kind(x)}. Wrap the "
+                "model in a module that takes one-hot sequences and makes of them what the model takes"
             )
-        return cls(tuple(shape), category_axis % len(shape), alphabet)
+        axis = find_category_axis(shape, alphabet) if category_axis is None else category_axis
+        if not -len(shape) <= axis < len(shape):
+            raise InputError(f"category_axis must be an axis of one input, of shape {shape}; got {axis}")
+        axis %= len(shape)
+        if shape[axis] > _MAX_CATEGORIES:
+            raise InputError(
+                f"category_axis must be the axis of the bases; axis {axis} of one input, of shape "
+                f"{shape}, has {shape[axis]} places.{_other_axis(shape, axis, alphabet)}"
+            )
+        if shape[axis] == len(DNA) + 1 and alphabet == DNA:
+            raise InputError(_FIVE.format(axis=axis, shape=shape))
+        return cls(shape, axis, alphabet)
 
     @property
     def n_categories(self) -> int:
         """Number of categories, 4 for DNA."""
         return self.shape[self.category_axis]
+
+    @property
+    def no_base(self) -> int | None:
+        """The category that means "no base": N, in an alphabet such as ACGTN."""
+        named = self.n_categories == len(self.alphabet)
+        return self.alphabet.index("N") if named and "N" in self.alphabet else None
 
     @property
     def n_positions(self) -> int:
@@ -119,10 +190,13 @@ class OneHotLayout:
             raise InputError(
                 f"the mutated input must be one-hot along axis {self.category_axis} (or all zero, or "
                 f"{1 / k:g} each, where there is no base); sequence {row} has "
-                f"{columns[row, position].tolist()} at position {position}. Check category_axis; "
-                "soft one-hot encodings are not supported"
+                f"{_shown(columns[row, position])} at position {position}.{self._hint()} Soft one-hot "
+                "encodings are not supported"
             )
         return codes
+
+    def _hint(self) -> str:
+        return _other_axis(self.shape, self.category_axis, self.alphabet) or " Check category_axis."
 
     def encode(self, codes: NDArray[np.uint8], dtype: np.dtype) -> NDArray[np.generic]:
         """Batch of the given codes, shape=(n, positions) -> (n, *self.shape)."""

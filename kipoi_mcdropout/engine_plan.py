@@ -7,9 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from kipoi_mcdropout.encoding import OneHotLayout
+from kipoi_mcdropout.encoding import DNA, OneHotLayout
 from kipoi_mcdropout.engine import Engine
 from kipoi_mcdropout.forward import MaskBank
 from kipoi_mcdropout.incremental import (
@@ -23,7 +21,7 @@ from kipoi_mcdropout.incremental import (
 from kipoi_mcdropout.incremental.example import example_batch
 from kipoi_mcdropout.kipoi_model import KipoiModel
 from kipoi_mcdropout.mutants import MutantBatch, get_input
-from kipoi_mcdropout.nested import Nested, map_nested, take
+from kipoi_mcdropout.nested import Nested, take
 
 # Mutants and draws that are timed, one after the other while there is time: with many the engine is
 # at its best, but a forward pass of a large model takes seconds.
@@ -51,7 +49,8 @@ def engine_plan(
     model: Any,
     inputs: Nested,
     model_input: Any,
-    category_axis: int,
+    category_axis: int | None = None,
+    alphabet: str = DNA,
     say: Callable[[str], None] = lambda text: None,
 ) -> EnginePlan:
     """Plan the engine for inputs of this shape, and time it for about ten seconds at most.
@@ -63,8 +62,10 @@ def engine_plan(
         All inputs of the model, at least one row.
     model_input
         Name of the mutated one.
-    category_axis : int
-        Of one input, without the batch.
+    category_axis : int, optional
+        Of one input, without the batch; found out where only one is possible.
+    alphabet : str
+        Letters of the categories, in order.
     say : callable
         Told what is happening, before it takes time.
 
@@ -74,9 +75,9 @@ def engine_plan(
         If the input is not one-hot along the category axis.
     """
     adapter = model if isinstance(model, KipoiModel) else KipoiModel(model)
-    reference = take(map_nested(np.asarray, inputs), slice(0, 1))
+    reference = take(adapter.arrays(inputs), slice(0, 1))
     key = adapter.input_key(model_input, reference)
-    layout = OneHotLayout.of(get_input(reference, key), category_axis)
+    layout = OneHotLayout.of(get_input(reference, key), category_axis, alphabet)
     layout.codes(get_input(reference, key))
     n_mutants = layout.n_positions * (layout.n_categories - 1)
     engines = Engines(adapter.locked, MaskBank(0))

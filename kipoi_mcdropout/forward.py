@@ -13,6 +13,7 @@ from kipoi_mcdropout.borrow import borrowed
 from kipoi_mcdropout.dropout_calls import DropoutCall, DropoutInterceptor
 from kipoi_mcdropout.errors import ModelError
 from kipoi_mcdropout.masks import RUN_SCOPE, check_seed, keep_mask
+from kipoi_mcdropout.model_inputs import InputTypes
 from kipoi_mcdropout.nested import Nested, leaves, map_nested, n_rows
 from kipoi_mcdropout.outputs import flatten_outputs
 from kipoi_mcdropout.probe import Call, training_flag
@@ -197,10 +198,15 @@ def locked_forward(
 ) -> Tensor:
     """Outputs of a PyTorch module under the masks of one draw (or POINT): the oracle, for anyone.
 
+    `inputs` are tensors or numpy arrays, batch first; they go to the module's device, in the type of its
+    weights.
+
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.Dropout(0.5), nn.Linear(3, 1))
     >>> locked_forward(net, torch.ones(4, 2), draw=0, seed=1).shape
     torch.Size([4, 1])
     """
     model = LockedModel(module)
+    model.call = InputTypes(model.module).wrap(model.call)
+    tensors = map_nested(lambda x: torch.as_tensor(x, device=model.device), inputs)
     with model.borrow():
-        return model.outputs(inputs, draw, MaskBank(seed), scope)
+        return model.outputs(tensors, draw, MaskBank(seed), scope)

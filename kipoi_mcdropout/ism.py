@@ -39,8 +39,9 @@ class MCDropoutISM(Mutation):
         Applied to each input's outputs before scoring.
     id_value : int
         Accepted for `Mutation`'s sake; it has no effect there either.
-    category_axis : int
-        Axis of one input (no batch axis) that holds the categories: 1 for (1000, 4), 0 for (4, 1000).
+    category_axis : int, optional
+        Axis of one input (no batch axis) that holds the categories: 1 for (1000, 4), 0 for (4, 1000). By
+        default the only axis that has as many places as the alphabet has letters.
     test_ref_ref : bool
         Also report each reference base "mutated" to itself; its effect is exactly 0.
     n_draws : int
@@ -96,7 +97,7 @@ class MCDropoutISM(Mutation):
         batch_size: int = 32,
         output_sel_fn: Callable[..., Any] | None = None,
         id_value: int = 0,
-        category_axis: int = 1,
+        category_axis: int | None = None,
         test_ref_ref: bool = False,
         *,
         n_draws: int = 30,
@@ -128,8 +129,8 @@ class MCDropoutISM(Mutation):
         chosen = _parse_scores(scores, score_kwargs)
         names = [score for score in scores if isinstance(score, str)]
         super().__init__(
-            model, model_input, names, None, batch_size, output_sel_fn, id_value, category_axis,
-            test_ref_ref,
+            model, model_input, names, None, batch_size, output_sel_fn, id_value,
+            1 if category_axis is None else category_axis, test_ref_ref,
         )  # fmt: skip
         options = IsmOptions(
             model_input,

@@ -13,7 +13,12 @@ from torch import Tensor, nn
 
 from kipoi_mcdropout.encoding import DNA, check_alphabet
 from kipoi_mcdropout.engine import to_tensors
-from kipoi_mcdropout.errors import InputError, ModelError
+from kipoi_mcdropout.errors import (
+    InputError,
+    ModelError,
+    NoRandomSiteError,
+    UnlockableDropoutError,
+)
 from kipoi_mcdropout.forward import POINT, LockedModel, MaskBank, call_module
 from kipoi_mcdropout.model_identity import (
     function_checksum,
@@ -21,10 +26,13 @@ from kipoi_mcdropout.model_identity import (
     required_module,
     weights_checksum,
 )
+from kipoi_mcdropout.model_inputs import InputTypes, as_arrays
+from kipoi_mcdropout.model_memory import name_memory
 from kipoi_mcdropout.nested import Nested, leaves, map_nested, n_rows, take
 from kipoi_mcdropout.output_names import label_outputs
 from kipoi_mcdropout.outputs import Targets, select_targets
 from kipoi_mcdropout.probe import Call
+from kipoi_mcdropout.sites import NO_SITES, SitePlan
 
 OutputFunction = Callable[[Nested], Nested]  # one input's outputs (numpy) -> the outputs wanted
 
@@ -62,7 +70,10 @@ class KipoiModel:
         self._made_of = made_of(model)  # now: a forward pass may keep things in attributes
         if output_sel_fn is not None:
             self._made_of["output_sel_fn_sha256"] = function_checksum(output_sel_fn)
-        call = _kipoi_call(model, module)
+        self._types = InputTypes(module)
+        self._own_types = not _runs_by_its_module(model, module)
+        call = _own_call(model) if self._own_types else self._types.wrap(call_module(module))
+        call = name_memory(call)
         if output_sel_fn is not None:
             call = _with_selection(call, output_sel_fn)
         self.locked = LockedModel(module, call, tuple(ignore))
@@ -116,9 +127,30 @@ class KipoiModel:
         labels = label_outputs(outputs, getattr(schema, "targets", None), self.label_axis)
         return select_targets(labels, wanted)
 
+    def arrays(self, inputs: Nested) -> Nested:
+        """Inputs as numpy arrays, in the type that the model takes (`model_inputs.InputTypes`)."""
+        return as_arrays(inputs) if self._own_types else self._types.arrays(inputs)
+
+    @property
+    def input_dtype(self) -> np.dtype:
+        """Type of floating inputs: that of the weights where numpy has it, else float32."""
+        return self._types.numpy_dtype
+
     def tensors(self, inputs: Nested) -> Nested:
-        """Numpy arrays as tensors on the model's device, of the same dtype, as Kipoi passes them."""
-        return to_tensors(inputs, self.locked.device)
+        """The same as tensors on the model's device."""
+        return to_tensors(self.arrays(inputs), self.locked.device)
+
+    def plan(self, inputs: Nested, n_draws: int) -> SitePlan:
+        """The model's dropout sites for inputs of this shape, within `borrow()`.
+
+        Without draws a model needs no dropout that can be locked.
+        """
+        try:
+            return self.locked.plan(self.tensors(take(inputs, slice(0, 1))))
+        except (NoRandomSiteError, UnlockableDropoutError):
+            if n_draws > 0:
+                raise
+            return NO_SITES
 
     def example_outputs(self, inputs: Nested) -> Nested:
         """Outputs for the first input with dropout off, as the model has them, within `borrow()`."""
@@ -169,11 +201,12 @@ def _check_weights(module: nn.Module) -> None:
             )
 
 
-def _kipoi_call(model: Any, module: nn.Module) -> Call:
-    """How the model runs: by its module, or by its own predict_on_batch where that was overridden."""
-    if model is module or _has_stock_predict(model):
-        return call_module(module)
+def _runs_by_its_module(model: Any, module: nn.Module) -> bool:
+    """Whether the model runs by its module, and not by a predict_on_batch of its own."""
+    return model is module or _has_stock_predict(model)
 
+
+def _own_call(model: Any) -> Call:
     def call(inputs: Nested) -> Nested:
         outputs = model.predict_on_batch(map_nested(lambda x: x.cpu().numpy(), inputs))
         return map_nested(lambda x: torch.as_tensor(np.asarray(x)), outputs)
@@ -191,9 +224,8 @@ def _has_stock_predict(model: Any) -> bool:
 
 def _with_selection(call: Call, select: OutputFunction) -> Call:
     def selected(inputs: Nested) -> Nested:
-        outputs = map_nested(lambda x: x.detach().cpu().numpy(), call(inputs))
-        rows = [select(take(outputs, i)) for i in range(n_rows(inputs))]
-        paths = [[leaf for _, leaf in leaves(row)] for row in rows]
-        return [torch.as_tensor(np.stack(list(column))) for column in zip(*paths, strict=True)]
+        outputs = as_arrays(call(inputs))
+        rows = [dict(leaves(select(take(outputs, i)))) for i in range(n_rows(inputs))]
+        return {name: torch.as_tensor(np.stack([row[name] for row in rows])) for name in rows[0]}
 
     return selected

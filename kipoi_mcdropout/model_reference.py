@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kipoi_mcdropout.errors import InputError, ModelError
+from kipoi_mcdropout.kipoi_load import load_kipoi_model
 from kipoi_mcdropout.kipoi_model import KipoiModel
 from kipoi_mcdropout.model_identity import model_identity, torch_module
 from kipoi_mcdropout.provenance import package_versions
@@ -65,14 +66,12 @@ class ModelReference:
             If the weights, the code or the settings of the model, or the versions of this package or of
             torch, are not those of the reference.
         """
-        import kipoi
-
         if (here := _versions()) != self.versions:
             raise ModelError(
                 f"all processes must have the same versions; the run has {self.versions}, this one "
                 f"{here}. Install the same ones there"
             )
-        model = kipoi.get_model(self.name, self.source, with_dataloader=False)
+        model = load_kipoi_model(self.name, self.source, with_dataloader=False)
         found = model_identity(model) if torch_module(model) is not None else {}
         other = [key for key, value in self.identity.items() if found.get(key) != value]
         if other:

@@ -76,6 +76,7 @@ def all_substitutions(
     start: int = 0,
     end: int | None = None,
     include_reference: bool = False,
+    no_base: int | None = None,
 ) -> Substitutions:
     """Every single substitution in a window of a sequence.
 
@@ -86,6 +87,8 @@ def all_substitutions(
         Window, 0-based and half-open; by default the whole sequence.
     include_reference : bool
         Also "substitute" each base by itself.
+    no_base : int, optional
+        The category that means N: neither mutated nor put in.
 
     Raises
     ------
@@ -99,9 +102,10 @@ def all_substitutions(
             f"got start={start}, end={end}"
         )
     window = np.arange(start, end)
-    known = codes[window] < n_categories
-    position = np.repeat(window[known], n_categories)
-    alt = np.tile(np.arange(n_categories, dtype=np.uint8), int(known.sum()))
+    bases = np.array([i for i in range(n_categories) if i != no_base], np.uint8)
+    known = np.isin(codes[window], bases)
+    position = np.repeat(window[known], len(bases))
+    alt = np.tile(bases, int(known.sum()))
     if not include_reference:
         differs = alt != codes[position]
         position, alt = position[differs], alt[differs]

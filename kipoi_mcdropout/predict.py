@@ -17,7 +17,7 @@ from kipoi_mcdropout.forward import POINT, MaskBank
 from kipoi_mcdropout.kipoi_model import KipoiModel
 from kipoi_mcdropout.moments import Moments
 from kipoi_mcdropout.mutants import chunks
-from kipoi_mcdropout.nested import Nested, map_nested, n_rows, take
+from kipoi_mcdropout.nested import Nested, n_rows, take
 from kipoi_mcdropout.scores import SCORES
 
 
@@ -27,7 +27,8 @@ class Predictions:
 
     `sd` (ddof=1) is the model's uncertainty and does not shrink with more draws; `mcse` is the Monte
     Carlo error of `mean`; `point` is the prediction with dropout off. `n_nonfinite` counts the draws in
-    which the model gave NaN or infinity; the statistics are NaN there. `draws`, if kept, is float32 of
+    which the model gave NaN or infinity (with n_draws = 0, the point prediction); the statistics, and a
+    `point` that is not finite, are NaN there. `draws`, if kept, is float32 of
     shape=(draws, n, outputs).
     """
 
@@ -67,7 +68,8 @@ def mc_predict(
     x : numpy.ndarray, or dict or list of them, batch first
         All inputs of the model.
     n_draws : int
-        At least 2.
+        At least 2, or 0 for `point` alone: the other statistics are NaN then, and the model needs no
+        dropout.
     seed : int
         0 <= seed < 2**64; all inputs of a draw see the same masks.
     targets : str, int, or sequence of them, optional
@@ -93,7 +95,7 @@ def mc_predict(
     adapter = model
     if not isinstance(model, KipoiModel):
         adapter = KipoiModel(model, ignore=ignore, label_axis=label_axis)
-    x = map_nested(np.asarray, x)
+    x = adapter.arrays(x)
     if n_rows(x) == 0:
         raise InputError("at least one input is required; got an empty batch")
     masks = MaskBank(seed)
@@ -106,13 +108,20 @@ def mc_predict(
                 adapter.locked.outputs(inputs, draw, masks, selected=chosen.selected).double().cpu()
                 for draw in (POINT, *range(n_draws))
             ]
-            parts.append(_summary(chosen.labels, draws[0], torch.stack(draws[1:]), keep_draws))
+            parts.append(_summary(chosen.labels, draws[0], draws[1:], keep_draws))
     return _concatenate(parts)
 
 
 def _summary(
-    labels: tuple[str, ...], point: torch.Tensor, draws: torch.Tensor, keep: bool
+    labels: tuple[str, ...], point: torch.Tensor, several: list[torch.Tensor], keep: bool
 ) -> Predictions:
+    finite = torch.isfinite(point)
+    point = point.masked_fill(~finite, math.nan)
+    if not several:
+        nothing = np.full(point.shape, math.nan)
+        n_nonfinite = (~finite).long().numpy()
+        return Predictions(labels, 0, nothing, nothing, nothing, point.numpy(), n_nonfinite)
+    draws = torch.stack(several)
     broken = ~torch.isfinite(draws)
     draws = draws.masked_fill(broken, math.nan)
     moments = Moments.of(draws)

@@ -18,7 +18,7 @@ from kipoi_mcdropout.atomic import PROVENANCE_KEY
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.outputs import select_targets
 from kipoi_mcdropout.writers.hdf5 import FORMAT, FORMAT_VERSION
-from kipoi_mcdropout.writers.record import GenomicRange, range_of
+from kipoi_mcdropout.writers.record import range_of, sequence_name
 
 
 def read_provenance(path: str | Path) -> dict[str, Any]:
@@ -166,12 +166,13 @@ def sequence_rows(
     mutated = np.argwhere(_mutated(group["n_nonfinite"][i]))
     position = file["axes/position"][:][mutated[:, 0]]
     letters, labels = file["axes/category"].asstr()[:], file["axes/output"].asstr()[:][columns]
-    where = _range(file, i)
+    metadata = _metadata(file, i)
+    where = range_of(metadata)
     n_outputs = len(columns)
     number = int(file["sequence"][i]) if "sequence" in file else i
     rows: dict[str, Any] = {
         "sequence": number,
-        "name": where.name if where and where.name else str(number),
+        "name": sequence_name(metadata, number),
         "chrom": where.chrom if where else None,
         "pos": np.repeat(where.position_1_based(position), n_outputs) if where else None,
         "strand": where.strand if where else None,
@@ -204,7 +205,8 @@ def _columns(file: h5py.File, outputs: Sequence[str | int] | None) -> list[int]:
     return list(select_targets(list(file["axes/output"].asstr()[:]), outputs).columns)
 
 
-def _range(file: h5py.File, i: int) -> GenomicRange | None:
+def _metadata(file: h5py.File, i: int) -> dict[str, Any]:
+    """What the dataloader said of a sequence, flat."""
     found: dict[str, Any] = {}
 
     def visit(name: str, item: Any) -> None:
@@ -214,7 +216,7 @@ def _range(file: h5py.File, i: int) -> GenomicRange | None:
 
     if "metadata" in file:
         file["metadata"].visititems(visit)
-    return range_of(found)
+    return found
 
 
 def _existing(path: str | Path) -> Path:

@@ -27,7 +27,7 @@ from kipoi_mcdropout.mutants import (
     sequence_scope,
     substituted,
 )
-from kipoi_mcdropout.nested import Nested, leaves, map_nested, n_rows, take
+from kipoi_mcdropout.nested import Nested, leaves, n_rows, take
 from kipoi_mcdropout.outputs import Targets
 from kipoi_mcdropout.sites import NO_SITES, SitePlan
 
@@ -43,14 +43,15 @@ class IsmOptions:
     sequences of a draw see the same masks; under "sequence" each has its own, made from its content.
     `engine` is "incremental", "full", or "auto" (`incremental.Engines.choose`), `memory_bytes` what the
     incremental one may hold above the weights; with `verify` a sample of what it computes is compared
-    with the plain forward pass. `alphabet` are the letters of the categories, in order.
+    with the plain forward pass. `alphabet` are the letters of the categories, in order; `category_axis`
+    is by default the axis that has as many places.
     """
 
     model_input: Any
     effects: EffectOptions
     seed: int = 0
     targets: tuple[str | int, ...] = ()
-    category_axis: int = 1
+    category_axis: int | None = None
     start: int = 0
     end: int | None = None
     include_reference: bool = False
@@ -125,6 +126,12 @@ class SaturationMutagenesis:
                 if self.options.effects.n_draws > 0:
                     raise
                 return NO_SITES  # point effects need no dropout
+
+    def layout(self, inputs: Nested) -> OneHotLayout:
+        """Where the bases and positions of the mutated input are."""
+        key = self.model.input_key(self.options.model_input, inputs)
+        sequences = np.asarray(get_input(inputs, key))
+        return OneHotLayout.of(sequences, self.options.category_axis, self.options.alphabet)
 
     def targets(self, inputs: Nested) -> Targets:
         """The outputs that are reported."""
@@ -210,7 +217,7 @@ class SaturationMutagenesis:
         InputError
             If an input is missing, not one-hot, or of unequal length, or has no base to mutate.
         """
-        inputs = map_nested(np.asarray, inputs)
+        inputs = self.model.arrays(inputs)
         key = self.model.input_key(self.options.model_input, inputs)
         sequences = get_input(inputs, key)
         _check_lengths(inputs)
@@ -229,7 +236,7 @@ class SaturationMutagenesis:
         options = self.options
         end = layout.n_positions if options.end is None else options.end
         edits = all_substitutions(
-            codes, layout.n_categories, options.start, end, options.include_reference
+            codes, layout.n_categories, options.start, end, options.include_reference, layout.no_base
         )
         if len(edits.position) == 0:
             raise InputError(
@@ -292,10 +299,21 @@ def _check_lengths(inputs: Nested) -> None:
 
 
 def dense(effects: SequenceEffects, values: NDArray[Any], fill: float) -> NDArray[Any]:
-    """Values per mutant laid out like the input: (mutants, ...) -> (*input shape, ...), else `fill`."""
+    """Values per mutant laid out like the window of the input, `fill` where nothing is mutated.
+
+    Returns
+    -------
+    numpy.ndarray, shape=(*input shape, ...)
+        The axis of positions has those of the window alone. An input with more than one axis of
+        positions is given whole.
+    """
     layout, edits = effects.layout, effects.substitutions
-    table = np.full((layout.n_positions, layout.n_categories, *values.shape[1:]), fill, values.dtype)
-    table[edits.position, edits.alt] = values
     others = [size for axis, size in enumerate(layout.shape) if axis != layout.category_axis]
+    start, end = (0, layout.n_positions)
+    if sum(size > 1 for size in others) <= 1:
+        start, end = effects.window
+        others = [end - start if size > 1 else 1 for size in others]
+    table = np.full((end - start, layout.n_categories, *values.shape[1:]), fill, values.dtype)
+    table[edits.position - start, edits.alt] = values
     shaped = table.reshape(*others, layout.n_categories, *values.shape[1:])
     return np.moveaxis(shaped, len(others), layout.category_axis)

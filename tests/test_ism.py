@@ -309,7 +309,7 @@ def test_a_reference_that_gives_nan_is_an_error() -> None:
             return nn.functional.dropout(x.flatten(1), 0.5) / 0 - np.inf
 
     with pytest.raises(NonFiniteOutputError, match="reference itself"):
-        MCDropoutISM(Broken(), 0).score(np.eye(4, dtype=np.float32)[None])
+        MCDropoutISM(Broken(), 0, category_axis=1).score(np.eye(4, dtype=np.float32)[None])
 
 
 def test_the_model_is_borrowed(model: Any, batch: dict[str, Any]) -> None:

@@ -15,6 +15,10 @@ LAYERS = [
     {"output_lock"},
     {"atomic", "schedule"},
     {"masks", "moments", "scores", "nested", "dropout_calls", "encoding", "borrow", "outputs"},
+    {"schedule"},
+    {"masks", "moments", "scores", "nested", "dropout_calls", "encoding", "borrow"},
+    {"value_digest", "output_labels"},
+    {"outputs", "output_names", "model_identity", "model_inputs", "model_memory"},
     {"mutants", "probe"},
     {"hidden_dropout"},
     {"sites"},
@@ -22,7 +26,7 @@ LAYERS = [
     {"engine"},
     {"incremental"},
     {"effects"},
-    {"kipoi_model", "mr", "provenance", "calibration", "regions"},
+    {"kipoi_model", "kipoi_load", "mr", "provenance", "calibration", "regions"},
     {"saturation", "predict", "audit_sites", "engine_plan"},
     {"ism", "model_reference", "writers"},
     {"results"},
@@ -34,6 +38,7 @@ LAYERS = [
     {"cli", "plugin"},
 ]
 KIPOI_FREE = set().union(*LAYERS[:11]) | {"mr", "calibration", "provenance", "saturation"}
+KIPOI_FREE = set().union(*LAYERS[:12]) | {"mr", "calibration", "provenance", "saturation"}
 
 
 def _imports(path: Path) -> set[str]:

@@ -77,7 +77,8 @@ def test_the_axis_of_the_labels_is_asked_for_where_two_fit() -> None:
     with pytest.raises(TargetError, match="say which they name, label_axis=0"):
         mc_predict(model, one_hot(), n_draws=3)
     found = mc_predict(model, one_hot(), n_draws=3, label_axis=0)
-    nonzero = {label.partition(",")[0] for label, y in zip(found.labels, found.mean[0], strict=True) if y}
+    values = zip(found.labels, found.mean[0], strict=True)
+    nonzero = {label.partition(",")[0] for label, y in values if y}
     assert nonzero == {"a"}
 
 
@@ -98,3 +99,14 @@ def test_labels_that_occur_twice_are_the_same_in_all_formats(tmp_path: Path) -> 
         assert set(table["output"]) == {"A#2"} and len(table) == 2 * 30
         pd.testing.assert_frame_equal(table[columns], second[0][columns], check_dtype=False, rtol=1e-6)
     pd.testing.assert_frame_equal(read_effects(paths[1], "A#2"), second[1])
+
+
+def test_a_selection_keeps_the_names_it_gives() -> None:
+    def both(y: np.ndarray) -> dict[str, np.ndarray]:
+        return {"first": y[0], "sum": y.sum()}
+
+    net = fixed(Linear()).to(torch.bfloat16)
+    ism = MCDropoutISM(net, 0, n_draws=3, end=3, output_sel_fn=both)
+    assert ism.output_labels(one_hot()) == ("first", "sum")
+    alone = MCDropoutISM(net, 0, n_draws=3, end=3, output_sel_fn=lambda y: y[:2])
+    assert alone.output_labels(one_hot()) == ("0", "1")

@@ -34,6 +34,9 @@ def get_parser(prog: str = "kipoi mcdropout audit") -> argparse.ArgumentParser:
         default=None,
         help="axis of one input with the bases (the one that is 4 long)",
     )
+    parser.add_argument(
+        "--alphabet", default="ACGT", help="what the categories are, in order (default ACGT)"
+    )
     parser.add_argument("--no_plan", action="store_true", help="the dropout sites alone")
     return parser
 
@@ -48,22 +51,25 @@ def main(args: list[str], prog: str = "kipoi mcdropout audit") -> int:
     from kipoi_mcdropout.engine_plan import engine_plan, format_plan
     from kipoi_mcdropout.kipoi_model import KipoiModel
 
-    model = load_model(options)
-    if options.dataloader_args is None:
-        inputs = example_inputs(model)
-    else:
+    with_data = options.dataloader_args is not None
+    model = load_model(options, with_dataloader=with_data)
+    if with_data:
         dataloader, _ = load_data(options, model)
         inputs = next(batches(options, dataloader))["inputs"]
+    else:
+        inputs = example_inputs(model)
+        say("no --dataloader_args: probed with a random input of the shape in the model's schema")
     print(format_audit(*audit(model, inputs, tuple(options.ignore))))
     if not options.no_plan:
         name, axis = _mutated_input(options, inputs)
         adapter = KipoiModel(model, ignore=options.ignore)
-        print(f"\n{format_plan(engine_plan(adapter, inputs, name, axis, say))}")
+        print(f"\n{format_plan(engine_plan(adapter, inputs, name, axis, options.alphabet, say))}")
     return EXIT_OK
 
 
 def _mutated_input(options: argparse.Namespace, inputs: Any) -> tuple[Any, int]:
     """Name of the input that would be mutated, and its category axis."""
+    from kipoi_mcdropout.encoding import OneHotLayout
     from kipoi_mcdropout.errors import InputError
     from kipoi_mcdropout.mutants import get_input
     from kipoi_mcdropout.nested import leaves
@@ -76,8 +82,4 @@ def _mutated_input(options: argparse.Namespace, inputs: Any) -> tuple[Any, int]:
         name = names[0]
     if options.category_axis is not None:
         return name, options.category_axis
-    shape = get_input(inputs, name).shape[1:]
-    axes = [axis for axis, size in enumerate(shape) if size == 4]
-    if len(axes) != 1:
-        raise InputError(f"--category_axis must say which axis of {shape} has the bases, or --no_plan")
-    return name, axes[0]
+    return name, OneHotLayout.of(get_input(inputs, name), None, options.alphabet).category_axis

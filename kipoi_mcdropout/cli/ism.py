@@ -63,8 +63,9 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
         "-c",
         "--category_axis",
         type=int,
-        default=1,
-        help="axis of one input with the bases: 1 for (1000, 4), 0 for (4, 1000) (default 1)",
+        default=None,
+        help="axis of one input with the bases: 1 for (1000, 4), 0 for (4, 1000) (default: the axis "
+        "that is 4 long)",
     )
     parser.add_argument(
         "--alphabet",
@@ -317,7 +318,7 @@ def _provenance(
             "outputs": len(ism.mutagenesis.targets(inputs).labels),
             "target": list(settings.targets),
             "label_axis": keywords["label_axis"],
-            "category_axis": settings.category_axis,
+            "category_axis": ism.mutagenesis.layout(inputs).category_axis,
             "alphabet": settings.alphabet,
             "start": settings.start,
             "end": settings.end,

@@ -43,7 +43,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
 
     check_free(check_outputs(options.output, SUFFIXES), options.overwrite)
 
-    from kipoi_mcdropout.cli.messages import say
+    from kipoi_mcdropout.cli.messages import say, warn
     from kipoi_mcdropout.cli.session import batches, load_data, load_model
     from kipoi_mcdropout.kipoi_model import KipoiModel
     from kipoi_mcdropout.nested import n_rows
@@ -56,7 +56,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
     stream = batches(options, dataloader)
     first = next(stream)
     with model.locked.borrow():
-        plan = model.locked.plan(model.tensors(first["inputs"]))
+        plan = model.plan(first["inputs"], options.n_draws)
     header = provenance(
         model=options.model,
         source=options.source,
@@ -69,6 +69,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
         command=[*prog.split(), *args],
     )
     n = 0
+    bad = _BadValues()
     with prediction_files(options.output, header, options.overwrite) as files:
         batch: dict[str, Any] | None = first
         while batch is not None:
@@ -82,8 +83,33 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
                 keep_draws=options.keep_draws,
             )
             rows = n_rows(batch["inputs"])
-            files.write(PredictionRecord(n, predictions, metadata_rows(batch, rows)))
+            record = PredictionRecord(n, predictions, metadata_rows(batch, rows))
+            files.write(record)
+            bad.mention(record, warn)
             n += rows
             batch = next(stream, None)
     say(f"{n} sequences, {options.n_draws} draws: {', '.join(options.output)}")
+    if bad.n:
+        warn(f"{bad.n} predictions are NaN: see the column n_nonfinite")
     return EXIT_OK
+
+
+class _BadValues:
+    """Counts predictions that are no numbers, and names the first of each batch."""
+
+    def __init__(self) -> None:
+        self.n = 0
+
+    def mention(self, record: Any, warn: Any) -> None:
+        """Look at the predictions of a batch."""
+        bad = record.not_finite()
+        self.n += int(bad.sum())
+        if bad.any():
+            row, output = (int(i[0]) for i in bad.nonzero())
+            why = "the model's output is NaN or infinite"
+            if record.predictions.n_nonfinite[row, output] == 0:
+                why = "a statistic is too large for 32 bits, or the output with dropout off is infinite"
+            warn(
+                f"{int(bad.sum())} predictions are NaN, first for sequence {record.names()[row]}, "
+                f"output {record.predictions.labels[output]!r}: {why}"
+            )

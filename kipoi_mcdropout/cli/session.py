@@ -13,19 +13,20 @@ from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.nested import Nested, leaves
 
 
-def load_model(args: argparse.Namespace) -> Any:
-    """The model named on the command line.
+def load_model(args: argparse.Namespace, with_dataloader: bool = True) -> Any:
+    """The model named on the command line, with its default dataloader unless another is named.
 
     Raises
     ------
     InputError
         If Kipoi cannot load it.
     """
-    import kipoi
+    from kipoi_mcdropout.kipoi_load import load_kipoi_model
 
+    with_dataloader = with_dataloader and args.dataloader is None
     what = f"the model {args.model!r} from source {args.source!r} cannot be loaded"
     with _explained(what), _stdout_to_stderr():
-        return kipoi.get_model(args.model, args.source, with_dataloader=args.dataloader is None)
+        return load_kipoi_model(args.model, args.source, with_dataloader)
 
 
 def load_data(args: argparse.Namespace, model: Any) -> tuple[Any, dict[str, Any]]:

@@ -39,10 +39,11 @@ def example_batch(
     """
     first = take(map_nested(np.asarray, inputs), [0])
     random = np.random.Generator(np.random.Philox(_KEY))
-    codes = random.integers(0, layout.n_categories, layout.n_positions).astype(np.uint8)
+    bases = np.array([i for i in range(layout.n_categories) if i != layout.no_base], np.uint8)
+    codes = bases[random.integers(0, len(bases), layout.n_positions)]
     dtype = get_input(first, input_key).dtype
     references = set_input(first, input_key, layout.encode(codes[None], dtype))
-    edits = all_substitutions(codes, layout.n_categories)
+    edits = all_substitutions(codes, layout.n_categories, no_base=layout.no_base)
     rows = np.unique(np.linspace(0, len(edits.position) - 1, n_mutants).round().astype(np.int64))
     mutants = substituted(codes, edits.position[rows], edits.alt[rows])
     owner = np.zeros(len(rows), np.int64)

@@ -76,8 +76,8 @@ def _refuse(command: str, method: str | None, known: Sequence[str]) -> None:
     print(
         f"kipoi interpret {command}: {' or '.join(_FLAGS[command])} must be one of "
         f"{', '.join(known)}; got {got}. Gradients and DeepLIFT are computed by "
-        "`kipoi interpret grad` and `kipoi interpret deeplift`, deterministic in-silico "
-        "mutagenesis by `kipoi interpret ism`.",
+        "`kipoi interpret grad` and `kipoi interpret deeplift`, in-silico mutagenesis without dropout "
+        "by our method with `--n_draws 0`.",
         file=sys.stderr,
     )
     sys.exit(EXIT_BAD_INPUT)

@@ -13,7 +13,7 @@ from kipoi_mcdropout.schedule.work import Scheduler
 FORMS = "none, local, local:N, the address of a Dask scheduler (tcp://host:8786), or its scheduler file"
 
 
-def _n_cores() -> int:
+def usable_cores() -> int:
     """Cores that this process may use; macOS does not say and has all of them."""
     affinity = getattr(os, "sched_getaffinity", None)
     return os.cpu_count() or 1 if affinity is None else len(affinity(0))
@@ -42,7 +42,7 @@ def open_scheduler(where: str) -> Scheduler:
         raise InputError(f"scheduler must be {FORMS}; got {where!r}")
     if is_file and not Path(where).is_file():
         raise InputError(f"there is no scheduler file {where}; start `dask scheduler` with it first")
-    n_workers = 0 if local is None else int(local[1] or _n_cores())
+    n_workers = 0 if local is None else int(local[1] or usable_cores())
     if local is not None and n_workers < 1:
         raise InputError(f"a local scheduler needs at least one worker; got {where!r}")
     try:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kipoi_mcdropout.encoding import DNA, OneHotLayout, check_alphabet
+from kipoi_mcdropout.encoding import DNA, OneHotLayout, check_alphabet, find_category_axis
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.kipoi_model import KipoiModel, alphabet_of
 from kipoi_mcdropout.mutants import MutantBatch
@@ -118,7 +118,7 @@ def sequence_model(
         raise InputError(f"alphabet must be A, C, G and T in some order for a VCF; got {letters!r}")
     layout = _layout(tuple(shape), length, category_axis, letters)
     code = layout.unknown_uniform if unknown == "uniform" else layout.unknown_zero
-    return SequenceModel(adapter, layout, key, container, _dtype(adapter), code)
+    return SequenceModel(adapter, layout, key, container, adapter.input_dtype, code)
 
 
 def _only_input(schema: Any) -> tuple[Any, type, Any]:
@@ -173,19 +173,9 @@ def _category_axis(shape: tuple[int | None, ...], category_axis: int | None) -> 
                 f"{category_axis}"
             )
         return category_axis % len(shape)
-    axes = [i for i, size in enumerate(shape) if size == _N_BASES]
-    if len(axes) != 1:
+    if _N_BASES not in shape:
         raise InputError(
-            f"the axis of the bases A, C, G, T has size 4; one input, of shape {shape}, has "
-            f"{len(axes)} axes of that size. "
-            + ("Give category_axis" if axes else "Only one-hot DNA can be scored")
+            f"only one-hot DNA can be scored: an axis of 4 places for A, C, G, T is required; one input "
+            f"has shape {shape}. Wrap the model in a module that takes such an input"
         )
-    return axes[0]
-
-
-def _dtype(adapter: KipoiModel) -> np.dtype:
-    for parameter in adapter.locked.module.parameters():
-        if str(parameter.dtype) in ("torch.float64", "torch.float16"):
-            return np.dtype(str(parameter.dtype).removeprefix("torch."))
-        return np.dtype(np.float32)
-    return np.dtype(np.float32)
+    return find_category_axis(shape)

@@ -258,10 +258,10 @@ class Hdf5Predictions:
         if self._file.n == 0:
             self._file.axis("output", list(predictions.labels))
             self._file.axis("draw", np.arange(predictions.n_draws))
+        statistics = {name: record.values(name) for name in PREDICTION_STATISTICS}
         for i, metadata in enumerate(record.metadata):
-            for name in PREDICTION_STATISTICS:
-                value = getattr(predictions, name)[i].astype(np.float32)
-                self._file.append(f"preds/{name}", value, ("output",))
+            for name, values in statistics.items():
+                self._file.append(f"preds/{name}", values[i], ("output",))
             self._file.append("preds/n_nonfinite", predictions.n_nonfinite[i], ("output",))
             if predictions.draws is not None:
                 self._file.append("preds/draws", predictions.draws[:, i], ("draw", "output"))

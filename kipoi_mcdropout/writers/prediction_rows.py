@@ -27,10 +27,7 @@ def prediction_tables(record: PredictionRecord) -> Iterator[pa.Table]:
     numbers = range(record.first, record.first + n)
     columns: dict[str, Any] = {
         "sequence": per_sequence(list(numbers), pa.int64()),
-        "name": per_sequence(
-            [r.name if r and r.name else str(i) for i, r in zip(numbers, ranges, strict=True)],
-            pa.string(),
-        ),
+        "name": per_sequence(record.names(), pa.string()),
         "chrom": per_sequence([r and r.chrom for r in ranges], pa.string()),
         "start": per_sequence([r and r.start for r in ranges], pa.int64()),
         "end": per_sequence([r and r.end for r in ranges], pa.int64()),
@@ -38,7 +35,7 @@ def prediction_tables(record: PredictionRecord) -> Iterator[pa.Table]:
         "output": pa.array(list(predictions.labels) * n, pa.string()),
     }
     for name in PREDICTION_STATISTICS:
-        columns[name] = pa.array(getattr(predictions, name).reshape(-1).astype(np.float32))
+        columns[name] = pa.array(record.values(name).reshape(-1))
     columns["n_nonfinite"] = pa.array(predictions.n_nonfinite.reshape(-1).astype(np.int32))
     columns["n_draws"] = pa.repeat(pa.scalar(predictions.n_draws, pa.int32()), n * n_outputs)
     yield pa.table(columns)

@@ -43,8 +43,8 @@ class SequenceRecord:
 
     @property
     def name(self) -> str:
-        """The range's id where the dataloader gives one, else the number."""
-        return self.range.name if self.range and self.range.name else str(self.index)
+        """See `sequence_name`."""
+        return sequence_name(self.metadata, self.index)
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,41 @@ class PredictionRecord:
     predictions: Predictions
     metadata: list[dict[str, Any]]  # Kipoi's, flat, one per sequence
 
+    def names(self) -> list[str]:
+        """The names of the sequences."""
+        return [sequence_name(row, i) for i, row in enumerate(self.metadata, self.first)]
+
+    def values(self, statistic: str) -> NDArray[np.float32]:
+        """One of PREDICTION_STATISTICS as it is written: NaN where it is no number of 32 bits."""
+        values = getattr(self.predictions, statistic)
+        with np.errstate(over="ignore"):
+            narrow = values.astype(np.float32)
+        return np.where(np.isfinite(narrow), narrow, np.float32(np.nan))
+
+    def not_finite(self) -> NDArray[np.bool_]:
+        """Where a statistic is NaN, shape=(n, outputs)."""
+        statistics = PREDICTION_STATISTICS if self.predictions.n_draws else ("point",)
+        return np.any([np.isnan(self.values(name)) for name in statistics], axis=0)
+
 
 def metadata_rows(batch: Mapping[str, Any], n: int) -> list[dict[str, Any]]:
     """Kipoi's metadata of a batch as one flat dict per sequence."""
     flat = dict(leaves(batch.get("metadata") or {}))
     usable = {k: np.asarray(v) for k, v in flat.items() if np.ndim(v) >= 1 and len(v) == n}
     return [{key: values[i] for key, values in usable.items()} for i in range(n)]
+
+
+def sequence_name(metadata: Mapping[str, Any], index: int) -> str:
+    """The name of a sequence: the id of its range, else `name` or `id` in the metadata, else its number.
+
+    `metadata` is flat: "ranges/id", "name".
+    """
+    where = range_of(metadata)
+    for name in (where.name if where else "", metadata.get("name", ""), metadata.get("id", "")):
+        text = name.decode() if isinstance(name, bytes) else str(name)
+        if text:
+            return text
+    return str(index)
 
 
 def range_of(metadata: Mapping[str, Any]) -> GenomicRange | None:

@@ -14,7 +14,7 @@ from kipoi_mcdropout.errors import McDropoutError
 from kipoi_mcdropout.nested import Nested, leaves, n_rows, take
 from kipoi_mcdropout.runs.compute import Unit
 from kipoi_mcdropout.saturation import SaturationMutagenesis, SequenceEffects
-from kipoi_mcdropout.writers.record import metadata_rows, range_of
+from kipoi_mcdropout.writers.record import metadata_rows, sequence_name
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,8 @@ class Block:
 
     @property
     def name(self) -> str:
-        """The range's id where the dataloader gives one, else the number."""
-        where = range_of(self.metadata)
-        return where.name if where and where.name else str(self.sequence)
+        """See `writers.record.sequence_name`."""
+        return sequence_name(self.metadata, self.sequence)
 
 
 @dataclass(frozen=True)

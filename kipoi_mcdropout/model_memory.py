@@ -1,0 +1,44 @@
+"""Memory that runs out in a model's forward pass, said in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from kipoi_mcdropout.errors import UnitFailedError
+from kipoi_mcdropout.nested import Nested, n_rows
+
+_WORDS = ("DefaultCPUAllocator", "not enough memory", "can't allocate memory", "out of memory")
+
+
+class ModelMemoryError(UnitFailedError, torch.OutOfMemoryError):
+    """The memory does not suffice for a forward pass of the model (exit code 1)."""
+
+
+def name_memory(call: Callable[[Nested], Nested]) -> Callable[[Nested], Nested]:
+    """`call`, with torch's errors about memory as ours."""
+
+    def named(inputs: Nested) -> Nested:
+        try:
+            return call(inputs)
+        except ModelMemoryError:
+            raise
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            n = n_rows(inputs)
+            what = "a single input; free memory, or use a larger machine" if n == 1 else (
+                f"{n} inputs at a time; lower the batch size (--batch_size)"
+            )  # fmt: skip
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ModelMemoryError(f"memory ran out while the model ran on {what} ({reason})") from error
+
+    return named
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory has run out; torch raises a plain RuntimeError for it on the CPU."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _WORDS)
