@@ -1,0 +1,426 @@
+"""Follow through a forward pass from which input, and which copy of it, each row comes.
+
+Dropout needs this where a model puts several rows for each input into the batch. Copies of the whole
+input, such as the reverse complement, share a mask; positions and attention heads do not.
+
+Every tensor gets a code for each of its elements. An operation that only moves elements (view,
+transpose, cat, flip, ...) is run on the codes too. Any other operation keeps the codes of the rows
+along the batch axis, which is found by comparing the shapes with those of a pass over more inputs.
+What cannot be followed has no code, and is refused where it matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from kipoi_mcdropout.nested import Nested, leaves
+
+NOBODY, SEVERAL = 62, 63  # owners: no input at all; more than one
+_OWNERS, _COPIES = 64, 64  # how many of each a code has room for
+_MAX_JOINED = 2**18  # all three fit into 30 bits
+_INT = torch.int32
+UNCLEAR = _COPIES - 1  # a copy that may be none
+
+_SAME = frozenset(
+    {"clone", "contiguous", "to", "_to_copy", "alias", "detach", "lift_fresh", "type_as"}
+)  # fmt: skip
+_RESHAPES = frozenset(
+    {"view", "reshape", "_unsafe_view", "_reshape_alias", "flatten", "unflatten", "view_as",
+     "reshape_as", "squeeze", "unsqueeze", "ravel"}
+)  # fmt: skip
+_REPEATS = frozenset({"repeat", "tile", "expand", "expand_as", "broadcast_to", "repeat_interleave"})
+_MOVES = frozenset(
+    {"permute", "transpose", "t", "numpy_T", "mT", "adjoint", "movedim", "moveaxis", "swapaxes",
+     "swapdims", "select", "slice", "narrow", "split", "split_with_sizes", "tensor_split", "chunk",
+     "unbind", "flip", "fliplr", "flipud", "roll", "rot90", "index_select", "index", "gather",
+     "take_along_dim", "unfold", "diagonal", *_REPEATS}
+)  # fmt: skip
+_JOINS = frozenset({"cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack"})
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Codes of a tensor's elements, int32 of the tensor's shape, and its batch axis.
+
+    A code holds the owner (which input), the copy, and in the rest a number that differs between
+    tensors that were joined although they are neither copies nor parts of one thing.
+    """
+
+    codes: Tensor
+    axis: int
+    number: int = 0  # of the operation that made the tensor
+    ancestors: int = 0  # the numbers of all operations that it depends on, as bits
+
+    def rows(self) -> list[tuple[int, int, int]]:
+        """Owner, copy and joined number of each row along the batch axis.
+
+        Copy and number are 0 where they differ within the rows, but alike in all of them.
+        """
+        flat = _compact(self.codes).movedim(self.axis, 0).flatten(1)
+        owner, copy, joined = _fields(flat)
+        nobody = owner == NOBODY
+        low, high = owner.amin(1), owner.masked_fill(nobody, -1).amax(1)
+        owners = torch.where(low == high, low, SEVERAL).masked_fill(high < 0, NOBODY)
+        columns = owners, _one_a_row(copy, nobody), _one_a_row(joined, nobody)
+        rows = list(zip(*(column.tolist() for column in columns), strict=True))
+        return rows if len(rows) == self.codes.shape[self.axis] else rows * self.codes.shape[self.axis]
+
+
+def found_rows(labels: Labels | None, n: int) -> tuple[list[int], list[int]] | None:
+    """Owner and copy of each row, None where the rows cannot be told."""
+    if labels is None:
+        return None
+    owners, copies, joined = zip(*labels.rows(), strict=True)
+    unclear = len(set(joined)) > 1 or UNCLEAR in copies
+    if unclear or set(owners) != set(range(n)):
+        return None
+    numbers = sorted(set(copies))  # from 0: one copy alone may go on, say the second
+    return list(owners), [numbers.index(copy) for copy in copies]
+
+
+class ShapeRecorder(TorchDispatchMode):
+    """Notes the operations of a pass and the shapes of their results."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations: list[tuple[str, tuple[tuple[int, ...], ...]]] = []
+
+    def start(self, inputs: Nested) -> None:
+        """Get ready for a pass over these inputs."""
+
+    def labels(self, x: Tensor) -> Labels | None:
+        """Nothing is known of any tensor."""
+        return None
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self.operations.append((_name(func), tuple(tuple(x.shape) for x in _tensors(result))))
+        return result
+
+
+class RowTracker(TorchDispatchMode):
+    """Labels the tensors of one pass.
+
+    Parameters
+    ----------
+    larger : ShapeRecorder
+        Of a pass over more inputs: the axes whose sizes differ from it are the batch.
+    """
+
+    def __init__(self, larger: ShapeRecorder) -> None:
+        super().__init__()
+        self._larger = iter(larger.operations)
+        self._lost = False  # the two passes have gone different ways
+        self._n_operations = 0
+        self._labels = WeakTensorKeyDictionary()
+        self._inputs: list[Tensor] = []
+
+    def start(self, inputs: Nested) -> None:
+        """Label the model's inputs, nested tensors with the batch first."""
+        self._inputs = [x for _, x in leaves(inputs)]
+        for x in self._inputs:
+            self._labels[x] = _input_labels(x)
+
+    def labels(self, x: Tensor) -> Labels | None:
+        """What is known of a tensor."""
+        return None if self._lost else self._labels.get(x)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        known = [] if self._lost else [self._known(x) for x in _tensors((args, kwargs))]
+        result = func(*args, **kwargs)
+        try:
+            self._follow(func, args, kwargs, [x for x in known if x is not None], list(_tensors(result)))
+        except (RuntimeError, NotImplementedError):  # an unusual tensor: sparse, nested, quantized
+            self._lost = True
+        return result
+
+    def _follow(
+        self, func: Any, args: Any, kwargs: Any, known: list[Labels], results: list[Tensor]
+    ) -> None:
+        axes = self._batch_axes(func, results)
+        if self._lost or not known:
+            return
+        self._n_operations += 1
+        ancestors = 0
+        for labels in known:
+            ancestors |= labels.ancestors | 1 << labels.number
+        moved = self._moved(func, args, kwargs, results)
+        for i, (x, axis) in enumerate(zip(results, axes, strict=True)):
+            codes = moved[i] if moved is not None else _computed(func, known, x, axis)
+            if len(axis) == 1 and codes is not None:
+                self._labels[x] = Labels(codes, axis[0], self._n_operations, ancestors)
+
+    def _known(self, x: Tensor) -> Labels | None:
+        """Labels of a tensor; an input that has come back from numpy is recognized by its values."""
+        if x in self._labels:
+            return self._labels[x]
+        for leaf in self._inputs:
+            if x.shape == leaf.shape and x.device == leaf.device and bool((x == leaf).all()):
+                return _input_labels(x)
+        return None
+
+    def _batch_axes(self, func: Any, results: list[Tensor]) -> list[list[int]]:
+        name, shapes = next(self._larger, ("", ()))
+        if name != _name(func) or [len(s) for s in shapes] != [x.dim() for x in results]:
+            self._lost = True
+            return [[] for _ in results]
+        pairs = zip(shapes, results, strict=True)
+        return [[i for i, (a, b) in enumerate(zip(s, x.shape, strict=True)) if a != b] for s, x in pairs]
+
+    def _moved(
+        self, func: Any, args: Any, kwargs: Any, results: list[Tensor]
+    ) -> list[Tensor] | None:
+        """Codes of the results of an operation that only moves elements, None of any other."""
+        name = _name(func)
+        try:
+            if name in _JOINS:
+                return [self._joined(func, args, kwargs, results[0])]
+            labels = self._known(args[0]) if args and isinstance(args[0], Tensor) else None
+            if labels is None:
+                return None
+            if name in _SAME or name in _RESHAPES:
+                return [labels.codes.reshape(results[0].shape)]
+            if name in ("constant_pad_nd", "pad"):
+                return [torch.nn.functional.pad(labels.codes, args[1], value=NOBODY)]
+            if name in _MOVES:
+                codes = list(_tensors(func(labels.codes, *args[1:], **kwargs)))
+                if name in _REPEATS and self._is_whole(args[0], labels):
+                    codes = [_number_repeats(name, codes[0], labels.codes)]
+                return codes
+        except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError):
+            return None  # an operation that takes no integers, or changes its input's shape in place
+        return None
+
+    def _joined(self, func: Any, args: Any, kwargs: Any, result: Tensor) -> Tensor:
+        operands = list(args[0])
+        known = [self._known(x) for x in operands]
+        codes = [
+            labels.codes if labels else x.new_full((), NOBODY, dtype=_INT).expand(x.shape)
+            for x, labels in zip(operands, known, strict=True)
+        ]
+        if all(labels is not None for labels in known) and len(operands) > 1:
+            sure = [labels for labels in known if labels is not None]
+            if self._are_copies(operands, sure):
+                codes = _number_copies(codes)
+            elif _is_new_axis(operands, result, sure[0].axis) and not (
+                _are_pieces(operands) or _are_steps(sure)
+            ):
+                codes = [_join_number(c, i) for i, c in enumerate(codes)]
+        return func(codes, *args[1:], **kwargs)
+
+    def _are_copies(self, operands: list[Tensor], known: list[Labels]) -> bool:
+        """Whether each tensor is the whole input with its elements in another order."""
+        first = operands[0]
+        alike = all(x.shape == first.shape for x in operands)
+        if not alike or len({labels.axis for labels in known}) > 1:
+            return False
+        if not self._is_whole(first, known[0]):
+            return False
+        values = [_sorted_rows(x, labels.axis) for x, labels in zip(operands, known, strict=True)]
+        owners = [[row[0] for row in labels.rows()] for labels in known]
+        return all(
+            torch.equal(v, values[0]) and o == owners[0] for v, o in zip(values, owners, strict=True)
+        )
+
+    def _is_whole(self, x: Tensor, labels: Labels) -> bool:
+        """Whether each row has as many elements as the input, or those of one of several inputs."""
+        size = x.numel() // x.shape[labels.axis]
+        if bool((x == x.reshape(-1)[:1]).all()):  # nothing can be told from equal values
+            return False
+        if size >= max(leaf[0].numel() for leaf in self._inputs):
+            return True
+        owners = [row[0] for row in labels.rows()]
+        if any(owner in (NOBODY, SEVERAL) for owner in owners):
+            return False
+        values = _sorted_rows(x, labels.axis)
+        return any(
+            leaf[0].numel() == size and torch.equal(values, _sorted_rows(leaf, 0)[owners].to(values))
+            for leaf in self._inputs
+        )
+
+
+def _input_labels(x: Tensor) -> Labels:
+    owners = torch.arange(x.shape[0], dtype=_INT, device=x.device)
+    return Labels(owners.reshape(-1, *[1] * (x.dim() - 1)).expand(x.shape), 0)
+
+
+def _computed(func: Any, known: list[Labels], result: Tensor, axes: list[int]) -> Tensor | None:
+    """Codes of what was computed from labelled tensors: those of their rows."""
+    if len(axes) != 1:
+        return None
+    axis = axes[0]
+    if torch.Tag.pointwise in func.tags:
+        shape = torch.broadcast_shapes(*(labels.codes.shape for labels in known))
+        if shape == result.shape:
+            return _combined([labels.codes.broadcast_to(shape) for labels in known])
+    lined = [labels for labels in known if labels.codes.shape[labels.axis] == result.shape[axis]]
+    if not lined:
+        return None
+    shape = [-1 if i == axis else 1 for i in range(result.dim())]
+    columns = [
+        torch.tensor([_code(*row) for row in labels.rows()], dtype=_INT, device=result.device)
+        for labels in lined
+    ]
+    codes = _combined([column.reshape(shape) for column in columns]).expand(result.shape)
+    return _kept_apart(codes, lined, result, axis)
+
+
+def _kept_apart(codes: Tensor, known: list[Labels], result: Tensor, axis: int) -> Tensor:
+    """Where tensors were joined along another axis than the batch, and it is still there: say so.
+
+    Whether what lies along it is still the copies that were joined is not known.
+    """
+    for labels in known:
+        compact = _compact(labels.codes)
+        if compact.dim() != result.dim() or labels.axis != axis:
+            continue
+        _, copy, joined = _fields(compact)
+        mark = copy + _COPIES * joined
+        for i in range(result.dim()):
+            others = [j for j in range(result.dim()) if j != i]
+            if i == axis or mark.shape[i] != result.shape[i] or mark.shape[i] == 1:
+                continue
+            along = mark.amax(others, keepdim=True)
+            if bool((along != along.flatten()[0]).any()):
+                number = torch.arange(1, result.shape[i] + 1, dtype=_INT, device=codes.device)
+                owner, own, joined = _fields(codes)
+                number = number.reshape([-1 if j == i else 1 for j in range(result.dim())])
+                return _code(owner, own, (joined * 31 + number) % _MAX_JOINED)
+    return codes
+
+
+def _combined(codes: list[Tensor]) -> Tensor:
+    """Codes of what was computed element by element from tensors of one shape."""
+    result = codes[0]
+    for other in codes[1:]:
+        if other is result or torch.equal(_compact(other), _compact(result)):
+            continue
+        (a, c, j), (b, d, k) = _fields(result), _fields(other)
+        owner = torch.where(a == b, a, SEVERAL)
+        owner = torch.where(a == NOBODY, b, torch.where(b == NOBODY, a, owner))
+        alone = [bool((x == x.flatten()[0]).all()) for x in (c, d)]
+        merged = c.new_tensor(0 if all(alone) else UNCLEAR)  # 0: strands were averaged
+        copy = torch.where(c == d, c, merged)
+        copy = torch.where(a == NOBODY, d, torch.where(b == NOBODY, c, copy))
+        result = _code(owner, copy, torch.maximum(j, k))
+    return result
+
+
+def _number_copies(codes: list[Tensor]) -> list[Tensor]:
+    fields = [_fields(c) for c in codes]
+    so_far = 1 + max(int(copy.max()) for _, copy, _ in fields)
+    return [
+        _code(owner, (copy + i * so_far).clamp(max=UNCLEAR), joined)
+        for i, (owner, copy, joined) in enumerate(fields)
+    ]
+
+
+def _number_repeats(name: str, codes: Tensor, before: Tensor) -> Tensor:
+    """Number the copies that repeat, expand and repeat_interleave make along each axis."""
+    sizes = [1] * (codes.dim() - before.dim()) + list(before.shape)
+    owner, copy, joined = _fields(codes)
+    for i, (size, total) in enumerate(zip(sizes, codes.shape, strict=True)):
+        if total == size or size == 0:
+            continue
+        places = torch.arange(total, dtype=_INT, device=codes.device)
+        times = total // size
+        number = places % times if name == "repeat_interleave" else places // size
+        number = number.reshape([-1 if j == i else 1 for j in range(codes.dim())])
+        so_far = 1 + int(copy.max())
+        copy = (copy + so_far * number).clamp(max=UNCLEAR)
+    return _code(owner, copy, joined)
+
+
+def _join_number(codes: Tensor, i: int) -> Tensor:
+    owner, copy, joined = _fields(codes)
+    return _code(owner, copy, (joined * 31 + i + 1) % _MAX_JOINED)
+
+
+def _is_new_axis(operands: list[Tensor], result: Tensor, batch_axis: int) -> bool:
+    """Whether tensors were joined along the batch, or along an axis that only tells them apart."""
+    if result.dim() > operands[0].dim():
+        return True
+    grown = [i for i, (a, b) in enumerate(zip(operands[0].shape, result.shape, strict=True)) if a != b]
+    return grown == [batch_axis] or (
+        len(grown) == 1 and all(x.shape[grown[0]] == 1 for x in operands)
+    )  # fmt: skip
+
+
+def _are_pieces(operands: list[Tensor]) -> bool:
+    """Whether the tensors lie side by side in one tensor, as what chunk or unbind returns."""
+    first = operands[0]
+    shared = {x.untyped_storage().data_ptr() for x in operands}
+    alike = all((x.shape, x.stride()) == (first.shape, first.stride()) for x in operands)
+    if len(shared) > 1 or not alike:
+        return False
+    steps = [x.storage_offset() - first.storage_offset() for x in operands]
+    extents = [size * stride for size, stride in zip(first.shape, first.stride(), strict=True)]
+    return any(e > 0 and steps == [i * e for i in range(len(steps))] for e in extents)
+
+
+def _are_steps(known: list[Labels]) -> bool:
+    """Whether each tensor was computed from its neighbour, as the steps of a recurrent layer."""
+
+    def follows(a: Labels, b: Labels) -> bool:
+        return bool(b.ancestors >> a.number & 1)
+
+    pairs = list(zip(known, known[1:], strict=False))
+    return all(follows(a, b) for a, b in pairs) or all(follows(b, a) for a, b in pairs)
+
+
+def _sorted_rows(x: Tensor, axis: int) -> Tensor:
+    return x.movedim(axis, 0).flatten(1).sort(dim=1).values
+
+
+def _one_a_row(values: Tensor, ignored: Tensor) -> Tensor:
+    """The value of each row; 0 where there are several, if they are the same in all rows."""
+    top = values.max() + 1
+    low = values.masked_fill(ignored, top).amin(1)
+    high = values.masked_fill(ignored, -1).amax(1)
+    several = (low < high) & ~ignored.all(1)
+    alike = bool(several.all()) and bool((low == low[0]).all() and (high == high[0]).all())
+    found = torch.where(several, 0 if alike else UNCLEAR, high)
+    return found.masked_fill(ignored.all(1), 0)
+
+
+def _compact(codes: Tensor) -> Tensor:
+    """Without the repeats of an expanded tensor: these axes have length 1."""
+    for i, stride in enumerate(codes.stride()):
+        if stride == 0 and codes.shape[i] > 1:
+            codes = codes.narrow(i, 0, 1)
+    return codes
+
+
+def _code(owner: Any, copy: Any, joined: Any) -> Any:
+    return owner + _OWNERS * (copy + _COPIES * joined)
+
+
+def _fields(codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    rest = codes // _OWNERS
+    return codes % _OWNERS, rest % _COPIES, rest // _COPIES
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        yield from _tensors(list(value.values()))
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _tensors(item)
+
+
+def _name(func: Any) -> str:
+    return str(func._schema.name).split("::")[-1]
