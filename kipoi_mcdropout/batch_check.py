@@ -134,26 +134,33 @@ _WORDS = (
 
 
 def _refuse(probe: Probe, rows: Nested, before: Tensor) -> None:
-    again = flatten_outputs(_record(probe, take(rows, [0, 1])).output, 2)
+    pair = take(rows, [0, 1])
+    again = flatten_outputs(_record(probe, pair).output, 2)
     if not _agree(again[0], before[0]) or not _agree(again[1], before[1]):
         raise UnlockableDropoutError(
             "two passes over the same input differ with every dropout off: the model has "
-            "randomness that is no dropout. Remove it, or replace it by nn.Dropout"
+            f"randomness that is no dropout{_culprit(probe, pair, [(pair, 0)])}. Remove it, or replace "
+            "it by nn.Dropout"
         )
-    raise BatchDependenceError(_WORDS.format(_culprit(probe, rows), "the other inputs in the batch"))
+    others = [(take(rows, [0, 2]), 0), (take(rows, [1, 0]), 1)]
+    raise BatchDependenceError(
+        _WORDS.format(_culprit(probe, pair, others), "the other inputs in the batch")
+    )
 
 
-def _culprit(probe: Probe, rows: Nested) -> str:
-    """In which module an input's values first depend on its batch mates, in words."""
-    first = _Steps.of(probe, take(rows, [0, 1]))
-    second = _Steps.of(probe, take(rows, [0, 2]))
-    swapped = _Steps.of(probe, take(rows, [1, 0]))
+def _culprit(probe: Probe, pair: Nested, others: list[tuple[Nested, int]]) -> str:
+    """The module where the values of the first input first differ from another pass, in words.
+
+    `others` are passes over two inputs, each with the place of that input.
+    """
+    first = _Steps.of(probe, pair)
+    seen = [(_Steps.of(probe, inputs), place) for inputs, place in others]
     for i, step in enumerate(first.steps):
-        for other, place in ((second, 0), (swapped, 1)):
+        for other, place in seen:
             if i >= len(other.steps) or other.steps[i][:2] != step[:2]:
                 return ""
-            values = step[2][0], other.steps[i][2][place]
-            if all(v is not None for v in values) and not _agree(*values):  # type: ignore[arg-type]
+            a, b = step[2][0], other.steps[i][2][place]
+            if a is not None and b is not None and not _agree(a, b):
                 return _named(probe, *step[:2], first.parent_of(i))
     return ""
 

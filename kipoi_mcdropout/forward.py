@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from kipoi_mcdropout.batch_check import Observed, observe
 from kipoi_mcdropout.borrow import borrowed
 from kipoi_mcdropout.dropout_calls import DropoutCall, DropoutInterceptor
-from kipoi_mcdropout.errors import ModelError
+from kipoi_mcdropout.errors import ModelError, UnlockableDropoutError
 from kipoi_mcdropout.masks import RUN_SCOPE, check_seed, keep_mask
 from kipoi_mcdropout.nested import Nested, leaves, map_nested, n_rows
 from kipoi_mcdropout.outputs import flatten_outputs
@@ -137,8 +137,11 @@ class LockedModel:
         """Dropout sites for inputs of this shape; see `sites.find_sites` for the errors."""
         key = _shapes(inputs)
         if key not in self._plans:
-            known = self._observed.pop(key, None)
+            with suppress(UnlockableDropoutError):  # find_sites knows better what is random
+                self.takes_one(inputs)
+            known = self._observed.get(key)
             self._plans[key] = find_sites(self.module, self.call, inputs, self.ignore, known)
+            self._observed.pop(key, None)
         return self._plans[key]
 
     def takes_one(self, inputs: Nested) -> bool:

@@ -196,7 +196,7 @@ class RowTracker(TorchDispatchMode):
                 return [torch.nn.functional.pad(labels.codes, args[1], value=NOBODY)]
             if name in _MOVES:
                 codes = list(_tensors(func(labels.codes, *args[1:], **kwargs)))
-                if name in _REPEATS and self._is_whole(args[0], labels):
+                if name in _REPEATS and self._is_an_input(args[0], labels):
                     codes = [_number_repeats(name, codes[0], labels.codes)]
                 return codes
         except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError):
@@ -235,19 +235,22 @@ class RowTracker(TorchDispatchMode):
         )
 
     def _is_whole(self, x: Tensor, labels: Labels) -> bool:
-        """Whether each row has as many elements as the input, or those of one of several inputs."""
+        """Whether each row has as many elements as the input, or the values of an input."""
         size = x.numel() // x.shape[labels.axis]
         if bool((x == x.reshape(-1)[:1]).all()):  # nothing can be told from equal values
             return False
-        if size >= max(leaf[0].numel() for leaf in self._inputs):
-            return True
+        return size >= max(leaf[0].numel() for leaf in self._inputs) or self._is_an_input(x, labels)
+
+    def _is_an_input(self, x: Tensor, labels: Labels) -> bool:
+        """Whether each row has the values of its owner in one of the model's inputs, in any order."""
         owners = [row[0] for row in labels.rows()]
         if any(owner in (NOBODY, SEVERAL) for owner in owners):
             return False
-        values = _sorted_rows(x, labels.axis)
+        size = x.numel() // x.shape[labels.axis]
+        leaves_alike = [leaf for leaf in self._inputs if leaf[0].numel() == size]
+        values = _sorted_rows(x, labels.axis) if leaves_alike else x
         return any(
-            leaf[0].numel() == size and torch.equal(values, _sorted_rows(leaf, 0)[owners].to(values))
-            for leaf in self._inputs
+            torch.equal(values, _sorted_rows(leaf, 0)[owners].to(values)) for leaf in leaves_alike
         )
 
 
@@ -371,7 +374,12 @@ def _are_pieces(operands: list[Tensor]) -> bool:
 
 
 def _are_steps(known: list[Labels]) -> bool:
-    """Whether each tensor was computed from its neighbour, as the steps of a recurrent layer."""
+    """Whether each tensor was computed from its neighbour, as the steps of a recurrent layer.
+
+    Of two tensors the second may be a changed copy of the first.
+    """
+    if len(known) < 3 or any(labels.number == 0 for labels in known):
+        return False
 
     def follows(a: Labels, b: Labels) -> bool:
         return bool(b.ancestors >> a.number & 1)

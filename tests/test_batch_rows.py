@@ -312,6 +312,11 @@ def strands_stacked_then_a_layer(s: Any, x: Tensor) -> Tensor:
     return head(s, s.dense(both).flatten(0, 1)).view(-1, 2, 1).mean(1)
 
 
+def input_and_its_shifted_copy(s: Any, x: Tensor) -> Tensor:
+    both = torch.cat([x, F.pad(x[:, 1:], (0, 0, 0, 1))])
+    return one_strand(s, both).view(2, -1, 1).mean(0)
+
+
 def strands_made_by_numpy(s: Any, x: Tensor) -> Tensor:
     both = torch.from_numpy(np.concatenate([x.numpy(), _rc(x).numpy()]))
     return one_strand(s, both).view(2, -1, 1).mean(0)
@@ -326,14 +331,28 @@ def strands_written_into_a_buffer(s: Any, x: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     "run",
     [
-        strands_after_the_first_layer, strands_stacked_then_a_layer, strands_made_by_numpy,
-        strands_written_into_a_buffer,
+        strands_after_the_first_layer, strands_stacked_then_a_layer, input_and_its_shifted_copy,
+        strands_made_by_numpy, strands_written_into_a_buffer,
     ],
     ids=lambda run: run.__name__,
 )  # fmt: skip
 def test_rows_that_cannot_be_told_apart_are_refused_by_name(run: Any) -> None:
     with pytest.raises(UnlockableDropoutError, match="'drop'.* sees 2 rows for each input"):
         plan_of(built(run), one_hot())
+
+
+def test_repeated_input_is_a_copy_and_a_repeated_layer_is_not() -> None:
+    def repeated_input(s: Any, x: Tensor) -> Tensor:
+        return one_strand(s, x.repeat(2, 1, 1)).view(2, -1, 1).mean(0)
+
+    def repeated_layer(s: Any, x: Tensor) -> Tensor:  # as a decoder does, for each of its steps
+        h = torch.relu(s.dense(x.flatten(1)))
+        return s.last(s.drop(h[None].expand(5, -1, -1).reshape(-1, HIDDEN))).view(5, -1, 1).mean(0)
+
+    (site,) = plan_of(built(repeated_input), one_hot()).sites
+    assert site.rows == (("copy", 2), ("input", 0))
+    (site,) = plan_of(built(repeated_layer), one_hot()).sites
+    assert site.rows == (("part", 5), ("input", 0))
 
 
 def test_one_hot_columns_are_no_copies() -> None:
