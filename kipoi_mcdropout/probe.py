@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from kipoi_mcdropout.dropout_calls import DropoutCall, DropoutInterceptor
 from kipoi_mcdropout.nested import Nested, leaves, map_nested, take
-from kipoi_mcdropout.row_labels import Labels, RowTracker, ShapeRecorder
+from kipoi_mcdropout.row_codes import Labels
+from kipoi_mcdropout.row_labels import RowTracker, ShapeRecorder
 
 Call = Callable[[Nested], Nested]  # tensors in, tensors out; batch first
 

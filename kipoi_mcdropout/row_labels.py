@@ -11,8 +11,7 @@ What cannot be followed has no code, and is refused where it matters.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -21,12 +20,22 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from kipoi_mcdropout.nested import Nested, leaves
-
-NOBODY, SEVERAL = 62, 63  # owners: no input at all; more than one
-_OWNERS, _COPIES = 64, 64  # how many of each a code has room for
-_MAX_JOINED = 2**18  # all three fit into 30 bits
-_INT = torch.int32
-UNCLEAR = _COPIES - 1  # a copy that may be none
+from kipoi_mcdropout.row_codes import (
+    CODE_DTYPE,
+    NOBODY,
+    SEVERAL,
+    Labels,
+    combined,
+    compact,
+    input_labels,
+    number_copies,
+    number_gathered,
+    number_joined,
+    number_places,
+    number_repeats,
+    pack,
+    unpack,
+)
 
 _SAME = frozenset(
     {"clone", "contiguous", "to", "_to_copy", "alias", "detach", "lift_fresh", "type_as"}
@@ -35,54 +44,15 @@ _RESHAPES = frozenset(
     {"view", "reshape", "_unsafe_view", "_reshape_alias", "flatten", "unflatten", "view_as",
      "reshape_as", "squeeze", "unsqueeze", "ravel"}
 )  # fmt: skip
+_NORMS = frozenset({"batch_norm", "native_batch_norm", "_native_batch_norm_legit_no_training"})
+_GATHERS = frozenset({"index_select", "index", "gather", "take_along_dim"})
 _REPEATS = frozenset({"repeat", "tile", "expand", "expand_as", "broadcast_to", "repeat_interleave"})
 _MOVES = frozenset(
     {"permute", "transpose", "t", "numpy_T", "mT", "adjoint", "movedim", "moveaxis", "swapaxes",
      "swapdims", "select", "slice", "narrow", "split", "split_with_sizes", "tensor_split", "chunk",
-     "unbind", "flip", "fliplr", "flipud", "roll", "rot90", "index_select", "index", "gather",
-     "take_along_dim", "unfold", "diagonal", *_REPEATS}
+     "unbind", "flip", "fliplr", "flipud", "roll", "rot90", "unfold", "diagonal", *_REPEATS, *_GATHERS}
 )  # fmt: skip
 _JOINS = frozenset({"cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack"})
-
-
-@dataclass(frozen=True)
-class Labels:
-    """Codes of a tensor's elements, int32 of the tensor's shape, and its batch axis.
-
-    A code holds the owner (which input), the copy, and in the rest a number that differs between
-    tensors that were joined although they are neither copies nor parts of one thing.
-    """
-
-    codes: Tensor
-    axis: int
-    number: int = 0  # of the operation that made the tensor
-    ancestors: int = 0  # the numbers of all operations that it depends on, as bits
-
-    def rows(self) -> list[tuple[int, int, int]]:
-        """Owner, copy and joined number of each row along the batch axis.
-
-        Copy and number are 0 where they differ within the rows, but alike in all of them.
-        """
-        flat = _compact(self.codes).movedim(self.axis, 0).flatten(1)
-        owner, copy, joined = _fields(flat)
-        nobody = owner == NOBODY
-        low, high = owner.amin(1), owner.masked_fill(nobody, -1).amax(1)
-        owners = torch.where(low == high, low, SEVERAL).masked_fill(high < 0, NOBODY)
-        columns = owners, _one_a_row(copy, nobody), _one_a_row(joined, nobody)
-        rows = list(zip(*(column.tolist() for column in columns), strict=True))
-        return rows if len(rows) == self.codes.shape[self.axis] else rows * self.codes.shape[self.axis]
-
-
-def found_rows(labels: Labels | None, n: int) -> tuple[list[int], list[int]] | None:
-    """Owner and copy of each row, None where the rows cannot be told."""
-    if labels is None:
-        return None
-    owners, copies, joined = zip(*labels.rows(), strict=True)
-    unclear = len(set(joined)) > 1 or UNCLEAR in copies
-    if unclear or set(owners) != set(range(n)):
-        return None
-    numbers = sorted(set(copies))  # from 0: one copy alone may go on, say the second
-    return list(owners), [numbers.index(copy) for copy in copies]
 
 
 class ShapeRecorder(TorchDispatchMode):
@@ -128,7 +98,7 @@ class RowTracker(TorchDispatchMode):
         """Label the model's inputs, nested tensors with the batch first."""
         self._inputs = [x for _, x in leaves(inputs)]
         for x in self._inputs:
-            self._labels[x] = _input_labels(x)
+            self._labels[x] = input_labels(x)
 
     def labels(self, x: Tensor) -> Labels | None:
         """What is known of a tensor."""
@@ -168,7 +138,7 @@ class RowTracker(TorchDispatchMode):
             return self._labels[x]
         for leaf in self._inputs:
             if x.shape == leaf.shape and x.device == leaf.device and bool((x == leaf).all()):
-                return _input_labels(x)
+                return input_labels(x)
         return None
 
     def _batch_axes(self, func: Any, results: list[Tensor]) -> list[list[int]]:
@@ -181,7 +151,7 @@ class RowTracker(TorchDispatchMode):
 
     def _moved(
         self, func: Any, args: Any, kwargs: Any, results: list[Tensor]
-    ) -> list[Tensor] | None:
+    ) -> Sequence[Tensor | None] | None:
         """Codes of the results of an operation that only moves elements, None of any other."""
         name = _name(func)
         try:
@@ -197,8 +167,12 @@ class RowTracker(TorchDispatchMode):
             if name in _MOVES:
                 codes = list(_tensors(func(labels.codes, *args[1:], **kwargs)))
                 if name in _REPEATS and self._is_an_input(args[0], labels):
-                    codes = [_number_repeats(name, codes[0], labels.codes)]
+                    codes = [number_repeats(name, codes[0], labels.codes)]
+                if name in _GATHERS:
+                    codes = [number_gathered(codes[0], labels.codes)]
                 return codes
+            if name in _NORMS:  # element by element in evaluation mode
+                return [labels.codes, *(None for _ in results[1:])]
         except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError):
             return None  # an operation that takes no integers, or changes its input's shape in place
         return None
@@ -207,17 +181,15 @@ class RowTracker(TorchDispatchMode):
         operands = list(args[0])
         known = [self._known(x) for x in operands]
         codes = [
-            labels.codes if labels else x.new_full((), NOBODY, dtype=_INT).expand(x.shape)
+            labels.codes if labels else x.new_full((), NOBODY, dtype=CODE_DTYPE).expand(x.shape)
             for x, labels in zip(operands, known, strict=True)
         ]
         if all(labels is not None for labels in known) and len(operands) > 1:
             sure = [labels for labels in known if labels is not None]
             if self._are_copies(operands, sure):
-                codes = _number_copies(codes)
-            elif _is_new_axis(operands, result, sure[0].axis) and not (
-                _are_pieces(operands) or _are_steps(sure)
-            ):
-                codes = [_join_number(c, i) for i, c in enumerate(codes)]
+                codes = number_copies(codes)
+            elif not (_are_pieces(operands) or _are_steps(sure)):
+                codes = [number_joined(c, i) for i, c in enumerate(codes)]
         return func(codes, *args[1:], **kwargs)
 
     def _are_copies(self, operands: list[Tensor], known: list[Labels]) -> bool:
@@ -254,11 +226,6 @@ class RowTracker(TorchDispatchMode):
         )
 
 
-def _input_labels(x: Tensor) -> Labels:
-    owners = torch.arange(x.shape[0], dtype=_INT, device=x.device)
-    return Labels(owners.reshape(-1, *[1] * (x.dim() - 1)).expand(x.shape), 0)
-
-
 def _computed(func: Any, known: list[Labels], result: Tensor, axes: list[int]) -> Tensor | None:
     """Codes of what was computed from labelled tensors: those of their rows."""
     if len(axes) != 1:
@@ -267,98 +234,35 @@ def _computed(func: Any, known: list[Labels], result: Tensor, axes: list[int]) -
     if torch.Tag.pointwise in func.tags:
         shape = torch.broadcast_shapes(*(labels.codes.shape for labels in known))
         if shape == result.shape:
-            return _combined([labels.codes.broadcast_to(shape) for labels in known])
+            return combined([labels.codes.broadcast_to(shape) for labels in known])
     lined = [labels for labels in known if labels.codes.shape[labels.axis] == result.shape[axis]]
     if not lined:
         return None
     shape = [-1 if i == axis else 1 for i in range(result.dim())]
     columns = [
-        torch.tensor([_code(*row) for row in labels.rows()], dtype=_INT, device=result.device)
+        torch.tensor([pack(*row) for row in labels.rows()], dtype=CODE_DTYPE, device=result.device)
         for labels in lined
     ]
-    codes = _combined([column.reshape(shape) for column in columns]).expand(result.shape)
+    codes = combined([column.reshape(shape) for column in columns]).expand(result.shape)
     return _kept_apart(codes, lined, result, axis)
 
 
 def _kept_apart(codes: Tensor, known: list[Labels], result: Tensor, axis: int) -> Tensor:
-    """Where tensors were joined along another axis than the batch, and it is still there: say so.
+    """Where tensors were stacked along another axis than the batch, and it is still there: say so.
 
-    Whether what lies along it is still the copies that were joined is not known.
+    Whether what lies along it is still the copies that were stacked is not known.
     """
     for labels in known:
-        compact = _compact(labels.codes)
-        if compact.dim() != result.dim() or labels.axis != axis:
+        marks = pack(0, *unpack(compact(labels.codes))[1:])
+        if marks.dim() != result.dim() or labels.axis != axis:
             continue
-        _, copy, joined = _fields(compact)
-        mark = copy + _COPIES * joined
         for i in range(result.dim()):
             others = [j for j in range(result.dim()) if j != i]
-            if i == axis or mark.shape[i] != result.shape[i] or mark.shape[i] == 1:
+            if i == axis or marks.shape[i] != result.shape[i] or marks.shape[i] == 1:
                 continue
-            along = mark.amax(others, keepdim=True)
-            if bool((along != along.flatten()[0]).any()):
-                number = torch.arange(1, result.shape[i] + 1, dtype=_INT, device=codes.device)
-                owner, own, joined = _fields(codes)
-                number = number.reshape([-1 if j == i else 1 for j in range(result.dim())])
-                return _code(owner, own, (joined * 31 + number) % _MAX_JOINED)
+            if len(marks.amax(others).unique()) == marks.shape[i]:  # one tensor at each place
+                return number_places(codes, i)
     return codes
-
-
-def _combined(codes: list[Tensor]) -> Tensor:
-    """Codes of what was computed element by element from tensors of one shape."""
-    result = codes[0]
-    for other in codes[1:]:
-        if other is result or torch.equal(_compact(other), _compact(result)):
-            continue
-        (a, c, j), (b, d, k) = _fields(result), _fields(other)
-        owner = torch.where(a == b, a, SEVERAL)
-        owner = torch.where(a == NOBODY, b, torch.where(b == NOBODY, a, owner))
-        alone = [bool((x == x.flatten()[0]).all()) for x in (c, d)]
-        merged = c.new_tensor(0 if all(alone) else UNCLEAR)  # 0: strands were averaged
-        copy = torch.where(c == d, c, merged)
-        copy = torch.where(a == NOBODY, d, torch.where(b == NOBODY, c, copy))
-        result = _code(owner, copy, torch.maximum(j, k))
-    return result
-
-
-def _number_copies(codes: list[Tensor]) -> list[Tensor]:
-    fields = [_fields(c) for c in codes]
-    so_far = 1 + max(int(copy.max()) for _, copy, _ in fields)
-    return [
-        _code(owner, (copy + i * so_far).clamp(max=UNCLEAR), joined)
-        for i, (owner, copy, joined) in enumerate(fields)
-    ]
-
-
-def _number_repeats(name: str, codes: Tensor, before: Tensor) -> Tensor:
-    """Number the copies that repeat, expand and repeat_interleave make along each axis."""
-    sizes = [1] * (codes.dim() - before.dim()) + list(before.shape)
-    owner, copy, joined = _fields(codes)
-    for i, (size, total) in enumerate(zip(sizes, codes.shape, strict=True)):
-        if total == size or size == 0:
-            continue
-        places = torch.arange(total, dtype=_INT, device=codes.device)
-        times = total // size
-        number = places % times if name == "repeat_interleave" else places // size
-        number = number.reshape([-1 if j == i else 1 for j in range(codes.dim())])
-        so_far = 1 + int(copy.max())
-        copy = (copy + so_far * number).clamp(max=UNCLEAR)
-    return _code(owner, copy, joined)
-
-
-def _join_number(codes: Tensor, i: int) -> Tensor:
-    owner, copy, joined = _fields(codes)
-    return _code(owner, copy, (joined * 31 + i + 1) % _MAX_JOINED)
-
-
-def _is_new_axis(operands: list[Tensor], result: Tensor, batch_axis: int) -> bool:
-    """Whether tensors were joined along the batch, or along an axis that only tells them apart."""
-    if result.dim() > operands[0].dim():
-        return True
-    grown = [i for i, (a, b) in enumerate(zip(operands[0].shape, result.shape, strict=True)) if a != b]
-    return grown == [batch_axis] or (
-        len(grown) == 1 and all(x.shape[grown[0]] == 1 for x in operands)
-    )  # fmt: skip
 
 
 def _are_pieces(operands: list[Tensor]) -> bool:
@@ -390,34 +294,6 @@ def _are_steps(known: list[Labels]) -> bool:
 
 def _sorted_rows(x: Tensor, axis: int) -> Tensor:
     return x.movedim(axis, 0).flatten(1).sort(dim=1).values
-
-
-def _one_a_row(values: Tensor, ignored: Tensor) -> Tensor:
-    """The value of each row; 0 where there are several, if they are the same in all rows."""
-    top = values.max() + 1
-    low = values.masked_fill(ignored, top).amin(1)
-    high = values.masked_fill(ignored, -1).amax(1)
-    several = (low < high) & ~ignored.all(1)
-    alike = bool(several.all()) and bool((low == low[0]).all() and (high == high[0]).all())
-    found = torch.where(several, 0 if alike else UNCLEAR, high)
-    return found.masked_fill(ignored.all(1), 0)
-
-
-def _compact(codes: Tensor) -> Tensor:
-    """Without the repeats of an expanded tensor: these axes have length 1."""
-    for i, stride in enumerate(codes.stride()):
-        if stride == 0 and codes.shape[i] > 1:
-            codes = codes.narrow(i, 0, 1)
-    return codes
-
-
-def _code(owner: Any, copy: Any, joined: Any) -> Any:
-    return owner + _OWNERS * (copy + _COPIES * joined)
-
-
-def _fields(codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    rest = codes // _OWNERS
-    return codes % _OWNERS, rest % _COPIES, rest // _COPIES
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

@@ -23,7 +23,8 @@ from kipoi_mcdropout.hidden_dropout import (
 )
 from kipoi_mcdropout.nested import Nested, take
 from kipoi_mcdropout.probe import Call, Probe, Recording, SeenCall, probe_inputs, training_flag
-from kipoi_mcdropout.row_labels import RowTracker, ShapeRecorder, found_rows
+from kipoi_mcdropout.row_codes import found_rows
+from kipoi_mcdropout.row_labels import RowTracker, ShapeRecorder
 from kipoi_mcdropout.row_order import ONE_ROW, RowOrder, count, over_batch, row_order
 
 # Fewest axes with which the channel axis of a by-channel dropout is not the batch.
@@ -216,8 +217,9 @@ class _Layout:
         if self.order is not None:
             return self
         assert self.axis is not None
-        same = followed.mask_shape == self.call.mask_shape and followed.labels is not None
-        found = found_rows(followed.labels, 2) if same else None
+        labels = followed.labels
+        known = followed.mask_shape == self.call.mask_shape and labels and labels.axis == self.axis
+        found = found_rows(labels, 2) if known else None
         order = None if found is None else row_order(*found, 2)
         if order is None:
             raise UnlockableDropoutError(

@@ -317,6 +317,17 @@ def input_and_its_shifted_copy(s: Any, x: Tensor) -> Tensor:
     return one_strand(s, both).view(2, -1, 1).mean(0)
 
 
+def features_of_strands_as_channels(s: Any, x: Tensor) -> Tensor:
+    both = torch.cat([s.dense(x.flatten(1)), s.dense(_rc(x).flatten(1))], dim=1)
+    return head(s, torch.relu(both).view(-1, HIDDEN)).view(-1, 2, 1).mean(1)
+
+
+def strands_by_one_index(s: Any, x: Tensor) -> Tensor:
+    forward = torch.arange(N_POSITIONS * N_CHANNELS)
+    both = x.flatten(1)[:, torch.cat([forward, forward.flip(0)])]
+    return head(s, s.dense(both.view(-1, N_POSITIONS * N_CHANNELS))).view(-1, 2, 1).mean(1)
+
+
 def strands_made_by_numpy(s: Any, x: Tensor) -> Tensor:
     both = torch.from_numpy(np.concatenate([x.numpy(), _rc(x).numpy()]))
     return one_strand(s, both).view(2, -1, 1).mean(0)
@@ -332,7 +343,8 @@ def strands_written_into_a_buffer(s: Any, x: Tensor) -> Tensor:
     "run",
     [
         strands_after_the_first_layer, strands_stacked_then_a_layer, input_and_its_shifted_copy,
-        strands_made_by_numpy, strands_written_into_a_buffer,
+        strands_made_by_numpy, strands_written_into_a_buffer, features_of_strands_as_channels,
+        strands_by_one_index,
     ],
     ids=lambda run: run.__name__,
 )  # fmt: skip

@@ -14,7 +14,7 @@ LAYERS = [
     {"errors"},
     {"schedule"},
     {"masks", "moments", "scores", "nested", "dropout_calls", "encoding", "borrow", "outputs",
-     "row_order"},
+     "row_order", "row_codes"},
     {"mutants", "row_labels"},
     {"probe"},
     {"hidden_dropout", "batch_check"},
