@@ -200,7 +200,7 @@ class RowTracker(TorchDispatchMode):
             return False
         if not self._is_whole(first, known[0]):
             return False
-        values = [_sorted_rows(x, labels.axis) for x, labels in zip(operands, known, strict=True)]
+        values = [_contents(x, labels.axis) for x, labels in zip(operands, known, strict=True)]
         owners = [[row[0] for row in labels.rows()] for labels in known]
         return all(
             torch.equal(v, values[0]) and o == owners[0] for v, o in zip(values, owners, strict=True)
@@ -220,9 +220,9 @@ class RowTracker(TorchDispatchMode):
             return False
         size = x.numel() // x.shape[labels.axis]
         leaves_alike = [leaf for leaf in self._inputs if leaf[0].numel() == size]
-        values = _sorted_rows(x, labels.axis) if leaves_alike else x
+        values = _contents(x, labels.axis) if leaves_alike else x
         return any(
-            torch.equal(values, _sorted_rows(leaf, 0)[owners].to(values)) for leaf in leaves_alike
+            torch.equal(values, _contents(leaf, 0)[owners].to(values)) for leaf in leaves_alike
         )
 
 
@@ -292,8 +292,20 @@ def _are_steps(known: list[Labels]) -> bool:
     return all(follows(a, b) for a, b in pairs) or all(follows(b, a) for a, b in pairs)
 
 
-def _sorted_rows(x: Tensor, axis: int) -> Tensor:
-    return x.movedim(axis, 0).flatten(1).sort(dim=1).values
+def _contents(x: Tensor, axis: int) -> Tensor:
+    """What does not change when a row's elements change places: its sorted values.
+
+    Of integers (bases as numbers) it is how often each occurs: a complement such as 3 - x renames them.
+    """
+    rows = x.movedim(axis, 0).flatten(1)
+    if not x.is_floating_point() and x.dtype != torch.bool:
+        rows = torch.stack([_occurrences(row) for row in rows])
+    return rows.sort(dim=1).values
+
+
+def _occurrences(row: Tensor) -> Tensor:
+    _, which, counts = row.unique(return_inverse=True, return_counts=True)
+    return counts[which]
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

@@ -117,7 +117,7 @@ def find_sites(
     rows = probe_inputs(inputs)
     pair = take(rows, [0, 1])
     with Probe(module, call) as probe:
-        quiet = probe.record(pair)
+        quiet = probe.record(pair) if observed is None else observed.two
         _refuse_other_randomness(quiet.random)
         lifted, notes = find_guarded(probe, pair, quiet, ignore)
         with training_flag(lifted):

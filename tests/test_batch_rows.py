@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kipoi_mcdropout import MCDropoutISM
 from kipoi_mcdropout.errors import UnlockableDropoutError
 from kipoi_mcdropout.forward import POINT, LockedModel, MaskBank, call_module, locked_forward
 from kipoi_mcdropout.row_order import over_batch, row_order
@@ -418,3 +419,44 @@ def test_rows_in_no_order() -> None:
     assert row_order([0, 1, 1, 0], [0] * 4, 2) is None
     assert row_order([0, 1, 0, 1], [0, 1, 1, 0], 2) is None
     assert row_order([0, 0, 1], [0] * 3, 2) is None
+
+
+# --- the engines agree ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("run", [*PARTS, *COPIES], ids=lambda run: run.__name__)
+def test_fast_engine_and_oracle_agree(run: Any) -> None:
+    """Whatever the default engine makes of such masks, its effects are those of whole inputs."""
+    results = {
+        engine: MCDropoutISM(
+            built(run), None, "diff", category_axis=1, n_draws=4, seed=SEED, engine=engine
+        ).score(one_hot(1).numpy())
+        for engine in ("auto", "full")
+    }  # fmt: skip
+    got, expected = (np.asarray(results[engine]["diff"]["effect_sd"]) for engine in ("auto", "full"))
+    assert np.nanmax(expected) > 0
+    np.testing.assert_allclose(got, expected, rtol=1e-8, atol=1e-12)
+
+
+def test_strands_of_bases_as_numbers() -> None:
+    """The complement of bases as numbers is 3 - x: other values, as often."""
+
+    class Tokens(nn.Module):
+        def __init__(self, both: bool) -> None:
+            super().__init__()
+            self.both = both
+            self.embedding, self.drop = nn.Embedding(4, HIDDEN), nn.Dropout(0.5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = torch.cat([x, 3 - x.flip(1)]) if self.both else x
+            y = self.drop(self.embedding(y).cumsum(1))[:, -1]
+            return (y[: len(x)] + y[len(x) :]) / 2 if self.both else y
+
+    both, single = Tokens(True).double(), Tokens(False).double()
+    single.load_state_dict(both.state_dict())
+    x = one_hot().argmax(2)
+    (site,) = plan_of(both, x).sites
+    assert site.rows == (("copy", 2), ("input", 0)) and site.shape == (1, N_POSITIONS, HIDDEN)
+    expected = [locked_forward(single, y, 0, SEED) for y in (x, 3 - x.flip(1))]
+    got = locked_forward(both, x, 0, SEED)
+    torch.testing.assert_close(got, (expected[0] + expected[1]) / 2, rtol=1e-12, atol=1e-12)
