@@ -171,6 +171,8 @@ class RowTracker(TorchDispatchMode):
                 if name in _GATHERS:
                     codes = [number_gathered(codes[0], labels.codes)]
                 return codes
+            if name == "linear" and _same_along_last(labels.codes):
+                return [labels.codes[..., :1].expand(results[0].shape)]
             if name in _NORMS:  # element by element in evaluation mode
                 return [labels.codes, *(None for _ in results[1:])]
         except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError):
@@ -245,6 +247,12 @@ def _computed(func: Any, known: list[Labels], result: Tensor, axes: list[int]) -
     ]
     codes = combined([column.reshape(shape) for column in columns]).expand(result.shape)
     return _kept_apart(codes, lined, result, axis)
+
+
+def _same_along_last(codes: Tensor) -> bool:
+    """Whether a layer that mixes what lies along the last axis mixes what has one code."""
+    codes = compact(codes)
+    return bool((codes == codes[..., :1]).all())
 
 
 def _kept_apart(codes: Tensor, known: list[Labels], result: Tensor, axis: int) -> Tensor:

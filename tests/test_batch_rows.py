@@ -209,6 +209,11 @@ def strands_behind_after_scaling(s: Any, x: Tensor) -> Tensor:
     return one_strand(s, (both.flatten(0, 1) + 1) / 2).view(-1, 2, 1).mean(1)
 
 
+def strands_stacked_then_a_layer(s: Any, x: Tensor) -> Tensor:
+    both = torch.stack([x, _rc(x)], dim=1).flatten(2)
+    return head(s, s.dense(both).flatten(0, 1)).view(-1, 2, 1).mean(1)
+
+
 def strands_in_one_channel_axis(s: Any, x: Tensor) -> Tensor:
     both = torch.cat([x, _rc(x)], dim=1)  # (n, 2 * positions, channels)
     return one_strand(s, both.reshape(-1, *x.shape[1:])).view(-1, 2, 1).mean(1)
@@ -230,6 +235,7 @@ COPIES = {
     strands_stacked_in_front: (("copy", 2), ("input", 0)),
     strands_behind: (("input", 0), ("copy", 2)),
     strands_behind_after_scaling: (("input", 0), ("copy", 2)),
+    strands_stacked_then_a_layer: (("input", 0), ("copy", 2)),
     strands_in_one_channel_axis: (("input", 0), ("copy", 2)),
     strands_by_index_select: (("copy", 2), ("input", 0)),
     strands_from_numpy: (("copy", 2), ("input", 0)),
@@ -308,9 +314,10 @@ def strands_after_the_first_layer(s: Any, x: Tensor) -> Tensor:
     return (y[: len(x)] + y[len(x) :]) / 2
 
 
-def strands_stacked_then_a_layer(s: Any, x: Tensor) -> Tensor:
-    both = torch.stack([x, _rc(x)], dim=1).flatten(2)
-    return head(s, s.dense(both).flatten(0, 1)).view(-1, 2, 1).mean(1)
+def strands_stacked_then_convolved(s: Any, x: Tensor) -> Tensor:
+    both = torch.stack([x, _rc(x)], dim=1)  # (n, 2, positions, channels): as an image of two channels
+    both = F.conv2d(both, torch.ones(2, 2, 1, 1, dtype=x.dtype) / 4)
+    return one_strand(s, both.flatten(0, 1)).view(-1, 2, 1).mean(1)
 
 
 def input_and_its_shifted_copy(s: Any, x: Tensor) -> Tensor:
@@ -343,7 +350,7 @@ def strands_written_into_a_buffer(s: Any, x: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     "run",
     [
-        strands_after_the_first_layer, strands_stacked_then_a_layer, input_and_its_shifted_copy,
+        strands_after_the_first_layer, strands_stacked_then_convolved, input_and_its_shifted_copy,
         strands_made_by_numpy, strands_written_into_a_buffer, features_of_strands_as_channels,
         strands_by_one_index,
     ],
