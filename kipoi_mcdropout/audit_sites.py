@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.kipoi_model import KipoiModel
 from kipoi_mcdropout.nested import Nested, map_nested, take
-from kipoi_mcdropout.sites import SitePlan
+from kipoi_mcdropout.row_order import count
+from kipoi_mcdropout.sites import Site, SitePlan
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,23 @@ def audit(model: Any, inputs: Nested, ignore: tuple[str, ...] = ()) -> tuple[lis
     rows = []
     for site in plan.sites:
         shape = " x ".join(map(str, site.shape))
-        copies = f", one mask for {site.copies} copies of the batch" if site.copies > 1 else ""
-        rows.append(
-            AuditRow(str(site.index), site.name, site.kind, f"{site.p:g}", shape, "locked" + copies)
-        )
+        how = f"locked{_rows_in_words(site)}"
+        rows.append(AuditRow(str(site.index), site.name, site.kind, f"{site.p:g}", shape, how))
     rows += [AuditRow("-", name, "dropout", "-", "-", why) for name, why in plan.idle.items()]
     rows += [AuditRow("-", name, "ignored", "-", "-", "left off as asked") for name in ignore]
     return rows, plan
+
+
+def _rows_in_words(site: Site) -> str:
+    """How many rows of the batch share a mask, and why; nothing where each input is one row."""
+    if site.batch_axis is None:
+        return ", one mask: what it drops does not depend on the input"
+    parts, words = count(site.rows, "part"), []
+    if parts > 1:
+        words.append(f"each of {parts} parts of an input (positions or heads) has its own mask")
+    if site.copies > 1:
+        words.append(f"one mask for {site.copies} copies of the input (such as both strands)")
+    return "".join(f", {word}" for word in words)
 
 
 def format_audit(rows: list[AuditRow], plan: SitePlan) -> str:

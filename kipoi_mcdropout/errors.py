@@ -31,6 +31,10 @@ class UnlockableDropoutError(ModelError):
     """A dropout of the model cannot be locked; it is refused by name."""
 
 
+class BatchDependenceError(ModelError):
+    """The outputs of an input depend on the other inputs in the batch."""
+
+
 class InputError(McDropoutError):
     """The data given to the model is not what the method needs."""
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 from torch import Tensor, nn
 
+from kipoi_mcdropout.batch_check import Observed, observe
 from kipoi_mcdropout.borrow import borrowed
 from kipoi_mcdropout.dropout_calls import DropoutCall, DropoutInterceptor
-from kipoi_mcdropout.errors import ModelError
+from kipoi_mcdropout.errors import ModelError, UnlockableDropoutError
 from kipoi_mcdropout.masks import RUN_SCOPE, check_seed, keep_mask
 from kipoi_mcdropout.model_inputs import InputTypes
 from kipoi_mcdropout.nested import Nested, leaves, map_nested, n_rows
 from kipoi_mcdropout.outputs import flatten_outputs
-from kipoi_mcdropout.probe import Call, training_flag
+from kipoi_mcdropout.probe import Call, Probe, probe_inputs, training_flag
 from kipoi_mcdropout.sites import NO_SITES, Site, SitePlan, find_sites
 
 POINT = -1  # in place of a draw: the prediction with dropout off
@@ -73,26 +74,18 @@ class _LockedPass(DropoutInterceptor):
             return call.x
         site = self._next_site(call)
         keep = self.masks.keep(site, self.draw, self.scope, call.x.device)
-        rows = 1 if site.batch_axis is None else site.shape[site.batch_axis]
-        if rows > 1 and site.batch_axis is not None:  # the rows of each input, input after input
-            repeats = [1] * keep.dim()
-            repeats[site.batch_axis] = self.n
-            keep = keep.repeat(repeats)
-        return call.apply(keep)
+        return call.apply(site.over_batch(keep, self.n))
 
     def _next_site(self, call: DropoutCall) -> Site:
         if self.position >= len(self.plan.sites):
             raise self._changed(f"a dropout more than the {len(self.plan.sites)} that it has")
         site = self.plan.sites[self.position]
         self.position += 1
-        expected = list(site.shape)
-        if site.batch_axis is not None:
-            expected[site.batch_axis] *= site.copies * self.n
-        came = call.mask_shape()
-        if (site.kind, site.p, tuple(expected)) != (call.kind, call.p, came):
+        expected, came = site.seen_shape(self.n), call.mask_shape()
+        if (site.kind, site.p, expected) != (call.kind, call.p, came):
             raise self._changed(
                 f"{call.kind} with p={call.p} on shape {came} where site {site.index} ({site.name}) is "
-                f"{site.kind} with p={site.p} on shape {tuple(expected)}"
+                f"{site.kind} with p={site.p} on shape {expected}"
             )
         return site
 
@@ -127,6 +120,7 @@ class LockedModel:
         self.call = call or call_module(self.module)
         self.ignore = ignore
         self._plans: dict[tuple[object, ...], SitePlan] = {}
+        self._observed: dict[tuple[object, ...], Observed] = {}
 
     @property
     def device(self) -> torch.device:
@@ -142,10 +136,30 @@ class LockedModel:
 
     def plan(self, inputs: Nested) -> SitePlan:
         """Dropout sites for inputs of this shape; see `sites.find_sites` for the errors."""
-        key = tuple((path, tuple(x.shape[1:]), x.dtype) for path, x in leaves(inputs))
+        key = _shapes(inputs)
         if key not in self._plans:
-            self._plans[key] = find_sites(self.module, self.call, inputs, self.ignore)
+            with suppress(UnlockableDropoutError):  # find_sites knows better what is random
+                self.takes_one(inputs)
+            known = self._observed.get(key)
+            self._plans[key] = find_sites(self.module, self.call, inputs, self.ignore, known)
+            self._observed.pop(key, None)
         return self._plans[key]
+
+    def takes_one(self, inputs: Nested) -> bool:
+        """Whether the model runs on a batch of one input of this shape, within `borrow()`.
+
+        Raises
+        ------
+        BatchDependenceError
+            If the outputs of an input depend on the other inputs in the batch.
+        """
+        key = _shapes(inputs)
+        if key in self._plans:
+            return self._plans[key].takes_one
+        if key not in self._observed:
+            with Probe(self.module, self.call) as probe:
+                self._observed[key] = observe(probe, probe_inputs(inputs))
+        return self._observed[key].takes_one
 
     def outputs(
         self,
@@ -173,7 +187,10 @@ class LockedModel:
         Tensor, shape=(n, outputs)
         """
         n = n_rows(inputs)
-        if n == 1:  # some models squeeze a batch of one away
+        if draw != POINT:
+            self.plan(inputs)
+        takes_one = self.takes_one(inputs)  # checks, too, that the rows of a batch are independent
+        if n == 1 and not takes_one:  # some models squeeze a batch of one away
             return self.outputs(_twice(inputs), draw, masks, scope, selected)[:1]
         return flatten_outputs(self.raw_outputs(inputs, draw, masks, scope), n, selected)
 
@@ -187,6 +204,10 @@ class LockedModel:
             outputs = self.call(own)
         locked.finish()
         return outputs
+
+
+def _shapes(inputs: Nested) -> tuple[object, ...]:
+    return tuple((path, tuple(x.shape[1:]), x.dtype) for path, x in leaves(inputs))
 
 
 def _twice(inputs: Nested) -> Nested:

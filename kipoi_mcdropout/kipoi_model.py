@@ -154,8 +154,8 @@ class KipoiModel:
 
     def example_outputs(self, inputs: Nested) -> Nested:
         """Outputs for the first input with dropout off, as the model has them, within `borrow()`."""
-        pair = self.tensors(take(inputs, [0, 0]))  # some models squeeze a batch of one away
-        return self.locked.raw_outputs(pair, POINT, MaskBank(0))
+        rows = [0] if self.locked.takes_one(self.tensors(take(inputs, [0]))) else [0, 0]
+        return self.locked.raw_outputs(self.tensors(take(inputs, rows)), POINT, MaskBank(0))
 
 
 def alphabet_of(dataloader: Any) -> str:

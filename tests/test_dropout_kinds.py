@@ -803,7 +803,7 @@ def test_native_dropout_is_refused() -> None:
 
 
 def test_pairs_of_inputs_are_refused() -> None:
-    net = Net(lambda s, x: x + s.drop(x @ x.T).sum(1, keepdim=True), drop=nn.Dropout(0.5))
+    net = Net(lambda s, x: x + s.drop(x @ x.T).diagonal()[:, None], drop=nn.Dropout(0.5))
     refused(net, torch.rand(2, 5), "'drop'", "no axis")
 
 
@@ -828,7 +828,7 @@ def test_no_dropout_is_an_error_that_says_so() -> None:
         plan_of(nn.Linear(5, 3), torch.ones(2, 5))
     with pytest.raises(NoRandomSiteError, match="1: p = 0"):
         plan_of(nn.Sequential(nn.Linear(5, 3), nn.Dropout(0.0)), torch.ones(2, 5))
-    one_layer = Net(lambda s, x: s.rnn(x)[0], rnn=nn.LSTM(5, 4))
+    one_layer = Net(lambda s, x: s.rnn(x)[0], rnn=nn.LSTM(5, 4, batch_first=True))
     with pytest.raises(NoRandomSiteError):
         plan_of(one_layer, torch.ones(2, 7, 5))
 

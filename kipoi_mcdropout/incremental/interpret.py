@@ -35,11 +35,7 @@ class Masking:
         """Drop units of `x`, the whole tensor for a batch of n."""
         if draw == POINT:
             return x
-        site, keep = self.site(drop), self.keep(drop, draw)
-        if site.batch_axis is not None and site.shape[site.batch_axis] > 1:
-            repeats = [1] * keep.dim()
-            repeats[site.batch_axis] = n
-            keep = keep.repeat(repeats)
+        keep = self.site(drop).over_batch(self.keep(drop, draw), n)
         return DropoutCall(drop.kind, drop.p, x, drop.by_channel, drop.alpha).apply(keep)
 
 

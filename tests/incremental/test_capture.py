@@ -43,8 +43,8 @@ def branch_on_data(y: Tensor) -> Tensor:
     return y * 2 if y.mean() > 0.2 else y
 
 
-def branch_by_numpy(y: Tensor) -> Tensor:
-    return y + float(y.detach().numpy().mean())
+def mean_by_numpy(y: Tensor) -> Tensor:
+    return y + torch.from_numpy(y.detach().numpy().mean((1, 2), keepdims=True))
 
 
 def loop_over_batch(y: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ def swallows_errors(y: Tensor) -> Tensor:
 REFUSED = {
     f.__name__: f
     for f in (
-        branch_on_data, branch_by_numpy, loop_over_batch, write_through_view, mask_index,
+        branch_on_data, mean_by_numpy, loop_over_batch, write_through_view, mask_index,
         batch_statistics, foreign_code, swallows_errors,
     )
 }  # fmt: skip
