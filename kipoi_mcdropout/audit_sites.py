@@ -49,11 +49,15 @@ def audit(model: Any, inputs: Nested, ignore: tuple[str, ...] = ()) -> tuple[lis
     for site in plan.sites:
         shape = " x ".join(map(str, site.shape))
         copies = f", one mask for {site.copies} copies of the batch" if site.copies > 1 else ""
-        rows.append(
-            AuditRow(str(site.index), site.name, site.kind, f"{site.p:g}", shape, "locked" + copies)
-        )
+        locked = "left off as asked" if site.ignored else "locked" + copies
+        rows.append(AuditRow(str(site.index), site.name, site.kind, f"{site.p:g}", shape, locked))
     rows += [AuditRow("-", name, "dropout", "-", "-", why) for name, why in plan.idle.items()]
-    rows += [AuditRow("-", name, "ignored", "-", "-", "left off as asked") for name in ignore]
+    named = {site.name.split("#")[0] for site in plan.sites if site.ignored}
+    rows += [
+        AuditRow("-", name, "ignored", "-", "-", "left off as asked")
+        for name in adapter.locked.ignore
+        if name not in named
+    ]
     return rows, plan
 
 

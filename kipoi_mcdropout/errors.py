@@ -31,6 +31,10 @@ class UnlockableDropoutError(ModelError):
     """A dropout of the model cannot be locked; it is refused by name."""
 
 
+class ModelForwardError(ModelError):
+    """The model's own code raised an error in its forward pass."""
+
+
 class InputError(McDropoutError):
     """The data given to the model is not what the method needs."""
 

@@ -16,6 +16,7 @@ from kipoi_mcdropout.encoding import DNA, check_alphabet
 from kipoi_mcdropout.engine import to_tensors
 from kipoi_mcdropout.errors import InputError, ModelError
 from kipoi_mcdropout.forward import POINT, LockedModel, MaskBank, call_module
+from kipoi_mcdropout.named_parts import plain_module, refuse_uninitialised
 from kipoi_mcdropout.nested import Nested, leaves, map_nested, n_rows, take
 from kipoi_mcdropout.outputs import Targets, default_labels, select_targets
 from kipoi_mcdropout.probe import Call
@@ -53,6 +54,7 @@ class KipoiModel:
                 "a PyTorch model is required, as dropout is switched inside the torch module; got "
                 f"{type(model).__name__}. Models of Keras, TensorFlow or scikit-learn are not supported"
             )
+        refuse_uninitialised(module)
         _check_weights(module)
         call = _kipoi_call(model, module)
         if output_sel_fn is not None:
@@ -107,10 +109,10 @@ class KipoiModel:
 
 
 def torch_module(model: Any) -> nn.Module | None:
-    """The torch module of a model, None if there is none."""
+    """The torch module of a model, without what torch.compile wraps around it; None if there is none."""
     for candidate in (model, getattr(model, "model", None)):
         if isinstance(candidate, nn.Module):
-            return candidate
+            return plain_module(candidate)
     return None
 
 
@@ -172,7 +174,7 @@ def _check_weights(module: nn.Module) -> None:
 
 def _kipoi_call(model: Any, module: nn.Module) -> Call:
     """How the model runs: by its module, or by its own predict_on_batch where that was overridden."""
-    if model is module or _has_stock_predict(model):
+    if isinstance(model, nn.Module) or _has_stock_predict(model):
         return call_module(module)
 
     def call(inputs: Nested) -> Nested:

@@ -66,7 +66,8 @@ def mc_predict(
     x : numpy.ndarray, or dict or list of them, batch first
         All inputs of the model.
     n_draws : int
-        At least 2.
+        At least 2, or 0 for `point` alone: the other statistics are NaN then, and the model needs no
+        dropout.
     seed : int
         0 <= seed < 2**64; all inputs of a draw see the same masks.
     targets : sequence of str or int, optional
@@ -92,6 +93,7 @@ def mc_predict(
         raise InputError("at least one input is required; got an empty batch")
     masks = MaskBank(seed)
     with adapter.locked.borrow():
+        adapter.locked.plan_for(adapter.tensors(take(x, slice(0, 1))), n_draws)
         chosen = adapter.targets(adapter.example_outputs(x), targets)
         parts = []
         for rows in chunks(n_rows(x), batch_size):
@@ -100,13 +102,18 @@ def mc_predict(
                 adapter.locked.outputs(inputs, draw, masks, selected=chosen.selected).double().cpu()
                 for draw in (POINT, *range(n_draws))
             ]
-            parts.append(_summary(chosen.labels, draws[0], torch.stack(draws[1:]), keep_draws))
+            parts.append(_summary(chosen.labels, draws[0], draws[1:], keep_draws))
     return _concatenate(parts)
 
 
 def _summary(
-    labels: tuple[str, ...], point: torch.Tensor, draws: torch.Tensor, keep: bool
+    labels: tuple[str, ...], point: torch.Tensor, several: list[torch.Tensor], keep: bool
 ) -> Predictions:
+    if not several:
+        nothing = np.full(point.shape, math.nan)
+        zeros = np.zeros(point.shape, np.int64)
+        return Predictions(labels, 0, nothing, nothing, nothing, point.numpy(), zeros)
+    draws = torch.stack(several)
     broken = ~torch.isfinite(draws)
     draws = draws.masked_fill(broken, math.nan)
     moments = Moments.of(draws)

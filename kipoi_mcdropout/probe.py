@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kipoi_mcdropout.dropout_calls import DropoutCall, DropoutInterceptor
+from kipoi_mcdropout.dropout_call import DropoutCall
+from kipoi_mcdropout.dropout_calls import DropoutInterceptor
 from kipoi_mcdropout.nested import Nested, leaves, map_nested
 
 Call = Callable[[Nested], Nested]  # tensors in, tensors out; batch first
@@ -21,7 +22,6 @@ class Recording:
     """What one pass did. Each call is named by the module that made it."""
 
     calls: list[tuple[str, DropoutCall]] = field(default_factory=list)
-    random: list[tuple[str, str]] = field(default_factory=list)  # other random functions
     before_first: list[str] = field(default_factory=list)  # leaf modules done before any dropout
     output: Nested = None
 
@@ -80,9 +80,6 @@ class _Recorder(DropoutInterceptor):
             self.recording.before_first = list(dict.fromkeys(self.finished))
         self.recording.calls.append((self._where(), call))
         return call.x
-
-    def random_call(self, name: str) -> None:
-        self.recording.random.append((self._where(), name))
 
     def _where(self) -> str:
         return self.running[-1] if self.running else "forward"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kipoi_mcdropout.effects import EffectOptions, EffectSummary, concatenate, summarize_effects
 from kipoi_mcdropout.encoding import DNA, OneHotLayout
 from kipoi_mcdropout.engine import Engine
-from kipoi_mcdropout.errors import InputError, NoRandomSiteError
+from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.forward import MaskBank
 from kipoi_mcdropout.incremental.choose import DEFAULT_MEMORY_BYTES, make_engine
 from kipoi_mcdropout.kipoi_model import KipoiModel
@@ -28,7 +28,7 @@ from kipoi_mcdropout.mutants import (
 )
 from kipoi_mcdropout.nested import Nested, leaves, map_nested, n_rows, take
 from kipoi_mcdropout.outputs import Targets
-from kipoi_mcdropout.sites import NO_SITES, SitePlan
+from kipoi_mcdropout.sites import SitePlan
 
 MASK_SCOPES = ("run", "sequence")
 _SUMMARY_BYTES = 512 * 2**20  # of statistics held at a time, per sequence and chunk of mutants
@@ -102,13 +102,9 @@ class SaturationMutagenesis:
 
     def plan(self, inputs: Nested) -> SitePlan:
         """The model's dropout sites for inputs of this shape."""
+        one = self.model.tensors(take(inputs, slice(0, 1)))
         with self.model.locked.borrow():
-            try:
-                return self.model.locked.plan(self.model.tensors(take(inputs, slice(0, 1))))
-            except NoRandomSiteError:
-                if self.options.effects.n_draws > 0:
-                    raise
-                return NO_SITES  # point effects need no dropout
+            return self.model.locked.plan_for(one, self.options.effects.n_draws)
 
     def targets(self, inputs: Nested) -> Targets:
         """The outputs that are reported."""

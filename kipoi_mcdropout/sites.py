@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from kipoi_mcdropout.dropout_calls import DropoutCall
+from kipoi_mcdropout.dropout_call import DropoutCall
 from kipoi_mcdropout.errors import ModelError, NoRandomSiteError, UnlockableDropoutError
 from kipoi_mcdropout.hidden_dropout import (
     find_guarded,
     idle_dropouts,
     refuse_torchscript,
-    refuse_unseen,
 )
+from kipoi_mcdropout.named_parts import is_ignored
 from kipoi_mcdropout.nested import Nested, take
 from kipoi_mcdropout.probe import Call, Probe, probe_pair, same_output, training_flag
 
@@ -43,6 +43,7 @@ class Site:
     batch_axis: int | None  # None: what is dropped does not depend on the input
     copies: int = 1  # times the whole batch stands along the axis (strands), all under one mask
     alpha: bool = False
+    ignored: bool = False  # left off as asked: p is 0 here, whatever the call says
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def find_sites(module: nn.Module, call: Call, inputs: Nested, ignore: tuple[str,
     inputs : nested tensors
         At least one row; its first is used, with a shuffled copy of it beside.
     ignore : tuple of str
-        Names of modules to leave as they are although they look like dropout.
+        Names of modules whose dropout is left off, that of the modules inside them too.
 
     Raises
     ------
@@ -85,40 +86,29 @@ def find_sites(module: nn.Module, call: Call, inputs: Nested, ignore: tuple[str,
     refuse_torchscript(module, ignore)
     pair = probe_pair(inputs)
     with Probe(module, call) as probe:
-        quiet = probe.record(pair)
-        _refuse_other_randomness(quiet.random)
-        lifted, notes = find_guarded(probe, pair, quiet, ignore)
+        lifted, notes = find_guarded(module, call, pair, ignore)
         with training_flag(lifted):
             two = probe.record(pair)
             three = probe.record(take(pair, [0, 1, 0]))
             swapped = probe.record(take(pair, [1, 0]))
-        if not same_output(two.output, quiet.output):
-            raise UnlockableDropoutError(
-                "two passes over the same input differ with every dropout off: the model has "
-                "randomness that is no dropout. Remove it, or replace it by nn.Dropout"
-            )
         seen = {name for name, _ in two.calls}
-        refuse_unseen(probe, seen, ignore)
     if not len(two.calls) == len(three.calls) == len(swapped.calls):
         raise UnlockableDropoutError(
             f"the number of dropout calls depends on the batch: {len(two.calls)} for two inputs, "
             f"{len(three.calls)} for three. Call the dropouts unconditionally"
         )
     calls = zip(two.calls, three.calls, swapped.calls, strict=True)
-    sites = [_site(i, name, a, b, c) for i, ((name, a), (_, b), (_, c)) in enumerate(calls)]
+    sites = [
+        Site(i, name, a.kind, 0.0, a.mask_shape(), None, ignored=True)
+        if is_ignored(name, ignore)
+        else _site(i, name, a, b, c)
+        for i, ((name, a), (_, b), (_, c)) in enumerate(calls)
+    ]
     idle = idle_dropouts(module, seen)
-    if not sites:
+    notes += tuple(f"{site.name}: dropout left off as asked" for site in sites if site.ignored)
+    if all(site.ignored for site in sites):
         raise NoRandomSiteError(_nothing_random(module, idle))
     return SitePlan(_name_repeats(sites), tuple(three.before_first), idle, lifted, notes)
-
-
-def _refuse_other_randomness(random: list[tuple[str, str]]) -> None:
-    if random:
-        where, function = random[0]
-        raise UnlockableDropoutError(
-            f"module {where!r} calls torch's {function} in evaluation mode: randomness that is no "
-            "dropout cannot be locked. Remove it, or replace it by nn.Dropout"
-        )
 
 
 def _site(index: int, name: str, two: DropoutCall, three: DropoutCall, swapped: DropoutCall) -> Site:

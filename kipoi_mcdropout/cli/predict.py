@@ -56,7 +56,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
     stream = batches(options, dataloader)
     first = next(stream)
     with model.locked.borrow():
-        plan = model.locked.plan(model.tensors(first["inputs"]))
+        plan = model.locked.plan_for(model.tensors(first["inputs"]), options.n_draws)
     header = provenance(
         model=options.model,
         source=options.source,
@@ -64,10 +64,16 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
         plan=plan,
         seed=options.seed,
         n_draws=options.n_draws,
-        options={"target": options.target, "dataloader_args": dataloader_kwargs},
+        options={
+            "target": options.target,
+            "ignore": list(options.ignore),
+            "dataloader_args": dataloader_kwargs,
+        },
         files=input_files(dataloader_kwargs),
         command=[*prog.split(), *args],
     )
+    for note in plan.notes:
+        say(f"note: {note}")
     n = 0
     with prediction_files(options.output, header, options.overwrite) as files:
         batch: dict[str, Any] | None = first

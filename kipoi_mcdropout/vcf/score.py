@@ -244,9 +244,7 @@ def score_variants(
         work: Work[AlleleWindows, Summaries] = Work(here)
         if not isinstance(scheduler, InProcess):
             work = _shareable(here, sequences.adapter.model, layout, seed, choice)
-        outputs = stack.enter_context(
-            RunOutputs(paths, annotator, schema_of(quantiles), record, resume)
-        )
+        outputs = stack.enter_context(RunOutputs(paths, annotator, schema_of(quantiles), record, resume))
         writer = ChunkWriter(annotator, chosen.labels, tuple(quantiles), on_error)
         placer = Placer(genome, names, options)
         groups = enumerate(gather(reader, n_alleles))
