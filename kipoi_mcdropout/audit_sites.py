@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.kipoi_model import KipoiModel
+from kipoi_mcdropout.named_parts import is_ignored
 from kipoi_mcdropout.nested import Nested, map_nested, take
 from kipoi_mcdropout.sites import SitePlan
 
@@ -52,11 +53,11 @@ def audit(model: Any, inputs: Nested, ignore: tuple[str, ...] = ()) -> tuple[lis
         locked = "left off as asked" if site.ignored else "locked" + copies
         rows.append(AuditRow(str(site.index), site.name, site.kind, f"{site.p:g}", shape, locked))
     rows += [AuditRow("-", name, "dropout", "-", "-", why) for name, why in plan.idle.items()]
-    named = {site.name.split("#")[0] for site in plan.sites if site.ignored}
+    off = [site.name.split("#")[0] for site in plan.sites if site.ignored]
     rows += [
         AuditRow("-", name, "ignored", "-", "-", "left off as asked")
         for name in adapter.locked.ignore
-        if name not in named
+        if not any(is_ignored(site, (name,)) for site in off)
     ]
     return rows, plan
 

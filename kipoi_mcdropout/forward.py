@@ -192,7 +192,7 @@ class LockedModel:
             return self.plan(inputs)
         key = _shapes(inputs)
         if key not in self._points:
-            refuse_random_point(self.module, self.run, inputs)
+            refuse_random_point(self.module, self.run, inputs, self.ignore)
             self._points.add(key)
         return NO_SITES
 

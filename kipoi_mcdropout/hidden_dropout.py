@@ -29,9 +29,9 @@ def find_guarded(
         in training mode; or if a module does more than drop units there. All are named at once.
     """
     with RandomnessWatch(module, call) as watch:
-        quiet = _in_evaluation(watch, pair)
+        quiet = _in_evaluation(watch, pair, ignore)
         loud, again = _in_training(watch, pair, ignore)
-        _refuse_noise(watch, quiet, loud, again)
+        _refuse_noise(watch, loud, again, ignore)
         _refuse_unseen(watch, quiet, loud, ignore)
         names = [name for name in loud.sites - quiet.sites if not is_ignored(name, ignore)]
         lifted = tuple(watch.parts[name] for name in names)
@@ -46,7 +46,7 @@ def find_guarded(
     )
 
 
-def refuse_random_point(module: nn.Module, call: Call, inputs: Nested) -> None:
+def refuse_random_point(module: nn.Module, call: Call, inputs: Nested, ignore: tuple[str, ...]) -> None:
     """Refuse a model whose prediction with dropout off is random.
 
     Raises
@@ -56,20 +56,34 @@ def refuse_random_point(module: nn.Module, call: Call, inputs: Nested) -> None:
     """
     with RandomnessWatch(module, call) as watch:
         pair = probe_pair(take(inputs, slice(0, 1)))
-        _in_evaluation(watch, pair)
+        _in_evaluation(watch, pair, ignore)
 
 
-def _in_evaluation(watch: RandomnessWatch, pair: Nested) -> Observation:
-    """A pass in evaluation mode, whose output may depend on no random numbers but those of dropout."""
+def _in_evaluation(watch: RandomnessWatch, pair: Nested, ignore: tuple[str, ...]) -> Observation:
+    """A pass in evaluation mode, in which nothing but dropout may use random numbers.
+
+    Those of ignored modules must have no effect. The second pass sees other random numbers.
+    """
     quiet, again = watch.observe(pair), watch.observe(pair, shift=1)
-    noise = quiet.noise or ({} if same_output(quiet.output, again.output) else quiet.moved)
+    noise = _noise(quiet, again, ignore)
     if noise:
         raise UnlockableDropoutError(
             f"{_listed(watch, noise)} in evaluation mode{_threads(quiet)}: randomness that is no "
-            "dropout cannot be locked. Remove it, or replace it by a dropout of torch"
+            "dropout cannot be locked. Remove it, or replace it by a dropout of torch; if no output "
+            f"depends on it: {_advice(list(noise))}"
         )
     _refuse_differing(watch, quiet, again, "evaluation")
     return quiet
+
+
+def _noise(first: Observation, second: Observation, ignore: tuple[str, ...]) -> dict[str, str]:
+    """Random numbers that are no dropout, by module; of another thread's only one pass sees any."""
+    found = {**first.moved, **first.noise}
+    return {
+        name: what
+        for name, what in found.items()
+        if not is_ignored(name, ignore) and (name in second.moved or name in second.noise)
+    }
 
 
 def _in_training(
@@ -107,15 +121,10 @@ def _in_training(
 
 
 def _refuse_noise(
-    watch: RandomnessWatch, quiet: Observation, loud: Observation, again: Observation
+    watch: RandomnessWatch, loud: Observation, again: Observation, ignore: tuple[str, ...]
 ) -> None:
-    """Refuse randomness of training mode that is neither dropout nor a mask.
-
-    What evaluation mode consumes too has no effect, as was seen there. What only one of two passes
-    consumes is taken for another thread's.
-    """
-    moved = {n: what for n, what in loud.moved.items() if n in again.moved and n not in quiet.moved}
-    noise = {**moved, **loud.noise}
+    """Refuse randomness of training mode that is neither dropout nor a mask."""
+    noise = _noise(loud, again, ignore)
     if noise:
         raise UnlockableDropoutError(
             f"{_listed(watch, noise)} in training mode{_threads(loud)}, which cannot be locked. Use a "

@@ -14,7 +14,7 @@ mode. Numbers that become no mask are reported by `random_call`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -101,7 +101,7 @@ class RandomNumbers:
         if func in _NOISE:
             self.mode.random_call(f"torch's {func.__name__}")
         if self._any:
-            for value in (*args, *kwargs.values()):
+            for value in _flat((*args, *kwargs.values())):
                 mark = getattr(value, _MARK, None) if isinstance(value, Tensor) else None
                 if isinstance(mark, _Uniform):
                     return self._use_uniform(mark, value, func, args, kwargs)
@@ -161,7 +161,7 @@ class RandomNumbers:
                 return result
             if name in _BOOL_ONLY:
                 self.mode.random_call(f"torch's {mark.function}, whose mask goes into torch's {name}")
-                args = tuple(x > 0.5 if x is mask else x for x in args)
+                args = _replaced(args, mask, mask > 0.5)
         result = func(*args, **kwargs)
         if name in _SAME_NUMBERS and args[0] is mask and isinstance(result, Tensor):
             return _marked(result, mark)
@@ -185,6 +185,21 @@ def _with_mean(name: str, mask: Tensor, func: Any, args: Any, kwargs: Any) -> Te
         condition, a, b = args if args[0] is mask else (args[1], args[0], args[2])  # or x.where(mask, b)
         return condition * a + (1.0 - condition) * b if condition is mask else None
     return None
+
+
+def _flat(values: Iterable[Any]) -> Iterator[Any]:
+    """Arguments, and what is in lists and tuples among them."""
+    for value in values:
+        if isinstance(value, (list, tuple)):
+            yield from _flat(value)
+        else:
+            yield value
+
+
+def _replaced(values: Any, old: Tensor, new: Tensor) -> Any:
+    if isinstance(values, (list, tuple)):
+        return type(values)(_replaced(value, old, new) for value in values)
+    return new if values is old else values
 
 
 def _marked(x: Tensor, mark: Any) -> Tensor:
