@@ -13,8 +13,11 @@ PACKAGE = Path(kipoi_mcdropout.__file__).parent
 LAYERS = [
     {"errors"},
     {"schedule"},
-    {"masks", "moments", "scores", "nested", "dropout_calls", "encoding", "borrow", "outputs"},
+    {"masks", "moments", "scores", "nested", "dropout_call", "encoding", "borrow", "outputs"},
+    {"random_masks", "named_parts"},
+    {"dropout_calls"},
     {"mutants", "probe"},
+    {"watch"},
     {"hidden_dropout"},
     {"sites"},
     {"forward"},
@@ -31,7 +34,7 @@ LAYERS = [
     {"report"},
     {"cli", "plugin"},
 ]
-KIPOI_FREE = set().union(*LAYERS[:10]) | {"mr", "calibration", "provenance", "saturation"}
+KIPOI_FREE = set().union(*LAYERS[:13]) | {"mr", "calibration", "provenance", "saturation"}
 
 
 def _imports(path: Path) -> set[str]:
