@@ -31,10 +31,6 @@ class UnlockableDropoutError(ModelError):
     """A dropout of the model cannot be locked; it is refused by name."""
 
 
-class ModelForwardError(ModelError):
-    """The model's own code raised an error in its forward pass."""
-
-
 class InputError(McDropoutError):
     """The data given to the model is not what the method needs."""
 
@@ -55,4 +51,11 @@ class UnitFailedError(RuntimeError):
     """A unit could not be computed, here or by any worker, and the run stops (exit code 1).
 
     What was done before is kept, for `--resume`.
+    """
+
+
+class ModelForwardError(RuntimeError):
+    """The model's own code raised an error in its forward pass; it is named with the line of code.
+
+    On the command line: exit code 2, or a `UnitFailedError` once units are being computed.
     """

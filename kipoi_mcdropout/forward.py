@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from kipoi_mcdropout.borrow import borrowed, user_code
 from kipoi_mcdropout.dropout_call import DropoutCall
 from kipoi_mcdropout.dropout_calls import DropoutInterceptor
-from kipoi_mcdropout.errors import McDropoutError, ModelError
+from kipoi_mcdropout.errors import McDropoutError, ModelError, ModelForwardError
 from kipoi_mcdropout.hidden_dropout import refuse_random_point
 from kipoi_mcdropout.masks import RUN_SCOPE, check_seed, keep_mask
 from kipoi_mcdropout.named_parts import explained, known_names, plain_module, refuse_uninitialised
@@ -22,6 +22,13 @@ from kipoi_mcdropout.probe import Call, training_flag
 from kipoi_mcdropout.sites import NO_SITES, Site, SitePlan, find_sites
 
 POINT = -1  # in place of a draw: the prediction with dropout off
+_NOT_THE_MODELS = (
+    McDropoutError,
+    ModelForwardError,
+    KeyboardInterrupt,
+    MemoryError,
+    torch.OutOfMemoryError,
+)
 _MASK_CACHE_BYTES = 256 * 2**20
 
 
@@ -166,7 +173,7 @@ class LockedModel:
         with user_code():
             try:
                 return self.call(map_nested(torch.clone, inputs))  # some models write into their input
-            except (McDropoutError, MemoryError, torch.OutOfMemoryError, KeyboardInterrupt):
+            except _NOT_THE_MODELS:
                 raise
             except (Exception, SystemExit) as error:
                 if _is_want_of_memory(error):

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from kipoi_mcdropout.errors import ModelForwardError, UnlockableDropoutError
-from kipoi_mcdropout.named_parts import is_ignored, module_at_fault, named_parts
+from kipoi_mcdropout.named_parts import IN_FORWARD, is_ignored, module_at_fault, named_parts
 from kipoi_mcdropout.nested import Nested, take
 from kipoi_mcdropout.probe import Call, probe_pair, same_output
 from kipoi_mcdropout.watch import Observation, RandomnessWatch
@@ -106,7 +106,7 @@ def _in_training(
             loud, again = watch.observe(pair, parts), watch.observe(pair, parts, shift=1)
         except ModelForwardError as error:
             name = module_at_fault(watch.module, error.__cause__ or error)
-            failures[name] = str(error).removeprefix("the model's forward pass fails in ")
+            failures[name] = str(error).replace(IN_FORWARD, ", in ")
             if flags.pop(name, None) is None:
                 break
             continue

@@ -15,6 +15,7 @@ from kipoi_mcdropout.errors import InputError, ModelError, ModelForwardError
 
 _TORCH = str(Path(torch.__file__).parent)
 _OURS = str(Path(__file__).parent)
+IN_FORWARD = ", in the model's forward pass: "
 _NEAR = 5  # names that an error lists
 
 
@@ -91,14 +92,13 @@ def refuse_uninitialised(module: nn.Module) -> None:
 def explained(module: nn.Module, error: BaseException) -> ModelForwardError:
     """An error of the user's forward pass in one line, with the module and the line of code."""
     text = str(error).strip().split("\n")[0].rstrip(".")
+    what = f"{type(error).__name__}: {text}" if text else type(error).__name__
     if isinstance(error, SystemExit):
-        text = f"it calls sys.exit({'' if error.code is None else repr(error.code)})"
-    else:
-        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+        what = f"sys.exit({'' if error.code is None else repr(error.code)})"
     name = module_at_fault(module, error)
     kind = type(named_parts(module)[name]).__name__
     line = user_line(traceback.walk_tb(error.__traceback__))
-    return ModelForwardError(f"the model's forward pass fails in module {name!r} ({kind}){line}: {text}")
+    return ModelForwardError(f"{what}{IN_FORWARD}module {name!r} ({kind}){line}")
 
 
 def module_at_fault(module: nn.Module, error: BaseException) -> str:

@@ -176,7 +176,9 @@ def test_a_sequence_that_fails_stops_the_run_or_is_named(
     world.ism(*words(world, "stopped", "--resume", "--on_error", "skip"))
     assert "1 sequences failed" in capsys.readouterr().err
     failed = pd.read_table(world.folder / "stopped/out.h5.failed.tsv")
-    assert failed.values.tolist() == [[4, "region4", "RuntimeError: the trap has sprung"]]
+    assert failed.values[:, :2].tolist() == [[4, "region4"]]
+    assert "RuntimeError: the trap has sprung" in failed["reason"][0]
+    assert "module 'ToyNet' (ToyNet), model.py line " in failed["reason"][0]
     world.remove_trap()
     world.ism(*words(world, "whole"))
     for name in FILES:
