@@ -151,7 +151,9 @@ def plain(model: Any, fasta: Path, vcf: Path, folder: Path, n_draws: int) -> Tim
     return since(begin)
 
 
-def ours(model: Any, fasta: Path, vcf: Path, folder: Path, n_draws: int, engine: str = "auto") -> Times:
+def ours(
+    model: Any, fasta: Path, vcf: Path, folder: Path, n_draws: int, engine: str = "auto"
+) -> Times:
     """All of score_variants, with reading and writing, the point prediction, and the table."""
     from kipoi_mcdropout.vcf import score_variants
 

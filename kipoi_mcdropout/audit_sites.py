@@ -36,7 +36,7 @@ def audit(model: Any, inputs: Nested, ignore: tuple[str, ...] = ()) -> tuple[lis
     inputs : nested numpy.ndarray, batch first
         At least one input.
     ignore : tuple of str
-        Modules that look like dropout and are to be left off.
+        Modules whose dropout is left off, and that of the modules inside them.
 
     Raises
     ------

@@ -45,7 +45,9 @@ class OneHotLayout:
     alphabet: str = DNA  # what the categories mean, in order, where there are as many of them
 
     @classmethod
-    def of(cls, x: NDArray[np.generic], category_axis: int, alphabet: str = DNA) -> OneHotLayout:
+    def of(
+        cls, x: NDArray[np.generic], category_axis: int, alphabet: str = DNA
+    ) -> OneHotLayout:
         """Layout of a batch, shape=(n, ...).
 
         Raises

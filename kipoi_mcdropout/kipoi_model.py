@@ -33,7 +33,7 @@ class KipoiModel:
     output_sel_fn : callable, optional
         kipoi-interpret's output selection: applied to the outputs of each input (numpy, no batch axis).
     ignore : tuple of str
-        Modules that look like dropout and are to be left off.
+        Modules whose dropout is left off, and that of the modules inside them.
 
     Raises
     ------

@@ -77,7 +77,7 @@ def mc_predict(
     keep_draws : bool
         Also return every draw.
     ignore : sequence of str
-        Modules that look like dropout but are to be left off.
+        Modules whose dropout is left off, and that of the modules inside them.
 
     Raises
     ------

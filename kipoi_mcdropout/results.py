@@ -158,7 +158,9 @@ def _effects_from_hdf5(
     return pd.concat(tables, ignore_index=True)
 
 
-def sequence_rows(file: h5py.File, i: int, score: str, columns: list[int], n_draws: int) -> pd.DataFrame:
+def sequence_rows(
+    file: h5py.File, i: int, score: str, columns: list[int], n_draws: int
+) -> pd.DataFrame:
     """Rows of `read_effects` for one sequence (by its row) and score of a file of `open_hdf5`."""
     group = file[f"scores/{score}"]
     mutated = np.argwhere(_mutated(group["n_nonfinite"][i]))

@@ -110,7 +110,9 @@ def test_standard_output_alone_cannot_be_resumed_or_sharded(
 
 
 @pytest.mark.parametrize("command", list(COMMANDS))
-def test_every_command_can_be_quiet_or_verbose(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_can_be_quiet_or_verbose(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as stop:
         cli_main("mcdropout", [command, "--help"])
     assert stop.value.code == 0

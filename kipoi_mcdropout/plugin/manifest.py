@@ -89,9 +89,11 @@ def _parse(content: Any) -> Manifest:
         description=content["description"],
         url=content["url"],
         methods=tuple(
-            Method(entry["name"], entry["class"], entry["description"]) for entry in content["methods"]
+            Method(entry["name"], entry["class"], entry["description"])
+            for entry in content["methods"]
         ),
         interpret_commands=tuple(
-            InterpretEntry(entry["name"], entry["function"]) for entry in content["interpret_commands"]
+            InterpretEntry(entry["name"], entry["function"])
+            for entry in content["interpret_commands"]
         ),
     )

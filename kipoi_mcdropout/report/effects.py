@@ -79,7 +79,9 @@ def z_of(table: pd.DataFrame) -> pd.Series:
     return table["effect_mean"].astype(float) / sd.where(sd > 0)
 
 
-def gather_effects(pieces: Iterable[pd.DataFrame], top: int = 200, rank_by: RankBy = "z") -> EffectFacts:
+def gather_effects(
+    pieces: Iterable[pd.DataFrame], top: int = 200, rank_by: RankBy = "z"
+) -> EffectFacts:
     """Count, summarise and rank.
 
     Parameters

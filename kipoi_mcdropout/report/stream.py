@@ -101,3 +101,5 @@ def _from_text(path: Path) -> Iterator[pd.DataFrame]:
         path, skiprows=1, chunksize=_ROWS, dtype=texts, keep_default_na=False, na_values=missing
     ) as pieces:
         yield from pieces
+
+

@@ -130,3 +130,4 @@ def p_values(label: str, values: Iterable[Any], hint: str = "") -> tuple[Column,
 def shares(label: str, values: Iterable[Any], hint: str = "") -> tuple[Column, list[Cell]]:
     """A column of shares, as per cent."""
     return Column(label, "number", hint), number_cells(values, percent)
+

@@ -164,7 +164,7 @@ def score_variants(
         Recompute a small sample by the plain forward pass, and raise EngineMismatchError if the
         incremental engine differs by more than 1e-5 of the output's scale (float32).
     ignore : sequence of str
-        Modules that look like dropout but are to be left off.
+        Modules whose dropout is left off, and that of the modules inside them.
     overwrite : bool
         Replace outputs that exist.
     resume : bool
@@ -244,7 +244,9 @@ def score_variants(
         work: Work[AlleleWindows, Summaries] = Work(here)
         if not isinstance(scheduler, InProcess):
             work = _shareable(here, sequences.adapter.model, layout, seed, choice)
-        outputs = stack.enter_context(RunOutputs(paths, annotator, schema_of(quantiles), record, resume))
+        outputs = stack.enter_context(
+            RunOutputs(paths, annotator, schema_of(quantiles), record, resume)
+        )
         writer = ChunkWriter(annotator, chosen.labels, tuple(quantiles), on_error)
         placer = Placer(genome, names, options)
         groups = enumerate(gather(reader, n_alleles))

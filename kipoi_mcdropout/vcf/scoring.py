@@ -39,7 +39,9 @@ class EngineChoice:
         """The engine for a model."""
         if callable(self.engine):
             return self.engine(model, masks, self.batch_size)
-        return make_engine(model, masks, self.batch_size, self.engine, self.memory_bytes, self.verify)
+        return make_engine(
+            model, masks, self.batch_size, self.engine, self.memory_bytes, self.verify
+        )
 
 
 @dataclass(frozen=True)

@@ -51,10 +51,8 @@ def test_some_outputs_alone_can_be_read(suffix: str, results: Path) -> None:
     rows = pd.concat(iter_effects(path, ["DNase"]), ignore_index=True)
     everything = read_effects(path)
     expected = everything[everything["output"] == "DNase"].reset_index(drop=True)
-    pd.testing.assert_frame_equal(
-        rows[["position", "alt", "score", "effect_mean"]],
-        expected[["position", "alt", "score", "effect_mean"]],
-    )
+    pd.testing.assert_frame_equal(rows[["position", "alt", "score", "effect_mean"]],
+                                  expected[["position", "alt", "score", "effect_mean"]])
 
 
 def test_outputs_are_summarised_over_all_rows(results: Path) -> None:
