@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.kipoi_model import KipoiModel
+from kipoi_mcdropout.named_parts import is_ignored
 from kipoi_mcdropout.nested import Nested, map_nested, take
 from kipoi_mcdropout.row_order import count
 from kipoi_mcdropout.sites import Site, SitePlan
@@ -36,7 +37,7 @@ def audit(model: Any, inputs: Nested, ignore: tuple[str, ...] = ()) -> tuple[lis
     inputs : nested numpy.ndarray, batch first
         At least one input.
     ignore : tuple of str
-        Modules that look like dropout and are to be left off.
+        Modules whose dropout is left off, and that of the modules inside them.
 
     Raises
     ------
@@ -49,10 +50,15 @@ def audit(model: Any, inputs: Nested, ignore: tuple[str, ...] = ()) -> tuple[lis
     rows = []
     for site in plan.sites:
         shape = " x ".join(map(str, site.shape))
-        how = f"locked{_rows_in_words(site)}"
+        how = "left off as asked" if site.ignored else f"locked{_rows_in_words(site)}"
         rows.append(AuditRow(str(site.index), site.name, site.kind, f"{site.p:g}", shape, how))
     rows += [AuditRow("-", name, "dropout", "-", "-", why) for name, why in plan.idle.items()]
-    rows += [AuditRow("-", name, "ignored", "-", "-", "left off as asked") for name in ignore]
+    off = [site.name.split("#")[0] for site in plan.sites if site.ignored]
+    rows += [
+        AuditRow("-", name, "ignored", "-", "-", "left off as asked")
+        for name in adapter.locked.ignore
+        if not any(is_ignored(site, (name,)) for site in off)
+    ]
     return rows, plan
 
 

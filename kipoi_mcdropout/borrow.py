@@ -2,53 +2,162 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import sys
+import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+
+_REGISTRIES = ("_parameters", "_buffers", "_modules")
+_CONTAINERS = (dict, list, set)  # where a forward pass may keep what it has computed
+
+_locks: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()  # type: ignore[type-arg]
+_locks_lock = threading.Lock()
 
 
 @contextmanager
 def borrowed(module: nn.Module) -> Iterator[nn.Module]:
     """Put `module` in evaluation mode without gradients; restore all of it on the way out.
 
-    Restored, also after an exception: every submodule's own training flag, every buffer, and the
-    states of the random number generators of torch (CPU and the module's GPUs), numpy and Python.
+    Restored, also after an exception: every submodule's own training flag, every buffer, the attributes
+    that the forward pass sets, and the states of the random number generators of torch (CPU and the
+    module's GPUs), numpy and Python. Threads that borrow the same module wait for each other; a thread
+    may borrow a module that it holds already.
     """
-    flags = [(part, part.training) for part in module.modules()]
-    buffers = [
-        (part, name, buffer, buffer.detach().clone())
-        for part in module.modules()
-        for name, buffer in part._buffers.items()
-        if buffer is not None
-    ]
-    with preserved_random_state(module):
-        try:
-            for part, _ in flags:
-                part.training = False
-            with torch.inference_mode():
-                yield module
-        finally:
-            for part, flag in flags:
-                part.training = flag
-            with torch.no_grad():
-                for part, name, buffer, saved in buffers:
-                    part._buffers[name] = buffer
-                    if not torch.equal(buffer, saved):
-                        buffer.copy_(saved)
+    with _lock_of(module), preserved_random_state(module), _no_compilation(), _restored(module):
+        for part in module.modules():
+            part.training = False
+        with torch.inference_mode():
+            yield module
+
+
+@contextmanager
+def user_code() -> Iterator[None]:
+    """Run the user's forward pass without gradients, and without tensors that refuse them later.
+
+    A tensor made in torch's inference mode can never take part in training. A model that keeps one (a
+    table of positions, for example) could not be trained afterwards.
+    """
+    with torch.inference_mode(False), torch.no_grad():
+        yield
 
 
 @contextmanager
 def preserved_random_state(module: nn.Module) -> Iterator[None]:
     """Leave the random number generators of torch, numpy and Python as they were."""
-    devices = sorted({p.device.index or 0 for p in module.parameters() if p.device.type == "cuda"})
     numpy_state, python_state = np.random.get_state(), random.getstate()
     try:
-        with torch.random.fork_rng(devices=devices):
+        with torch.random.fork_rng(devices=cuda_devices(module)):
             yield
     finally:
         np.random.set_state(numpy_state)
         random.setstate(python_state)
+
+
+def cuda_devices(module: nn.Module) -> list[int]:
+    """Numbers of the GPUs that hold the module's weights."""
+    return sorted({p.device.index or 0 for p in module.parameters() if p.device.type == "cuda"})
+
+
+@contextmanager
+def _restored(module: nn.Module) -> Iterator[None]:
+    """Flags, buffers and attributes of every submodule as they were, also after an exception."""
+    parts = list(module.modules())
+    flags = [part.training for part in parts]
+    buffers = [(buffer, buffer.detach().clone()) for part in parts for buffer in _tensors(part._buffers)]
+    attributes = [_Attributes(part) for part in parts if not isinstance(part, torch.jit.ScriptModule)]
+    try:
+        yield
+    finally:
+        for saved in attributes:
+            saved.restore()
+        for part, flag in zip(parts, flags, strict=True):
+            part.training = flag
+        with torch.no_grad():
+            for buffer, value in buffers:
+                if not torch.equal(buffer, value):
+                    buffer.copy_(value)
+
+
+class _Attributes:
+    """The attributes of one module, and what its dicts, lists and sets hold."""
+
+    def __init__(self, part: nn.Module) -> None:
+        self.own = part.__dict__
+        self.values = dict(self.own)
+        self.contents = [
+            (value, value.copy())
+            for name, value in self.values.items()
+            if type(value) in _CONTAINERS or name in _REGISTRIES
+        ]
+
+    def restore(self) -> None:
+        """Put back what was replaced, and remove what was added."""
+        for name in self.own.keys() - self.values.keys():
+            del self.own[name]
+        for name, value in self.values.items():
+            if self.own.get(name, self) is not value:
+                self.own[name] = value
+        for container, content in self.contents:
+            if not _same_items(container, content):
+                container.clear()
+                container.extend(content) if isinstance(container, list) else container.update(content)
+
+
+def _same_items(a: Any, b: Any) -> bool:
+    """Whether two containers hold the same objects in the same order."""
+    if len(a) != len(b):
+        return False
+    if isinstance(a, dict):
+        return all(x is y and a[x] is b[y] for x, y in zip(a, b, strict=True))
+    return isinstance(a, set) or all(x is y for x, y in zip(a, b, strict=True))
+
+
+def _tensors(buffers: dict[str, torch.Tensor | None]) -> list[torch.Tensor]:
+    return [buffer for buffer in buffers.values() if buffer is not None]
+
+
+def _lock_of(module: nn.Module) -> threading.RLock:  # type: ignore[valid-type]
+    with _locks_lock:
+        return _locks.setdefault(module, threading.RLock())
+
+
+class _Eager:
+    """Runs what torch.compile has wrapped as plain Python while any model is borrowed.
+
+    Compiled code hides its dropout calls. The setting is one for the whole process, so it is changed by
+    the first of several threads and set back by the last.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._stance: Any = None
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        if "torch._dynamo" not in sys.modules:  # nothing is compiled
+            yield
+            return
+        with self._lock:
+            if self._users == 0:
+                self._stance = contextlib.ExitStack()
+                self._stance.enter_context(torch.compiler.set_stance("force_eager"))
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if self._users == 0:
+                    self._stance.close()
+
+
+_no_compilation = _Eager()

@@ -3,8 +3,9 @@
 A `torch.overrides.TorchFunctionMode` sees each torch function that the model calls, whether a module
 or plain code calls it and whatever the model's training flag says; nothing in the model is changed.
 `DropoutInterceptor` turns dropout calls of every kind (element-wise, by channel, alpha, inside
-attention, between the layers of an RNN) into calls of `drop(call)`, which a subclass defines: to
-record them (sites.py) or to apply a locked mask (forward.py).
+attention, between the layers of an RNN), and random masks that the model makes itself (random_masks.py),
+into calls of `drop(call)`, which a subclass defines: to record them (sites.py) or to apply a locked mask
+(forward.py).
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import inspect
 import math
 import types
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,46 +21,24 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from kipoi_mcdropout.dropout_call import DropoutCall
 from kipoi_mcdropout.errors import UnlockableDropoutError
-
-# Constants of SELU, Klambauer et al. 2017, "Self-normalizing neural networks", section "Alpha dropout".
-_ALPHA_PRIME = -1.7580993408473766
-
-
-@dataclass(frozen=True)
-class DropoutCall:
-    """One dropout call of a forward pass."""
-
-    kind: str  # the function's name, e.g. "dropout", "dropout1d", "attention", "lstm"
-    p: float
-    x: Tensor  # what units are dropped from
-    by_channel: bool = False  # whole channels are dropped: axes 0 and 1 are batch and channel
-    alpha: bool = False  # dropped units are set to SELU's saturation value, then rescaled
-    rows_per_input: int | None = None  # known number of rows of axis 0 per input, e.g. heads
-
-    def mask_shape(self) -> tuple[int, ...]:
-        """Shape of one mask element per dropped unit, with the batch axis still in it."""
-        shape = tuple(self.x.shape)
-        return shape[:2] + (1,) * (len(shape) - 2) if self.by_channel else shape
-
-    def apply(self, keep: Tensor) -> Tensor:
-        """Drop the units of `x` where `keep` (bool, broadcastable to x) is False, and rescale."""
-        if not self.alpha:
-            return self.x * (keep.to(self.x.dtype) / (1.0 - self.p))
-        scale = 1.0 / math.sqrt((1.0 - self.p) * (1.0 + self.p * _ALPHA_PRIME**2))
-        shift = -scale * _ALPHA_PRIME * self.p
-        return torch.where(keep, self.x * scale + shift, _ALPHA_PRIME * scale + shift)
+from kipoi_mcdropout.random_masks import RandomNumbers
 
 
 class DropoutInterceptor(TorchFunctionMode):
     """Within this context every dropout of the model goes through `drop`."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._numbers = RandomNumbers(self)
+
     def drop(self, call: DropoutCall) -> Tensor:
         """Return the result of one dropout call; a subclass says what that is."""
         raise NotImplementedError
 
-    def random_call(self, name: str) -> None:
-        """Take note of a call of another random function, e.g. torch.rand."""
+    def random_call(self, what: str) -> None:
+        """Take note of random numbers of torch that become no mask, e.g. "torch's randn"."""
 
     def __torch_function__(
         self,
@@ -72,9 +50,7 @@ class DropoutInterceptor(TorchFunctionMode):
         handler = _HANDLERS.get(func)
         if handler is not None:
             return handler(self, func, args, kwargs or {})
-        if func in _RANDOM_FUNCTIONS:
-            self.random_call(func.__name__)
-        return func(*args, **(kwargs or {}))
+        return self._numbers.call(func, args, kwargs or {})
 
 
 _Handler = Callable[[DropoutInterceptor, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
@@ -222,6 +198,10 @@ _HANDLERS: dict[Any, _Handler] = {
     F.dropout: _simple_dropout("dropout"),
     torch.dropout: _simple_dropout("dropout"),
     torch.dropout_: _simple_dropout("dropout"),
+    torch.ops.aten.dropout: _simple_dropout("dropout"),
+    torch.ops.aten.dropout.default: _simple_dropout("dropout"),
+    torch.ops.aten.dropout_: _simple_dropout("dropout"),
+    torch.ops.aten.dropout_.default: _simple_dropout("dropout"),
     F.dropout1d: _simple_dropout("dropout1d", by_channel=True),
     F.dropout2d: _simple_dropout("dropout2d", by_channel=True),
     F.dropout3d: _simple_dropout("dropout3d", by_channel=True),
@@ -234,6 +214,8 @@ _HANDLERS: dict[Any, _Handler] = {
     torch.feature_alpha_dropout: _simple_dropout("feature_alpha_dropout", by_channel=True, alpha=True),
     torch.feature_alpha_dropout_: _simple_dropout("feature_alpha_dropout", by_channel=True, alpha=True),
     torch.native_dropout: _native_dropout,
+    torch.ops.aten.native_dropout: _native_dropout,
+    torch.ops.aten.native_dropout.default: _native_dropout,
     F.scaled_dot_product_attention: _attention,
     F.multi_head_attention_forward: _multi_head_attention,
     torch.lstm: _recurrent("lstm"),
@@ -241,12 +223,3 @@ _HANDLERS: dict[Any, _Handler] = {
     torch.rnn_tanh: _recurrent("rnn_tanh"),
     torch.rnn_relu: _recurrent("rnn_relu"),
 }
-
-_RANDOM_FUNCTIONS = frozenset(
-    {
-        torch.rand, torch.randn, torch.randint, torch.randperm, torch.rand_like, torch.randn_like,
-        torch.randint_like, torch.bernoulli, torch.multinomial, torch.normal, torch.poisson,
-        Tensor.bernoulli, Tensor.bernoulli_, Tensor.uniform_, Tensor.normal_, Tensor.random_,
-        Tensor.exponential_, Tensor.multinomial,
-    }
-)  # fmt: skip

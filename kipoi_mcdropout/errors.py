@@ -65,3 +65,10 @@ NOTHING_KEPT = "No output was written"
 def kept_words(error: BaseException) -> str:
     """What a run that an error has stopped has left, in words; a run notes it on the error."""
     return getattr(error, "kept_words", NOTHING_KEPT)
+
+
+class ModelForwardError(RuntimeError):
+    """The model's own code raised an error in its forward pass; it is named with the line of code.
+
+    On the command line: exit code 2, or a `UnitFailedError` once units are being computed.
+    """

@@ -10,17 +10,33 @@ import torch
 from torch import Tensor, nn
 
 from kipoi_mcdropout.batch_check import Observed, observe
-from kipoi_mcdropout.borrow import borrowed
-from kipoi_mcdropout.dropout_calls import DropoutCall, DropoutInterceptor
-from kipoi_mcdropout.errors import ModelError, UnlockableDropoutError
+from kipoi_mcdropout.borrow import borrowed, user_code
+from kipoi_mcdropout.dropout_call import DropoutCall
+from kipoi_mcdropout.dropout_calls import DropoutInterceptor
+from kipoi_mcdropout.errors import (
+    McDropoutError,
+    ModelError,
+    ModelForwardError,
+    UnlockableDropoutError,
+)
+from kipoi_mcdropout.hidden_dropout import refuse_random_point
 from kipoi_mcdropout.masks import RUN_SCOPE, check_seed, keep_mask
 from kipoi_mcdropout.model_inputs import InputTypes
+from kipoi_mcdropout.model_memory import is_out_of_memory
+from kipoi_mcdropout.named_parts import explained, known_names, plain_module, refuse_uninitialised
 from kipoi_mcdropout.nested import Nested, leaves, map_nested, n_rows
 from kipoi_mcdropout.outputs import flatten_outputs
 from kipoi_mcdropout.probe import Call, Probe, probe_inputs, training_flag
 from kipoi_mcdropout.sites import NO_SITES, Site, SitePlan, find_sites
 
 POINT = -1  # in place of a draw: the prediction with dropout off
+_NOT_THE_MODELS = (
+    McDropoutError,
+    ModelForwardError,
+    KeyboardInterrupt,
+    MemoryError,
+    torch.OutOfMemoryError,
+)
 _MASK_CACHE_BYTES = 256 * 2**20
 
 
@@ -73,6 +89,8 @@ class _LockedPass(DropoutInterceptor):
         if self.draw == POINT:
             return call.x
         site = self._next_site(call)
+        if site.ignored:
+            return call.x
         keep = self.masks.keep(site, self.draw, self.scope, call.x.device)
         return call.apply(site.over_batch(keep, self.n))
 
@@ -82,6 +100,8 @@ class _LockedPass(DropoutInterceptor):
         site = self.plan.sites[self.position]
         self.position += 1
         expected, came = site.seen_shape(self.n), call.mask_shape()
+        if site.ignored and site.kind == call.kind:
+            return site
         if (site.kind, site.p, expected) != (call.kind, call.p, came):
             raise self._changed(
                 f"{call.kind} with p={call.p} on shape {came} where site {site.index} ({site.name}) is "
@@ -110,17 +130,26 @@ class LockedModel:
     call : callable, optional
         How to run it on nested tensors; by default as Kipoi does (`call_module`).
     ignore : tuple of str
-        Modules that look like dropout and are to be left off.
+        Modules whose dropout is to be left off, and that of the modules inside them.
+
+    Raises
+    ------
+    InputError
+        If `ignore` names a module that the model does not have.
+    ModelError
+        If a module has no weights yet.
     """
 
     def __init__(
         self, module: nn.Module, call: Call | None = None, ignore: tuple[str, ...] = ()
     ) -> None:
-        self.module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
+        self.module = plain_module(module)
+        refuse_uninitialised(self.module)
         self.call = call or call_module(self.module)
-        self.ignore = ignore
+        self.ignore = known_names(self.module, ignore)
         self._plans: dict[tuple[object, ...], SitePlan] = {}
         self._observed: dict[tuple[object, ...], Observed] = {}
+        self._points: set[tuple[object, ...]] = set()  # shapes of input for which `point` was checked
 
     @property
     def device(self) -> torch.device:
@@ -134,6 +163,24 @@ class LockedModel:
         with borrowed(self.module):
             yield self
 
+    def run(self, inputs: Nested) -> Nested:
+        """Run the user's forward pass; its errors become one of ours, with the module and the line.
+
+        Raises
+        ------
+        ModelForwardError
+            If the model's own code raises, or ends the program. Want of memory passes as it is.
+        """
+        with user_code():
+            try:
+                return self.call(map_nested(torch.clone, inputs))  # some models write into their input
+            except _NOT_THE_MODELS:
+                raise
+            except (Exception, SystemExit) as error:
+                if is_out_of_memory(error):
+                    raise
+                raise explained(self.module, error) from error
+
     def plan(self, inputs: Nested) -> SitePlan:
         """Dropout sites for inputs of this shape; see `sites.find_sites` for the errors."""
         key = _shapes(inputs)
@@ -141,9 +188,25 @@ class LockedModel:
             with suppress(UnlockableDropoutError):  # find_sites knows better what is random
                 self.takes_one(inputs)
             known = self._observed.get(key)
-            self._plans[key] = find_sites(self.module, self.call, inputs, self.ignore, known)
+            self._plans[key] = find_sites(self.module, self.run, inputs, self.ignore, known)
             self._observed.pop(key, None)
         return self._plans[key]
+
+    def plan_for(self, inputs: Nested, n_draws: int) -> SitePlan:
+        """As `plan`; for no draws the model needs no dropout, and it may have one that can't be locked.
+
+        Raises
+        ------
+        UnlockableDropoutError
+            For no draws: if the model is random in evaluation mode by anything but dropout.
+        """
+        if n_draws > 0:
+            return self.plan(inputs)
+        key = _shapes(inputs)
+        if key not in self._points:
+            refuse_random_point(self.module, self.run, inputs, self.ignore)
+            self._points.add(key)
+        return NO_SITES
 
     def takes_one(self, inputs: Nested) -> bool:
         """Whether the model runs on a batch of one input of this shape, within `borrow()`.
@@ -157,7 +220,7 @@ class LockedModel:
         if key in self._plans:
             return self._plans[key].takes_one
         if key not in self._observed:
-            with Probe(self.module, self.call) as probe:
+            with Probe(self.module, self.run) as probe:
                 self._observed[key] = observe(probe, probe_inputs(inputs))
         return self._observed[key].takes_one
 
@@ -199,9 +262,8 @@ class LockedModel:
         n = n_rows(inputs)
         plan = NO_SITES if draw == POINT else self.plan(inputs)
         locked = _LockedPass(plan, masks, draw, scope, n)
-        own = map_nested(torch.clone, inputs)  # some models write into their input
         with training_flag(plan.lifted), locked:
-            outputs = self.call(own)
+            outputs = self.run(inputs)
         locked.finish()
         return outputs
 

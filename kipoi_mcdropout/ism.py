@@ -59,7 +59,7 @@ class MCDropoutISM(Mutation):
     keep_draws : bool
         Also return the effect of every draw.
     ignore : sequence of str
-        Modules that look like dropout but are to be left off.
+        Modules whose dropout is left off, and that of the modules inside them.
     engine : {"auto", "incremental", "full"}
         How mutants are computed: whole, or as changes of their reference, which is exact and many
         times faster for convolutional models. "auto" chooses by the model and the sizes of the run

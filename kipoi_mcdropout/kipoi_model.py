@@ -16,8 +16,6 @@ from kipoi_mcdropout.engine import to_tensors
 from kipoi_mcdropout.errors import (
     InputError,
     ModelError,
-    NoRandomSiteError,
-    UnlockableDropoutError,
 )
 from kipoi_mcdropout.forward import POINT, LockedModel, MaskBank, call_module
 from kipoi_mcdropout.model_identity import (
@@ -28,11 +26,11 @@ from kipoi_mcdropout.model_identity import (
 )
 from kipoi_mcdropout.model_inputs import InputTypes, as_arrays
 from kipoi_mcdropout.model_memory import name_memory
+from kipoi_mcdropout.named_parts import refuse_uninitialised
 from kipoi_mcdropout.nested import Nested, leaves, map_nested, n_rows, take
 from kipoi_mcdropout.output_names import label_outputs
 from kipoi_mcdropout.outputs import Targets, select_targets
 from kipoi_mcdropout.probe import Call
-from kipoi_mcdropout.sites import NO_SITES, SitePlan
 
 OutputFunction = Callable[[Nested], Nested]  # one input's outputs (numpy) -> the outputs wanted
 
@@ -46,7 +44,7 @@ class KipoiModel:
     output_sel_fn : callable, optional
         kipoi-interpret's output selection: applied to the outputs of each input (numpy, no batch axis).
     ignore : tuple of str
-        Modules that look like dropout and are to be left off.
+        Modules whose dropout is left off, and that of the modules inside them.
     label_axis : int, optional
         The axis of an output that its column labels name, where more than one has their length.
 
@@ -66,6 +64,7 @@ class KipoiModel:
         self.model = model
         self.label_axis = label_axis
         module = required_module(model)
+        refuse_uninitialised(module)
         _check_weights(module)
         self._made_of = made_of(model)  # now: a forward pass may keep things in attributes
         if output_sel_fn is not None:
@@ -140,18 +139,6 @@ class KipoiModel:
         """The same as tensors on the model's device."""
         return to_tensors(self.arrays(inputs), self.locked.device)
 
-    def plan(self, inputs: Nested, n_draws: int) -> SitePlan:
-        """The model's dropout sites for inputs of this shape, within `borrow()`.
-
-        Without draws a model needs no dropout that can be locked.
-        """
-        try:
-            return self.locked.plan(self.tensors(take(inputs, slice(0, 1))))
-        except (NoRandomSiteError, UnlockableDropoutError):
-            if n_draws > 0:
-                raise
-            return NO_SITES
-
     def example_outputs(self, inputs: Nested) -> Nested:
         """Outputs for the first input with dropout off, as the model has them, within `borrow()`."""
         rows = [0] if self.locked.takes_one(self.tensors(take(inputs, [0]))) else [0, 0]
@@ -203,7 +190,7 @@ def _check_weights(module: nn.Module) -> None:
 
 def _runs_by_its_module(model: Any, module: nn.Module) -> bool:
     """Whether the model runs by its module, and not by a predict_on_batch of its own."""
-    return model is module or _has_stock_predict(model)
+    return isinstance(model, nn.Module) or model is module or _has_stock_predict(model)
 
 
 def _own_call(model: Any) -> Call:

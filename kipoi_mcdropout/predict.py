@@ -82,7 +82,7 @@ def mc_predict(
     keep_draws : bool
         Also return every draw.
     ignore : sequence of str
-        Modules that look like dropout but are to be left off.
+        Modules whose dropout is left off, and that of the modules inside them.
 
     Raises
     ------
@@ -100,6 +100,7 @@ def mc_predict(
         raise InputError("at least one input is required; got an empty batch")
     masks = MaskBank(seed)
     with adapter.locked.borrow():
+        adapter.locked.plan_for(adapter.tensors(take(x, slice(0, 1))), n_draws)
         chosen = adapter.targets(adapter.example_outputs(x), targets)
         parts = []
         for rows in chunks(n_rows(x), batch_size):

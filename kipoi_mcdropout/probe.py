@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kipoi_mcdropout.dropout_calls import DropoutCall, DropoutInterceptor
+from kipoi_mcdropout.dropout_call import DropoutCall
+from kipoi_mcdropout.dropout_calls import DropoutInterceptor
 from kipoi_mcdropout.nested import Nested, leaves, map_nested, take
 from kipoi_mcdropout.row_codes import Labels
 from kipoi_mcdropout.row_labels import RowTracker, ShapeRecorder
@@ -49,7 +50,6 @@ class Recording:
     """What one pass did. Each call is named by the module that made it."""
 
     calls: list[tuple[str, SeenCall]] = field(default_factory=list)
-    random: list[tuple[str, str]] = field(default_factory=list)  # other random functions
     before_first: list[str] = field(default_factory=list)  # leaf modules done before any dropout
     output: Nested = None
 
@@ -127,9 +127,6 @@ class _Recorder(DropoutInterceptor):
         labels = None if self.tracker is None else self.tracker.labels(call.x)
         self.recording.calls.append((self._where(), SeenCall.of(call, labels)))
         return call.x
-
-    def random_call(self, name: str) -> None:
-        self.recording.random.append((self._where(), name))
 
     def _where(self) -> str:
         return self.running[-1] if self.running else "forward"

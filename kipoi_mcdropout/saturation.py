@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kipoi_mcdropout.effects import EffectOptions, EffectSummary, concatenate, summarize_effects
 from kipoi_mcdropout.encoding import DNA, OneHotLayout
-from kipoi_mcdropout.errors import InputError, NoRandomSiteError
+from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.forward import MaskBank
 from kipoi_mcdropout.incremental.choose import Choice, Engines, Job, check_engine
 from kipoi_mcdropout.incremental.engine import DEFAULT_MEMORY_BYTES
@@ -29,7 +29,7 @@ from kipoi_mcdropout.mutants import (
 )
 from kipoi_mcdropout.nested import Nested, leaves, n_rows, take
 from kipoi_mcdropout.outputs import Targets
-from kipoi_mcdropout.sites import NO_SITES, SitePlan
+from kipoi_mcdropout.sites import SitePlan
 
 MASK_SCOPES = ("run", "sequence")
 _SUMMARY_BYTES = 384 * 2**20  # of statistics held at a time: what a block of mutants may need
@@ -119,13 +119,9 @@ class SaturationMutagenesis:
 
     def plan(self, inputs: Nested) -> SitePlan:
         """The model's dropout sites for inputs of this shape."""
+        one = self.model.tensors(take(inputs, slice(0, 1)))
         with self.model.locked.borrow():
-            try:
-                return self.model.locked.plan(self.model.tensors(take(inputs, slice(0, 1))))
-            except NoRandomSiteError:
-                if self.options.effects.n_draws > 0:
-                    raise
-                return NO_SITES  # point effects need no dropout
+            return self.model.locked.plan_for(one, self.options.effects.n_draws)
 
     def layout(self, inputs: Nested) -> OneHotLayout:
         """Where the bases and positions of the mutated input are."""
@@ -162,7 +158,7 @@ class SaturationMutagenesis:
             return self._fixed
         if self.options.engine != "auto":
             return Choice(self.options.engine, "as asked for")
-        inputs = map_nested(np.asarray, inputs)
+        inputs = self.model.arrays(inputs)
         shapes = tuple((path, x.shape[1:], str(x.dtype)) for path, x in leaves(inputs))
         if shapes not in self._choices:
             key = self.model.input_key(self.options.model_input, inputs)

@@ -19,8 +19,8 @@ from kipoi_mcdropout.hidden_dropout import (
     find_guarded,
     idle_dropouts,
     refuse_torchscript,
-    refuse_unseen,
 )
+from kipoi_mcdropout.named_parts import is_ignored
 from kipoi_mcdropout.nested import Nested, take
 from kipoi_mcdropout.probe import Call, Probe, Recording, SeenCall, probe_inputs, training_flag
 from kipoi_mcdropout.row_codes import found_rows
@@ -47,6 +47,7 @@ class Site:
     batch_axis: int | None  # None: what is dropped does not depend on the input
     rows: RowOrder = ONE_ROW  # what lies along the batch axis
     alpha: bool = False
+    ignored: bool = False  # left off as asked: p is 0 here, whatever the call says
 
     @property
     def copies(self) -> int:
@@ -99,7 +100,7 @@ def find_sites(
     inputs : nested tensors
         At least one row; its first is used, with shuffled copies of it beside.
     ignore : tuple of str
-        Names of modules to leave as they are although they look like dropout.
+        Names of modules whose dropout is left off, that of the modules inside them too.
     observed : Observed, optional
         What `batch_check.observe` found for these inputs, if that was called before.
 
@@ -115,37 +116,24 @@ def find_sites(
     """
     refuse_torchscript(module, ignore)
     rows = probe_inputs(inputs)
-    pair = take(rows, [0, 1])
-    with Probe(module, call) as probe:
-        quiet = probe.record(pair) if observed is None else observed.two
-        _refuse_other_randomness(quiet.random)
-        lifted, notes = find_guarded(probe, pair, quiet, ignore)
-        with training_flag(lifted):
-            if observed is None or lifted:
-                observed = observe(probe, rows)
-            two, other = observed.two, observed.other
-            _check_same_calls(two, other, observed.n_other)
-            layouts = _layouts(two, other, observed.n_other)
-            if any(layout.order is None for layout in layouts):
-                layouts = _followed(probe, rows, layouts)
-        seen = {name for name, _ in two.calls}
-        refuse_unseen(probe, seen, ignore)
+    lifted, notes = find_guarded(module, call, take(rows, [0, 1]), ignore)
+    with Probe(module, call) as probe, training_flag(lifted):
+        if observed is None or lifted:
+            observed = observe(probe, rows)
+        two, other = observed.two, observed.other
+        _check_same_calls(two, other, observed.n_other)
+        layouts = _layouts(two, other, observed.n_other, ignore)
+        if any(layout.order is None for layout in layouts):
+            layouts = _followed(probe, rows, layouts)
+    seen = {name for name, _ in two.calls}
     sites = [layout.site() for layout in layouts]
     idle = idle_dropouts(module, seen)
-    if not sites:
+    notes += tuple(f"{site.name}: dropout left off as asked" for site in sites if site.ignored)
+    if all(site.ignored for site in sites):
         raise NoRandomSiteError(_nothing_random(module, idle))
     return SitePlan(
         _name_repeats(sites), tuple(two.before_first), idle, lifted, notes, observed.takes_one
     )
-
-
-def _refuse_other_randomness(random: list[tuple[str, str]]) -> None:
-    if random:
-        where, function = random[0]
-        raise UnlockableDropoutError(
-            f"module {where!r} calls torch's {function} in evaluation mode: randomness that is no "
-            "dropout cannot be locked. Remove it, or replace it by nn.Dropout"
-        )
 
 
 def _check_same_calls(two: Recording, other: Recording, n_other: int) -> None:
@@ -166,6 +154,7 @@ class _Layout:
     axis: int | None
     rows_per_input: int = 1
     order: RowOrder | None = ONE_ROW  # None: not known yet
+    ignored: bool = False
 
     @classmethod
     def of(cls, index: int, name: str, two: SeenCall, other: SeenCall, n_other: int) -> _Layout:
@@ -234,6 +223,8 @@ class _Layout:
     def site(self) -> Site:
         """The site, its mask with one row for each part of an input."""
         call = self.call
+        if self.ignored:
+            return Site(self.index, self.name, call.kind, 0.0, call.mask_shape, None, ignored=True)
         site = Site(self.index, self.name, call.kind, call.p, call.mask_shape, None, alpha=call.alpha)
         if self.axis is None or self.order is None:
             return site
@@ -242,9 +233,16 @@ class _Layout:
         return replace(site, shape=tuple(shape), batch_axis=self.axis, rows=self.order)
 
 
-def _layouts(two: Recording, other: Recording, n_other: int) -> list[_Layout]:
+def _layouts(
+    two: Recording, other: Recording, n_other: int, ignore: tuple[str, ...]
+) -> list[_Layout]:
     pairs = enumerate(zip(two.calls, other.calls, strict=True))
-    return [_Layout.of(i, name, a, b, n_other) for i, ((name, a), (_, b)) in pairs]
+    return [
+        _Layout(i, name, a, None, ignored=True)
+        if is_ignored(name, ignore)
+        else _Layout.of(i, name, a, b, n_other)
+        for i, ((name, a), (_, b)) in pairs
+    ]
 
 
 def _known_order(call: SeenCall, rows: int) -> RowOrder | None:

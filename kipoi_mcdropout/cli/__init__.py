@@ -21,6 +21,7 @@ from kipoi_mcdropout.errors import (
     EXIT_PIPE_CLOSED,
     EXIT_SIGNAL,
     McDropoutError,
+    ModelForwardError,
     UnitFailedError,
     kept_words,
 )
@@ -62,7 +63,7 @@ def run(command: str, prog: str, args: list[str]) -> None:
     try:
         with interrupts():
             code = module.main(args, prog)
-    except McDropoutError as error:
+    except (McDropoutError, ModelForwardError) as error:
         code = _report(prog, str(error), EXIT_BAD_INPUT)
     except BrokenPipeError:
         _let_go_of_stdout()

@@ -72,7 +72,7 @@ def add_draw_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="MODULE",
-        help="modules that look like dropout but are to be left off",
+        help="modules whose dropout is to be left off, also inside them",
     )
 
 

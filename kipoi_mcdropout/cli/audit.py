@@ -24,7 +24,7 @@ def get_parser(prog: str = "kipoi mcdropout audit") -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="MODULE",
-        help="modules that look like dropout but are to be left off",
+        help="modules whose dropout is to be left off, also inside them",
     )
     parser.add_argument("--model_input", default=None, help="name of the input to mutate (its only one)")
     parser.add_argument(

@@ -46,7 +46,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
     from kipoi_mcdropout.cli.messages import say, warn
     from kipoi_mcdropout.cli.session import batches, load_data, load_model
     from kipoi_mcdropout.kipoi_model import KipoiModel
-    from kipoi_mcdropout.nested import n_rows
+    from kipoi_mcdropout.nested import n_rows, take
     from kipoi_mcdropout.predict import mc_predict
     from kipoi_mcdropout.provenance import input_files, provenance
     from kipoi_mcdropout.writers.record import PredictionRecord, metadata_rows
@@ -56,7 +56,8 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
     stream = batches(options, dataloader)
     first = next(stream)
     with model.locked.borrow():
-        plan = model.plan(first["inputs"], options.n_draws)
+        one = model.tensors(take(model.arrays(first["inputs"]), slice(0, 1)))
+        plan = model.locked.plan_for(one, options.n_draws)
     header = provenance(
         model=options.model,
         source=options.source,
@@ -64,10 +65,16 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
         plan=plan,
         seed=options.seed,
         n_draws=options.n_draws,
-        options={"target": options.target, "dataloader_args": dataloader_kwargs},
+        options={
+            "target": options.target,
+            "ignore": list(options.ignore),
+            "dataloader_args": dataloader_kwargs,
+        },
         files=input_files(dataloader_kwargs),
         command=[*prog.split(), *args],
     )
+    for note in plan.notes:
+        say(f"note: {note}")
     n = 0
     bad = _BadValues()
     with prediction_files(options.output, header, options.overwrite) as files:

@@ -122,9 +122,9 @@ def _explained(what: str) -> Iterator[None]:
     """Errors of Kipoi and of the user's model or dataloader code, as ours, with `what` before them."""
     try:
         yield
-    except (KeyboardInterrupt, SystemExit):
+    except KeyboardInterrupt:
         raise
-    except Exception as error:  # anything can come from code that is not ours
+    except (Exception, SystemExit) as error:  # anything can come from code that is not ours
         detail = str(error) or type(error).__name__
         kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
         raise InputError(f"{what}: {kind}{detail}") from error

@@ -8,6 +8,7 @@ batch. Dropout calls become `site` nodes. What cannot be told from outside is re
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -15,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from kipoi_mcdropout.dropout_calls import DropoutCall, DropoutInterceptor
+from kipoi_mcdropout.dropout_call import DropoutCall
+from kipoi_mcdropout.dropout_calls import DropoutInterceptor
 from kipoi_mcdropout.errors import ModelError
 from kipoi_mcdropout.forward import LockedModel
 from kipoi_mcdropout.incremental.graph import (
@@ -28,6 +30,7 @@ from kipoi_mcdropout.incremental.graph import (
     map_leaves,
     walk,
 )
+from kipoi_mcdropout.named_parts import user_line
 from kipoi_mcdropout.nested import Nested, leaves, map_nested, take
 from kipoi_mcdropout.probe import training_flag
 from kipoi_mcdropout.sites import SitePlan
@@ -64,17 +67,17 @@ def capture(model: LockedModel, inputs: Nested, sites: SitePlan) -> Graph:
     """
     pair = take(inputs, [0, 1])
     with training_flag(sites.lifted):
-        two = _record(model, pair, bool(sites.sites))
-        three = _record(model, take(inputs, [1, 0, 1]), bool(sites.sites))
+        two = _record(model, pair, sites)
+        three = _record(model, take(inputs, [1, 0, 1]), sites)
     return _merge(two, three)
 
 
-def _record(model: LockedModel, inputs: Nested, mark_sites: bool) -> _Recorder:
+def _record(model: LockedModel, inputs: Nested, sites: SitePlan) -> _Recorder:
     own = map_nested(torch.clone, inputs)
     recorder = _Recorder(own)
     handles = recorder.follow(model)
     try:
-        with recorder, _SiteMarker(recorder, mark_sites):
+        with recorder, _SiteMarker(recorder, sites):
             output = model.call(own)
     except CaptureError:
         raise
@@ -94,12 +97,17 @@ def _record(model: LockedModel, inputs: Nested, mark_sites: bool) -> _Recorder:
 class _SiteMarker(DropoutInterceptor):
     """Makes each dropout call a node of its own, and refuses to let values out of torch."""
 
-    def __init__(self, recorder: _Recorder, mark_sites: bool) -> None:
+    def __init__(self, recorder: _Recorder, sites: SitePlan) -> None:
         super().__init__()
-        self.recorder, self.mark_sites = recorder, mark_sites
+        self.recorder, self.sites = recorder, sites.sites
 
     def drop(self, call: DropoutCall) -> Tensor:
-        if not self.mark_sites:
+        if not self.sites:
+            return call.x
+        if call.is_mask:
+            self.recorder.fail(f"its code multiplies by random masks{self.recorder.where()}")
+        if self.recorder.n_sites < len(self.sites) and self.sites[self.recorder.n_sites].ignored:
+            self.recorder.n_sites += 1
             return call.x
         marked = call.x.clone()  # the last node recorded; renamed
         self.recorder.mark_site(call)
@@ -113,7 +121,9 @@ class _SiteMarker(DropoutInterceptor):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         if func in _ESCAPES and any(self.recorder.is_tracked(x) for x in walk(list(args))):
-            self.recorder.fail(f"the model's code looks at its data by Tensor.{func.__name__}")
+            self.recorder.fail(
+                f"the model's code looks at its data by Tensor.{func.__name__}{self.recorder.where()}"
+            )
         return super().__torch_function__(func, types, args, kwargs)
 
 
@@ -156,6 +166,12 @@ class _Recorder(TorchDispatchMode):
         self.failure = CaptureError(reason)
         raise self.failure
 
+    def where(self) -> str:
+        """The module that is running, and the user's line of code."""
+        module = f" in module {self._running[-1]!r}" if self._running and self._running[-1] else ""
+        frames = reversed(list(traceback.walk_stack(None)))
+        return f"{module}{user_line(frames)}"
+
     def is_tracked(self, value: Any) -> bool:
         """Whether a value depends on the model's inputs."""
         return isinstance(value, Tensor) and id(value) in self._node_of
@@ -182,7 +198,7 @@ class _Recorder(TorchDispatchMode):
         tensors = [x for x in walk((list(args), kwargs)) if isinstance(x, Tensor)]
         depends = any(id(x) in self._node_of for x in tensors)
         if depends and _looks_at_data(func, tensors):
-            self.fail(f"the model's code looks at its data by torch's {func}")
+            self.fail(f"the model's code looks at its data by torch's {func}{self.where()}")
         if func._schema.is_mutable:
             return self._mutation(func, args, kwargs, depends)
         given, named = map_leaves(self._argument, (tuple(args), kwargs))
@@ -196,7 +212,7 @@ class _Recorder(TorchDispatchMode):
             for i, part in enumerate(result):
                 self._add("getitem", _getitem, (Ref(whole.index), i), {}, part)
         elif depends:
-            self.fail(f"the model's code looks at its data by torch's {func}")
+            self.fail(f"the model's code looks at its data by torch's {func}{self.where()}")
         return result
 
     def _mutation(self, func: Any, args: Any, kwargs: Any, depends: bool) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from kipoi_mcdropout.dropout_calls import DropoutCall
+from kipoi_mcdropout.dropout_call import DropoutCall
 from kipoi_mcdropout.forward import POINT, MaskBank
 from kipoi_mcdropout.incremental.graph import Drop, Graph, Node, Ref, resolve
 from kipoi_mcdropout.sites import Site, SitePlan

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from kipoi_mcdropout.errors import InputError, McDropoutError
+from kipoi_mcdropout.errors import InputError, McDropoutError, ModelForwardError
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
@@ -58,8 +58,9 @@ class Scheduler(Protocol):
 
 def one_line(error: BaseException) -> str:
     """An error in a line: its type, unless it is one of ours, and what it says."""
+    ours = (McDropoutError, ModelForwardError)
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if isinstance(error, McDropoutError) else f"{type(error).__name__}: {text}"
+    return text if isinstance(error, ours) else f"{type(error).__name__}: {text}"
 
 
 def check_on_error(on_error: Any) -> None:

@@ -35,7 +35,7 @@ def run_record(
         model=str(getattr(named, "name", None) or type(adapter.locked.module).__name__),
         source=str(getattr(named, "source_name", None) or "python"),
         identity=adapter.identity(),
-        plan=adapter.locked.plan(adapter.tensors(pair)),
+        plan=adapter.locked.plan_for(adapter.tensors(pair), n_draws),
         seed=seed,
         n_draws=n_draws,
         options=options,

@@ -152,7 +152,7 @@ def score_variants(
         Recompute a small sample by the plain forward pass, and raise EngineMismatchError if the
         incremental engine differs by more than 1e-5 of the output's scale (float32).
     ignore : sequence of str
-        Modules that look like dropout but are to be left off.
+        Modules whose dropout is left off, and that of the modules inside them.
     overwrite : bool
         Replace outputs that exist.
     resume : bool

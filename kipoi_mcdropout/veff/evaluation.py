@@ -44,7 +44,7 @@ class McDropoutEffects:
     score_kwargs : sequence of dict, optional
         One per score; only {"rc_merging": "mean"} means something.
     ignore : sequence of str
-        Modules that look like dropout but are to be left off.
+        Modules whose dropout is left off, and that of the modules inside them.
 
     Notes
     -----

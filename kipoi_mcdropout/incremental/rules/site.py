@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from kipoi_mcdropout.dropout_calls import DropoutCall
+from kipoi_mcdropout.dropout_call import DropoutCall
 from kipoi_mcdropout.forward import POINT
 from kipoi_mcdropout.incremental.graph import Node
 from kipoi_mcdropout.incremental.interpret import Masking
