@@ -14,7 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kipoi_mcdropout.errors import BatchDependenceError, ModelError, UnlockableDropoutError
+from kipoi_mcdropout.errors import (
+    BatchDependenceError,
+    ModelForwardError,
+    UnlockableDropoutError,
+)
 from kipoi_mcdropout.nested import Nested, leaves, n_rows, take
 from kipoi_mcdropout.outputs import flatten_outputs
 from kipoi_mcdropout.probe import Probe, Recording
@@ -57,7 +61,7 @@ def observe(probe: Probe, rows: Nested) -> Observed:
         If the outputs of an input depend on the others in the batch; the module is named.
     UnlockableDropoutError
         If the model is random with every dropout off.
-    ModelError
+    ModelForwardError
         If the model fails for a batch of two, or of one and of three.
     """
     orders = ([0, 1], [1, 2], [2, 0])
@@ -76,19 +80,14 @@ def observe(probe: Probe, rows: Nested) -> Observed:
 
 
 def _record(probe: Probe, inputs: Nested) -> Recording:
-    """A pass whose errors say how large the batch was; want of memory is passed on as it is."""
+    """A pass; where the model's code fails, the error says how large the batch was."""
     try:
         return probe.record(inputs)
-    except (MemoryError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:  # whatever the user's code raises
-        if "memory" in str(error) or (isinstance(error, ModelError) and not error.__cause__):
-            raise
-        first_line = (str(error).strip().splitlines() or [""])[0]
-        raise ModelError(
-            f"the model failed on a batch of {n_rows(inputs)} inputs ({type(error).__name__}: "
-            f"{first_line}). Required is a model that takes batches of any size"
-        ) from error
+    except ModelForwardError as error:
+        raise ModelForwardError(
+            f"{error}, on a batch of {n_rows(inputs)} inputs; required is a model that takes batches of "
+            "any size"
+        ) from error.__cause__
 
 
 def _try_one(probe: Probe, rows: Nested, expected: Tensor) -> Recording | None:

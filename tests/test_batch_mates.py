@@ -14,7 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kipoi_mcdropout import MCDropoutISM, audit, locked_forward, mc_predict
-from kipoi_mcdropout.errors import BatchDependenceError, ModelError, UnlockableDropoutError
+from kipoi_mcdropout.errors import (
+    BatchDependenceError,
+    ModelForwardError,
+    UnlockableDropoutError,
+)
 from kipoi_mcdropout.forward import POINT, LockedModel, MaskBank
 
 SEED = 7
@@ -191,7 +195,7 @@ def test_a_model_that_squeezes_a_batch_of_one(between: Any) -> None:
 def test_a_model_of_a_fixed_batch_size_is_refused_in_one_line() -> None:
     fixed = built(lambda s, h: h.view(8, 6))
     for path, run in PATHS.items():
-        with pytest.raises(ModelError) as error:
+        with pytest.raises(ModelForwardError) as error:
             run(fixed, sequences(8))
         message = str(error.value)
         assert "batch of 2 inputs" in message and "batches of any size" in message, path

@@ -364,7 +364,7 @@ def with_exit() -> None:
     sys.exit(0)
 
 
-@pytest.mark.parametrize("at", [1, 3, 9, 12])
+@pytest.mark.parametrize("at", [1, 5, 7, 12])
 @pytest.mark.parametrize(
     ("fail", "words"),
     [(with_value_error, "ValueError: not today"), (with_exit, "sys.exit(0)")],
@@ -376,7 +376,7 @@ def test_a_forward_pass_that_fails_is_one_line_with_module_and_place(
     net, x = nn.Sequential(nn.Linear(4, 4), Failing(fail, at)).train(), torch.rand(3, 4)
     before = state(net)
     model, bank = LockedModel(net), MaskBank(SEED)
-    expected = UnlockableDropoutError if at == 3 else ModelForwardError  # 3: a pass in training mode
+    expected = UnlockableDropoutError if at == 7 else ModelForwardError  # 7: a pass in training mode
     with pytest.raises(expected) as error, model.borrow():
         for draw in range(12):
             model.outputs(x, draw, bank)
