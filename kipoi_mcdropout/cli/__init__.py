@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from kipoi_mcdropout.cli.interrupt import interrupts
-from kipoi_mcdropout.cli.messages import show_traceback
+from kipoi_mcdropout.cli.messages import show_traceback, warnings_as_lines
 from kipoi_mcdropout.errors import (
     EXIT_BAD_INPUT,
     EXIT_FAILURE,
@@ -60,7 +60,7 @@ def run(command: str, prog: str, args: list[str]) -> None:
     module = importlib.import_module(f"kipoi_mcdropout.cli.{command}")
     kept = "; what was done is kept for --resume" if command in RESUMABLE else ""
     try:
-        with interrupts():
+        with interrupts(), warnings_as_lines():
             code = module.main(args, prog)
     except McDropoutError as error:
         code = _report(prog, str(error), EXIT_BAD_INPUT)
