@@ -39,7 +39,8 @@ class Header:
             cut = lines[-1].startswith("##")
             came = "it is missing" if cut else f"got {lines[-1][:80]!r}"
             raise InputError(
-                f"{where}, line {last + cut}: the line of columns, #CHROM ..., must end the header; {came}"
+                f"{where}, line {last + cut}: the line of columns, #CHROM ..., must end the header; "
+                f"{came}"
             )
         columns = lines[-1].split("\t")
         fixed = COLUMNS.split("\t")

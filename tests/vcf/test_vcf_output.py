@@ -30,6 +30,9 @@ from kipoi_mcdropout.vcf import SkippedAllelesError, VariantRun, score_variants
 from kipoi_mcdropout.vcf.alleles import REASONS
 from kipoi_mcdropout.vcf.annotate import info_fields
 
+# The records are chosen to have something wrong; test_vcf_survey.py has the warnings.
+pytestmark = pytest.mark.filterwarnings("ignore::kipoi_mcdropout.errors.InputWarning")
+
 SEQUENCE = random_sequence(120, 21) + "R" + random_sequence(79, 22)
 CONTIGS = {"c": 200, "7": 60, "lost": 100, "wrong": 61}
 HEADER = [
