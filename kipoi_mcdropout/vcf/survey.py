@@ -106,9 +106,9 @@ class Survey:
         compared = self.compared.total() - sum(self.compared[contig] for contig in left_out)
         if differ <= SOME * compared or self.ref_mismatch == "error":
             return []
-        by_chance = max(round(differ / 3), 1)  # of single bases one agrees where three differ
-        chance = f"about {by_chance} of those that agree do so by chance"
-        return [f"{self._words(differ, compared)} If so, {chance}"]
+        by_chance = min(-(-differ // 3), compared - differ)  # one base agrees where three differ
+        chance = f" If so, about {by_chance} of those that agree do so by chance" if by_chance else ""
+        return [self._words(differ, compared) + chance]
 
     def _words(self, differ: int, compared: int) -> str:
         return f"{differ} of {compared} REF differ from the FASTA {self.genome.path}: another assembly?"
