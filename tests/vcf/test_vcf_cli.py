@@ -117,6 +117,20 @@ def test_bad_input_is_one_line_and_exit_code_2(
         assert sorted(os.listdir(tmp_path)) == before, words
 
 
+def test_warnings_are_lines_of_ours_and_nothing_scored_ends_with_3(toy: Toy, tmp_path: Path) -> None:
+    vcf = write_vcf(tmp_path / "in.vcf", ["1 31 . A C . . ."])
+    script = "import sys; from kipoi_mcdropout.cli import cli_main; cli_main('mcdropout', sys.argv[1:])"
+    words = arguments(toy, vcf, "-t", str(tmp_path / "t.tsv"))
+    done = subprocess.run(
+        [sys.executable, "-c", script, "score_variants", *words],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 3, done.stderr
+    assert "kipoi_mcdropout: warning: the FASTA has no contigs 1; it has chr1" in done.stderr
+    assert "kipoi_mcdropout: warning: none of 1 alleles was scored: contig_unknown 1" in done.stderr
+    assert "InputWarning" not in done.stderr
+
+
 def test_bad_shifts_are_refused(toy: Toy, vcf: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--shifts"):
         main(arguments(toy, vcf, "-o", str(tmp_path / "o.vcf"), "--shifts", "a"))
