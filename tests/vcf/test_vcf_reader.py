@@ -349,6 +349,12 @@ def test_a_damaged_index_is_named(tmp_path: Path, damage: Callable[[bytes], byte
         read(packed, "1:1000-2000")
 
 
+def test_a_closed_standard_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(InputError, match="closed"):
+        VcfReader("-")
+
+
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not there"):
         VcfReader(tmp_path / "no.vcf")
