@@ -17,7 +17,7 @@ SKIPPED_COLUMNS = ("chrom", "pos", "id", "ref", "alt", "allele", "line", "reason
 
 
 class SkippedAllelesError(McDropoutError):
-    """Something was skipped although `strict` was asked for (exit code 3); all outputs are written."""
+    """Outputs are written, but are not to be used unseen (exit code 3): see `score_variants`."""
 
 
 @dataclass

@@ -195,7 +195,7 @@ def score_variants(
     Raises
     ------
     SkippedAllelesError
-        See `strict`.
+        See `strict`; and where a VCF that came through a pipe has contigs that are not the genome's.
     UnitFailedError
         If the model could not be run on some alleles, under `on_error="stop"`.
     kipoi_mcdropout.errors.McDropoutError
@@ -282,6 +282,8 @@ def score_variants(
         later.append(nothing)
     for notice in later:
         warnings.warn(notice, InputWarning, stacklevel=2)
+    if (scored_by_chance := survey.scored_by_chance()) is not None:
+        raise SkippedAllelesError(f"{scored_by_chance}\n{ledger.summary()}")
     if strict and ledger.n_skipped:
         raise SkippedAllelesError(
             f"strict: {ledger.n_skipped} of {ledger.alleles} alleles were skipped; the reasons are in "

@@ -49,6 +49,7 @@ class Survey:
         self.compared: Counter[str] = Counter()
         self.differ: Counter[str] = Counter()
         self.notices: list[str] = []
+        self._too_late: list[str] = []  # contigs of a stream that would have been left out of a file
 
     def add(self, record: Record) -> None:
         """Look at a record."""
@@ -83,6 +84,8 @@ class Survey:
         self.names.wrong = left_out
         if ahead:
             self.names.ends = self.ends
+        elif self.ref_mismatch == "few":
+            self._too_late = list(wrong)
         self.notices += self._differing(left_out)
         self.notices += [
             f"contig {contig}: {differ} of {compared} REF differ from the FASTA; is it another sequence "
@@ -120,6 +123,16 @@ class Survey:
             for contig, n in self.compared.items()
             if n >= MIN_COMPARED and self.differ[contig] >= MANY * n
         }
+
+    def scored_by_chance(self) -> str | None:
+        """What is wrong with the results of a stream, if it has contigs that are not the genome's."""
+        if not self._too_late:
+            return None
+        return (
+            f"contigs {', '.join(self._too_late)}: most REF differ from the FASTA, and alleles that agree "
+            "by chance were scored, as a pipe cannot be looked at before. Leave these contigs out, or give "
+            "the VCF as a file"
+        )
 
     def watch(self, records: Iterable[Record]) -> Iterator[Record]:
         """Look at records as they pass, and stop where the genome is another one.

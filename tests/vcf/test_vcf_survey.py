@@ -17,7 +17,7 @@ from variant_world import LENGTH, body, info, random_sequence, tiny_net, write_f
 
 from kipoi_mcdropout.cli.score_variants import main
 from kipoi_mcdropout.errors import EXIT_OK, EXIT_STRICT, InputError, InputWarning
-from kipoi_mcdropout.vcf import VariantRun, score_variants
+from kipoi_mcdropout.vcf import SkippedAllelesError, VariantRun, score_variants
 
 ONE, OTHER = random_sequence(1000, 1), random_sequence(1000, 2)
 
@@ -88,6 +88,20 @@ def test_a_contig_that_is_another_sequence_is_left_out_and_told(tmp_path: Path) 
     assert [info(line).get("MCD_SKIP") for line in body(tmp_path / "out.vcf")] == (
         [None] * 63 + ["contig_differs"] * 12
     )
+
+
+def test_a_contig_that_is_another_sequence_ends_with_3_in_a_pipe(tmp_path: Path) -> None:
+    """Its first alleles may have been scored before this can be known."""
+    records = [*snvs("c", ONE), *snvs("M", ONE, n=12)]
+    vcf = write_vcf(tmp_path / "in.vcf", records, {"c": 1000, "M": 1000})
+    with subprocess.Popen(["cat", vcf], stdout=subprocess.PIPE) as cat:
+        assert cat.stdout is not None
+        with (
+            pytest.warns(InputWarning, match="of 12 REF differ|of 75 REF differ"),
+            pytest.raises(SkippedAllelesError, match="contigs M: most REF differ"),
+        ):
+            run(tmp_path, [], {"c": ONE, "M": OTHER}, vcf=f"/dev/fd/{cat.stdout.fileno()}")
+    assert len(body(tmp_path / "out.vcf")) == 75
 
 
 @pytest.mark.parametrize(("n_wrong", "warned"), [(0, False), (3, False), (4, True), (20, True)])
