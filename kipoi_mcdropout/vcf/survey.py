@@ -129,9 +129,9 @@ class Survey:
         if not self._too_late:
             return None
         return (
-            f"contigs {', '.join(self._too_late)}: most REF differ from the FASTA, and alleles that agree "
-            "by chance were scored, as a pipe cannot be looked at before. Leave these contigs out, or give "
-            "the VCF as a file"
+            f"contigs {', '.join(self._too_late)}: most REF differ from the FASTA, and alleles that "
+            "agree by chance were scored, as a pipe cannot be looked at before. Leave these contigs "
+            "out, or give the VCF as a file"
         )
 
     def watch(self, records: Iterable[Record]) -> Iterator[Record]:
