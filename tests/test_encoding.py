@@ -73,7 +73,7 @@ def test_wrong_category_axis_is_refused() -> None:
 def test_an_alphabet_must_have_a_letter_for_each_category() -> None:
     x = np.zeros((1, 4, 7))
     assert OneHotLayout.of(x, 0, "AGCT").letters() == ["A", "G", "C", "T", "N", "N"]
-    assert OneHotLayout.of(np.zeros((1, 5, 7)), 0).letters() == ["0", "1", "2", "3", "4", "N", "N"]
+    assert OneHotLayout.of(np.zeros((1, 6, 7)), 0).letters()[:6] == list("012345")
     with pytest.raises(InputError, match="4 categories .* got 'ACG'"):
         OneHotLayout.of(x, 0, "ACG")
 
