@@ -105,7 +105,8 @@ class OneHotLayout:
         Raises
         ------
         InputError
-            If `category_axis` is not an axis of one input, or it cannot be found.
+            If `category_axis` is not an axis of one input, or it cannot be found, or an alphabet other
+            than ACGT has more or fewer letters than there are categories.
         """
         shape = tuple(x.shape[1:])
         if len(shape) < 2:
@@ -125,6 +126,11 @@ class OneHotLayout:
             )
         if shape[axis] == len(DNA) + 1 and alphabet == DNA:
             raise InputError(_FIVE.format(axis=axis, shape=shape))
+        if alphabet != DNA and len(alphabet) != shape[axis]:
+            raise InputError(
+                f"alphabet must have a letter for each of the {shape[axis]} categories along axis "
+                f"{axis} of one input, of shape {shape}; got {alphabet!r}"
+            )
         return cls(shape, axis, alphabet)
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 EXIT_OK = 0
 EXIT_FAILURE = 1  # an unexpected error: a traceback is shown
 EXIT_BAD_INPUT = 2  # wrong arguments, model, or data; nothing was written
-EXIT_STRICT = 3  # --strict was asked for and something was skipped
+EXIT_STRICT = 3  # nothing was scored, or --strict was asked for and something was skipped
 EXIT_PIPE_CLOSED = 141  # whoever read our standard output has stopped, as `head` does
 EXIT_SIGNAL = 128  # and the signal's number, as shells report it: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP
 
@@ -37,6 +37,10 @@ class BatchDependenceError(ModelError):
 
 class InputError(McDropoutError):
     """The data given to the model is not what the method needs."""
+
+
+class InputWarning(UserWarning):
+    """The data are used, but something about them must be known before the results are."""
 
 
 class TargetError(McDropoutError):

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from kipoi_mcdropout.cli.interrupt import interrupts, signal_that_came
-from kipoi_mcdropout.cli.messages import show_traceback
+from kipoi_mcdropout.cli.messages import show_traceback, warnings_as_lines
 from kipoi_mcdropout.errors import (
     EXIT_BAD_INPUT,
     EXIT_FAILURE,
@@ -61,7 +61,7 @@ def run(command: str, prog: str, args: list[str]) -> None:
     """Run a command and exit with its code; errors of the user's making become one line on stderr."""
     module = importlib.import_module(f"kipoi_mcdropout.cli.{command}")
     try:
-        with interrupts():
+        with interrupts(), warnings_as_lines():
             code = module.main(args, prog)
     except (McDropoutError, ModelForwardError) as error:
         code = _report(prog, str(error), EXIT_BAD_INPUT)

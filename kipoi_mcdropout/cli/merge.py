@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from kipoi_mcdropout.cli.arguments import Parser
-from kipoi_mcdropout.errors import EXIT_OK, InputError
+from kipoi_mcdropout.errors import EXIT_OK, EXIT_STRICT, InputError
 
 _DESCRIPTION = """\
 Join the shards that `kipoi mcdropout ism --shard I/N` or `score_variants --shard I/N` have left in
@@ -36,7 +36,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout merge") -> int:
 
     folder = Path(options.folder)
     shards = sharded_run(folder)
-    kind = shards.state.kind
+    kind, code = shards.state.kind, EXIT_OK
     if kind == "ism":
         from kipoi_mcdropout.runs.ism import merge_ism
 
@@ -47,9 +47,13 @@ def main(args: list[str], prog: str = "kipoi mcdropout merge") -> int:
     elif kind == "score_variants":
         from kipoi_mcdropout.vcf.run import merge_variants
 
-        say(merge_variants(shards, options.overwrite).summary())
+        ledger = merge_variants(shards, options.overwrite)
+        say(ledger.summary())
+        if (nothing := ledger.nothing_scored()) is not None:
+            warn(nothing)
+            code = EXIT_STRICT
     else:
         raise InputError(f"{folder} has shards of {kind!r}, which this version does not know")
     if options.remove:
         shutil.rmtree(folder)
-    return EXIT_OK
+    return code

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import traceback
-from typing import TYPE_CHECKING
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from kipoi_mcdropout.errors import InputWarning
 
 if TYPE_CHECKING:
     from kipoi_mcdropout.incremental import Choice
@@ -58,6 +63,24 @@ def show_traceback() -> None:
     """The traceback of the error at hand, for those who want to know how."""
     if _level >= _VERBOSE:
         traceback.print_exc(file=sys.stderr)
+
+
+@contextlib.contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Show each InputWarning of the library as one line of ours; other warnings as Python shows them."""
+    with warnings.catch_warnings():
+        if not sys.warnoptions:
+            warnings.simplefilter("always", InputWarning)
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *args: Any, **kwargs: Any) -> None:
+            if issubclass(category, InputWarning):
+                warn(f"warning: {message}")
+            else:
+                others(message, category, *args, **kwargs)
+
+        warnings.showwarning = show
+        yield
 
 
 def bar_is_off() -> bool | None:

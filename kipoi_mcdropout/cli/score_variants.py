@@ -22,8 +22,8 @@ uncertainty. The VCF comes back with the results in INFO and nothing else change
 per allele and output. Alleles in = scored + skipped; each skipped one has its reason (INFO MCD_SKIP, and
 --skipped).
 
-exit codes: 0 done, 1 the model failed (see --on_error), 2 bad input (no output is written), 3 something
-was skipped under --strict."""
+exit codes: 0 done, 1 the model failed (see --on_error), 2 bad input (no output is written), 3 nothing
+was scored, or something was skipped under --strict."""
 
 
 def get_parser(prog: str = "kipoi mcdropout score_variants") -> argparse.ArgumentParser:
@@ -114,9 +114,10 @@ def add_window_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--ref_mismatch",
-        choices=["skip", "error"],
-        default="skip",
-        help="a REF that the genome does not have there (skip); it is never scored",
+        choices=["few", "skip", "error"],
+        default="few",
+        help="a REF that the genome does not have there is never scored: skip it if these are few, else "
+        "refuse the VCF (few); skip it however many there are; or stop at the first",
     )
     parser.add_argument(
         "--length", type=int, default=None, help="of the window, where the model's schema does not say"
@@ -224,7 +225,8 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
         return EXIT_OK
     say(run.ledger.summary())
     mention_engine(run.engine)
-    return EXIT_OK
+    nothing = shard is None and run.ledger.nothing_scored() is not None
+    return EXIT_STRICT if nothing else EXIT_OK
 
 
 def _shifts(text: str) -> tuple[int, ...]:

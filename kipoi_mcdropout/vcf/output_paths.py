@@ -14,7 +14,7 @@ from kipoi_mcdropout.atomic import STDOUT, check_free
 from kipoi_mcdropout.errors import InputError, OutputError
 from kipoi_mcdropout.results import read_provenance
 from kipoi_mcdropout.schedule.shard import Shard
-from kipoi_mcdropout.vcf.reader import STDIN
+from kipoi_mcdropout.vcf.input_stream import is_stream
 from kipoi_mcdropout.vcf.table_output import TABLE_SUFFIXES
 
 _VCF_SUFFIXES = (".vcf", ".vcf.gz", ".vcf.bgz")
@@ -62,17 +62,17 @@ class OutputPaths:
             raise OutputError(f"output must end in {', '.join(_VCF_SUFFIXES)}; got {vcf}{hint}")
         if table is not None and not str(table).endswith(TABLE_SUFFIXES):
             raise OutputError(f"table must end in {', '.join(TABLE_SUFFIXES)}; got {table}")
-        resolved = [p.resolve() for p in (*given, *([] if str(source) == STDIN else [Path(source)]))]
+        resolved = [p.resolve() for p in (*given, *([] if is_stream(source) else [Path(source)]))]
         if len(set(resolved)) < len(resolved):
             raise OutputError("input and outputs must be different files; got one twice")
         check_free(given, overwrite or resume)
-        streams = str(source) == STDIN or str(vcf) == STDOUT
+        streams = is_stream(source) or str(vcf) == STDOUT
         if resume and streams:
             raise InputError(
-                "a run from standard input, or to standard output, cannot be resumed; give files"
+                "a run from a pipe, or to standard output, cannot be resumed; give files"
             )
         if shard is not None and streams:
-            raise InputError("a shard needs files, not standard input or standard output")
+            raise InputError("a shard needs files, not a pipe or standard output")
         first, second, third = (None if p is None else Path(p) for p in (vcf, table, skipped))
         return cls(first, second, third, shard, overwrite, resume, not streams)
 

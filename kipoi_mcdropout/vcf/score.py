@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kipoi_mcdropout.effects import EffectOptions
-from kipoi_mcdropout.errors import InputError, OutputError, TargetError
+from kipoi_mcdropout.errors import InputError, InputWarning, OutputError, TargetError
 from kipoi_mcdropout.forward import MaskBank
 from kipoi_mcdropout.incremental import DEFAULT_MEMORY_BYTES, Choice
 from kipoi_mcdropout.model_reference import ModelReference
@@ -23,14 +24,16 @@ from kipoi_mcdropout.vcf.assemble import VariantAssembler, VariantLayout
 from kipoi_mcdropout.vcf.chunks import AlleleWindows, chunk_alleles, gather
 from kipoi_mcdropout.vcf.contigs import ContigNames, read_contig_map
 from kipoi_mcdropout.vcf.genome import Genome
+from kipoi_mcdropout.vcf.input_stream import is_stream
 from kipoi_mcdropout.vcf.ledger import Ledger, SkippedAllelesError
 from kipoi_mcdropout.vcf.output_paths import OutputPaths
-from kipoi_mcdropout.vcf.placement import PlacementOptions, Placer
+from kipoi_mcdropout.vcf.placement import PlacementOptions, Placer, RefMismatch
 from kipoi_mcdropout.vcf.reader import VcfReader
 from kipoi_mcdropout.vcf.run import outputs_as_dict, run_variants
 from kipoi_mcdropout.vcf.run_record import run_record
 from kipoi_mcdropout.vcf.scoring import EngineChoice, MakeEngine, VariantJob, VariantWork
 from kipoi_mcdropout.vcf.sequence_model import SequenceModel, Unknown, sequence_model
+from kipoi_mcdropout.vcf.survey import survey_records
 from kipoi_mcdropout.vcf.units import Summaries, variant_units
 from kipoi_mcdropout.vcf.views import ViewAverage
 
@@ -44,6 +47,7 @@ class VariantRun:
     provenance: dict[str, Any] = field(repr=False, default_factory=dict)
     engine: Choice | None = None
     nothing_left: bool = False  # the run that was to be resumed was complete; the ledger is empty
+    notices: tuple[str, ...] = ()  # what must be known before the results are used
 
 
 def score_variants(
@@ -66,7 +70,7 @@ def score_variants(
     shifts: Sequence[int] = (0,),
     normalize: bool = False,
     edge: Literal["pad", "skip"] = "pad",
-    ref_mismatch: Literal["skip", "error"] = "skip",
+    ref_mismatch: RefMismatch = "few",
     strict: bool = False,
     skipped: str | Path | None = None,
     region: str | None = None,
@@ -129,8 +133,10 @@ def score_variants(
         Trim and left-align each allele before it is placed.
     edge : "pad" or "skip"
         What is done where a window runs over an end of its contig.
-    ref_mismatch : "skip" or "error"
-        What is done where REF is not the genome's. It is never scored.
+    ref_mismatch : "few", "skip" or "error"
+        What is done where REF is not the genome's. It is never scored: "few" skips it, but refuses the
+        VCF if half of its REF or more differ, and leaves out contigs of which that is true; "skip" skips
+        it however many there are; "error" stops at the first.
     strict : bool
         Raise SkippedAllelesError at the end if anything was skipped; the outputs are written.
     skipped : str or Path, optional
@@ -177,11 +183,17 @@ def score_variants(
     Raises
     ------
     SkippedAllelesError
-        See `strict`.
+        See `strict`; and where a VCF that came through a pipe has contigs that are not the genome's.
     UnitFailedError
         If the model could not be run on some alleles, under `on_error="stop"`.
     kipoi_mcdropout.errors.McDropoutError
         If the model, an input or an argument is not as stated; no output is written.
+
+    Warns
+    -----
+    InputWarning
+        If something about the VCF or the FASTA must be known before the results are used, and if no
+        allele was scored.
     """
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1; got {batch_size}")
@@ -198,9 +210,14 @@ def score_variants(
     with ExitStack() as stack:
         stack.enter_context(sequences.adapter.locked.borrow())
         genome = stack.enter_context(Genome(fasta))
-        reader = stack.enter_context(VcfReader(vcf, region))
+        judged = not is_stream(vcf)  # `survey_records` reads a file before
+        reader = stack.enter_context(VcfReader(vcf, region, genome.lengths, judged))
         mapping = _contig_map(contig_map)
         names = ContigNames(genome.lengths, reader.header.contig_lengths(), mapping)
+        survey, records = survey_records(reader, region, genome, names, ref_mismatch)
+        notices = [*reader.notices, *survey.notices]
+        for notice in notices:
+            warnings.warn(notice, InputWarning, stacklevel=2)
         chosen = sequences.targets(targets)
         fields = (
             []
@@ -226,6 +243,8 @@ def score_variants(
             },
             engine_reason=choice.reason,
         )  # fmt: skip
+        if reader.path is not None:
+            record["reference_check"] = survey.to_dict()
         contigs = {} if reader.header.declared("contig") else genome.lengths
         written = VariantLayout(
             info_prefix, tuple(fields), chosen.labels, tuple(quantiles), q_values, contigs
@@ -238,18 +257,27 @@ def score_variants(
         work: Work[AlleleWindows, Summaries] = Work(here)
         if not isinstance(scheduler, InProcess):
             work = _shareable(here, layout, seed, decided)
-        units = variant_units(gather(reader, n_alleles), Placer(genome, names, options))
+        units = variant_units(gather(records, n_alleles), Placer(genome, names, options))
         run_outputs = outputs_as_dict(paths, written, vcf, region, n_alleles)
         nothing_left = run_variants(
             units, work, scheduler, paths, record, run_outputs, assembler, on_error, progress
         )
     ledger = assembler.ledger
+    later: list[str] = []
+    if not nothing_left:
+        later = [notice for notice in survey.notices if notice not in notices]  # of a stream
+        if shard is None and (nothing := ledger.nothing_scored()) is not None:
+            later.append(nothing)
+        for notice in later:
+            warnings.warn(notice, InputWarning, stacklevel=2)
+        if (scored_by_chance := survey.scored_by_chance()) is not None:
+            raise SkippedAllelesError(f"{scored_by_chance}\n{ledger.summary()}")
     if strict and ledger.n_skipped:
         raise SkippedAllelesError(
             f"strict: {ledger.n_skipped} of {ledger.alleles} alleles were skipped; the reasons are in "
             f"INFO and in the table of skipped alleles\n{ledger.summary()}"
         )
-    return VariantRun(ledger, chosen.labels, record, choice, nothing_left)
+    return VariantRun(ledger, chosen.labels, record, choice, nothing_left, (*notices, *later))
 
 
 def _fields(
