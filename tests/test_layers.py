@@ -14,6 +14,7 @@ LAYERS = [
     {"errors"},
     {"schedule"},
     {"masks", "moments", "scores", "nested", "dropout_calls", "encoding", "borrow", "outputs"},
+    {"rounding"},
     {"mutants", "probe"},
     {"hidden_dropout"},
     {"sites"},
@@ -31,7 +32,7 @@ LAYERS = [
     {"report"},
     {"cli", "plugin"},
 ]
-KIPOI_FREE = set().union(*LAYERS[:10]) | {"mr", "calibration", "provenance", "saturation"}
+KIPOI_FREE = set().union(*LAYERS[:11]) | {"mr", "calibration", "provenance", "saturation"}
 
 
 def _imports(path: Path) -> set[str]:
