@@ -18,7 +18,7 @@ import pyarrow.parquet
 
 from kipoi_mcdropout.column_types import to_frame, types_of
 from kipoi_mcdropout.errors import InputError, McDropoutError
-from kipoi_mcdropout.writers.first_line import ROWS_KEY, parse_first_line
+from kipoi_mcdropout.first_line import ROWS_KEY, parse_first_line
 
 _MISSING = ["", "nan", "NaN", "NA"]  # in columns of numbers
 _BLOCK_BYTES = 2**24

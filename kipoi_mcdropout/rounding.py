@@ -21,7 +21,7 @@ FLOAT32_EPS = float(np.finfo(np.float32).eps)
 # Of the largest effect, where the outputs themselves are not known: effects and outputs are of one size.
 SHARE_OF_LARGEST = ULPS * FLOAT32_EPS
 _SMALLEST = 1e-37  # of float32 too
-_EFFECT_COLUMNS = ("ref_mean", "alt_mean", "ref_var", "alt_var")
+OUTPUT_COLUMNS = ("ref_mean", "alt_mean", "ref_var", "alt_var")
 
 
 def output_rounding(outputs: Any, eps: float, xp: Any = np) -> Any:
@@ -72,7 +72,7 @@ def effect_rounding(table: pd.DataFrame) -> FloatArray:
     """
     effects = table[["effect_mean", "effect_sd"]].to_numpy(np.float64)
     fallback = SHARE_OF_LARGEST * np.max(np.abs(effects), initial=0, where=np.isfinite(effects))
-    if not set(_EFFECT_COLUMNS) <= set(table.columns):
+    if not set(OUTPUT_COLUMNS) <= set(table.columns):
         return np.full(len(table), fallback)
     as_logits = np.zeros(len(table), bool)
     if "score" in table.columns:
@@ -89,13 +89,12 @@ def effect_rounding(table: pd.DataFrame) -> FloatArray:
 def z_values(table: pd.DataFrame) -> FloatArray:
     """effect_mean / effect_sd, shape=(rows,), for a table of one output and score.
 
-    0 where the effect is only rounding. Infinite, with the sign of the effect, where there is an
-    effect whose sd is only rounding: it is the same in every draw. NaN where either is not finite.
+    Where the sd is only rounding, the effect is the same in every draw: then z is 0 if the effect is
+    only rounding too, else infinite with its sign. NaN where either is not finite.
     """
     mean, sd = (table[name].to_numpy(np.float64) for name in ("effect_mean", "effect_sd"))
     undefined = ~(np.isfinite(mean) & np.isfinite(sd))
     floor = effect_rounding(table)
-    none, certain = np.abs(mean) <= floor, sd <= floor
-    z = np.divide(mean, sd, out=np.zeros(len(mean)), where=sd > 0)
-    z = np.where(certain, np.copysign(np.inf, mean), z)
-    return np.where(undefined, np.nan, np.where(none, 0.0, z))
+    certain = np.where(np.abs(mean) <= floor, 0.0, np.copysign(np.inf, mean))
+    z = np.divide(mean, sd, out=certain, where=sd > floor)
+    return np.where(undefined, np.nan, z)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from kipoi_mcdropout.writers.first_line import PROVENANCE_KEY, first_line
+from kipoi_mcdropout.first_line import PROVENANCE_KEY, first_line
 
 _ROWS_DIGITS = 12  # kept free in the first line
 _NEEDS_QUOTES = r'[\t\r\n"#]'
