@@ -116,7 +116,7 @@ def open_text(path: Path) -> IO[str]:
 
 def _parquet_batches(path: Path) -> Iterator[pa.RecordBatch]:
     with reading(path):
-        file = pa.parquet.ParquetFile(path)
+        file = pa.parquet.ParquetFile(path, page_checksum_verification=True)
     with file:
         if file.metadata.num_rows == 0:
             yield pa.RecordBatch.from_pylist([], schema=file.schema_arrow)

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from toy import LENGTH, ToyNet, make_toy
 from torch import nn
+from toy import LENGTH, ToyNet, make_toy
 
 from kipoi_mcdropout.cli import cli_main, interpret_ism
 from kipoi_mcdropout.read_tables import read_table
@@ -23,7 +23,8 @@ from kipoi_mcdropout.results import read_effects
 # tables are made of.
 LABELS = [
     "NA", "DNase", "007", "1.0", "nan", "True", "",
-    'say "so"', "a tab\there", "two\nlines", "return\r", "#1", " space ", "<b>&amp;", "=1+1", "'", "Ärger",
+    'say "so"', "a tab\there", "two\nlines", "return\r", "#1", " space ", "<b>&amp;", "=1+1", "'",
+    "Ärger",
 ]  # fmt: skip
 SUFFIXES = ("h5", "tsv", "tsv.gz", "parquet")
 # The contig is called 1; two windows are the same, with the same name, and a third overlaps them.
@@ -132,7 +133,8 @@ def test_calibrate_matches_names_of_a_contig_that_is_a_number(folder: Path, tmp_
     variant = "1:" + rows["pos"].astype(str) + ":" + rows["ref"] + ":" + rows["alt"]
     noise = np.random.default_rng(0).normal(size=len(rows))
     effect = rows["effect_mean"] + rows["effect_sd"] * noise
-    pd.DataFrame({"variant": variant, "effect": effect}).to_csv(tmp_path / "m.tsv", sep="\t", index=False)
+    measured = pd.DataFrame({"variant": variant, "effect": effect})
+    measured.to_csv(tmp_path / "m.tsv", sep="\t", index=False)
     words = ["calibrate", str(folder / "r.tsv"), str(tmp_path / "m.tsv"), "--target", "007"]
     cli_main("mcdropout", [*words, "-o", str(tmp_path / "c.tsv")])
     assert (read_table(tmp_path / "c.tsv")["n"] == 72).all()

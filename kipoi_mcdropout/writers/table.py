@@ -32,7 +32,9 @@ class ParquetTable:
         """Append rows."""
         if self._writer is None:
             schema = table.schema.with_metadata(self.metadata)
-            self._writer = pa.parquet.ParquetWriter(self.path, schema, compression="zstd")
+            self._writer = pa.parquet.ParquetWriter(
+                self.path, schema, compression="zstd", write_page_checksum=True
+            )
         self._writer.write_table(table.cast(self._writer.schema))
 
     def close(self) -> None:
