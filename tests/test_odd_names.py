@@ -24,7 +24,7 @@ from kipoi_mcdropout.results import read_effects
 LABELS = [
     "NA", "DNase", "007", "1.0", "nan", "True", "",
     'say "so"', "a tab\there", "two\nlines", "return\r", "#1", " space ", "<b>&amp;", "=1+1", "'",
-    "Ärger",
+    "Ärger", "a/b", "a_b", "..",
 ]  # fmt: skip
 SUFFIXES = ("h5", "tsv", "tsv.gz", "parquet")
 # The contig is called 1; two windows are the same, with the same name, and a third overlaps them.
@@ -92,7 +92,7 @@ def test_r_gets_the_texts_back(folder: Path) -> None:
       d <- read.delim("r.tsv", skip = 1, na.strings = "",
                       colClasses = setNames(rep("character", length(texts)), texts))
       stopifnot(is.numeric(d$effect_mean), is.character(d$chrom), identical(d$name[1], "NA"))
-      for (label in d$output[seq_len(17)]) cat(if (is.na(label)) "" else label, "\\x1e", sep = "")
+      for (label in d$output[seq_len(20)]) cat(if (is.na(label)) "" else label, "\\x1e", sep = "")
     """
     done = subprocess.run([program, "--vanilla", "-e", lines], cwd=folder, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
@@ -125,6 +125,17 @@ def test_mr_of_every_format_is_the_same(folder: Path, tmp_path: Path, command: s
         names = first["SNP"][~repeated].str.split(":", expand=True)
         assert sorted(names[2].astype(int).unique()) == list(range(1, 35))
         assert (first["exposure"] == "007").all() and (first["outcome"] == "1.0").all()
+
+
+def test_each_outcome_has_its_folder_in_the_one_asked_for(folder: Path, tmp_path: Path) -> None:
+    outcomes = ["a/b", "a_b", "..", "a tab\there", " space "]
+    words = ["export_mr", str(folder / "r.parquet"), "--exposure", "DNase", "--outcome", *outcomes]
+    cli_main("mcdropout", [*words, "--top_n", "5", "-o", str(tmp_path / "out")])
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+    places = list((tmp_path / "out").iterdir())
+    records = [json.loads((place / "provenance.json").read_text()) for place in places]
+    assert {record["outcome"] for record in records} == set(outcomes)
+    assert {place.name for place in places} >= {"a%2Fb", "a_b", "%2E."}
 
 
 def test_calibrate_matches_names_of_a_contig_that_is_a_number(folder: Path, tmp_path: Path) -> None:
