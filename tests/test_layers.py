@@ -14,7 +14,7 @@ LAYERS = [
     {"errors"},
     {"schedule"},
     {"masks", "moments", "scores", "nested", "dropout_calls", "encoding", "borrow", "outputs"},
-    {"rounding", "row_identity", "quantile_map", "first_line", "file_names"},
+    {"rounding", "row_identity", "quantile_map", "first_line", "file_names", "text_fields"},
     {"matched_effects"},
     {"mutants", "probe"},
     {"hidden_dropout"},

@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from kipoi_mcdropout.first_line import PROVENANCE_KEY, first_line
+from kipoi_mcdropout.text_fields import NEEDS_QUOTES
 
 _ROWS_DIGITS = 12  # kept free in the first line
-_NEEDS_QUOTES = r'[\t\r\n"#]'
 
 
 class ParquetTable:
@@ -117,7 +117,7 @@ def _fields(column: Any) -> pa.Array:
     texts = pc.cast(column, pa.large_string())
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         return texts
-    quoted = pc.or_(pc.match_substring_regex(texts, _NEEDS_QUOTES), pc.equal(texts, ""))
+    quoted = pc.or_(pc.match_substring_regex(texts, NEEDS_QUOTES), pc.equal(texts, ""))
     if not pc.any(quoted).as_py():
         return texts
     quote = pa.scalar('"', pa.large_string())
