@@ -7,7 +7,6 @@ name in the same folder, synced, renamed, and the folder is synced.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,12 +14,12 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from kipoi_mcdropout.errors import OutputError
+from kipoi_mcdropout.first_line import first_line
 from kipoi_mcdropout.output_lock import OutputLock, hidden
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PROVENANCE_KEY = "kipoi_mcdropout"
 STDOUT = "-"  # as the name of an output: tab-separated text on standard output
 _TEMPORARY = ("partial", "rows")  # kinds of hidden files of an output that is being made
 _ADDED_TO_NAME = len("..failed.tsv.partial")  # the most that a hidden file's name is longer
@@ -147,8 +146,9 @@ def write_tsv(
     overwrite: bool = False,
     provenance: dict[str, Any] | None = None,
 ) -> None:
-    """Write a small table whole; provenance, if any, becomes a first line of comment, as JSON.
+    """Write a small table whole.
 
+    Provenance, if any, and the number of rows become a first line of comment, as JSON.
     To standard output where the path is "-".
     """
     if str(path) == STDOUT:
@@ -161,7 +161,7 @@ def write_tsv(
 
 def _write_tsv(table: pd.DataFrame, text: IO[str], provenance: dict[str, Any] | None) -> None:
     if provenance is not None:
-        text.write(f"# {json.dumps({PROVENANCE_KEY: provenance})}\n")
+        text.write(first_line(provenance, len(table)))
     table.to_csv(text, sep="\t", index=False)
 
 

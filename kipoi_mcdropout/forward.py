@@ -204,6 +204,8 @@ class LockedModel:
             return self.plan(inputs)
         key = _shapes(inputs)
         if key not in self._points:
+            with suppress(UnlockableDropoutError):  # said better below
+                self.takes_one(inputs)
             refuse_random_point(self.module, self.run, inputs, self.ignore)
             self._points.add(key)
         return NO_SITES

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kipoi_mcdropout.errors import McDropoutError
+from kipoi_mcdropout.text_fields import quoted
 from kipoi_mcdropout.vcf.alleles import Skip
 from kipoi_mcdropout.vcf.placement import Outcome, Scored
 from kipoi_mcdropout.vcf.reader import Record
@@ -111,5 +112,5 @@ def skipped_rows(record: Record, outcomes: list[Outcome]) -> str:
     for number, (alt, outcome) in enumerate(zip(record.alts, outcomes, strict=True), start=1):
         if isinstance(outcome, Skip):
             cells = (record.contig, record.pos, record.id, record.ref, alt, number, record.line)
-            rows.append("\t".join(map(str, (*cells, *outcome))) + "\n")
+            rows.append("\t".join(quoted(str(cell)) for cell in (*cells, *outcome)) + "\n")
     return "".join(rows)

@@ -47,6 +47,7 @@ class GrowingHdf5:
     """
 
     def __init__(self, path: Path, kind: str, provenance: dict[str, Any]) -> None:
+        # Its locks are ours: network file systems often have none.
         self._raw = ErrorKeepingFile(path)
         self.file = h5py.File(self._raw, "w")
         self.file.attrs["format"] = kind

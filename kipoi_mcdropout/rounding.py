@@ -1,0 +1,125 @@
+"""When a difference between two outputs is only rounding: the one place that decides it.
+
+A network computes in float32 (or another floating-point type), and each of its sums is rounded. The
+same sum in another order gives another last digit, so two inputs that mean the same to the model can
+get outputs that differ by a few units in the last place (ulp). Such a difference is no effect: it has
+no sign, and its spread over the draws is no uncertainty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float64]
+
+ULPS = 8  # units in the last place that the sums of a network may be off by
+FLOAT32_EPS = float(np.finfo(np.float32).eps)
+# Of the largest effect, where the outputs themselves are not known: effects and outputs are of one size.
+SHARE_OF_LARGEST = ULPS * FLOAT32_EPS
+_SMALLEST = 1e-37  # of float32 too
+DIFFERENCES = {"diff": False, "logit": True}  # scores, and whether they are of logits
+OUTPUT_COLUMNS = ("ref_mean", "alt_mean", "ref_var", "alt_var")
+
+
+def output_rounding(outputs: Any, eps: float, xp: Any = np) -> Any:
+    """The largest difference from each output that is only rounding.
+
+    ``ULPS * eps * |y| * max(1, -log|y|)``. The logarithm is for outputs near 0 that come from exp,
+    sigmoid or softplus: the rounding of what goes in, log|y|, is multiplied by y.
+
+    Parameters
+    ----------
+    outputs : array of float64
+    eps : float
+        Of the floating-point type in which the model computed them, e.g. 1.2e-7 for float32.
+    xp : module
+        numpy, or torch for tensors.
+
+    >>> float(output_rounding(np.array(0.5), 2.0**-23)) / 2.0**-23
+    4.0
+    """
+    size = xp.abs(outputs)
+    logarithm = -xp.log(xp.clip(size, _SMALLEST, 1.0))
+    return ULPS * eps * size * xp.clip(logarithm, 1.0, None)
+
+
+def logit_rounding(logits: ArrayLike, eps: float = FLOAT32_EPS) -> FloatArray:
+    """`output_rounding` of probabilities given as logits, log(p / (1 - p)), on the scale of logits.
+
+    A change dp of a probability changes its logit by dp / (p (1 - p)). Near p = 1 this is large: in
+    float32 two neighbouring numbers near 0.999 have logits that differ by 6e-5.
+    """
+    logits = np.asarray(logits, np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        minus_log_p = np.logaddexp(0.0, -logits)
+        return ULPS * eps * np.maximum(minus_log_p, 1.0) * (1.0 + np.exp(logits))
+
+
+def difference_rounding(statistics: Mapping[str, ArrayLike], logit_scale: bool) -> FloatArray:
+    """The largest difference of mutant and reference, or sd of it, that is only rounding.
+
+    Parameters
+    ----------
+    statistics : mapping of str to array
+        `ref_mean`, `alt_mean`, `ref_var`, `alt_var`, all of one shape; of logits if `logit_scale`.
+    logit_scale : bool
+
+    Returns
+    -------
+    numpy.ndarray of float64
+        Of the same shape; NaN where an output is.
+    """
+    floors = []
+    for side in ("ref", "alt"):
+        mean = np.asarray(statistics[f"{side}_mean"], np.float64)
+        if logit_scale:
+            floors.append(logit_rounding(mean))
+        else:  # a mean over draws may be 0 where no draw is
+            size = np.sqrt(mean**2 + np.asarray(statistics[f"{side}_var"], np.float64))
+            floors.append(output_rounding(size, FLOAT32_EPS))
+    return np.maximum(*floors)
+
+
+def effect_rounding(table: pd.DataFrame) -> FloatArray:
+    """The largest |effect_mean| or effect_sd of each row that is only rounding, shape=(rows,).
+
+    For the scores "diff" and "logit", which are differences, it follows from the outputs of reference
+    and mutant: `difference_rounding`. For other scores, and where the table or the row has no outputs,
+    it is `SHARE_OF_LARGEST` of the largest effect or sd of the score in the table.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Effects of one output: `effect_mean`, `effect_sd`, and maybe `score` and the outputs.
+    """
+    score = table["score"].astype(str) if "score" in table else pd.Series("diff", table.index)
+    floor = np.full(len(table), np.nan)
+    for name in score.unique():
+        rows = np.flatnonzero(score == name)
+        part = table.iloc[rows]
+        effects = part[["effect_mean", "effect_sd"]].to_numpy(np.float64)
+        floor[rows] = SHARE_OF_LARGEST * np.max(np.abs(effects), initial=0, where=np.isfinite(effects))
+        if name in DIFFERENCES and set(OUTPUT_COLUMNS) <= set(table):
+            outputs = {column: part[column].to_numpy(np.float64) for column in OUTPUT_COLUMNS}
+            known = difference_rounding(outputs, DIFFERENCES[name])
+            floor[rows] = np.where(np.isnan(known), floor[rows], known)
+    return floor
+
+
+def z_values(table: pd.DataFrame) -> FloatArray:
+    """effect_mean / effect_sd, shape=(rows,), for a table of one output and score.
+
+    Where the sd is only rounding, the effect is the same in every draw: then z is 0 if the effect is
+    only rounding too, else infinite with its sign. NaN where either is not finite.
+    """
+    mean, sd = (table[name].to_numpy(np.float64) for name in ("effect_mean", "effect_sd"))
+    undefined = ~(np.isfinite(mean) & np.isfinite(sd))
+    floor = effect_rounding(table)
+    certain = np.where(np.abs(mean) <= floor, 0.0, np.copysign(np.inf, mean))
+    z = np.divide(mean, sd, out=certain, where=sd > floor)
+    return np.where(undefined, np.nan, z)
