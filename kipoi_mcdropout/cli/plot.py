@@ -141,7 +141,8 @@ def _add_table_arguments(parser: argparse.ArgumentParser, kind: str) -> None:
     if kind == "volcano":
         parser.add_argument("--labels", type=int, default=10, metavar="N", help="names (default 10)")
     if kind == "convergence":
-        parser.add_argument("--tolerance", type=float, default=0.1, help="relative error (default 0.1)")
+        words = "relative error that is accepted (default 0.15)"
+        parser.add_argument("--tolerance", type=float, default=0.15, help=words)
 
 
 def _draw(options: argparse.Namespace) -> Figure:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.plots import style
-from kipoi_mcdropout.plots.draws_enough import DrawsEnough, draws_enough
+from kipoi_mcdropout.plots.draws_enough import TOLERANCE, DrawsEnough, draws_enough
 from kipoi_mcdropout.plots.rows import Rows, choose_rows, variant_names, z_values
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def plot_convergence(
     score: str | None = None,
     min_z: float = 2.0,
     n_mutants: int = 5,
-    tolerance: float = 0.1,
+    tolerance: float = TOLERANCE,
     ax: Axes | None = None,
 ) -> dict[str, Axes]:
     """Mean and sd of the effects of some mutants over the first n draws, against n.
@@ -188,7 +188,7 @@ def _mark(ax: Axes, needed: int, enough: DrawsEnough) -> None:
 
 
 def _in_words(enough: DrawsEnough) -> str:
-    needed = max(enough.for_mean, enough.for_sd)
+    got = f"{enough.n_draws} draws: sd to {100 * enough.sd_error:.2g} %"
     if enough.enough:
-        return f"{enough.n_draws} draws are enough; {needed} would be"
-    return f"{enough.n_draws} draws are too few: use --n_draws {needed}"
+        return f"{got}, enough"
+    return f"{got}; for {100 * enough.tolerance:g} % use --n_draws {max(enough.for_mean, enough.for_sd)}"

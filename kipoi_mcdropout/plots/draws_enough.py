@@ -1,4 +1,4 @@
-"""How many draws are enough: for the mean of an effect, and for its sd."""
+"""How many draws are enough: for the sd of effects, and for their mean. The one rule of the package."""
 
 from __future__ import annotations
 
@@ -12,11 +12,26 @@ from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.plots.rows import choose_rows, z_values
 
 SHARE = 0.95  # of the mutants that the number of draws must be enough for
+TOLERANCE = 0.15  # relative error of an sd, and of a mean, that is accepted: 24 draws or more
+_FINER = (0.1, 0.05)  # what more draws would give
+
+
+def sd_error(n_draws: int) -> float:
+    """Relative standard error of an sd (ddof=1) over n normal draws, 1 / sqrt(2 (n - 1)).
+
+    Source: the variance of a normal sample's variance is 2 sigma**4 / (n - 1); halved for its root.
+    """
+    return 1 / math.sqrt(2 * (n_draws - 1))
+
+
+def draws_for_sd(tolerance: float) -> int:
+    """The least number of draws that make `sd_error` at most `tolerance`."""
+    return math.ceil(1 + 1 / (2 * tolerance**2) - 1e-9)
 
 
 @dataclass(frozen=True)
 class DrawsEnough:
-    """Numbers of draws that are enough, and how many there were.
+    """What the number of draws of a run gives, and how many are enough.
 
     Attributes
     ----------
@@ -24,17 +39,20 @@ class DrawsEnough:
         Of the run.
     n_mutants : int
         Mutants with |effect_mean| >= min_z effect_sd; the mean matters for these.
-    for_mean : int
-        So many draws make the Monte Carlo error of the mean, sd / sqrt(n), at most `tolerance` of
-        the effect in 95 % of those mutants; 0 if there are none.
-    for_sd : int
-        So many make the relative standard error of the sd, 1 / sqrt(2 (n - 1)) for normal draws, at
-        most `tolerance`; the same for every mutant.
+    mean_error : float
+        Monte Carlo error of the mean, sd / sqrt(n_draws), as a share of the effect: at most this in
+        95 % of those mutants; 0 if there are none.
+    sd_error : float
+        Relative standard error of every sd: `sd_error(n_draws)`.
+    for_mean, for_sd : int
+        Draws that make these errors at most `tolerance`.
     tolerance, min_z : float
     """
 
     n_draws: int
     n_mutants: int
+    mean_error: float
+    sd_error: float
     for_mean: int
     for_sd: int
     tolerance: float
@@ -46,17 +64,20 @@ class DrawsEnough:
         return self.n_draws >= max(self.for_mean, self.for_sd)
 
     def sentence(self) -> str:
-        """The same in words, with what to do."""
-        percent = f"{100 * self.tolerance:g} %"
+        """The same in words, with what more draws would give."""
         mean = (
-            f"{self.for_mean} are enough to know the mean effect to {percent} in {100 * SHARE:g} % of "
-            f"the {self.n_mutants:,} mutants with |effect| of at least {self.min_z:g} sd"
+            f"the mean effect to {_percent(self.mean_error)} or better in {100 * SHARE:g} % of the "
+            f"{self.n_mutants:,} mutants with |effect| of at least {self.min_z:g} sd"
             if self.n_mutants
-            else f"no mutant has an |effect| of at least {self.min_z:g} sd, so the mean needs no more"
+            else f"no mutant has an |effect| of at least {self.min_z:g} sd, so the means need no more"
         )
-        sd = f"{self.for_sd} are enough to know the sd to {percent} (normal draws)"
-        advice = "" if self.enough else f" Run with --n_draws {max(self.for_mean, self.for_sd)}."
-        return f"The run had {self.n_draws} draws: {mean}; {sd}.{advice}"
+        found = f"{self.n_draws} draws give each sd to {_percent(self.sd_error)}, and {mean}."
+        if not self.enough:
+            least = max(self.for_mean, self.for_sd)
+            return f"{found} For {_percent(self.tolerance)} run with --n_draws {least}."
+        finer = [t for t in _FINER if t < self.sd_error]
+        more = ", ".join(f"{draws_for_sd(t)} would give each sd to {_percent(t)}" for t in finer)
+        return f"{found} That is enough for most uses{f'; {more}' if more else ''}."
 
 
 def draws_enough(
@@ -65,7 +86,7 @@ def draws_enough(
     output: str | None = None,
     score: str | None = None,
     min_z: float = 2.0,
-    tolerance: float = 0.1,
+    tolerance: float = TOLERANCE,
 ) -> DrawsEnough:
     """How many draws the mean and the sd of the effects need; from summaries alone.
 
@@ -90,14 +111,21 @@ def draws_enough(
     if not min_z > 0:
         raise InputError(f"min_z must be above 0; got {min_z}")
     rows = choose_rows(table, output, score, ("effect_mean", "effect_sd", "n_draws"), "convergence")
+    n_draws = int(rows.table["n_draws"].iloc[0])
     z = np.abs(z_values(rows.table))
     clear = z[np.isfinite(z) & (z >= min_z)]
-    needed = float(np.quantile((1 / (tolerance * clear)) ** 2, SHARE)) if len(clear) else 0.0
+    relative = float(np.quantile(1 / clear, SHARE)) if len(clear) else 0.0  # sd / |mean|
     return DrawsEnough(
-        n_draws=int(rows.table["n_draws"].iloc[0]),
+        n_draws=n_draws,
         n_mutants=len(clear),
-        for_mean=math.ceil(needed - 1e-9),
-        for_sd=math.ceil(1 + 1 / (2 * tolerance**2) - 1e-9),
+        mean_error=relative / math.sqrt(n_draws),
+        sd_error=sd_error(n_draws),
+        for_mean=math.ceil((relative / tolerance) ** 2 - 1e-9),
+        for_sd=draws_for_sd(tolerance),
         tolerance=tolerance,
         min_z=min_z,
     )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %"

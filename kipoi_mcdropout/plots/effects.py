@@ -11,7 +11,15 @@ from scipy import stats
 
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.plots import style
-from kipoi_mcdropout.plots.rows import choose_rows, in_window, one_sequence, positions, thin, z_values
+from kipoi_mcdropout.plots.rows import (
+    choose_rows,
+    in_window,
+    is_substitution,
+    one_sequence,
+    positions,
+    thin,
+    z_values,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,7 +73,7 @@ def plot_effects(
     """
     if not 0 < level < 1:
         raise InputError(f"level must lie between 0 and 1; got {level}")
-    rows = choose_rows(table, output, score, ("effect_mean", "effect_sd", "alt"), "effects")
+    rows = choose_rows(table, output, score, ("effect_mean", "effect_sd", "ref", "alt"), "effects")
     rows, name = one_sequence(rows, sequence)
     rows = in_window(rows, start, end)
     chosen, sampled = thin(len(rows.table))
@@ -80,7 +88,7 @@ def plot_effects(
     style.dress(ax, what, style.effect_label(rows.score, rows.output))
     ax.axhline(0, color=style.BLACK, lw=style.FRAME_PT, zorder=1)
     handles, labels = [], []
-    for label, member, color in _groups(alt, z, min_z):
+    for label, member, color in _groups(rows.table, z, min_z):
         if not member.any():
             continue
         error = np.maximum(0, np.stack([mean - low, high - mean])[:, member])
@@ -114,14 +122,18 @@ def interval(table: pd.DataFrame, level: float) -> tuple[NDArray[np.float64], ND
 
 
 def _groups(
-    alt: pd.Series, z: NDArray[np.float64], min_z: float
+    table: pd.DataFrame, z: NDArray[np.float64], min_z: float
 ) -> list[tuple[str, NDArray[np.bool_], str]]:
-    """The marks of one colour: grey below min_z, first and so behind, then one group per base."""
+    """The marks of one colour: grey below min_z, first and so behind, then one group per base.
+
+    The ALT of a deletion is one base too, so the length of REF decides.
+    """
     groups = [(f"|effect| < {min_z:g} sd", z < min_z, style.PALE)]
-    letters = alt.to_numpy(str)
+    letters = table["alt"].to_numpy(str)
+    single = is_substitution(table)
     for base, color in style.BASES.items():
-        groups.append((f"to {base}", (z >= min_z) & (letters == base), color))
-    other = ~np.isin(letters, list(style.BASES))
+        groups.append((f"to {base}", (z >= min_z) & single & (letters == base), color))
+    other = ~(single & np.isin(letters, list(style.BASES)))
     groups.append(("indel or other", (z >= min_z) & other, style.PURPLE))
     return groups
 

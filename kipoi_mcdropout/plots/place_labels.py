@@ -25,6 +25,9 @@ _ENDS = {"left": 0.0, "bottom": 0.0, "center": 0.5, "right": 1.0, "top": 1.0}  #
 _AIR_PX = 1.5
 _SIZE_PT = style.NOTE_PT - 0.5
 _NEAR_PT = 5.0  # farther names get a line to their mark
+_CLEARER = 2.0  # times as far as its own mark is any other from a name without a line
+_MARK_PT = 2.5  # a line keeps so far from the middle of other marks
+_SAME_PX = 0.5  # marks at one place cannot be told apart
 
 
 def place_labels(
@@ -75,19 +78,44 @@ class _Room:
         self._lines: list[Path] = []
 
     def place(self, point: tuple[float, float], name: str) -> bool:
-        """Write a name at the nearest free place; False if there is none."""
+        """Write a name at the nearest free place; False if there is none.
+
+        A name without a line to its mark must have no other mark as near as its own.
+        """
         size = self._size(name)
         for distance in _DISTANCES_PT:
             for dx, dy, ha, va in _DIRECTIONS:
                 offset = (distance * dx, distance * dy)
                 box = self._box(point, offset, size, ha, va)
                 line = self._line(point, box)
-                if self._is_free(box, line):
+                with_line = distance > _NEAR_PT
+                tells = self._misses_marks if with_line else self._is_nearest
+                if self._is_free(box, line) and tells(point, box):
                     self._taken.append(box)
                     self._lines.append(line)
-                    self._write(name, point, offset, ha, va, line=distance > _NEAR_PT)
+                    self._write(name, point, offset, ha, va, line=with_line)
                     return True
         return False
+
+    def _is_nearest(self, point: tuple[float, float], box: Bbox) -> bool:
+        """Whether the mark of a name is far nearer to it than any other mark."""
+        own, others = self._own_and_others(point)
+        near = _to_box(own[None], box)[0]
+        return bool(np.all(_to_box(others, box) > _CLEARER * near + _AIR_PX))
+
+    def _misses_marks(self, point: tuple[float, float], box: Bbox) -> bool:
+        """Whether the line from a mark to its name passes no other mark."""
+        own, others = self._own_and_others(point)
+        end = np.clip(own, (box.x0, box.y0), (box.x1, box.y1))
+        pixel = self._ax.figure.dpi / 72  # type: ignore[union-attr]
+        return bool(np.all(_to_segment(others, own, end) > _MARK_PT * pixel))
+
+    def _own_and_others(
+        self, point: tuple[float, float]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The mark of a name in pixels, shape=(2,), and those elsewhere, shape=(n, 2)."""
+        own = self._ax.transData.transform(point)
+        return own, self._marks[np.abs(self._marks - own).max(axis=1) > _SAME_PX]
 
     def _size(self, name: str) -> tuple[float, float]:
         """Width and height of a name."""
@@ -148,3 +176,19 @@ class _Room:
             and not any(line.intersects_bbox(other, filled=False) for other in self._taken)
             and not any(other.intersects_bbox(box, filled=False) for other in self._lines)
         )
+
+
+def _to_box(points: NDArray[np.float64], box: Bbox) -> NDArray[np.float64]:
+    """How far each point is from a box, 0 inside, shape=(n,)."""
+    nearest = np.clip(points, (box.x0, box.y0), (box.x1, box.y1))
+    return np.hypot(*(points - nearest).T)
+
+
+def _to_segment(
+    points: NDArray[np.float64], start: NDArray[np.float64], end: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """How far each point is from a line between two others, shape=(n,)."""
+    along = end - start
+    length = max(float(along @ along), np.finfo(float).tiny)
+    share = np.clip((points - start) @ along / length, 0, 1)
+    return np.hypot(*(points - start - share[:, None] * along).T)

@@ -142,6 +142,12 @@ def in_window(rows: Rows, start: int | None, end: int | None) -> Rows:
     return rows.take(inside)
 
 
+def is_substitution(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Whether each row puts one base in the place of one base."""
+    lengths = (table[name].astype(str).str.len() for name in ("ref", "alt"))
+    return np.logical_and.reduce([length.to_numpy() == 1 for length in lengths])
+
+
 def variant_names(table: pd.DataFrame) -> list[str]:
     """The ID of each variant where it has one, else contig or sequence, position and alleles."""
     if not len(table):

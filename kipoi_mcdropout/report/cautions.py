@@ -5,10 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from kipoi_mcdropout.report.draws import MAX_MCSE_TO_SD, DrawFacts
-from kipoi_mcdropout.report.effects import NO_EFFECT, EffectFacts
+from kipoi_mcdropout.plots.draws_enough import TOLERANCE, draws_for_sd
+from kipoi_mcdropout.report.draws import DrawFacts
+from kipoi_mcdropout.report.effects import NO_EFFECT, SHIFTED_SD, EffectFacts
 from kipoi_mcdropout.report.ledger import LedgerFacts
 from kipoi_mcdropout.report.mr import MrFacts
+
+_MAX_SHIFTED = 0.05  # share of an output's rows
+_MAX_WRONG_REF = 0.1  # share of the alleles whose REF was compared
+_FLAGS = {
+    "edge_padded": (
+        "at the end of a contig",
+        "Their windows run over the end and are filled up with N, unlike anything in training.",
+    ),
+    "unknown_bases": (
+        "in windows with unknown bases",
+        "Their windows hold N, which most models have rarely seen.",
+    ),
+}
 
 
 class Caution(NamedTuple):
@@ -33,12 +47,12 @@ def cautions(
     if ledger is not None:
         found += _of_ledger(ledger)
     if draws is not None and not draws.enough:
-        least = round(MAX_MCSE_TO_SD**-2)
         found.append(
             Caution(
                 f"Few draws: {draws.n_draws}",
-                f"They leave a Monte Carlo error of {100 * draws.mcse_to_sd:.0f} % of the sd in every "
-                f"mean effect. Run with --n_draws {least} or more for {100 * MAX_MCSE_TO_SD:.0f} %.",
+                f"They give each sd to {100 * draws.sd_error:.0f} % only, and leave a Monte Carlo error "
+                f"of {100 * draws.mcse_to_sd:.0f} % of the sd in every mean effect. Run with --n_draws "
+                f"{draws_for_sd(TOLERANCE)} or more.",
                 "draws",
             )
         )
@@ -90,6 +104,7 @@ def _of_effects(effects: EffectFacts) -> list[Caution]:
                 "effects",
             )
         )
+    found += _of_shifts(effects)
     if effects.n_rows and set(effects.outputs["score"]) <= NO_EFFECT:
         found.append(
             Caution(
@@ -102,7 +117,43 @@ def _of_effects(effects: EffectFacts) -> list[Caution]:
     return found
 
 
+def _of_shifts(effects: EffectFacts) -> list[Caution]:
+    """Outputs whose mean over draws is not near the prediction with dropout off."""
+    if effects.point_only or not effects.n_rows:
+        return []
+    outputs = effects.outputs
+    known = (outputs["n"] - outputs["n_nan"]).clip(lower=1)
+    shares = (outputs["n_shifted"] / known).to_numpy(float)
+    worst = outputs.iloc[int(shares.argmax())]
+    if shares.max() <= _MAX_SHIFTED:
+        return []
+    return [
+        Caution(
+            f"Dropout moves the predictions of {worst['output']}",
+            f"In {100 * shares.max():.0f} % of its rows ({worst['score']}) the mean over draws lies "
+            f"more than {SHIFTED_SD:g} sd from the value with dropout off. The model in use is the latter, "
+            "so the mean and the sd over draws describe another one. Compare effect_point.",
+            "effects",
+        )
+    ]
+
+
 def _of_ledger(ledger: LedgerFacts) -> list[Caution]:
+    return [*_of_skipped(ledger), *_of_flags(ledger)]
+
+
+def _of_flags(ledger: LedgerFacts) -> list[Caution]:
+    """Alleles that were scored in windows which are not all genome."""
+    found = []
+    for flag, (title, text) in _FLAGS.items():
+        if n := ledger.flags.get(flag, 0):
+            share = f"Of {ledger.scored:,} scored alleles ({100 * n / max(ledger.scored, 1):.0f} %)."
+            heading = f"{n:,} allele{'s' if n > 1 else ''} {title}"
+            found.append(Caution(heading, f"{share} {text}", "ledger"))
+    return found
+
+
+def _of_skipped(ledger: LedgerFacts) -> list[Caution]:
     if ledger.kind == "ism":
         found = []
         if n := len(ledger.failed):
@@ -121,5 +172,19 @@ def _of_ledger(ledger: LedgerFacts) -> list[Caution]:
     if ledger.skipped:
         text = f"Of {ledger.alleles:,} alleles. Each has its reason in the ledger below."
         n = ledger.skipped
-        return [Caution(f"{n:,} allele{'s were' if n > 1 else ' was'} skipped", text, "ledger")]
+        found = [Caution(f"{n:,} allele{'s were' if n > 1 else ' was'} skipped", text, "ledger")]
+        return [*_of_another_genome(ledger), *found]
     return []
+
+
+def _of_another_genome(ledger: LedgerFacts) -> list[Caution]:
+    """Many wrong REFs: then those that agree may do so by chance."""
+    counts = dict(zip(ledger.reasons["reason"], ledger.reasons["n"], strict=True))
+    wrong, compared = counts.get("ref_mismatch", 0), ledger.scored + counts.get("ref_mismatch", 0)
+    if wrong <= _MAX_WRONG_REF * compared:
+        return []
+    text = (
+        f"{wrong:,} of {compared:,} REF differ from the genome. With an unrelated genome a quarter of "
+        "the SNVs agree by chance, and their effects mean nothing. Check which assembly the VCF is of."
+    )
+    return [Caution("The genome may be another assembly", text, "ledger")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +13,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kipoi_mcdropout.errors import McDropoutError
-from kipoi_mcdropout.plots import draws_enough
+from kipoi_mcdropout.plots.draws_enough import TOLERANCE, draws_enough, sd_error
 from kipoi_mcdropout.report.effects import NO_EFFECT, EffectFacts
 from kipoi_mcdropout.report.selection import Selection
 from kipoi_mcdropout.results import has_draws
 
-MAX_MCSE_TO_SD = 0.2  # the same as where `mr` warns
 _SCHEDULE = (10, 25, 30, 50, 100, 200, 400, 1000)
 _FOLLOWED = 5  # mutants
 
@@ -74,8 +72,8 @@ class DrawFacts:
 
     @property
     def enough(self) -> bool:
-        """Whether the Monte Carlo error is at most a fifth of the sd."""
-        return self.mcse_to_sd <= MAX_MCSE_TO_SD
+        """Whether each sd is known to 15 %: the rule of `plots.draws_enough`."""
+        return self.sd_error <= TOLERANCE
 
 
 def gather_draws(
@@ -91,10 +89,10 @@ def gather_draws(
     return DrawFacts(
         n_draws=n,
         mcse_to_sd=n**-0.5,
-        sd_error=_sd_error(n),
+        sd_error=sd_error(n),
         n_unsettled=int(effects["n_unsettled"].sum()),
         n=int(effects["n"].sum() - effects["n_nan"].sum()),
-        schedule=[(k, k**-0.5, _sd_error(k)) for k in numbers],
+        schedule=[(k, k**-0.5, sd_error(k)) for k in numbers],
         followed=followed,
         checkpoints=_checkpoints(n),
         sentences=[sentence for s in selections if (sentence := _sentence(s))],
@@ -134,10 +132,6 @@ def follow(path: Path, top: pd.DataFrame, n_mutants: int = _FOLLOWED) -> list[Fo
             )
             for _, row in distinct.iterrows()
         ]
-
-
-def _sd_error(n: int) -> float:
-    return 1 / math.sqrt(2 * (n - 1))
 
 
 def _checkpoints(n: int) -> list[int]:

@@ -53,9 +53,9 @@ def top_effects(facts: EffectFacts) -> Table:
         columns.append(p_values("q", top["q_value"], "Benjamini and Hochberg, over the whole table"))
     by = "effect / sd" if facts.rank_by == "z" else "effect"
     caption = (
-        f"{len(top):,} of {facts.n_ranked:,} effects: those of the largest |{by}|"
+        f"{len(top):,} of {facts.n_ranked:,} effects ({facts.score}): those of the largest |{by}|"
         if len(top) < facts.n_ranked
-        else f"All {len(top):,} effects, by |{by}|"
+        else f"All {len(top):,} effects ({facts.score}), by |{by}|"
     )
     rows = [{"output": o, "score": s} for o, s in zip(top["output"], top["score"], strict=True)]
     return replace(build(caption, columns), row_attributes=rows)

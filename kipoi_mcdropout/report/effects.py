@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,13 +11,15 @@ import numpy as np
 import pandas as pd
 
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.rounding import OUTPUT_COLUMNS, effect_rounding
+from kipoi_mcdropout.rounding import OUTPUT_COLUMNS, SHARE_OF_LARGEST, effect_rounding
 
 RankBy = Literal["z", "effect"]
 STRONG_Z = 2.0
 # Summaries of predictions, which have no effect in them: they would head any list by |z|.
 NO_EFFECT = frozenset({"ref", "alt", "logit_ref", "logit_alt"})
-_SUMMED = ("n", "n_nan", "n_strong", "n_unsettled", "sum_abs", "sum_sd")
+PREFERRED_SCORES = ("diff", "logit")
+SHIFTED_SD = 2.0  # from the point prediction to the mean over draws
+_SUMMED = ("n", "n_nan", "n_strong", "n_unsettled", "n_shifted", "sum_abs", "sum_sd")
 _MANY = 1000  # outputs; beyond these a table of outputs is no help
 
 
@@ -40,11 +42,15 @@ class EffectFacts:
         Of the alleles of a VCF.
     outputs : DataFrame
         Per `output` and `score`: `n`, `n_nan`, `n_strong` (|z| >= 2), `n_unsettled` (the mean is within
-        2 mcse of 0), `mean_abs` and `mean_sd` of the effects, `max_abs_z`, `max_abs`.
+        2 mcse of 0), `n_shifted` (see `shifted`), `mean_abs` and `mean_sd` of the effects, `max_abs_z`,
+        `max_abs`.
     top : DataFrame
-        The rows that come first by `rank_by`, with `z` and, from 1, `rank`.
+        The rows of `score` that come first by `rank_by`, with `z` and, from 1, `rank`.
+    score : str
+        The score that is ranked and shown in figures: scores have scales of their own. It is diff, else
+        logit, else the first that is an effect.
     n_ranked : int
-        Rows they were chosen from: those with an effect that is more than rounding, and a z.
+        Rows they were chosen from: those of the score with an effect beyond rounding, and a z.
     rank_by : "z" or "effect"
         Of the point effect where there are no draws.
     """
@@ -56,6 +62,7 @@ class EffectFacts:
     n_nan: int = 0
     n_no_spread: int = 0
     n_ranked: int = 0
+    score: str = ""
     rank_by: RankBy = "z"
     kinds: Counter[str] = field(default_factory=Counter)
     flags: Counter[str] = field(default_factory=Counter)
@@ -79,6 +86,23 @@ def z_of(table: pd.DataFrame) -> pd.Series:
     return table["effect_mean"].astype(float) / sd.where(sd > 0)
 
 
+def shifted(table: pd.DataFrame) -> pd.Series:
+    """Whether the mean over draws lies more than 2 sd from the point prediction or the point effect.
+
+    The sd is that of the draws. Where this is so, the mean is not about the model that is in use.
+    """
+    found = pd.Series(False, table.index)
+    for name, sd in (("effect", "effect_sd"), ("alt", None)):
+        mean, point = f"{name}_mean", f"{name}_point"
+        if not {mean, point, sd or "alt_var"} <= set(table):
+            continue
+        spread = table[sd].astype(float) if sd else np.sqrt(table["alt_var"].astype(float))
+        gap = (table[mean].astype(float) - table[point].astype(float)).abs()
+        size = table[[n for n in ("ref_mean", "alt_mean", mean) if n in table]].astype(float).abs()
+        found |= (gap > SHIFTED_SD * spread) & (gap > SHARE_OF_LARGEST * size.max(axis=1))
+    return found
+
+
 def gather_effects(
     pieces: Iterable[pd.DataFrame], top: int = 200, rank_by: RankBy = "z"
 ) -> EffectFacts:
@@ -91,8 +115,9 @@ def gather_effects(
     top : int
         Rows to keep.
     rank_by : "z" or "effect"
-        By |effect_mean| / effect_sd, or by |effect_mean|. Equals stay in the order of the file.
-        `ref`, `alt` and their logits are no effects and not ranked, unless there is nothing else.
+        By |effect_mean| / effect_sd, or by |effect_mean|, within one score. Equals stay in the order of
+        the file. `ref`, `alt` and their logits are no effects and not ranked, unless there is nothing
+        else.
 
     Raises
     ------
@@ -111,7 +136,7 @@ def gather_effects(
 
 
 class _Gathering:
-    """Running totals; holds two tables of the best rows, with and without true effects."""
+    """Running totals; holds a table of the best rows of each score."""
 
     def __init__(self, top: int, rank_by: RankBy) -> None:
         self.top = top
@@ -119,8 +144,8 @@ class _Gathering:
         self.sequences: set[Any] = set()
         self.first: tuple[str, str] | None = None
         self.totals: pd.DataFrame | None = None
-        self.best: dict[bool, pd.DataFrame] = {}
-        self.ranked = {True: 0, False: 0}
+        self.best: dict[str, pd.DataFrame] = {}
+        self.ranked: Counter[str] = Counter()
 
     def add(self, piece: pd.DataFrame) -> None:
         facts = self.facts
@@ -159,6 +184,7 @@ class _Gathering:
                 "n_nan": value.isna().astype(int),
                 "n_strong": (piece["z"].abs() >= STRONG_Z).astype(int),
                 "n_unsettled": unsettled.astype(int),
+                "n_shifted": shifted(piece).astype(int),
                 "sum_abs": value.abs(),
                 "sum_sd": piece["effect_sd"].astype(float),
                 "max_abs_z": piece["z"].abs(),
@@ -175,24 +201,24 @@ class _Gathering:
         by = (piece["z"] if self.facts.rank_by == "z" else value).abs()
         if set(OUTPUT_COLUMNS) <= set(piece):
             by = by.where(value.abs() > effect_rounding(piece))
-        is_effect = ~piece["score"].isin(NO_EFFECT)
-        for kind, rows in ((True, is_effect), (False, ~is_effect)):
-            usable = rows & by.notna()
-            self.ranked[kind] += int(usable.sum())
-            old = self.best.get(kind)
+        for score in piece["score"].unique():
+            usable = (piece["score"] == score) & by.notna()
+            self.ranked[score] += int(usable.sum())
+            old = self.best.get(score)
             if old is not None and len(old) == self.top:
                 usable &= by > old["by"].iloc[-1]  # equals come later in the file, so they lose
             if old is None or usable.any():
                 parts = [*([] if old is None else [old]), piece[usable].assign(by=by[usable])]
                 best = pd.concat([part for part in parts if len(part)] or parts)
                 best = best.sort_values("by", ascending=False, kind="stable")
-                self.best[kind] = best.head(self.top)
+                self.best[score] = best.head(self.top)
 
     def finish(self) -> EffectFacts:
         facts = self.facts
-        kind = bool(self.ranked[True]) or not self.ranked[False]
-        best = self.best.get(kind, pd.DataFrame())
-        facts.n_ranked = self.ranked[kind]
+        ranked = [score for score in self.best if self.ranked[score]]
+        facts.score = preferred_score(ranked or list(self.best))
+        best = self.best.get(facts.score, pd.DataFrame())
+        facts.n_ranked = self.ranked[facts.score]
         facts.top = best.drop(columns="by", errors="ignore").reset_index(drop=True)
         facts.top["rank"] = np.arange(1, len(facts.top) + 1)
         facts.n_sequences = len(self.sequences)
@@ -202,6 +228,12 @@ class _Gathering:
                 mean_abs=self.totals["sum_abs"] / known, mean_sd=self.totals["sum_sd"] / known
             ).drop(columns=["sum_abs", "sum_sd"])
         return facts
+
+
+def preferred_score(known: Sequence[str]) -> str:
+    """Of several scores the one to look at first: diff, else logit, else the first that is an effect."""
+    effects = [name for name in known if name not in NO_EFFECT] or list(known)
+    return next((name for name in PREFERRED_SCORES if name in effects), effects[0] if effects else "")
 
 
 def outputs_worth_showing(facts: EffectFacts) -> pd.DataFrame:

@@ -15,10 +15,10 @@ from kipoi_mcdropout import plots
 from kipoi_mcdropout.errors import McDropoutError
 from kipoi_mcdropout.mr.convention import CONVENTIONS, Convention
 from kipoi_mcdropout.report.draws import follow
-from kipoi_mcdropout.report.effects import EffectFacts
+from kipoi_mcdropout.report.effects import PREFERRED_SCORES, EffectFacts
 from kipoi_mcdropout.report.facts import Facts
 from kipoi_mcdropout.report.mr import MrFacts, instruments_of_result
-from kipoi_mcdropout.report.selection import PREFERRED_SCORES, Selection
+from kipoi_mcdropout.report.selection import Selection
 from kipoi_mcdropout.report.stream import iter_effects
 from kipoi_mcdropout.results import has_draws
 
@@ -125,8 +125,8 @@ def _of_any(s: Selection) -> Iterator[Figure]:
     what = (
         "Each point is a mutant's prediction, on the scale of log odds."
         if s.score == "logit"
-        else "Uncertainty is largest where the model is least decided. The line is p(1 - p), which no "
-        "variance of a probability can pass."
+        else "Each point is a mutant's prediction; large marks are the references. The line is "
+        "p(1 - p), the largest variance that a probability can have."
     )
     yield from _draw(
         "Variance against mean of the prediction",

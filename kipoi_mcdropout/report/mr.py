@@ -115,6 +115,9 @@ def _pair(
     across = _of_pair(inputs.rows("across_sequences"), exposure, outcome)
     combined = across[across["sequence"] == _COMBINED] if len(across) else across
     leave = _of_pair(inputs.rows("leave_one_out"), exposure, outcome)
+    instruments = exported_instruments(_of_exported(inputs, exposure, outcome))
+    n_left_out = int((leave["without"] != WITHOUT_NONE).sum()) if len(leave) else 0
+    _check_one_selection(first, instruments, n_left_out)
     return MrFacts(
         exposure,
         outcome,
@@ -123,9 +126,27 @@ def _pair(
         across[across["sequence"] != _COMBINED].reset_index(drop=True) if len(across) else across,
         dict(combined.iloc[0]) if len(combined) else None,
         _movers(leave),
-        int((leave["without"] != WITHOUT_NONE).sum()) if len(leave) else 0,
-        exported_instruments(_of_exported(inputs, exposure, outcome)),
+        n_left_out,
+        instruments,
     )
+
+
+def _check_one_selection(
+    first: dict[str, Any], instruments: Instruments | None, n_left_out: int
+) -> None:
+    """Refuse tables of two selections: figures would not show what the estimates are of."""
+    counts = {"the estimates of `mr`": int(first["n_instruments"])}
+    if instruments is not None:
+        counts["the files of `export_mr`"] = instruments.n_kept
+    if n_left_out:
+        counts["the table of `mr --leave_one_out`"] = n_left_out
+    if len(set(counts.values())) > 1:
+        found = ", ".join(f"{n:,} in {what}" for what, n in counts.items())
+        raise InputError(
+            f"{first['exposure']} -> {first['outcome']}: the files have different sets of instruments: "
+            f"{found}. Give `mr` and `export_mr` the same flags of selection (--min_z, --top_n, "
+            "--one_per_position, ...)"
+        )
 
 
 def _messages(inputs: Inputs) -> dict[tuple[str, str, str], str]:

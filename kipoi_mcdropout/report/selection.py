@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kipoi_mcdropout.report.effects import NO_EFFECT, EffectFacts
+from kipoi_mcdropout.report.effects import EffectFacts
 from kipoi_mcdropout.report.stream import iter_effects
 
 MOST_OUTPUTS = 2  # with figures of their own
 MOST_POINTS = 20_000
 MOST_INTERVALS = 3_000  # of a contig; of a sequence all are shown
-PREFERRED_SCORES = ("diff", "logit")
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,7 @@ def select_rows(path: Path, facts: EffectFacts) -> list[Selection]:
     """
     if facts.point_only or not len(facts.top):
         return []
-    score = figure_score(facts)
-    top = facts.top[facts.top["score"] == score]
+    score, top = facts.score, facts.top
     by_strength = facts.outputs[facts.outputs["score"] == score].sort_values(
         "max_abs_z", ascending=False, kind="stable"
     )
@@ -53,13 +51,6 @@ def select_rows(path: Path, facts: EffectFacts) -> list[Selection]:
         for output, rows in gathering.items():
             rows.add(piece[piece["output"] == output])
     return [rows.finish(score) for rows in gathering.values()]
-
-
-def figure_score(facts: EffectFacts) -> str:
-    """The score that figures show: diff, else logit, else the first that is an effect."""
-    known = list(dict.fromkeys(facts.outputs["score"]))
-    effects = [name for name in known if name not in NO_EFFECT] or known
-    return next((name for name in PREFERRED_SCORES if name in effects), effects[0])
 
 
 class _Rows:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from numpy.testing import assert_allclose
 from plot_tables import ism_table, of
 from readable import by_gid, legend_labels, notes
 
+from kipoi_mcdropout import MCDropoutISM, mc_predict
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.plots import draws_enough, plot_convergence
 from kipoi_mcdropout.plots.convergence import running_moments
@@ -76,9 +79,9 @@ def test_the_lines_are_where_it_is_enough() -> None:
     assert _enough_at(panels["mean"]) == found.for_mean
     assert _enough_at(panels["sd"]) == found.for_sd == 51
     assert panels["sd"].get_xlim()[1] > 51  # in sight, though there are 20 draws
-    assert "20 draws are too few: use --n_draws 51" in notes(panels["sd"])
+    assert "20 draws: sd to 16 %; for 10 % use --n_draws 51" in notes(panels["sd"])
     rough = plot_convergence(table, draws, tolerance=0.3)
-    assert "20 draws are enough" in notes(rough["sd"])
+    assert "20 draws: sd to 16 %, enough" in notes(rough["sd"])
 
 
 def test_enough_means_what_it_says() -> None:
@@ -92,9 +95,23 @@ def test_enough_means_what_it_says() -> None:
     assert np.quantile(fewer, 0.95) > 0.1
     assert found.for_mean <= 25  # 1 / (0.1 * 2)**2
     assert 1 / np.sqrt(2 * (found.for_sd - 1)) <= 0.1 < 1 / np.sqrt(2 * (found.for_sd - 2))
-    assert not found.enough and found.sentence().endswith("Run with --n_draws 51.")
+    assert not found.enough and found.sentence().endswith("For 10 % run with --n_draws 51.")
     many = draws_enough(table.assign(n_draws=60))
-    assert many.enough and "Run with" not in many.sentence()
+    assert many.enough and "run with" not in many.sentence()
+
+
+def test_the_default_number_of_draws_is_enough_by_the_one_rule() -> None:
+    table, _ = ism_table(outputs=("FOXA2",))
+    defaults = {inspect.signature(f).parameters["n_draws"].default for f in (MCDropoutISM, mc_predict)}
+    assert defaults == {30}
+    found = draws_enough(table.assign(n_draws=30))
+    assert (found.for_sd, found.enough) == (24, True)
+    assert found.sd_error == pytest.approx(1 / np.sqrt(58))
+    words = found.sentence()
+    assert words.startswith("30 draws give each sd to 13 %, and the mean effect to ")
+    more = "51 would give each sd to 10 %, 201 would give each sd to 5 %"
+    assert words.endswith(f"That is enough for most uses; {more}.")
+    assert not draws_enough(table.assign(n_draws=23)).enough
 
 
 def test_simulated_sd_is_known_as_well_as_promised() -> None:

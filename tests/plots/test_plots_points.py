@@ -137,6 +137,40 @@ def test_volcano_names_the_strongest_by_id_or_place() -> None:
     assert list(plot_volcano(table, n_labels=0).texts) == []
 
 
+def test_a_name_stands_nearest_to_its_own_mark() -> None:
+    random = np.random.default_rng(3)
+    n = 60
+    table = pd.concat([vcf_table()] * 2, ignore_index=True)[:n]
+    table["id"] = [f"rs{i}" for i in range(n)]
+    table["effect_mean"] = -0.4 + 0.1 * random.random(n)
+    table["effect_sd"] = table["effect_mean"].abs() / (4 + 3 * random.random(n))
+    ax = plot_volcano(table, n_labels=20)
+    ax.figure.draw_without_rendering()
+    z = (table["effect_mean"] / table["effect_sd"]).abs()
+    marks = ax.transData.transform(np.column_stack([table["effect_mean"], z]))
+    names = [text for text in ax.texts if text.get_gid() == "name"]
+    assert len(names) >= 5
+    near = [text for text in names if text.arrow_patch is None]
+    assert near
+    for text in near:
+        box = text.get_window_extent()
+        gaps = np.hypot(*(marks - np.clip(marks, (box.x0, box.y0), (box.x1, box.y1))).T)
+        assert table["id"][int(gaps.argmin())] == text.get_text()
+        assert np.sort(gaps)[1] > 1.5 * gaps.min()
+
+
+def test_a_deletion_is_no_substitution() -> None:
+    table = vcf_table()
+    strongest = table.effect_mean.abs().idxmax()
+    table.loc[strongest, ["ref", "alt"]] = ["CA", "C"]  # the ALT is one base, as of a substitution
+    ax = plot_effects(table, min_z=0)
+    drawn = {line.get_gid(): line.get_ydata() for line in ax.lines if line.get_gid()}
+    assert table.effect_mean[strongest] in drawn["indel or other"]
+    assert table.effect_mean[strongest] not in drawn["to C"]
+    substitutions = table[(table.ref.str.len() == 1) & (table.alt == "C")]
+    assert_allclose(np.sort(drawn["to C"]), np.sort(substitutions.effect_mean))
+
+
 def test_rounding_noise_is_no_effect() -> None:
     table = vcf_table()
     table.loc[5, ["effect_mean", "effect_sd"]] = 1e-9, 1e-11

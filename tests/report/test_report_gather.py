@@ -34,12 +34,13 @@ def test_top_effects_are_those_of_the_table_sorted_by_z(suffix: str, results: Pa
     path = results / f"ism.{suffix}"
     facts = gather_effects(iter_effects(path), top=25)
     table = whole(path)
-    expected = table.loc[table["z"].abs().sort_values(ascending=False, kind="stable").index].head(25)
+    own = table[table["score"] == "diff"]  # logits have a scale of their own
+    expected = own.loc[own["z"].abs().sort_values(ascending=False, kind="stable").index].head(25)
     keys = ["sequence", "position", "alt", "output", "score"]
     assert facts.top[keys].to_numpy().tolist() == expected[keys].to_numpy().tolist()
     np.testing.assert_allclose(facts.top["z"], expected["z"], rtol=1e-12)
     assert list(facts.top["rank"]) == list(range(1, 26))
-    assert (facts.n_rows, facts.n_ranked) == (len(table), len(table))
+    assert (facts.n_rows, facts.n_ranked, facts.score) == (len(table), len(own), "diff")
     assert facts.n_sequences == 3
     assert facts.n_mutants == len(table) / (3 * 2)  # outputs x scores
     assert facts.n_draws == N_DRAWS
@@ -111,6 +112,16 @@ def test_predictions_are_no_effects_unless_there_is_nothing_else() -> None:
     assert list(facts_of(table[table["score"] == "alt"]).top["score"]) == ["alt"]
 
 
+def test_scores_are_not_mixed_in_one_ranking() -> None:
+    table = effects([0.1, 5.0, 0.2], [0.1, 0.1, 0.1], score=["diff", "logit", "diff"])
+    facts = facts_of(table)
+    assert list(facts.top["position"]) == [2, 0]
+    assert (set(facts.top["score"]), facts.n_ranked) == ({"diff"}, 2)
+    unranked = effects([0.0, 5.0], [0.1, 0.1], score=["diff", "logit"])
+    unranked.loc[0, "effect_sd"] = 0.0  # no diff has a z
+    assert facts_of(unranked).score == "logit"
+
+
 def test_rounding_is_no_effect() -> None:
     facts = facts_of(effects([1e-9, 0.5], [1e-12, 0.3]))  # of predictions near 0.5; z = 1000, 1.7
     assert list(facts.top["position"]) == [1]
@@ -166,6 +177,44 @@ def test_few_draws_are_said(tmp_path: Path) -> None:
     assert facts.draws.sd_error == pytest.approx(1 / np.sqrt(30))
     assert "Few draws: 16" in [c.title for c in facts.cautions]
     assert [c.title for c in gather([many]).cautions] == []
+
+
+def test_a_mean_far_from_the_point_prediction_is_said(tmp_path: Path) -> None:
+    near = effects([0.5, 0.3], [0.1, 0.1])
+    far = near.assign(effect_point=[0.5 - 0.4, 0.3 + 0.05])  # 4 sd, and half of one
+    moved = near.assign(alt_point=near["alt_mean"] + 0.3)  # 3 sd of the prediction, not of the effect
+    for table, shifted in ((near, 0), (far, 1), (moved, 2)):
+        facts = gather([write_parquet(tmp_path / f"{shifted}.parquet", table, record_of())])
+        assert facts.effects is not None
+        assert facts.effects.outputs["n_shifted"].sum() == shifted
+        titles = [c.title for c in facts.cautions]
+        assert titles == (["Dropout moves the predictions of out"] if shifted else [])
+
+
+def test_padded_windows_are_a_reason_for_caution(tmp_path: Path) -> None:
+    flags = ["edge_padded", "edge_padded&unknown_bases", ""]
+    table = effects([0.1] * 3, [0.1] * 3, kind="snv", flags=flags, line=[5, 6, 7], allele=1)
+    ledger = {"records": 3, "alleles": 3, "scored": 3, "skipped": {}}
+    record = record_of(options={"scores": ["diff"], "length": 24, "info_prefix": "MCD"}, ledger=ledger)
+    found = gather([write_parquet(tmp_path / "a.parquet", table, record)]).cautions
+    assert [c.title for c in found] == [
+        "2 alleles at the end of a contig", "1 allele in windows with unknown bases",
+    ]  # fmt: skip
+    assert "3 scored alleles (67 %)" in found[0].text
+
+
+@pytest.mark.parametrize(("wrong", "said"), [(1, False), (40, True)])
+def test_many_wrong_refs_hint_at_another_assembly(wrong: int, said: bool, tmp_path: Path) -> None:
+    n = 20
+    table = effects([0.1] * n, [0.1] * n, kind="snv", flags="", line=range(n), allele=1)
+    counts = {"ref_mismatch": wrong}
+    ledger = {"records": n + wrong, "alleles": n + wrong, "scored": n, "skipped": counts}
+    record = record_of(options={"scores": ["diff"], "length": 24, "info_prefix": "MCD"}, ledger=ledger)
+    found = gather([write_parquet(tmp_path / "a.parquet", table, record)]).cautions
+    texts = {c.title: c.text for c in found}
+    assert ("The genome may be another assembly" in texts) == said
+    if said:
+        assert "40 of 60 REF differ" in texts["The genome may be another assembly"]
 
 
 def test_selection_thins_evenly_and_keeps_the_strongest(tmp_path: Path) -> None:
@@ -264,6 +313,19 @@ def test_instruments_of_an_export_give_the_estimates(
     found = mr_estimate(pair.instruments, "ivw")
     assert (found.estimate, found.se) == pytest.approx((expected["estimate"], expected["se"]), rel=1e-6)
     assert gather_mr(find_inputs([tmp_path, mr_folder / "mr.tsv"]))[1].instruments is None
+
+
+def test_two_sets_of_instruments_are_not_mixed(
+    results: Path, mr_folder: Path, tmp_path: Path
+) -> None:
+    words = ["export_mr", str(results / "ism.h5"), "--exposure", "FOXA2", "--outcome", "DNase"]
+    cli_main("mcdropout", [*words, "--score", "diff", "--top_n", "20", "-o", str(tmp_path)])
+    with pytest.raises(InputError, match="different sets of instruments: 30 in .* 20 in the files of"):
+        gather_mr(find_inputs([tmp_path, mr_folder / "mr.tsv"]))
+    short = pd.read_table(mr_folder / "loo.tsv", skiprows=1).drop(index=5)
+    (tmp_path / "loo.tsv").write_text(short.to_csv(sep="\t", index=False))
+    with pytest.raises(InputError, match="30 in the estimates of `mr`, 29 in the table of"):
+        gather_mr(find_inputs([mr_folder / "mr.tsv", tmp_path / "loo.tsv"]))
 
 
 def test_instruments_are_found_again_in_the_result(results: Path, mr_folder: Path) -> None:

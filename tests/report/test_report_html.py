@@ -135,7 +135,7 @@ def test_a_result_without_rows_or_draws_has_a_report(n_draws: int, tmp_path: Pat
 
 def test_a_run_without_reasons_for_caution_says_so(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "a.parquet", effects([0.1, -0.2], [0.1, 0.1]), record_of())
-    assert "No reason for caution" in Page(render(gather([path]), figures=False)).text
+    assert "These checks found nothing" in Page(render(gather([path]), figures=False)).text
 
 
 def test_the_same_input_makes_the_same_page(results: Path) -> None:
