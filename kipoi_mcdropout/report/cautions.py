@@ -131,8 +131,8 @@ def _of_shifts(effects: EffectFacts) -> list[Caution]:
         Caution(
             f"Dropout moves the predictions of {worst['output']}",
             f"In {100 * shares.max():.0f} % of its rows ({worst['score']}) the mean over draws lies "
-            f"more than {SHIFTED_SD:g} sd from the value with dropout off. The model in use is the latter, "
-            "so the mean and the sd over draws describe another one. Compare effect_point.",
+            f"more than {SHIFTED_SD:g} sd from the value with dropout off. The model in use is the "
+            "latter, so the mean and the sd over draws describe another one. Compare effect_point.",
             "effects",
         )
     ]
