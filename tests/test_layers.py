@@ -16,6 +16,7 @@ LAYERS = [
     {"masks", "moments", "scores", "nested", "dropout_calls", "encoding", "borrow", "outputs"},
     {"rounding", "row_identity", "quantile_map", "first_line", "file_names", "text_fields"},
     {"matched_effects"},
+    {"calibration_cautions"},
     {"mutants", "probe"},
     {"hidden_dropout"},
     {"sites"},
@@ -35,7 +36,7 @@ LAYERS = [
     {"report"},
     {"cli", "plugin"},
 ]
-KIPOI_FREE = set().union(*LAYERS[:12]) | {"mr", "calibration", "provenance", "saturation"}
+KIPOI_FREE = set().union(*LAYERS[:13]) | {"mr", "calibration", "provenance", "saturation"}
 
 
 def _imports(path: Path) -> set[str]:
