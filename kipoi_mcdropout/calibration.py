@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,35 +30,20 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 from scipy.special import ndtr, ndtri
 
+from kipoi_mcdropout.calibration_cautions import (
+    Align,
+    Caution,
+    Correlation,
+    cautions_of,
+    correlation_of,
+)
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.matched_effects import FloatArray, Matched, match, require
 from kipoi_mcdropout.quantile_map import QuantileMap
 
-Align = Literal["none", "linear"]
-
 LEVELS = (0.5, 0.8, 0.95)
 PIT_BINS = 10
 FOLDS = 5
-MAX_SD_FACTOR = 10.0  # beyond, or below a tenth, the two scales are likely not the same
-
-
-class Caution(NamedTuple):
-    """A stable code and a message for people."""
-
-    code: str
-    message: str
-
-
-@dataclass(frozen=True)
-class Correlation:
-    """Pearson's correlation of measured and predicted effects, with its 95 % interval (Fisher's z).
-
-    NaN where all effects of one table are equal.
-    """
-
-    r: float
-    lower: float
-    upper: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,7 +194,7 @@ def calibrate(
     sd_scale = _sd_scale(error, sd, found.se)
     pit = ndtr(z)
     counts, edges = np.histogram(pit, bins=PIT_BINS, range=(0, 1))
-    correlation = _correlation(found)
+    correlation = correlation_of(found)
     return CalibrationResult(
         coverage=_coverage(levels, z, _standardised(error, sd * sd_scale, found.se)),
         pit=pit,
@@ -222,7 +207,7 @@ def calibrate(
         slope=float(slope),
         align=align,
         correlation=correlation,
-        cautions=tuple(_cautions(correlation, sd_scale, slope, align)),
+        cautions=tuple(cautions_of(correlation, sd_scale, slope, align)),
         n=len(z),
         n_only_measured=found.n_only_measured,
         n_only_predicted=found.n_only_predicted,
@@ -275,57 +260,6 @@ def _line(found: Matched) -> tuple[float, float]:
             "not correlated at all. Use align 'none'."
         )
     return float(fit.slope), float(fit.intercept)
-
-
-def _correlation(found: Matched) -> Correlation:
-    x, y = found.mean - found.mean.mean(), found.effect - found.effect.mean()
-    scale = float(np.sqrt((x @ x) * (y @ y)))
-    if scale == 0:
-        return Correlation(float("nan"), float("nan"), float("nan"))
-    r = float(np.clip(x @ y / scale, -1, 1))
-    half = float(ndtri(0.975)) / np.sqrt(len(x) - 3)
-    with np.errstate(divide="ignore"):  # r = 1 is its own interval
-        lower, upper = np.tanh(np.arctanh(r) + np.array([-half, half]))
-    return Correlation(r, float(lower), float(upper))
-
-
-def _cautions(found: Correlation, sd_scale: float, slope: float, align: Align) -> list[Caution]:
-    """What makes coverage and sd_scale meaningless, however good they look."""
-    cautions = []
-    words = f"r = {found.r:.3g}, 95 % interval {found.lower:.3g} to {found.upper:.3g}"
-    if found.upper < 0:
-        cautions.append(
-            Caution(
-                "negative_correlation",
-                f"measured effects fall where predicted ones rise ({words}). Are REF and ALT exchanged "
-                "in one of the tables, or is it the wrong output?"
-                + (f" The line has slope {slope:.3g}, which hides it." if align == "linear" else ""),
-            )
-        )
-    elif not found.lower > 0:
-        cautions.append(
-            Caution(
-                "no_correlation",
-                f"measured and predicted effects are not seen to be correlated ({words}): the "
-                "predictions say nothing about these measurements."
-                + (
-                    f" The line is nearly flat (slope {slope:.3g}), so sd_scale {sd_scale:.3g} does not "
-                    "measure the sd."
-                    if align == "linear"
-                    else ""
-                ),
-            )
-        )
-    if not 1 / MAX_SD_FACTOR <= sd_scale <= MAX_SD_FACTOR:
-        advice = " If they differ by a factor, use align 'linear'." if align == "none" else ""
-        cautions.append(
-            Caution(
-                "sd_scale_far_from_one",
-                f"the sd would have to be multiplied by {sd_scale:.3g}: are measured and predicted "
-                f"effects on one scale, and is the se of the measurements right?{advice}",
-            )
-        )
-    return cautions
 
 
 def _standardised(error: FloatArray, sd: FloatArray, se: FloatArray) -> FloatArray:

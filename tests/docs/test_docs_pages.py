@@ -98,7 +98,7 @@ def test_reasons_of_the_selection() -> None:
 
 
 def test_warnings_of_calibrate() -> None:
-    source = (ROOT / "kipoi_mcdropout" / "calibration.py").read_text()
+    source = (ROOT / "kipoi_mcdropout" / "calibration_cautions.py").read_text()
     codes = set(re.findall(r"Caution\(\s*\"(\w+)\"", source))
     assert len(codes) >= 3
     assert _listed("Warnings of calibrate") == codes
