@@ -130,6 +130,11 @@ class _SiteMarker(DropoutInterceptor):
 class _Recorder(TorchDispatchMode):
     """Nodes of one pass. Tensors are known by identity; all are kept alive so that none is reused."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Torch's hook: with False it does not import its compiler, which takes seconds."""
+        return False
+
     def __init__(self, inputs: Nested) -> None:
         super().__init__()
         self.nodes: list[Node] = []

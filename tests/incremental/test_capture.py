@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -170,3 +172,24 @@ def error_against_oracle_without_eval(model: nn.Module) -> tuple[float, None]:
         _, expected = collect(FullEngine(locked, bank), batch, [0, 1])
         _, alt = collect(IncrementalEngine(locked, bank), batch, [0, 1])
     return ((alt - expected).abs().max() / expected.abs().max()).item(), None
+
+
+def test_torchs_compiler_is_not_loaded() -> None:
+    """Its import takes seconds, which a short run would pay for nothing."""
+    program = """
+import sys
+import numpy as np
+from types import SimpleNamespace
+from torch import nn
+from kipoi_mcdropout.ism import MCDropoutISM
+
+net = nn.Sequential(nn.Conv1d(4, 3, 5), nn.ReLU(), nn.Dropout(0.3), nn.Flatten(), nn.Linear(48, 2))
+x = np.eye(4, dtype=np.float32)[np.arange(20) % 4].T[None]
+ism = MCDropoutISM(SimpleNamespace(model=net, schema=None), None, category_axis=0, engine="incremental")
+ism.score(x)
+print("torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"
