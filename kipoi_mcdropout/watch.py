@@ -63,7 +63,7 @@ class RandomnessWatch:
 
     def __init__(self, module: nn.Module, call: Call) -> None:
         self.module, self.call = module, call
-        self.parts = named_parts(module)
+        self.parts, self._devices = named_parts(module), cuda_devices(module)
         self._seen = Observation()
         self._stacks: dict[int, list[str]] = {}
         self._thread = 0
@@ -163,7 +163,7 @@ class RandomnessWatch:
 
     def _read_states(self) -> dict[str, Any]:
         numpy_state: Any = np.random.get_state()
-        cuda = [bytes(torch.cuda.get_rng_state(i).numpy()) for i in cuda_devices(self.module)]
+        cuda = [bytes(torch.cuda.get_rng_state(i).numpy()) for i in self._devices]
         return {
             "torch": [bytes(torch.get_rng_state().numpy()), *cuda],
             "numpy": (numpy_state[1].tobytes(), *numpy_state[2:]),
