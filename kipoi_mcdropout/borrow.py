@@ -20,6 +20,7 @@ _CONTAINERS = (dict, list, set)  # where a forward pass may keep what it has com
 
 _locks: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()  # type: ignore[type-arg]
 _locks_lock = threading.Lock()
+random_states = threading.RLock()  # held by who moves the generators, which are the whole process's
 
 
 @contextmanager
@@ -52,13 +53,21 @@ def user_code() -> Iterator[None]:
 @contextmanager
 def preserved_random_state(module: nn.Module) -> Iterator[None]:
     """Leave the random number generators of torch, numpy and Python as they were."""
-    numpy_state, python_state = np.random.get_state(), random.getstate()
+    devices = cuda_devices(module)
+    with random_states:
+        torch_state, numpy_state, python_state = (
+            torch.get_rng_state(), np.random.get_state(), random.getstate()
+        )  # fmt: skip
+        cuda_states = [torch.cuda.get_rng_state(device) for device in devices]
     try:
-        with torch.random.fork_rng(devices=cuda_devices(module)):
-            yield
+        yield
     finally:
-        np.random.set_state(numpy_state)
-        random.setstate(python_state)
+        with random_states:
+            torch.set_rng_state(torch_state)
+            np.random.set_state(numpy_state)
+            random.setstate(python_state)
+            for device, state in zip(devices, cuda_states, strict=True):
+                torch.cuda.set_rng_state(state, device)
 
 
 def cuda_devices(module: nn.Module) -> list[int]:

@@ -203,12 +203,16 @@ def _advice(names: list[str]) -> str:
 
 def refuse_torchscript(module: nn.Module, ignore: tuple[str, ...]) -> None:
     """Refuse TorchScript, before the probing: it takes no hooks either."""
+    names: list[str] = []
     for name, part in named_parts(module).items():
-        if isinstance(part, torch.jit.ScriptModule) and not is_ignored(name, ignore):
-            raise UnlockableDropoutError(
-                f"module {name!r} is TorchScript; the dropouts inside cannot be seen. Load the Python "
-                f"class with its weights instead, or leave them off: ignore={name!r}"
-            )
+        inside = is_ignored(name, (*ignore, *names))  # of what is named already
+        if isinstance(part, torch.jit.ScriptModule) and not inside:
+            names.append(name)
+    if names:
+        raise UnlockableDropoutError(
+            f"module {', '.join(map(repr, names))} is TorchScript; the dropouts inside cannot be seen. "
+            f"Load the Python class with its weights instead, or leave them off: {_advice(names)}"
+        )
 
 
 def _looks_like_dropout(part: nn.Module) -> bool:

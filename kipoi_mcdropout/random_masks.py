@@ -20,10 +20,9 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from kipoi_mcdropout.dropout_call import DropoutCall
-
-_MARK = "_kipoi_mcdropout_numbers"  # attribute of a tensor of random numbers
 
 _EXCEEDS = ("gt", "ge", "greater", "greater_equal")
 _FALLS_BELOW = ("lt", "le", "less", "less_equal")
@@ -90,19 +89,18 @@ class RandomNumbers:
 
     def __init__(self, mode: _Mode) -> None:
         self.mode = mode
-        self._any = False  # whether any were made
+        self._marks = WeakTensorKeyDictionary()
 
     def call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Result of a function of torch that is called while the model runs."""
         maker = _MAKERS.get(func)
         if maker is not None:
-            self._any = True
             return maker(self, func, args, kwargs)
         if func in _NOISE:
             self.mode.random_call(f"torch's {func.__name__}")
-        if self._any:
+        if self._marks:
             for value in _flat((*args, *kwargs.values())):
-                mark = getattr(value, _MARK, None) if isinstance(value, Tensor) else None
+                mark = self._marks.get(value) if isinstance(value, Tensor) else None
                 if isinstance(mark, _Uniform):
                     return self._use_uniform(mark, value, func, args, kwargs)
                 if isinstance(mark, _Mask):
@@ -112,7 +110,7 @@ class RandomNumbers:
     def uniform(self, function: str, numbers: Tensor) -> Tensor:
         """Mark numbers as uniform between 0 and 1. Their values do not matter; they get the mean."""
         numbers.fill_(0.5)
-        return _marked(numbers, _Uniform(_Source(function)))
+        return self._marked(numbers, _Uniform(_Source(function)))
 
     def mask(self, function: str, p: float, like: Tensor, as_bool: bool = False) -> Tensor:
         """A mask of the shape, dtype and device of `like`, with zeros with probability p."""
@@ -126,7 +124,7 @@ class RandomNumbers:
         is_mean = result is mean
         if as_bool and not is_mean:
             result = result.bool()
-        return _marked(result, _Mask(function, is_mean, as_bool))
+        return self._marked(result, _Mask(function, is_mean, as_bool))
 
     def _use_uniform(self, mark: _Uniform, u: Tensor, func: Any, args: Any, kwargs: Any) -> Any:
         name = func.__name__.strip("_")
@@ -134,10 +132,10 @@ class RandomNumbers:
             return func(*args, **kwargs)
         if name in _SAME_NUMBERS and args[0] is u:
             result = func(*args, **kwargs)
-            return _marked(result, mark) if isinstance(result, Tensor) else result
-        other = _number([x for x in args if x is not u]) if not kwargs else None
+            return self._marked(result, mark) if isinstance(result, Tensor) else result
+        other = self._number([x for x in args if x is not u]) if not kwargs else None
         if name in ("add", "radd", "iadd") and other is not None:
-            return _marked(func(*args), replace(mark, offset=mark.offset + other))
+            return self._marked(func(*args), replace(mark, offset=mark.offset + other))
         source, again = mark.source, " a second time" if mark.source.used else ""
         if name in (*_EXCEEDS, *_FALLS_BELOW) and other is not None and not again:
             source.used = True
@@ -147,7 +145,7 @@ class RandomNumbers:
         if name == "floor" and 0.0 <= mark.offset <= 1.0 and not again:
             source.used = True
             result = self.mask(source.function, 1.0 - mark.offset, u)
-            return _copied(u, result) if func.__name__ == "floor_" else result
+            return self.copied(u, result) if func.__name__ == "floor_" else result
         self.mode.random_call(f"torch's {source.function}, whose numbers go into torch's {name}{again}")
         return func(*args, **kwargs)
 
@@ -156,7 +154,7 @@ class RandomNumbers:
         if name in _ESCAPES and func.__name__ not in ("float", "bool") and len(args) == 1:
             self.mode.random_call(f"torch's {mark.function}, by which its code decides what to run")
         if mark.mean and mark.is_bool:
-            result = _with_mean(name, mask, func, args, kwargs)
+            result = self._with_mean(mark, mask, func, args)
             if result is not None:
                 return result
             if name in _BOOL_ONLY:
@@ -164,27 +162,44 @@ class RandomNumbers:
                 args = _replaced(args, mask, mask > 0.5)
         result = func(*args, **kwargs)
         if name in _SAME_NUMBERS and args[0] is mask and isinstance(result, Tensor):
-            return _marked(result, mark)
+            return self._marked(result, mark)
         return result
 
+    def copied(self, x: Tensor, mask: Tensor) -> Tensor:
+        """The mask in the memory of `x`, for functions that work in place."""
+        return self._marked(x.copy_(mask), self._marks.get(mask))
 
-def _with_mean(name: str, mask: Tensor, func: Any, args: Any, kwargs: Any) -> Tensor | None:
-    """Functions of a bool mask, with the probability of True in its place; None for other functions."""
-    mark = getattr(mask, _MARK)
-    if name in ("invert", "logical_not", "bitwise_not"):
-        return _marked(1.0 - mask, mark)
-    if func.__name__ == "bool" or (name == "to" and torch.bool in args):
-        return mask
-    if name in ("masked_fill", "setitem") and len(args) == 3 and args[1] is mask:
-        x, _, value = args
-        if isinstance(value, Tensor) and value.dim():
+    def _with_mean(self, mark: _Mask, mask: Tensor, func: Any, args: Any) -> Tensor | None:
+        """Functions of a bool mask, given the probability of True; None for other functions."""
+        name = func.__name__.strip("_")
+        if name in ("invert", "logical_not", "bitwise_not"):
+            return self._marked(1.0 - mask, mark)
+        if func.__name__ == "bool" or (name == "to" and torch.bool in args):
+            return mask
+        if name in ("masked_fill", "setitem") and len(args) == 3 and args[1] is mask:
+            x, _, value = args
+            if isinstance(value, Tensor) and value.dim():
+                return None
+            mixed = x * (1.0 - mask) + value * mask
+            return mixed if func.__name__ == "masked_fill" else x.copy_(mixed)
+        if name == "where" and len(args) == 3:  # torch.where(mask, a, b) or a.where(mask, b)
+            condition, a, b = args if args[0] is mask else (args[1], args[0], args[2])
+            return condition * a + (1.0 - condition) * b if condition is mask else None
+        return None
+
+    def _number(self, values: list[Any]) -> float | None:
+        """The only value, if it is one number, of Python or in a tensor; else None."""
+        if len(values) != 1 or isinstance(values[0], bool):
             return None
-        mixed = x * (1.0 - mask) + value * mask
-        return mixed if func.__name__ == "masked_fill" else x.copy_(mixed)
-    if name == "where" and len(args) == 3:
-        condition, a, b = args if args[0] is mask else (args[1], args[0], args[2])  # or x.where(mask, b)
-        return condition * a + (1.0 - condition) * b if condition is mask else None
-    return None
+        (value,) = values
+        if isinstance(value, Tensor) and value.numel() == 1 and value not in self._marks:
+            return float(value)
+        return float(value) if isinstance(value, (int, float)) else None
+
+    def _marked(self, x: Tensor, mark: Any) -> Tensor:
+        if mark is not None:
+            self._marks[x] = mark
+        return x
 
 
 def _flat(values: Iterable[Any]) -> Iterator[Any]:
@@ -200,26 +215,6 @@ def _replaced(values: Any, old: Tensor, new: Tensor) -> Any:
     if isinstance(values, (list, tuple)):
         return type(values)(_replaced(value, old, new) for value in values)
     return new if values is old else values
-
-
-def _marked(x: Tensor, mark: Any) -> Tensor:
-    setattr(x, _MARK, mark)
-    return x
-
-
-def _copied(x: Tensor, mask: Tensor) -> Tensor:
-    """The mask in the memory of `x`, for functions that work in place."""
-    return _marked(x.copy_(mask), getattr(mask, _MARK, None))
-
-
-def _number(values: list[Any]) -> float | None:
-    """The only value, if it is one number, of Python or in a tensor; else None."""
-    if len(values) != 1 or isinstance(values[0], bool):
-        return None
-    (value,) = values
-    if isinstance(value, Tensor) and value.numel() == 1 and not hasattr(value, _MARK):
-        return float(value)
-    return float(value) if isinstance(value, (int, float)) else None
 
 
 def _probability(value: Any) -> float | None:
@@ -259,7 +254,7 @@ def _bernoulli(numbers: RandomNumbers, func: Any, args: Any, kwargs: Any) -> Any
     if keep is None or kwargs.get("out") is not None:
         return _refused(numbers, func, args, kwargs, "with probabilities that differ")
     mask = numbers.mask(func.__name__, 1.0 - keep, x)
-    return _copied(x, mask) if in_place else mask
+    return numbers.copied(x, mask) if in_place else mask
 
 
 def _binomial(numbers: RandomNumbers, func: Any, args: Any, kwargs: Any) -> Any:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from kipoi_mcdropout.borrow import cuda_devices, preserved_random_state
+from kipoi_mcdropout.borrow import cuda_devices, preserved_random_state, random_states
 from kipoi_mcdropout.dropout_call import DropoutCall
 from kipoi_mcdropout.dropout_calls import DropoutInterceptor
 from kipoi_mcdropout.named_parts import named_parts
@@ -36,7 +36,6 @@ _GENERATORS = {
 }
 _WIDE = torch.float64
 _ROUNDING = 1e-4  # relative, of the sums that stand for a module's output
-_states_lock = threading.RLock()  # the generators are those of the whole process
 
 
 @dataclass
@@ -64,7 +63,7 @@ class RandomnessWatch:
 
     def __init__(self, module: nn.Module, call: Call) -> None:
         self.module, self.call = module, call
-        self.parts = named_parts(module)
+        self.parts, self._devices = named_parts(module), cuda_devices(module)
         self._seen = Observation()
         self._stacks: dict[int, list[str]] = {}
         self._thread = 0
@@ -73,7 +72,7 @@ class RandomnessWatch:
         self._lock = threading.RLock()  # hooks may run in the model's own threads
 
     def __enter__(self) -> RandomnessWatch:
-        _states_lock.acquire()
+        random_states.acquire()
         for label, part in self.parts.items():
             if not isinstance(part, torch.jit.ScriptModule):  # takes no hooks
                 self._follow(label, part)
@@ -82,7 +81,7 @@ class RandomnessWatch:
     def __exit__(self, *_: object) -> None:
         for handle in self._handles:
             handle.remove()
-        _states_lock.release()
+        random_states.release()
 
     def observe(
         self,
@@ -164,7 +163,7 @@ class RandomnessWatch:
 
     def _read_states(self) -> dict[str, Any]:
         numpy_state: Any = np.random.get_state()
-        cuda = [bytes(torch.cuda.get_rng_state(i).numpy()) for i in cuda_devices(self.module)]
+        cuda = [bytes(torch.cuda.get_rng_state(i).numpy()) for i in self._devices]
         return {
             "torch": [bytes(torch.get_rng_state().numpy()), *cuda],
             "numpy": (numpy_state[1].tobytes(), *numpy_state[2:]),

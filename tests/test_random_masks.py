@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from kipoi_mcdropout.errors import UnlockableDropoutError
 from kipoi_mcdropout.forward import POINT, LockedModel, MaskBank
+from kipoi_mcdropout.incremental.capture import CaptureError
+from kipoi_mcdropout.ism import MCDropoutISM
 from kipoi_mcdropout.masks import keep_mask
 
 SEED, KEEP = 5, 0.7
@@ -242,3 +245,61 @@ def test_ignored_path_is_left_off() -> None:
         assert [site.name for site in model.plan(x).sites] == ["1"]
         keep = torch.from_numpy(keep_mask(SEED, 0, 0, (1, N_CHANNELS), 0.5))
         assert torch.equal(model.outputs(x, 0, MaskBank(SEED)), x * keep / 0.5)
+
+
+class Residual(nn.Module):
+    """One-hot DNA, shape=(n, 6, 4): a branch that may be dropped beside a straight path."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.branch, self.path = nn.Linear(4, 4), DropPath(0.5)
+        self.head = nn.Linear(24, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head((x + self.path(torch.relu(self.branch(x)))).flatten(1))
+
+
+@pytest.mark.parametrize("engine", ["auto", "full"])
+def test_mutagenesis_of_a_model_with_stochastic_depth(engine: str) -> None:
+    net, n_draws = Residual(), 12
+    x = np.eye(4, dtype=np.float32)[np.random.default_rng(0).integers(0, 4, (1, 6))]
+    scores = MCDropoutISM(net, 0, n_draws=n_draws, seed=SEED, engine=engine).score(x)["diff"]
+    reference, mutant = torch.from_numpy(x), torch.from_numpy(x).clone()
+    mutant[0, 2] = torch.eye(4)[(int(x[0, 2].argmax()) + 1) % 4]
+
+    def run(inputs: Tensor, factor: float) -> Tensor:
+        return net.head((inputs + factor * torch.relu(net.branch(inputs))).flatten(1))[0]
+
+    bits = [bool(keep_mask(SEED, draw, 0, (1, 1, 1), 0.5).item()) for draw in range(n_draws)]
+    assert 0 < sum(bits) < n_draws
+    with torch.no_grad():
+        effects = torch.stack([run(mutant, 2.0 * bit) - run(reference, 2.0 * bit) for bit in bits])
+        point = run(mutant, 1.0) - run(reference, 1.0)
+    where = (0, 2, int(mutant[0, 2].argmax()))
+    np.testing.assert_allclose(scores["effect_mean"][where], effects.mean(0), atol=1e-6)
+    np.testing.assert_allclose(scores["effect_sd"][where], effects.std(0), atol=1e-6)
+    np.testing.assert_allclose(scores["effect_point"][where], point, atol=1e-6)
+
+
+def test_the_incremental_engine_says_why_it_does_not_take_random_masks() -> None:
+    x = np.eye(4, dtype=np.float32)[np.random.default_rng(0).integers(0, 4, (1, 6))]
+    with pytest.raises(CaptureError, match=r"random masks in module 'path', test_random_masks.py line"):
+        MCDropoutISM(Residual(), 0, n_draws=2, engine="incremental").score(x)
+
+
+def test_a_mask_that_the_model_keeps_in_a_buffer_is_as_it_was() -> None:
+    class Kept(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("bits", torch.full((1, N_CHANNELS), 3.0))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x * self.bits.bernoulli_(KEEP) / KEEP if self.training else x
+
+    net, x = Kept(), torch.ones(2, N_CHANNELS)
+    attributes = dir(net.bits)
+    for draw in range(2):
+        got = draws_of(net, x, draw + 1)[draw]
+        keep = torch.from_numpy(keep_mask(SEED, draw, 0, (1, N_CHANNELS), 1 - KEEP))
+        torch.testing.assert_close(got, keep.expand(2, -1) / KEEP)
+    assert (net.bits == 3.0).all() and dir(net.bits) == attributes
