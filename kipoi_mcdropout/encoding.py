@@ -125,6 +125,11 @@ class OneHotLayout:
             )
         if shape[axis] == len(DNA) + 1 and alphabet == DNA:
             raise InputError(_FIVE.format(axis=axis, shape=shape))
+        if alphabet != DNA and len(alphabet) != shape[axis]:
+            raise InputError(
+                f"alphabet must have a letter for each place of the axis of the bases; {alphabet!r} has "
+                f"{len(alphabet)} and axis {axis} of one input, of shape {shape}, {shape[axis]}"
+            )
         return cls(shape, axis, alphabet)
 
     @property

@@ -184,6 +184,12 @@ def test_five_channels_need_an_alphabet_and_n_is_no_base() -> None:
         sequence_model(net, input_shape=(5, LENGTH))
 
 
+@pytest.mark.parametrize("options", [{"category_axis": 0}, {}])
+def test_an_alphabet_of_another_length_is_refused(options: dict[str, int]) -> None:
+    with pytest.raises(InputError, match=r"alphabet .*'ACG' has 3 and axis 0 .* 4|must have 3 places"):
+        effects(fixed(Linear()), one_hot(1), alphabet="ACG", **options)
+
+
 def test_a_window_is_given_without_the_rest_of_the_sequence() -> None:
     net, x = fixed(Linear()), one_hot()
     whole = MCDropoutISM(net, 0, n_draws=3).score(x)["diff"]
