@@ -127,8 +127,8 @@ class OneHotLayout:
             raise InputError(_FIVE.format(axis=axis, shape=shape))
         if alphabet != DNA and len(alphabet) != shape[axis]:
             raise InputError(
-                f"alphabet must have a letter for each place of the axis of the bases; {alphabet!r} has "
-                f"{len(alphabet)} and axis {axis} of one input, of shape {shape}, {shape[axis]}"
+                f"alphabet must have a letter for each of the {shape[axis]} categories along axis "
+                f"{axis} of one input, of shape {shape}; got {alphabet!r}"
             )
         return cls(shape, axis, alphabet)
 

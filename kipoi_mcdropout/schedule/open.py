@@ -36,7 +36,7 @@ def open_scheduler(where: str) -> Scheduler:
         raise InputError(f"scheduler must be {FORMS}; got {where!r}")
     if is_file and not Path(where).is_file():
         raise InputError(f"there is no scheduler file {where}; start `dask scheduler` with it first")
-    n_workers = 0 if local is None else int(local[1] or usable_cores())
+    n_workers = 0 if local is None else int(local[1] or len(os.sched_getaffinity(0)))
     if local is not None and n_workers < 1:
         raise InputError(f"a local scheduler needs at least one worker; got {where!r}")
     try:
@@ -48,10 +48,3 @@ def open_scheduler(where: str) -> Scheduler:
     from kipoi_mcdropout.schedule.dask_cluster import DaskCluster
 
     return DaskCluster.local(n_workers) if local is not None else DaskCluster.at(where)
-
-
-def usable_cores() -> int:
-    """Cores that this process may use; all of the machine where the system does not say (macOS)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
