@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 import types
 from collections.abc import Iterable, Iterator
@@ -130,7 +131,7 @@ def _settings_checksum(model: Any) -> str:
             digest.add(item)
         for method in _own_functions(type(part)):
             digest.add(method)
-    if model is not module:
+    if not isinstance(model, nn.Module):
         digest.add(type(model).__qualname__).add(dict(_wrapper_settings(model)))
     return digest.hexdigest()
 
@@ -164,8 +165,11 @@ def _code_objects(model: Any) -> Iterator[Any]:
 
 def _collect(item: Any, files: set[Path], texts: set[str]) -> None:
     """Add the files in which a class or function is written, else its code as text."""
-    if isinstance(item, (torch.jit.ScriptModule, torch.fx.GraphModule)):
-        texts.add(str(getattr(item, "code", "")))
+    if isinstance(item, torch.jit.ScriptModule):
+        texts.add(_script_checksum(item))
+        return
+    if isinstance(item, torch.fx.GraphModule):
+        texts.add(item.code)
         return
     if is_library(item):
         return
@@ -204,6 +208,18 @@ def _own_functions(item: Any) -> list[types.FunctionType]:
     members = [getattr(member, "__func__", member) for member in vars(item).values()]
     members += [member.fget for member in vars(item).values() if isinstance(member, property)]
     return [member for member in members if isinstance(member, types.FunctionType)]
+
+
+def _script_checksum(module: torch.jit.ScriptModule) -> str:
+    """Of the code of all methods of TorchScript, with its constants and the attributes that it reads."""
+    digest = ValueDigest()
+    for name in sorted(module._c._method_names()):
+        code, constants = module._c._get_method(name).code_with_constants
+        digest.add(code).add(dict(constants))
+        for attribute in sorted(set(re.findall(r"\.(\w+)", code))):
+            value = getattr(module, attribute, None)
+            digest.add(attribute).add("a part" if callable(value) else value)
+    return digest.hexdigest()
 
 
 def _compiled(code: types.CodeType) -> str:

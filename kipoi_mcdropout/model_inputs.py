@@ -45,11 +45,13 @@ class InputTypes:
 
     Cast are floating inputs, and one-hot inputs of whole numbers or bool: those with an axis of 4 or 5
     places beside another one. Other whole numbers are tokens, counts or masks and stay as they are; so
-    do all inputs of 32 or 64 bits of a module that has an embedding.
+    do all inputs of 32 or 64 bits of a module that has an embedding, and the floating inputs of a module
+    without weights.
     """
 
     def __init__(self, module: nn.Module) -> None:
         self.dtype = weights_dtype(module)
+        self._has_weights = len(module.state_dict()) > 0
         self._embeds = any(isinstance(x, (nn.Embedding, nn.EmbeddingBag)) for x in module.modules())
 
     @property
@@ -80,6 +82,6 @@ class InputTypes:
 
     def _follows(self, dtype: torch.dtype, shape: tuple[int, ...]) -> bool:
         if dtype.is_floating_point or dtype.is_complex:
-            return dtype.is_floating_point
+            return dtype.is_floating_point and self._has_weights
         one_hot = len(shape) >= 2 and any(size in _CATEGORIES for size in shape)
         return one_hot and not (self._embeds and dtype in _WIDE_INTEGERS)

@@ -27,14 +27,19 @@ def name_memory(call: Callable[[Nested], Nested]) -> Callable[[Nested], Nested]:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            n = n_rows(inputs)
-            what = "a single input; free memory, or use a larger machine" if n == 1 else (
-                f"{n} inputs at a time; lower the batch size (--batch_size)"
-            )  # fmt: skip
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise ModelMemoryError(f"memory ran out while the model ran on {what} ({reason})") from error
+            raise ModelMemoryError(_words(n_rows(inputs), error)) from error
 
     return named
+
+
+def _words(n: int, error: BaseException) -> str:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if n == 1:
+        return f"memory ran out while the model ran on one input; a larger machine is needed ({reason})"
+    return (
+        f"memory ran out while the model ran on {n} inputs at a time; lower the batch size "
+        f"(--batch_size), or use a larger machine ({reason})"
+    )
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -25,9 +25,7 @@ class _Array:
     names: tuple[str, ...] = ()
 
 
-def label_outputs(
-    outputs: Nested, schema: Any = None, label_axis: int | None = None
-) -> OutputLabels:
+def label_outputs(outputs: Nested, schema: Any = None, label_axis: int | None = None) -> OutputLabels:
     """A label per column of `outputs.flatten_outputs`.
 
     Parameters

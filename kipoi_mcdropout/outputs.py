@@ -95,9 +95,7 @@ def as_targets(wanted: Any) -> tuple[str | int, ...]:
     return tuple(targets)
 
 
-def select_targets(
-    labels: Sequence[str], wanted: str | int | Sequence[str | int] | None
-) -> Targets:
+def select_targets(labels: Sequence[str], wanted: str | int | Sequence[str | int] | None) -> Targets:
     """Choose outputs by label, by index from 0, or by a shell pattern such as "FOXA*".
 
     A label that is matched exactly wins over reading it as an index or a pattern. Outputs keep the

@@ -190,6 +190,34 @@ def test_a_wrapper_around_the_same_weights_is_another_model() -> None:
     assert differing(Mean(inner), Sum(inner)) == {"settings_sha256"}  # the file is the same
 
 
+class Scaled(nn.Module):
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.dense = nn.Linear(3, 3)
+        self.factor = factor
+
+    def forward(this, x: torch.Tensor) -> torch.Tensor:  # noqa: N805 (TorchScript keeps the name)
+        return this.dense(x) * this.factor
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    "make",
+    [
+        torch.jit.script,
+        lambda net: torch.jit.trace(net, torch.ones(1, 3)),
+        torch.fx.symbolic_trace,
+        torch.compile,
+    ],
+    ids=["script", "trace", "fx", "compile"],
+)
+def test_other_forms_of_a_module_count_with_their_constants(make: Callable[[nn.Module], Any]) -> None:
+    one, other = Scaled(1.0), Scaled(3.0)
+    other.load_state_dict(one.state_dict())
+    assert differing(make(one), make(one)) == set()
+    assert differing(make(one), make(other)) & {"code_sha256", "settings_sha256"}
+
+
 def first(y: Any, column: int = 0) -> Any:
     return y[column]
 

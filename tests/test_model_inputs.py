@@ -55,6 +55,14 @@ def test_inputs_follow_the_weights_in_type(dtype: torch.dtype, tolerance: float,
         np.testing.assert_allclose(found[name], expected[name], atol=tolerance * scale)
 
 
+def test_a_module_without_weights_keeps_the_type_of_its_input() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Dropout(0.5))
+    x = torch.from_numpy(one_hot()).double()
+    assert locked_forward(net, x, draw=0, seed=1).dtype == torch.float64
+    assert locked_forward(net, x.float(), draw=0, seed=1).dtype == torch.float32
+    assert locked_forward(net, x.bool(), draw=0, seed=1).dtype == torch.float32
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.bool])
 def test_tensors_are_taken_as_arrays_are(dtype: torch.dtype) -> None:
     net, x = fixed(Linear()), one_hot()
@@ -182,6 +190,12 @@ def test_five_channels_need_an_alphabet_and_n_is_no_base() -> None:
     np.testing.assert_array_equal(layout.encode(codes, x.dtype), x)
     with pytest.raises(InputError, match="only one-hot DNA can be scored"):
         sequence_model(net, input_shape=(5, LENGTH))
+
+
+@pytest.mark.parametrize("options", [{"category_axis": 0}, {}])
+def test_an_alphabet_of_another_length_is_refused(options: dict[str, int]) -> None:
+    with pytest.raises(InputError, match="each of the 4 categories along axis 0|must have 3 places"):
+        effects(fixed(Linear()), one_hot(1), alphabet="ACG", **options)
 
 
 def test_a_window_is_given_without_the_rest_of_the_sequence() -> None:

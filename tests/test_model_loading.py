@@ -17,7 +17,6 @@ from kipoi_mcdropout.cli import run
 from kipoi_mcdropout.kipoi_load import load_kipoi_model
 from kipoi_mcdropout.model_reference import ModelReference
 from kipoi_mcdropout.results import read_effects
-from kipoi_mcdropout.schedule.open import usable_cores
 from kipoi_mcdropout.writers.record import sequence_name
 
 
@@ -137,13 +136,3 @@ def test_predict_without_draws_needs_no_dropout(tmp_path: Path) -> None:
     table = pd.read_table(out, skiprows=1)
     assert table["point"].notna().all() and table["mean"].isna().all()
     assert (table["n_draws"] == 0).all() and (table["n_nonfinite"] == 0).all()
-
-
-def test_cores_are_counted_where_the_system_has_no_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
-    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: 6)
-    assert usable_cores() == 6
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3}, raising=False)
-    assert usable_cores() == 2

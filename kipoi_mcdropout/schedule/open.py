@@ -42,7 +42,7 @@ def open_scheduler(where: str) -> Scheduler:
         raise InputError(f"scheduler must be {FORMS}; got {where!r}")
     if is_file and not Path(where).is_file():
         raise InputError(f"there is no scheduler file {where}; start `dask scheduler` with it first")
-    n_workers = 0 if local is None else int(local[1] or usable_cores())
+    n_workers = 0 if local is None else int(local[1] or len(os.sched_getaffinity(0)))
     if local is not None and n_workers < 1:
         raise InputError(f"a local scheduler needs at least one worker; got {where!r}")
     try:
