@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -233,10 +234,8 @@ def _computed(func: Any, known: list[Labels], result: Tensor, axes: list[int]) -
     if len(axes) != 1:
         return None
     axis = axes[0]
-    if torch.Tag.pointwise in func.tags:
-        shape = torch.broadcast_shapes(*(labels.codes.shape for labels in known))
-        if shape == result.shape:
-            return combined([labels.codes.broadcast_to(shape) for labels in known])
+    if torch.Tag.pointwise in func.tags and _broadcast_shape(known) == tuple(result.shape):
+        return combined([labels.codes.broadcast_to(result.shape) for labels in known])
     lined = [labels for labels in known if labels.codes.shape[labels.axis] == result.shape[axis]]
     if not lined:
         return None
@@ -247,6 +246,10 @@ def _computed(func: Any, known: list[Labels], result: Tensor, axes: list[int]) -
     ]
     codes = combined([column.reshape(shape) for column in columns]).expand(result.shape)
     return _kept_apart(codes, lined, result, axis)
+
+
+def _broadcast_shape(known: list[Labels]) -> tuple[int, ...]:
+    return tuple(np.broadcast_shapes(*(labels.codes.shape for labels in known)))
 
 
 def _same_along_last(codes: Tensor) -> bool:
