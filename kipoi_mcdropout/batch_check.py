@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from kipoi_mcdropout.errors import (
     BatchDependenceError,
+    ModelError,
     ModelForwardError,
     UnlockableDropoutError,
 )
@@ -95,9 +96,7 @@ def _try_one(probe: Probe, rows: Nested, expected: Tensor) -> Recording | None:
     try:
         one = probe.record(take(rows, [0]))
         outputs = flatten_outputs(one.output, 1)
-    except (MemoryError, torch.OutOfMemoryError):
-        raise
-    except Exception:  # some models squeeze a batch of one away, and fail
+    except (ModelError, ModelForwardError):  # some models squeeze a batch of one away, and fail
         return None
     return one if _agree(outputs[0], expected, _OTHER_SIZE) else None
 

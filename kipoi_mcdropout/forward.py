@@ -204,8 +204,7 @@ class LockedModel:
             return self.plan(inputs)
         key = _shapes(inputs)
         if key not in self._points:
-            with suppress(UnlockableDropoutError):  # said better below
-                self.takes_one(inputs)
+            self.takes_one(inputs)  # checks that the rows of a batch are independent
             refuse_random_point(self.module, self.run, inputs, self.ignore)
             self._points.add(key)
         return NO_SITES
@@ -222,9 +221,16 @@ class LockedModel:
         if key in self._plans:
             return self._plans[key].takes_one
         if key not in self._observed:
-            with Probe(self.module, self.run) as probe:
-                self._observed[key] = observe(probe, probe_inputs(inputs))
+            self._observed[key] = self._observe(inputs)
         return self._observed[key].takes_one
+
+    def _observe(self, inputs: Nested) -> Observed:
+        try:
+            with Probe(self.module, self.run) as probe:
+                return observe(probe, probe_inputs(inputs))
+        except UnlockableDropoutError:
+            refuse_random_point(self.module, self.run, inputs, self.ignore)  # says what is random
+            raise
 
     def outputs(
         self,
