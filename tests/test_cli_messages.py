@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from kipoi_mcdropout.writers.atomic import PROVENANCE_KEY
 from toy import Toy, make_toy
 
+from kipoi_mcdropout.atomic import PROVENANCE_KEY
 from kipoi_mcdropout.cli import COMMANDS, cli_main
 from kipoi_mcdropout.incremental.rules.convolution import Convolution
 from kipoi_mcdropout.results import read_effects

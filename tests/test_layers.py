@@ -14,7 +14,9 @@ LAYERS = [
     {"errors"},
     {"output_lock"},
     {"atomic", "schedule"},
-    {"masks", "moments", "scores", "nested", "dropout_calls", "encoding", "borrow", "outputs"},
+    {"masks", "moments", "scores", "nested", "dropout_calls", "encoding", "borrow"},
+    {"value_digest", "output_labels"},
+    {"outputs", "output_names", "model_identity", "model_inputs", "model_memory"},
     {"mutants", "probe"},
     {"hidden_dropout"},
     {"sites"},
@@ -22,7 +24,7 @@ LAYERS = [
     {"engine"},
     {"incremental"},
     {"effects"},
-    {"kipoi_model", "mr", "provenance", "calibration", "regions"},
+    {"kipoi_model", "kipoi_load", "mr", "provenance", "calibration", "regions"},
     {"saturation", "predict", "audit_sites", "engine_plan"},
     {"ism", "model_reference", "writers"},
     {"results"},
@@ -33,7 +35,7 @@ LAYERS = [
     {"report"},
     {"cli", "plugin"},
 ]
-KIPOI_FREE = set().union(*LAYERS[:11]) | {"mr", "calibration", "provenance", "saturation"}
+KIPOI_FREE = set().union(*LAYERS[:13]) | {"mr", "calibration", "provenance", "saturation"}
 
 
 def _imports(path: Path) -> set[str]:
