@@ -12,7 +12,7 @@ PACKAGE = Path(kipoi_mcdropout.__file__).parent
 # From low to high; a module may import those above it in this list, and its own line.
 LAYERS = [
     {"errors"},
-    {"output_lock"},
+    {"output_lock", "scratch"},
     {"atomic", "schedule"},
     {"masks", "moments", "scores", "nested", "dropout_calls", "encoding", "borrow"},
     {"value_digest", "output_labels"},

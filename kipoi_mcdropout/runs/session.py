@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from kipoi_mcdropout.runs.store import (
     shard_as_list,
 )
 from kipoi_mcdropout.schedule.shard import Shard
+from kipoi_mcdropout.scratch import scratch_folder
 from kipoi_mcdropout.writers.group import OutputGroup
 
 ReadProvenance = Callable[[Path], dict[str, Any] | None]
@@ -152,8 +152,7 @@ class RunSession:
         self.group = OutputGroup(plan.paths, plan.overwrite or plan.resume, fresh=False)
         self._stack.callback(self.group.discard)
         if not plan.resumable:
-            scratch = tempfile.TemporaryDirectory(prefix="kipoi_mcdropout_")
-            folder = Path(self._stack.enter_context(scratch))
+            folder = self._stack.enter_context(scratch_folder()) / "units"
         else:
             folder = self._find_store()
         if plan.resume and (self._complete_naming(folder) or self._is_complete(folder, read_provenance)):
