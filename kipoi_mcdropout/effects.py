@@ -29,6 +29,7 @@ MUTANT_STATISTICS = (
     "effect_mean", "effect_sd", "effect_mcse", "effect_point", "prob_positive",
 )  # fmt: skip
 COUNTS = ("n_nonfinite", "n_saturated")
+_CELLS = 400_000  # mutants x outputs whose statistics are computed at a time
 
 
 @dataclass
@@ -133,25 +134,35 @@ def summarize_effects(
     unchanged = torch.from_numpy(batch.unchanged())
     owner = torch.from_numpy(batch.owner)
     draws = [POINT, *range(options.n_draws)]
-    accumulators: list[_Accumulator] = []
+    # Some mutants at a time, as the statistics need several copies of a block in float64.
+    accumulators: list[tuple[slice, list[_Accumulator]]] = []
     done = 0
     for block in engine.run(batch, draws, targets.selected):
         if done == 0:
-            rows = block.mutants
             accumulators = [
-                _Accumulator(score, owner[rows], unchanged[rows], options) for score in options.scores
+                (rows, [_Accumulator(s, owner[rows], unchanged[rows], options) for s in options.scores])
+                for rows in _pieces(block.mutants, max(1, _CELLS // n_outputs))
             ]
             _check_reference(block.ref[0])
-        for accumulator in accumulators:
-            accumulator.update(block)
+        for rows, of_scores in accumulators:
+            begin = block.mutants.start
+            part = block._replace(alt=block.alt[:, rows.start - begin : rows.stop - begin])
+            for accumulator in of_scores:
+                accumulator.update(part)
         if progress is not None:
             progress(block.alt.shape[0] * block.alt.shape[1])
         done += block.alt.shape[0]
         if done == len(draws):
-            for accumulator, summary in zip(accumulators, summaries, strict=True):
-                accumulator.write(summary, block.mutants)
-            done = 0
+            for rows, of_scores in accumulators:
+                for accumulator, summary in zip(of_scores, summaries, strict=True):
+                    accumulator.write(summary, rows)
+            accumulators, done = [], 0
     return summaries
+
+
+def _pieces(rows: slice, size: int) -> list[slice]:
+    """Consecutive slices of at most `size` that cover a slice."""
+    return [slice(a, min(a + size, rows.stop)) for a in range(rows.start, rows.stop, size)]
 
 
 def _check_reference(ref: Tensor) -> None:

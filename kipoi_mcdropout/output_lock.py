@@ -35,15 +35,19 @@ class OutputLock:
         try:
             self._lock.acquire()
         except filelock.Timeout as error:
+            if not self.path.exists():  # it could not be made, which filelock takes for a race
+                raise _cannot_write(path, "no file can be made there") from error
             raise OutputError(
                 f"another run is writing {path} at this moment. Wait until it has ended, or choose "
                 "another output"
             ) from error
         except OSError as error:
-            raise OutputError(
-                f"output {path} needs a folder that can be written to; {path.parent}: {error.strerror}. "
-                "Choose another place or name"
-            ) from error
+            raise _cannot_write(path, error.strerror) from error
+        except BaseException:  # Ctrl-C, perhaps when the file was there and not yet locked
+            with contextlib.suppress(OSError, filelock.Timeout):
+                self._lock.acquire()
+            self.release()
+            raise
 
     def release(self) -> None:
         """Remove the lock file and let go of it; does nothing the second time."""
@@ -52,3 +56,13 @@ class OutputLock:
             with contextlib.suppress(OSError):
                 self.path.unlink(missing_ok=True)
             self._lock.release()
+
+    def __del__(self) -> None:
+        self.release()
+
+
+def _cannot_write(path: Path, why: str | None) -> OutputError:
+    return OutputError(
+        f"output {path} needs a folder that can be written to; {path.parent}: {why}. Choose another "
+        "place or name"
+    )

@@ -32,7 +32,9 @@ from kipoi_mcdropout.outputs import Targets
 from kipoi_mcdropout.sites import SitePlan
 
 MASK_SCOPES = ("run", "sequence")
-_SUMMARY_BYTES = 384 * 2**20  # of statistics held at a time: what a block of mutants may need
+# Of statistics that are held at a time: of a whole sequence, else of a block of its mutants.
+_WHOLE_BYTES = 384 * 2**20
+_BLOCK_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True)
@@ -252,8 +254,10 @@ class SaturationMutagenesis:
         per_output = 8 * len(effects.scores) * (16 + kept)
         per_mutant = len(targets.columns) * per_output + sequence.layout.n_positions
         position = sequence.substitutions.position
+        if len(position) * per_mutant <= _WHOLE_BYTES:
+            return [slice(0, len(position))]
         first = np.flatnonzero(np.diff(position, prepend=-1))  # mutant of each position
-        at_once = max(1, _SUMMARY_BYTES // per_mutant // (len(position) // len(first)))
+        at_once = max(1, _BLOCK_BYTES // per_mutant // (len(position) // len(first)))
         starts = [*map(int, first[::at_once]), len(position)]
         return [slice(a, b) for a, b in itertools.pairwise(starts)]
 

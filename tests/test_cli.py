@@ -333,8 +333,8 @@ def test_a_full_disk_leaves_no_file(
         _ism(toy, "-o", str(tmp_path / "a.tsv"), str(tmp_path / "a.h5"))
     assert stop.value.code == 1
     error = capsys.readouterr().err
-    assert "No space left on device" in error and "kept for --resume" in error
-    assert [path.name for path in tmp_path.iterdir()] == [".a.tsv.spool"]
+    assert "No space left on device" in error and "What was done is kept" in error
+    assert [path.name for path in tmp_path.iterdir()] == [".a.tsv.units"]
 
 
 def test_ctrl_c_leaves_no_file(toy: Toy, tmp_path: Path) -> None:
@@ -353,7 +353,7 @@ def test_ctrl_c_leaves_no_file(toy: Toy, tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, error = process.communicate()
     assert process.returncode == 130, error
-    assert "interrupted; no output was written" in error
+    assert "interrupted. No output was written" in error
     assert list(tmp_path.iterdir()) == []
 
 

@@ -16,7 +16,7 @@ from kipoi_mcdropout import MCDropoutISM, mc_predict
 from kipoi_mcdropout.errors import ModelError, TargetError
 from kipoi_mcdropout.results import read_effects
 from kipoi_mcdropout.writers import effect_files
-from kipoi_mcdropout.writers.record import SequenceRecord
+from kipoi_mcdropout.writers.record import SequenceBlocks, SequenceRecord
 
 RECORD = {"n_draws": 3, "seed": 0}
 
@@ -88,7 +88,7 @@ def test_labels_that_occur_twice_are_the_same_in_all_formats(tmp_path: Path) -> 
     paths = [tmp_path / f"out.{suffix}" for suffix in ("h5", "tsv", "parquet")]
     with effect_files(paths, RECORD) as files:
         for i, effects in enumerate(ism.effects(one_hot())):
-            files.write(SequenceRecord(i, effects))
+            files.write(SequenceBlocks.of(SequenceRecord(i, effects)))
     tables = [read_effects(path) for path in paths]
     for table in tables:
         assert list(dict.fromkeys(table["output"])) == ["A#1", "A#2", "B"]

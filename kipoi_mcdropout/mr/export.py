@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from kipoi_mcdropout.atomic import atomic_path
 from kipoi_mcdropout.errors import OutputError
 from kipoi_mcdropout.file_names import safe_file_name
 from kipoi_mcdropout.mr.correlation import covariance_of_draws
@@ -237,12 +238,8 @@ def _write_all(place: Path, plan: dict[str, Writer]) -> None:
     try:
         place.mkdir(parents=True, exist_ok=True)
         for name, write in plan.items():
-            partial = place / f".{name}.{os.getpid()}.part"
-            try:
-                write(partial)
-                os.replace(partial, place / name)
-            finally:
-                partial.unlink(missing_ok=True)
+            with atomic_path(place / name, overwrite=True) as temporary:
+                write(temporary)
     except OSError as error:
         raise OutputError(
             f"the export to {place} failed: {error}. Choose a folder that can be written."

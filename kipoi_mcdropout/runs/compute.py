@@ -117,7 +117,9 @@ def compute_units(
             stored = codec.encode(unit.item, result)
             store.save(unit.number, unit.inputs, stored)
         counts.add(stored, result)
+        del result  # before the next is computed: results can be large
         yield unit, stored
+        del stored
     if shard is None:
         check_not_all_failed(counts)
 

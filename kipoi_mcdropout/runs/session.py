@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,16 @@ from kipoi_mcdropout.atomic import STDOUT, check_free, sync_folder
 from kipoi_mcdropout.errors import KEPT, NOTHING_KEPT, InputError, OutputError
 from kipoi_mcdropout.output_lock import OutputLock, hidden
 from kipoi_mcdropout.runs.fingerprint import differences, fingerprint
-from kipoi_mcdropout.runs.store import RunState, UnitStore, is_store, read_state, shard_as_list
+from kipoi_mcdropout.runs.store import (
+    RunState,
+    UnitStore,
+    is_store,
+    read_state,
+    remove_store,
+    shard_as_list,
+)
 from kipoi_mcdropout.schedule.shard import Shard
+from kipoi_mcdropout.scratch import scratch_folder
 from kipoi_mcdropout.writers.group import OutputGroup
 
 ReadProvenance = Callable[[Path], dict[str, Any] | None]
@@ -113,12 +120,15 @@ class RunSession:
         self.plan = plan
         self.nothing_left = False
         self._stack = contextlib.ExitStack()
+        self._begun: Path | None = None  # the store of a run that is not resumed
         try:
             if plan.shard is None:
                 self._begin_whole(read_provenance)
             else:
                 self._begin_shard(plan.shard)
         except BaseException:
+            if self._begun is not None:
+                remove_store(self._begun)
             self._stack.close()
             raise
 
@@ -135,15 +145,14 @@ class RunSession:
         self._stack.callback(OutputLock(folder).release)
         self.group = OutputGroup([])
         self.store = self._open_store(folder)
-        self.nothing_left = self.store.state.complete
+        self.nothing_left = self.store.state.complete and not self.store.state.n_failed
 
     def _begin_whole(self, read_provenance: ReadProvenance | None) -> None:
         plan = self.plan
         self.group = OutputGroup(plan.paths, plan.overwrite or plan.resume, fresh=False)
         self._stack.callback(self.group.discard)
         if not plan.resumable:
-            scratch = tempfile.TemporaryDirectory(prefix="kipoi_mcdropout_")
-            folder = Path(self._stack.enter_context(scratch))
+            folder = self._stack.enter_context(scratch_folder()) / "units"
         else:
             folder = self._find_store()
         if plan.resume and (self._complete_naming(folder) or self._is_complete(folder, read_provenance)):
@@ -168,7 +177,8 @@ class RunSession:
         if self.plan.resumable:
             for other in (hidden(file.target, "units") for file in self.group.files.values()):
                 if other != folder and is_store(other):
-                    UnitStore(other, state).remove()
+                    remove_store(other)
+        self._begun = folder
         return UnitStore.begin(folder, state, durable=self.plan.resumable)
 
     def _complete_naming(self, folder: Path) -> bool:
@@ -185,7 +195,7 @@ class RunSession:
             if temporary.exists():
                 os.replace(temporary, final)
                 sync_folder(final.parent)
-        UnitStore(folder, before).remove()
+        remove_store(folder)
         return True
 
     def _is_complete(
@@ -212,13 +222,20 @@ class RunSession:
                 )
         return n_known > 0
 
-    def finish(self, n_units: int, remove: Iterable[Path] = ()) -> None:
+    def finish(self, n_units: int, n_failed: int, remove: Iterable[Path] = ()) -> None:
         """All units are done and all outputs written: give these their names, or end the shard.
 
-        `remove` are files that an earlier run has left and that no longer hold.
+        Parameters
+        ----------
+        n_units : int
+            Of the whole run.
+        n_failed : int
+            Of this run or shard.
+        remove : iterable of Path
+            Files that an earlier run has left and that no longer hold.
         """
         if self.plan.shard is not None:
-            self.store.update(n_units=n_units, complete=True)
+            self.store.update(n_units=n_units, complete=True, n_failed=n_failed)
             return
         self.group.commit(lambda: self.store.update(n_units=n_units, naming=self.group.names()))
         for path in remove:

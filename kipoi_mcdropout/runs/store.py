@@ -50,6 +50,8 @@ class RunState:
         Of the whole run; None until all units were counted.
     complete : bool
         Whether every unit of this run, or of this shard, is there.
+    n_failed : int
+        Units of a complete shard that could not be computed; resumed, it tries them again.
     naming : list of [str, str]
         Temporary and final path of each output, once all are whole and may have their names.
     """
@@ -61,6 +63,7 @@ class RunState:
     shard: list[int] | None = None
     n_units: int | None = None
     complete: bool = False
+    n_failed: int = 0
     naming: list[list[str]] = field(default_factory=list)
 
 
@@ -91,7 +94,7 @@ def is_store(folder: Path) -> bool:
     return (folder / RUN_FILE).exists() or any(folder.glob("*.unit"))
 
 
-def _empty(folder: Path) -> None:
+def remove_store(folder: Path) -> None:
     """Remove a store. `run.json` goes last: a kill in between leaves a store that can be read."""
     for path in folder.glob("*.unit"):
         path.unlink(missing_ok=True)
@@ -118,7 +121,7 @@ class UnitStore:
     @classmethod
     def begin(cls, folder: Path, state: RunState, durable: bool = True) -> UnitStore:
         """A new store; what is in the folder is removed."""
-        _empty(folder)
+        remove_store(folder)
         folder.mkdir(parents=True, exist_ok=True)
         store = cls(folder, state, durable)
         store._write_state()
@@ -196,7 +199,7 @@ class UnitStore:
 
     def remove(self) -> None:
         """Remove everything."""
-        _empty(self.folder)
+        remove_store(self.folder)
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:09d}.unit"

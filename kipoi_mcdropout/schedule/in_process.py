@@ -1,4 +1,4 @@
-"""The scheduler that is none: one unit after the other, in this process."""
+"""Runs units one after the other in this process."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class InProcess:
                     raise
                 result = Failure(one_line(error), error)
             yield tag, result
+            del result  # before the next is computed: results can be large
 
     def close(self) -> None:
         """Nothing was started."""

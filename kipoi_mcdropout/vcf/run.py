@@ -86,7 +86,7 @@ def run_variants(
                 add_all()
         else:
             add_all()
-        session.finish(counts.total)
+        session.finish(counts.total, counts.failed)
     return False
 
 
@@ -121,7 +121,7 @@ def merge_variants(shards: ShardedRun, overwrite: bool = False) -> Ledger:
                 _add(assembler, unit.item, stored)
                 counts.add(stored)
             check_not_all_failed(counts)
-        session.finish(shards.n_units)
+        session.finish(shards.n_units, counts.failed)
     return assembler.ledger
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
+import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 
 from kipoi_mcdropout.errors import InputError, OutputError
-from kipoi_mcdropout.temporary import temporary_folder
+from kipoi_mcdropout.scratch import scratch_folder
 from kipoi_mcdropout.veff.evaluation import McDropoutEffects
 from kipoi_mcdropout.veff.filtering import Filtered, filter_snvs
 from kipoi_mcdropout.veff.postprocessing import attach_postprocessing
@@ -76,7 +77,7 @@ def score_variants(
     attach_postprocessing(model)
     evaluation = McDropoutEffects(tuple(scores), n_draws, seed, score_kwargs, ignore)
     info = kipoi_veff.ModelInfoExtractor(model, model.default_dataloader)
-    with _own_temporary_folder() as folder:
+    with _own_temporary_folder(kipoi_veff) as folder:
         regions = kipoi_veff.snv_predict._get_vcf_to_region(info, restriction_bed, seq_length)
         window = _window(regions)
         plain = folder / "scored.vcf"
@@ -142,12 +143,13 @@ def _tabixed(plain: Path, folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _own_temporary_folder() -> Iterator[Path]:
+def _own_temporary_folder(kipoi_veff: Any) -> Iterator[Path]:
     """A folder for all temporary files, kipoi-veff's too, which leaves some of them behind."""
-    before = tempfile.tempdir
-    with temporary_folder() as folder:
-        tempfile.tempdir = str(folder)
+    module = kipoi_veff.snv_predict
+    usual = module.tempfile
+    with scratch_folder() as folder:
+        module.tempfile = SimpleNamespace(mktemp=lambda: str(folder / uuid.uuid4().hex))
         try:
             yield folder
         finally:
-            tempfile.tempdir = before
+            module.tempfile = usual

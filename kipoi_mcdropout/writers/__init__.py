@@ -11,7 +11,7 @@ from kipoi_mcdropout.atomic import check_outputs
 from kipoi_mcdropout.writers.group import OutputGroup, Writers, open_writers
 from kipoi_mcdropout.writers.record import PredictionRecord, SequenceBlocks
 
-__all__ = ["SUFFIXES", "effect_writers", "prediction_files"]
+__all__ = ["SUFFIXES", "effect_files", "effect_writers", "prediction_files"]
 
 SUFFIXES = (".h5", ".hdf5", ".tsv", ".tsv.gz", ".parquet", ".pq")
 
@@ -33,6 +33,18 @@ def effect_writers(
         return RowWriter(open_table(name, temporary, provenance), effect_tables)
 
     return open_writers(group, paths, open_one)
+
+
+@contextlib.contextmanager
+def effect_files(
+    paths: Sequence[str | Path], provenance: dict[str, Any], overwrite: bool = False
+) -> Iterator[Writers[SequenceBlocks]]:
+    """Files that take the effects of sequences, one `SequenceBlocks` at a time."""
+    checked = check_outputs(paths, SUFFIXES)
+    with OutputGroup(checked, overwrite) as group:
+        with effect_writers(group, checked, provenance) as writers:
+            yield writers
+        group.commit()
 
 
 @contextlib.contextmanager

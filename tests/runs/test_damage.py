@@ -227,7 +227,7 @@ def test_a_merge_needs_the_vcf_of_the_shards(
     folder = shards(world, "score_variants", 2)
     text = world.vcf.read_text()
     changed = text.replace("X=15", "X=16")
-    for content, message in ((changed, "has changed since"), (None, "is not there")):
+    for content, message in ((changed, "has changed"), (None, "is not there")):
         world.vcf.unlink() if content is None else world.vcf.write_text(content)
         with pytest.raises(SystemExit) as stop:
             merge(folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,12 @@ class EffectsAssembler:
         self._failure: StoredUnit | None = None
         self.failed: dict[int, dict[str, Any]] = {}  # rows of the table of failures, by sequence
         self.sequences: set[int] = set()
+
+    def add_all(self, units: Iterable[tuple[int, StoredUnit]]) -> None:
+        """All units of the run, or of the shard, in order."""
+        for number, stored in units:
+            self.add(number, stored)
+            del stored  # before the next is computed: results can be large
 
     def add(self, number: int, stored: StoredUnit) -> None:
         """The next unit of the run, or of the shard."""

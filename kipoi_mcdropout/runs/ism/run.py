@@ -83,13 +83,14 @@ def run_ism(
         def stored() -> Iterator[tuple[int, StoredUnit]]:
             pairs = compute_units(session, units, work, scheduler, IsmCodec(), on_error, counts)
             for unit, result in pairs:
-                yield unit.number, result
                 if result.failed is None:
                     done(decode(result), unit.item.number == 0)
+                yield unit.number, result
+                del result  # before the next is computed: results can be large
 
         store = session.store
         assembler = _assemble(session, paths, stored(), lambda n: store.load(n, None), store.release)
-        session.finish(counts.total, _obsolete(paths, assembler))
+        session.finish(counts.total, counts.failed, _obsolete(paths, assembler))
     return IsmRun(len(assembler.sequences), list(assembler.failed.values()))
 
 
@@ -120,7 +121,7 @@ def merge_ism(shards: ShardedRun, overwrite: bool = False) -> IsmRun:
         if session.nothing_left:
             return IsmRun(nothing_left=True)
         assembler = _assemble(session, paths, stored(), shards.load)
-        session.finish(shards.n_units, _obsolete(paths, assembler))
+        session.finish(shards.n_units, counts.failed, _obsolete(paths, assembler))
     return IsmRun(len(assembler.sequences), list(assembler.failed.values()))
 
 
@@ -140,13 +141,11 @@ def _assemble(
 ) -> EffectsAssembler:
     if paths.shard is not None:
         assembler = EffectsAssembler(None, load)
-        for number, result in stored:
-            assembler.add(number, result)
+        assembler.add_all(stored)
         return assembler
     with effect_writers(session.group, paths.outputs, session.record) as writers:
         assembler = EffectsAssembler(writers, load, release)
-        for number, result in stored:
-            assembler.add(number, result)
+        assembler.add_all(stored)
     assembler.write_failures(session.group, paths.failed)
     return assembler
 
