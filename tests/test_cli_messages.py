@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 from toy import Toy, make_toy
 
-from kipoi_mcdropout.atomic import PROVENANCE_KEY
 from kipoi_mcdropout.cli import COMMANDS, cli_main
 from kipoi_mcdropout.first_line import PROVENANCE_KEY
 from kipoi_mcdropout.incremental.rules.convolution import Convolution
