@@ -6,11 +6,9 @@ Each command is a module of its own with `get_parser()` and `main(args)`, loaded
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
-import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from kipoi_mcdropout.cli.interrupt import interrupts
 from kipoi_mcdropout.cli.messages import show_traceback
@@ -22,6 +20,7 @@ from kipoi_mcdropout.errors import (
     McDropoutError,
     UnitFailedError,
 )
+from kipoi_mcdropout.standard_output import flush, reserve
 
 COMMANDS = {
     "ism": "effect and uncertainty of every single substitution of sequences",
@@ -37,6 +36,8 @@ COMMANDS = {
     "calibrate": "predicted effects and their sd against measured effects",
 }
 RESUMABLE = ("ism", "score_variants")
+# Errors of the system that say that a path given is wrong; all others are failures of the machine.
+_WRONG_PATH = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
 def cli_main(command: str, raw_args: Sequence[str]) -> None:
@@ -56,31 +57,44 @@ def interpret_feature_importance(command: str, raw_args: Sequence[str]) -> None:
 
 
 def run(command: str, prog: str, args: list[str]) -> None:
-    """Run a command and exit with its code; errors of the user's making become one line on stderr."""
+    """Run a command and exit with its code, if that is not 0."""
     module = importlib.import_module(f"kipoi_mcdropout.cli.{command}")
     kept = "; what was done is kept for --resume" if command in RESUMABLE else ""
-    try:
-        with interrupts():
-            code = module.main(args, prog)
-    except McDropoutError as error:
-        code = _report(prog, str(error), EXIT_BAD_INPUT)
-    except BrokenPipeError:
-        _let_go_of_stdout()
-        code = EXIT_PIPE_CLOSED
-    except OSError as error:  # a full disk, a file that vanished
-        code = _report(prog, f"{error}. No output was written{kept}", EXIT_FAILURE)
-    except UnitFailedError as error:
-        code = _report(prog, f"{error}. No output was written{kept}", EXIT_FAILURE)
-    except KeyboardInterrupt:
-        code = _report(prog, f"interrupted; no output was written{kept}", EXIT_INTERRUPTED)
+    with reserve():
+        code = _exit_code(module.main, args, prog, kept)
     if code:
         sys.exit(code)
 
 
-def _let_go_of_stdout() -> None:
-    """Nobody reads any more: what Python still holds must go nowhere, without a complaint."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _exit_code(main: Callable[[list[str], str], int], args: list[str], prog: str, kept: str) -> int:
+    """Exit code of a command; an error becomes one line on stderr."""
+    try:
+        with interrupts():
+            code = main(args, prog)
+        flush()
+        return code
+    except McDropoutError as error:
+        return _report(prog, str(error), EXIT_BAD_INPUT)
+    except BrokenPipeError:
+        return EXIT_PIPE_CLOSED
+    except _WRONG_PATH as error:
+        return _report(prog, f"{_path_words(error)}. No output was written{kept}", EXIT_BAD_INPUT)
+    except OSError as error:  # such as a full disk
+        return _report(prog, f"{error}. No output was written{kept}", EXIT_FAILURE)
+    except MemoryError as error:
+        words = f"the memory is not enough ({error})" if str(error) else "the memory is not enough"
+        return _report(prog, f"{words}. No output was written{kept}", EXIT_FAILURE)
+    except UnitFailedError as error:
+        return _report(prog, f"{error}. No output was written{kept}", EXIT_FAILURE)
+    except KeyboardInterrupt:
+        return _report(prog, f"interrupted; no output was written{kept}", EXIT_INTERRUPTED)
+
+
+def _path_words(error: OSError) -> str:
+    """What is wrong with a path that was given."""
+    if error.filename is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}; check the path"
 
 
 def _report(prog: str, message: str, code: int) -> int:

@@ -7,8 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from kipoi_mcdropout.cli.file_arguments import check_files
 from kipoi_mcdropout.cli.messages import add_message_arguments, set_level
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.standard_output import results
 
 _UNITS = {"GIB": 2**30, "MIB": 2**20, "GB": 10**9, "MB": 10**6, "": 1}
 
@@ -25,6 +27,16 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
         add_message_arguments(self)
+
+    def print_help(self, file: Any = None) -> None:
+        """See argparse: help that is asked for is a result."""
+        super().print_help(results() if file is None else file)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """See argparse; an output that is also an input, or another output, is refused."""
+        options = super().parse_args(args, namespace)
+        check_files(options)
+        return options
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """See argparse; from here on the command says as much as it was asked to."""

@@ -46,6 +46,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout audit") -> int:
     from kipoi_mcdropout.cli.session import batches, load_data, load_model
     from kipoi_mcdropout.engine_plan import engine_plan, format_plan
     from kipoi_mcdropout.kipoi_model import KipoiModel
+    from kipoi_mcdropout.standard_output import results
 
     model = load_model(options)
     if options.dataloader_args is None:
@@ -53,11 +54,11 @@ def main(args: list[str], prog: str = "kipoi mcdropout audit") -> int:
     else:
         dataloader, _ = load_data(options, model)
         inputs = next(batches(options, dataloader))["inputs"]
-    print(format_audit(*audit(model, inputs, tuple(options.ignore))))
+    print(format_audit(*audit(model, inputs, tuple(options.ignore))), file=results())
     if not options.no_plan:
         name, axis = _mutated_input(options, inputs)
         adapter = KipoiModel(model, ignore=options.ignore)
-        print(f"\n{format_plan(engine_plan(adapter, inputs, name, axis))}")
+        print(f"\n{format_plan(engine_plan(adapter, inputs, name, axis))}", file=results())
     return EXIT_OK
 
 

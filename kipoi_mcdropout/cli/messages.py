@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import traceback
 
@@ -25,6 +26,7 @@ def set_level(options: argparse.Namespace) -> None:
     """From parsed arguments."""
     global _level
     _level = _QUIET if options.quiet else _VERBOSE if options.verbose else _NORMAL
+    logging.getLogger("kipoi").setLevel(logging.WARNING if _level == _QUIET else logging.INFO)
 
 
 def say(message: str) -> None:

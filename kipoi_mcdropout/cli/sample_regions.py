@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from kipoi_mcdropout.cli.arguments import Parser
 from kipoi_mcdropout.errors import EXIT_OK
@@ -51,6 +50,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout sample_regions") -> int:
         read_intervals,
         sample_regions,
     )
+    from kipoi_mcdropout.standard_output import results
     from kipoi_mcdropout.writers.atomic import AtomicFile
 
     wanted = RegionOptions(
@@ -66,7 +66,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout sample_regions") -> int:
     blacklist = None if options.blacklist is None else read_intervals(options.blacklist)
     regions = sample_regions(options.fasta_file, read_intervals(options.peaks), wanted, blacklist)
     if options.output == "-":
-        sys.stdout.write(bed_text(regions))
+        results().write(bed_text(regions))
         return EXIT_OK
     file = AtomicFile(options.output, options.overwrite)
     try:

@@ -24,7 +24,7 @@ def load_model(args: argparse.Namespace) -> Any:
     import kipoi
 
     what = f"the model {args.model!r} from source {args.source!r} cannot be loaded"
-    with _explained(what), _stdout_to_stderr():
+    with _explained(what):
         return kipoi.get_model(args.model, args.source, with_dataloader=args.dataloader is None)
 
 
@@ -127,10 +127,3 @@ def _explained(what: str) -> Iterator[None]:
         detail = str(error) or type(error).__name__
         kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
         raise InputError(f"{what}: {kind}{detail}") from error
-
-
-@contextlib.contextmanager
-def _stdout_to_stderr() -> Iterator[None]:
-    """Kipoi prints to standard output, which may be a pipe for our results."""
-    with contextlib.redirect_stdout(sys.stderr):
-        yield

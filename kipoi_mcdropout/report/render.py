@@ -15,6 +15,7 @@ from kipoi_mcdropout.report import effect_tables, mr_tables, story
 from kipoi_mcdropout.report.effects import RankBy
 from kipoi_mcdropout.report.facts import Facts, gather
 from kipoi_mcdropout.report.numbers import percent, significant
+from kipoi_mcdropout.same_file import check_not_inputs
 from kipoi_mcdropout.writers.atomic import AtomicFile, check_free, check_outputs
 
 SUFFIXES = (".html", ".htm")
@@ -63,6 +64,7 @@ def write_report(
         If the output cannot be written.
     """
     check_free(check_outputs([output], SUFFIXES), overwrite)
+    check_not_inputs([output], {f"input {i}": path for i, path in enumerate(paths, start=1)})
     _require_packages(figures)
     facts = gather(paths, top=top, rank_by=rank_by)
     html = render(facts, title=title, figures=figures)

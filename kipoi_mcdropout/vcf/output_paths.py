@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kipoi_mcdropout.errors import InputError, OutputError
+from kipoi_mcdropout.same_file import check_not_inputs
 from kipoi_mcdropout.schedule.shard import Shard
 from kipoi_mcdropout.vcf.parts import STDOUT, part_of
 from kipoi_mcdropout.vcf.reader import STDIN
@@ -55,9 +56,7 @@ class OutputPaths:
             raise OutputError(f"output must end in {', '.join(_VCF_SUFFIXES)}; got {vcf}{hint}")
         if table is not None and not str(table).endswith(TABLE_SUFFIXES):
             raise OutputError(f"table must end in {', '.join(TABLE_SUFFIXES)}; got {table}")
-        resolved = [p.resolve() for p in (*given, *([] if str(source) == STDIN else [Path(source)]))]
-        if len(set(resolved)) < len(resolved):
-            raise OutputError("input and outputs must be different files; got one twice")
+        check_not_inputs(given, {"the input VCF": source})
         check_free(given, overwrite)
         if resume and (str(source) == STDIN or str(vcf) == STDOUT):
             raise InputError(

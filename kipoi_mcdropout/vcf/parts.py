@@ -7,10 +7,10 @@ kill leaves behind is taken up again by `resume`.
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import IO
 
+from kipoi_mcdropout.standard_output import results
 from kipoi_mcdropout.vcf.bgzf import BgzfWriter
 
 STDOUT = "-"
@@ -41,7 +41,7 @@ class PartFile:
     ) -> None:
         self.path = None if str(path) == STDOUT else Path(path)
         if self.path is None:
-            self._file: IO[bytes] = sys.stdout.buffer
+            self._file: IO[bytes] = results().buffer
         else:
             self.part = part_of(self.path) if part is None else part
             self._file = self.part.open("r+b" if offset else "wb")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from kipoi_mcdropout.errors import OutputError
+from kipoi_mcdropout.standard_output import results
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,8 +66,8 @@ def write_tsv(
     To standard output where the path is "-".
     """
     if str(path) == STDOUT:
-        _write_tsv(table, sys.stdout, provenance)
-        sys.stdout.flush()
+        _write_tsv(table, results(), provenance)
+        results().flush()
         return
     file = AtomicFile(path, overwrite)
     try:

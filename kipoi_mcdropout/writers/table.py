@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -14,6 +13,7 @@ import pyarrow.compute
 import pyarrow.csv
 import pyarrow.parquet
 
+from kipoi_mcdropout.standard_output import results
 from kipoi_mcdropout.writers.atomic import PROVENANCE_KEY
 
 _TSV = pa.csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none")
@@ -49,7 +49,7 @@ class TsvTable:
 
     def __init__(self, path: Path | None, provenance: dict[str, Any], compress: bool = False) -> None:
         self._is_stdout = path is None
-        self._raw: IO[bytes] = sys.stdout.buffer if path is None else path.open("wb")
+        self._raw: IO[bytes] = results().buffer if path is None else path.open("wb")
         # No name and no date inside, so that equal tables are equal files.
         self._file: Any = gzip.GzipFile("", "wb", 6, self._raw, mtime=0) if compress else self._raw
         self._file.write(f"# {json.dumps({PROVENANCE_KEY: provenance})}\n".encode())
