@@ -112,5 +112,15 @@ def _parser() -> argparse.ArgumentParser:
         f"commands:\n{listing}\n\nkipoi mcdropout COMMAND -h explains each.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=_version())
     parser.add_argument("command", choices=list(COMMANDS), metavar="COMMAND", help="see above")
     return parser
+
+
+def _version() -> str:
+    """This package's version, and those of the packages that its results depend on."""
+    from kipoi_mcdropout import __version__
+    from kipoi_mcdropout.provenance import package_versions
+
+    others = ", ".join(f"{n} {v}" for n, v in package_versions().items() if n != "kipoi-mcdropout")
+    return f"kipoi_mcdropout {__version__} ({others})"
