@@ -35,6 +35,10 @@ class InputError(McDropoutError):
     """The data given to the model is not what the method needs."""
 
 
+class InputWarning(UserWarning):
+    """The data are used, but something about them must be known before the results are."""
+
+
 class TargetError(McDropoutError):
     """A model output was asked for that does not exist."""
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from kipoi_mcdropout.cli.interrupt import interrupts
-from kipoi_mcdropout.cli.messages import show_traceback
+from kipoi_mcdropout.cli.messages import show_traceback, warnings_as_lines
 from kipoi_mcdropout.errors import (
     EXIT_BAD_INPUT,
     EXIT_FAILURE,
@@ -69,7 +69,7 @@ def run(command: str, prog: str, args: list[str]) -> None:
 def _exit_code(main: Callable[[list[str], str], int], args: list[str], prog: str, kept: str) -> int:
     """Exit code of a command; an error becomes one line on stderr."""
     try:
-        with interrupts():
+        with interrupts(), warnings_as_lines():
             code = main(args, prog)
         flush()
         return code
@@ -118,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _version() -> str:
-    """This package's version, and those of the packages that its results depend on."""
+    """Version of this package, and those of the packages that its results depend on."""
     from kipoi_mcdropout import __version__
     from kipoi_mcdropout.provenance import package_versions
 

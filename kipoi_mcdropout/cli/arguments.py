@@ -7,50 +7,44 @@ import json
 from pathlib import Path
 from typing import Any
 
-from kipoi_mcdropout.cli.file_arguments import check_files
-from kipoi_mcdropout.cli.messages import add_message_arguments, set_level
+from kipoi_mcdropout.cli.parser import Parser
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.standard_output import results
 
+__all__ = ["Parser"]  # the others are functions of this module
 _UNITS = {"GIB": 2**30, "MIB": 2**20, "GB": 10**9, "MB": 10**6, "": 1}
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser whose help keeps the layout of the description and of the example."""
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """The model, by the words that `kipoi predict` has."""
+    import kipoi
 
-    def __init__(self, prog: str, description: str, example: str) -> None:
-        super().__init__(
-            prog=prog,
-            description=description,
-            epilog=f"example:\n  {example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        add_message_arguments(self)
-
-    def print_help(self, file: Any = None) -> None:
-        """See argparse: help that is asked for is a result."""
-        super().print_help(results() if file is None else file)
-
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """See argparse; an output that is also an input, or another output, is refused."""
-        options = super().parse_args(args, namespace)
-        check_files(options)
-        return options
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """See argparse; from here on the command says as much as it was asked to."""
-        options, rest = super().parse_known_args(args, namespace)
-        set_level(options)
-        return options, rest
+    parser.add_argument(
+        "model", metavar="MODEL", help="a model of Kipoi's zoo by name, or a folder with a model.yaml"
+    )
+    parser.add_argument(
+        "--source",
+        choices=list(kipoi.config.model_sources()),
+        help="where the model is: dir for a folder here, kipoi for the zoo, or another source of "
+        "~/.kipoi/config.yaml (default: dir if MODEL is a folder with a model.yaml, else kipoi)",
+    )
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """The model and its dataloader, as `kipoi predict` has them."""
-    from kipoi.cli.parser_utils import add_dataloader, add_model
-
+    """The model and its dataloader, by the words that `kipoi predict` has."""
     add_model(parser)
-    add_dataloader(parser, with_args=True)
+    parser.add_argument(
+        "--dataloader", metavar="NAME", help="another dataloader than the model's own, by name"
+    )
+    parser.add_argument(
+        "--dataloader_source", metavar="SOURCE", help="where it is, as --source (default: kipoi)"
+    )
+    parser.add_argument(
+        "--dataloader_args",
+        nargs="+",
+        metavar="ARGS",
+        help="arguments of the dataloader: JSON such as '{\"fasta_file\": \"genome.fa\"}', the path of "
+        "a JSON file, or words such as fasta_file=genome.fa",
+    )
     parser.add_argument(
         "--batch_size", type=int, default=32, help="inputs in one forward pass (default 32)"
     )
@@ -59,10 +53,10 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_draw_arguments(parser: argparse.ArgumentParser) -> None:
+def add_draw_arguments(parser: Parser) -> None:
     """The draws and what is reported."""
     parser.add_argument("--n_draws", type=int, default=30, help="dropout masks drawn (default 30)")
-    parser.add_argument(
+    parser.group("dropout").add_argument(
         "--seed", type=int, default=0, help="0 or more; same seed, same masks (default 0)"
     )
     parser.add_argument(
@@ -70,7 +64,8 @@ def add_draw_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="OUTPUT",
-        help="model outputs to report, by label, index from 0, or pattern such as 'FOXA*' (all)",
+        help="model outputs to report, by label, index from 0, or pattern such as 'FOXA*' (default: "
+        "all)",
     )
     parser.add_argument(
         "--ignore",
@@ -86,14 +81,16 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine",
         default="auto",
-        help="auto (default), incremental: mutants as changes of their reference, or full",
+        help="incremental: mutants as changes of their reference; full: the whole model for each; auto: "
+        "the one that is estimated to be faster (default)",
     )
     parser.add_argument(
         "--memory",
         type=parse_memory,
         default=None,
         metavar="SIZE",
-        help="what the incremental engine may hold above the weights, e.g. 1.5GB",
+        help="approximate memory for activations of the incremental engine, in addition to the weights, "
+        "e.g. 1.5GB",
     )
     parser.add_argument(
         "--no_verify",
@@ -108,8 +105,8 @@ def add_run_arguments(parser: argparse.ArgumentParser, unit: str) -> None:
         "--scheduler",
         default="none",
         metavar="WHERE",
-        help="none (default: this process), local or local:N (N processes), tcp://HOST:PORT or the "
-        "scheduler file (.json) of a Dask cluster",
+        help="where units are computed: none for this process (default), local or local:N for N "
+        "processes here, tcp://HOST:PORT or the scheduler file (.json) of a Dask cluster",
     )
     parser.add_argument(
         "--shard",

@@ -26,13 +26,15 @@ def get_parser(prog: str = "kipoi mcdropout audit") -> argparse.ArgumentParser:
         metavar="MODULE",
         help="modules that look like dropout but are to be left off",
     )
-    parser.add_argument("--model_input", default=None, help="name of the input to mutate (its only one)")
+    parser.add_argument(
+        "--model_input", default=None, help="name of the input to mutate; needed if there are several"
+    )
     parser.add_argument(
         "-c",
         "--category_axis",
         type=int,
         default=None,
-        help="axis of one input with the bases (the one that is 4 long)",
+        help="axis of one input with the bases (default: the one that is 4 long)",
     )
     parser.add_argument("--no_plan", action="store_true", help="the dropout sites alone")
     return parser

@@ -69,7 +69,7 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
     parser.add_argument(
         "--alphabet",
         default=None,
-        help="what the categories are, in order (the dataloader's argument alphabet, else ACGT)",
+        help="what the categories are, in order (default: the dataloader's alphabet, else ACGT)",
     )
     parser.add_argument(
         "-f",
@@ -82,11 +82,14 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
     parser.add_argument(
         "--start", type=int, default=0, help="first position to mutate, from 0 (default 0)"
     )
-    parser.add_argument("--end", type=int, default=None, help="position after the last (the length)")
+    parser.add_argument(
+        "--end", type=int, default=None, help="position after the last (default: the length)"
+    )
     parser.add_argument(
         "--mask_scope",
         default="run",
-        help="'run': all sequences of a draw share the masks; 'sequence': each has its own",
+        metavar="SCOPE",
+        help="run: all sequences of a draw share the masks (default); sequence: each has its own",
     )
     parser.add_argument(
         "--quantiles",

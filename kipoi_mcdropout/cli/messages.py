@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import sys
 import traceback
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from kipoi_mcdropout.errors import InputWarning
 
 _QUIET, _NORMAL, _VERBOSE = 0, 1, 2
 _level = _NORMAL
 
 
-def add_message_arguments(parser: argparse.ArgumentParser) -> None:
+def add_message_arguments(parser: argparse._ArgumentGroup) -> None:
     """--quiet and --verbose, which every command has."""
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
@@ -50,6 +56,24 @@ def show_traceback() -> None:
     """The traceback of the error at hand, for those who want to know how."""
     if _level >= _VERBOSE:
         traceback.print_exc(file=sys.stderr)
+
+
+@contextlib.contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Show each InputWarning of the library as one line of ours; other warnings as Python shows them."""
+    with warnings.catch_warnings():
+        if not sys.warnoptions:
+            warnings.simplefilter("always", InputWarning)
+        others = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], *place: Any) -> None:
+            if issubclass(category, InputWarning):
+                warn(f"warning: {message}")
+            else:
+                others(message, category, *place)
+
+        warnings.showwarning = show
+        yield
 
 
 def bar_is_off() -> bool | None:

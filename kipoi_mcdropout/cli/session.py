@@ -6,9 +6,10 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from kipoi_mcdropout.cli.messages import bar_is_off
+from kipoi_mcdropout.cli.messages import bar_is_off, say
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.nested import Nested, leaves
 
@@ -23,9 +24,20 @@ def load_model(args: argparse.Namespace) -> Any:
     """
     import kipoi
 
+    args.source = source_of(args.model, args.source)
     what = f"the model {args.model!r} from source {args.source!r} cannot be loaded"
     with _explained(what):
         return kipoi.get_model(args.model, args.source, with_dataloader=args.dataloader is None)
+
+
+def source_of(model: str, source: str | None) -> str:
+    """Kipoi's source of a model; where none was named, "dir" for a folder with a model, else the zoo."""
+    if source is not None:
+        return source
+    if not (Path(model) / "model.yaml").is_file():
+        return "kipoi"
+    say(f"{model} is a folder here with a model.yaml: taken as with --source dir")
+    return "dir"
 
 
 def load_data(args: argparse.Namespace, model: Any) -> tuple[Any, dict[str, Any]]:

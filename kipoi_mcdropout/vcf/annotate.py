@@ -167,7 +167,7 @@ class Annotator:
             *(field.line() for field in self.fields),
             *self.contigs,
         ]
-        return "\n".join(self.header.with_lines(added)) + "\n"
+        return self.header.text(added)
 
     def line(
         self,

@@ -1,18 +1,18 @@
-"""Random access to a FASTA file, in cached blocks of codes; nothing is written beside the file."""
+"""Random access to a FASTA file, in cached blocks of codes; nothing is written anywhere."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+import warnings
 from collections import OrderedDict
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
-import pyfaidx
 from numpy.typing import NDArray
 
-from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.errors import InputError, InputWarning
+from kipoi_mcdropout.vcf.byte_source import open_source
+from kipoi_mcdropout.vcf.fasta_index import FastaIndex, build_index, mismatch, read_fai
 
 _BLOCK_BP = 2**16
 _BLOCKS_KEPT = 64
@@ -23,49 +23,66 @@ PAD = ord("-")  # in a window: a position past an end of the contig
 class Genome:
     """Upper-case sequences of a FASTA file (plain, or compressed with bgzip).
 
-    An index `FASTA.fai` that is there and not older than the FASTA is used; else one is built in a
-    temporary folder.
+    An index `FASTA.fai` is used if it describes the file; otherwise the file is read once, and the index
+    is kept in memory. Nothing is written. May be used in forked processes, not in several threads.
 
     Parameters
     ----------
     path : str or Path
 
+    Attributes
+    ----------
+    lengths : dict of str to int
+        Bases of each contig, in the order of the file.
+    notice : str or None
+        Why the index beside the file is not used.
+
     Raises
     ------
     InputError
-        If the file is missing or no FASTA.
+        If the file is missing, no FASTA, or compressed in a way that allows no random access.
+
+    Warns
+    -----
+    InputWarning
+        If an index beside the file does not describe it.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
-            raise InputError(f"the genome must be a FASTA file; {self.path} is not there. Check it")
-        self._folder: Path | None = None
         self._blocks: OrderedDict[tuple[str, int], NDArray[np.uint8]] = OrderedDict()
         try:
-            self._fasta = pyfaidx.Faidx(
-                str(self.path), indexname=str(self._index()), sequence_always_upper=True, rebuild=False
-            )
-        except (pyfaidx.FastaIndexingError, pyfaidx.UnsupportedCompressionFormat, ImportError,
-                ValueError, OSError, KeyError) as error:  # fmt: skip
+            if not self.path.is_file():
+                what = "no regular file" if self.path.exists() else "not there"
+                raise InputError(
+                    f"the genome must be a FASTA file, which is read at any place; {self.path} is "
+                    f"{what}. Check the path"
+                )
+            self._source = open_source(self.path)
+        except OSError as error:
+            raise InputError(f"the genome {self.path} cannot be read: {error.strerror}") from error
+        try:
+            self.notice, self._index = self._find_index()
+        except BaseException:
             self.close()
-            raise InputError(
-                f"{self.path} must be a FASTA file, plain or bgzipped, with lines of equal length; "
-                f"{error}"
-            ) from error
-        self.lengths: dict[str, int] = {
-            name: int(entry.rlen) for name, entry in self._fasta.index.items()
-        }
-        if not self.lengths:
-            self.close()
-            raise InputError(f"{self.path} holds no sequence; a FASTA file is required. Check the path")
+            raise
+        self.lengths: dict[str, int] = {name: entry.length for name, entry in self._index.items()}
+        if self.notice is not None:
+            warnings.warn(self.notice, InputWarning, stacklevel=2)
 
-    def _index(self) -> Path:
+    def _find_index(self) -> tuple[str | None, FastaIndex]:
         beside = Path(f"{self.path}.fai")
-        if beside.is_file() and beside.stat().st_mtime >= self.path.stat().st_mtime:
-            return beside
-        self._folder = Path(tempfile.mkdtemp(prefix="kipoi_mcdropout_"))
-        return self._folder / f"{self.path.name}.fai"
+        notice = None
+        if beside.exists():
+            index = read_fai(beside)
+            wrong = "it is no index" if index is None else mismatch(index, self._source)
+            if index is not None and wrong is None:
+                return None, index
+            notice = (
+                f"the index {beside} is not used, as it does not describe {self.path.name}: {wrong}. "
+                f"The FASTA was read instead. Make the index again: samtools faidx {self.path}"
+            )
+        return notice, build_index(self._source, str(self.path))
 
     def fetch(self, contig: str, start: int, end: int) -> NDArray[np.uint8]:
         """ASCII codes of the bases start to end, 0-based and half-open; PAD past the contig's ends."""
@@ -98,12 +115,14 @@ class Genome:
             return self._blocks[key]
         first = number * _BLOCK_BP
         last = min(first + _BLOCK_BP, self.lengths[contig])
-        text = str(self._fasta.fetch(contig, first + 1, last))  # pyfaidx: 1-based, inclusive
-        block = np.frombuffer(text.upper().encode("latin-1"), np.uint8)
-        if len(block) != last - first:
+        entry = self._index[contig]
+        begin = entry.place(first)
+        data = self._source.read_at(begin, entry.place(last - 1) + 1 - begin)
+        block = np.frombuffer(data.translate(None, b"\r\n").upper(), np.uint8)
+        if len(block) != last - first or b">" in data:
             raise InputError(
-                f"{self.path}: contig {contig} gave {len(block)} bases instead of {last - first}; its "
-                f"index is out of date, remove {self.path}.fai"
+                f"{self.path} has no {last - first} bases of {contig} at byte {begin}: the file has "
+                f"changed, or its index does not describe it. Remove {self.path}.fai"
             )
         self._blocks[key] = block
         if len(self._blocks) > _BLOCKS_KEPT:
@@ -111,13 +130,8 @@ class Genome:
         return block
 
     def close(self) -> None:
-        """Close the file and remove a temporary index."""
-        fasta = getattr(self, "_fasta", None)
-        if fasta is not None:
-            fasta.close()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+        """Close the file."""
+        self._source.close()
 
     def __enter__(self) -> Genome:
         return self

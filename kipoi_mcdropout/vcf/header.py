@@ -9,6 +9,7 @@ from kipoi_mcdropout.errors import InputError
 
 _FIELD = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|[^,>]*)')
 COLUMNS = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"
+N_FIXED_COLUMNS = 8
 
 
 class Header:
@@ -17,7 +18,7 @@ class Header:
     Parameters
     ----------
     lines : sequence of str
-        Without line ends, the last begins with "#CHROM".
+        With their line ends, if any; the last begins with "#CHROM".
     where : str
         Name of the file, for errors.
 
@@ -28,15 +29,17 @@ class Header:
     """
 
     def __init__(self, lines: Sequence[str], where: str) -> None:
-        self.lines = list(lines)
+        self._ends = [line[len(line.rstrip("\r\n")) :] for line in lines]
+        lines = self.lines = [line.rstrip("\r\n") for line in lines]
         if not lines or not lines[0].startswith("##fileformat=VCF"):
             came = repr(lines[0][:80]) if lines else "nothing"
             raise InputError(f'{where}, line 1: a VCF must begin with "##fileformat=VCF"; got {came}')
         last = len(lines)
         if not lines[-1].startswith("#CHROM"):
+            cut = lines[-1].startswith("##")
+            came = "it is missing" if cut else f"got {lines[-1][:80]!r}"
             raise InputError(
-                f"{where}, line {last + 1}: the line of columns, #CHROM ..., must end the header; it is "
-                "missing"
+                f"{where}, line {last + cut}: the line of columns, #CHROM ..., must end the header; {came}"
             )
         columns = lines[-1].split("\t")
         fixed = COLUMNS.split("\t")
@@ -52,12 +55,16 @@ class Header:
                 f"{where}, line {last}: FORMAT must be followed by samples of different names; got "
                 f"{' '.join(columns[8:])[:120]}"
             )
-        for number, line in enumerate(lines[1:-1], start=2):
-            if not line.startswith("##") or "=" not in line:
-                raise InputError(
-                    f"{where}, line {number}: a header line must be ##key=value; got {line[:120]!r}"
-                )
         self.n_columns = len(columns)
+
+    def odd_lines(self) -> list[tuple[int, str]]:
+        """Lines, with their numbers from 1, that are not ##key=value; htslib passes over them."""
+        return [(n, line) for n, line in enumerate(self.lines[:-1], start=1) if "=" not in line]
+
+    def for_htslib(self) -> str:
+        """The header without samples, and without what htslib would complain of."""
+        lines = [line for line in self.lines[:-1] if "=" in line]
+        return htslib_text("\n".join([*lines, COLUMNS]) + "\n")
 
     def declared(self, key: str) -> dict[str, dict[str, str]]:
         """Fields of all structured lines such as ##contig=<ID=1,length=10>, by ID."""
@@ -86,9 +93,17 @@ class Header:
             return []
         return [f"##contig=<ID={name},length={length}>" for name, length in genome_lengths.items()]
 
-    def with_lines(self, added: Sequence[str]) -> list[str]:
-        """The header with lines added before the column line."""
-        return [*self.lines[:-1], *added, self.lines[-1]]
+    def text(self, added: Sequence[str]) -> str:
+        """The header as it came, byte for byte, with lines added before the column line."""
+        end = self._ends[0] or "\n"
+        lines = [line + kept for line, kept in zip(self.lines, self._ends, strict=True)]
+        last = self.lines[-1] + (self._ends[-1] or end)
+        return "".join([*lines[:-1], *(line + end for line in added), last])
+
+
+def htslib_text(text: str) -> str:
+    """Text as cyvcf2 can take it: bytes that are no UTF-8 become other letters."""
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
 def description(text: str) -> str:

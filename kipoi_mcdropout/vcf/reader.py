@@ -9,11 +9,9 @@ from __future__ import annotations
 import gzip
 import io
 import os
-import shutil
 import sys
-import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +21,26 @@ from typing import IO, Any
 import cyvcf2
 
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.vcf.header import Header
-from kipoi_mcdropout.vcf.region import Region, find_index, offset_of, parse_region
+from kipoi_mcdropout.vcf.byte_source import BGZF_END, GZIP_MAGIC
+from kipoi_mcdropout.vcf.header import N_FIXED_COLUMNS, Header, htslib_text
+from kipoi_mcdropout.vcf.input_stream import (
+    STDIN,
+    Tail,
+    check_bcf_end,
+    check_bgzf_end,
+    check_is_input,
+    cut_off,
+    is_bcf,
+    is_bgzf,
+    is_stream,
+    path_of,
+    peek,
+    spooled,
+)
+from kipoi_mcdropout.vcf.region import Region, find_index, names_in_index, offset_of, parse_region
 
-STDIN = "-"
-_GZIP = b"\x1f\x8b"
-_BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 _MAX_POSITION = 2**31 - 2
+_MAX_DIGITS = 10  # of that
 
 
 @dataclass(frozen=True)
@@ -52,92 +63,104 @@ class VcfReader:
     Parameters
     ----------
     path : str or Path
-        "-" is standard input.
+        "-" is standard input; a pipe (`<(...)`, a FIFO) is read as that is.
     region : str, optional
         Only records that overlap it, in htslib's style. An index beside the file is used if there is
         one; else the whole file is read.
+    contigs : iterable of str
+        Names, besides those of the header, that a region may have.
+    judged : bool
+        The same file was read before, so htslib need not judge each record again.
+
+    Attributes
+    ----------
+    path : Path or None
+        None for what can be read only once.
+    notices : list of str
+        What is odd about the header, though it is read.
 
     Raises
     ------
     InputError
-        Naming the file and the line, if it is no VCF or a line is malformed or cut off.
+        Naming the file and the line, if it is no VCF or a line is malformed or cut off; and, at the end,
+        if the region's contig is neither in the header nor in a record.
     """
 
-    def __init__(self, path: str | Path, region: str | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        region: str | None = None,
+        contigs: Iterable[str] = (),
+        judged: bool = False,
+    ) -> None:
         self.name = "standard input" if str(path) == STDIN else str(path)
         self._stack = ExitStack()
         self._line = 0
+        self._judged = judged and region is None
         try:
             self._open(path)
-            self.region = (
-                None if region is None else parse_region(region, self.header.declared("contig"))
-            )
-            self._judge = self._htslib()
+            self._declared = set(self.header.declared("contig"))
+            known = self._declared | set(contigs)
+            self.region = None if region is None else parse_region(region, known)
+            self._others: dict[str, None] = {}  # contigs of records, if not the region's
+            self._judge = None if self.bcf is not None or self._judged else self._htslib()
         except BaseException:
             self.close()
             raise
+        self.notices = [
+            f"{self.name}, line {number}: a header line should be ##key=value; it is kept as it is: "
+            f"{line[:80]!r}"
+            for number, line in self.header.odd_lines()
+        ]
 
     def _open(self, path: str | Path) -> None:
-        raw: IO[bytes]
-        if str(path) == STDIN:
-            raw = sys.stdin.buffer
-            self.path = None
-        else:
-            self.path = Path(path)
-            if not self.path.is_file():
-                raise InputError(f"the input must be a VCF file; {path} is not there. Check the path")
-            raw = self._stack.enter_context(self.path.open("rb"))
-        start = raw.peek(1024)[:1024]  # type: ignore[attr-defined]
+        check_is_input(path)
+        self.path = None if is_stream(path) else Path(path)
+        raw: IO[bytes] = sys.stdin.buffer
+        if str(path) != STDIN:
+            raw = Path(path).open("rb")  # noqa: SIM115
+            self._stack.callback(raw.close)
+        start = peek(raw)
         if not start:
             raise InputError(f"{self.name} is empty; a VCF is required. Check what wrote it")
         self.bcf: Any = None
-        if _first_bytes(start).startswith(b"BCF"):
+        if is_bcf(start):
             self._open_bcf(raw)
             return
-        self.compressed = start.startswith(_GZIP)
-        self._bgzf = self.compressed and start[3:4] == b"\x04" and start[12:14] == b"BC"
+        self.compressed = start.startswith(GZIP_MAGIC)
+        self._bgzf = is_bgzf(start)
         if self._bgzf and self.path is not None:
-            self._check_end(self.path)
-        self._text: IO[bytes] = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if self.compressed else raw  # type: ignore[arg-type]
+            check_bgzf_end(self.path, self.name)
+        self._tail = Tail(raw) if self.compressed else None
+        self._text: IO[bytes] = raw if self._tail is None else _gunzip(self._tail)
         lines: list[str] = []
         while not lines or lines[-1].startswith("##"):
             line = self._read_line()
             if line is None or not line.startswith("#"):
                 break
-            lines.append(line.rstrip("\r\n"))
+            lines.append(line)
         self.header = Header(lines, self.name)
 
     def _open_bcf(self, raw: IO[bytes]) -> None:
         self.compressed = True
         if self.path is None:  # htslib wants the bytes that were read to know the format
-            folder = tempfile.mkdtemp(prefix="kipoi_mcdropout_")
-            self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            path = Path(folder) / "stdin.bcf"
-            with path.open("wb") as copy:
-                shutil.copyfileobj(raw, copy)
+            source = path_of(self._stack.enter_context(spooled(raw)))
         else:
-            path = self.path
+            source = str(self.path)
+        check_bcf_end(Path(source), self.name)
         try:
-            self.bcf = cyvcf2.VCF(str(path))
-        except OSError as error:
+            self.bcf = cyvcf2.VCF(source)
+            self._stack.callback(self.bcf.close)
+            self.header = Header(self.bcf.raw_header.splitlines(keepends=True), self.name)
+        except (OSError, UnicodeDecodeError) as error:
             raise InputError(
                 f"{self.name} must be a VCF or BCF; htslib cannot read it: {error}. Check it with "
                 "`bcftools view`, and copy or convert it again"
             ) from error
-        self._stack.callback(self.bcf.close)
-        self.header = Header(self.bcf.raw_header.rstrip("\n").split("\n"), self.name)
-
-    def _check_end(self, path: Path) -> None:
-        with path.open("rb") as file:
-            file.seek(-min(len(_BGZF_END), path.stat().st_size), os.SEEK_END)
-            if file.read() != _BGZF_END:
-                raise InputError(
-                    f"{path} is cut off: the marker that ends a bgzipped file is missing. Copy it again"
-                )
 
     def _htslib(self) -> Any:
         try:
-            judge = cyvcf2.Writer.from_string(os.devnull, "\n".join(self.header.lines) + "\n")
+            judge = cyvcf2.Writer.from_string(os.devnull, self.header.for_htslib())
         except Exception as error:  # cyvcf2 raises plain Exception and OSError
             raise InputError(
                 f"{self.name}, lines 1-{len(self.header.lines)}: htslib rejects the header: {error}. "
@@ -149,14 +172,29 @@ class VcfReader:
     def __iter__(self) -> Iterator[Record]:
         if self.bcf is not None:
             yield from self._bcf_records()
+            self._check_region()
             return
         index = find_index(self.path) if self.region and self._bgzf and self.path else None
         if index is not None and self.region is not None:
+            self._others = dict.fromkeys(names_in_index(index))
+            self._check_region()
             yield from self._indexed(index, self.region)
             return
         while (line := self._read_line()) is not None:
             if (record := self._record(line)) is not None and self._wanted(record):
                 yield record
+        self._check_region()
+
+    def _check_region(self) -> None:
+        """Refuse a region of a contig that neither the header nor a record has."""
+        if self.region is None or self.region.contig in (*self._declared, *self._others):
+            return
+        have = list(dict.fromkeys([*self._declared, *self._others]))
+        shown = ", ".join(sorted(have)[:8]) + (", ..." if len(have) > 8 else "")
+        raise InputError(
+            f"region: {self.name} has no contig {self.region.contig!r}; it has {shown or 'none'}. Use "
+            "its names (chr1 is not 1), as CONTIG:FROM-TO, or {CONTIG}:FROM-TO if they have colons"
+        )
 
     def _indexed(self, index: Path, region: Region) -> Iterator[Record]:
         """Records of a region of a sorted file, from where the index says to where they end."""
@@ -166,7 +204,8 @@ class VcfReader:
         assert self.path is not None
         with self.path.open("rb") as raw:
             raw.seek(offset >> 16)
-            self._text = io.BufferedReader(gzip.GzipFile(fileobj=raw))  # type: ignore[arg-type]
+            self._tail = None  # the end of the file was looked at before
+            self._text = _gunzip(raw)
             self._text.read(offset & 0xFFFF)
             self._line = 0
             while (line := self._read_line()) is not None:
@@ -184,6 +223,7 @@ class VcfReader:
             number += 1
             try:
                 variant = next(variants)
+                record = _split(str(variant).rstrip("\n"), number, "\n")
             except StopIteration:
                 return
             except Exception as error:
@@ -191,8 +231,7 @@ class VcfReader:
                     f"{self.name}, record {number}: htslib cannot read it: {error}. Check it with "
                     "`bcftools view`, and copy or convert it again"
                 ) from error
-            record = _split(str(variant).rstrip("\n"), number, "\n")
-            if self.region is None or self.region.overlaps(record.contig, variant.start, variant.end):
+            if self._overlaps(record, variant.start, variant.end):
                 yield record
 
     def _read_line(self) -> str | None:
@@ -204,6 +243,8 @@ class VcfReader:
                 f"({error}). Copy the file again"
             ) from error
         if not line:
+            if self._tail is not None and self._bgzf and self._tail.last != BGZF_END:
+                raise cut_off(self.name)
             return None
         self._line += 1
         return line.decode("utf-8", "surrogateescape")
@@ -222,13 +263,17 @@ class VcfReader:
                 f"header; got {n_fields}: {text[:120]!r}"
             )
         record = _split(text, self._line, line[len(text) :])
-        digits = text.split("\t", 2)[1]
-        if not (digits.isascii() and digits.isdigit()) or record.pos > _MAX_POSITION or "\0" in text:
-            raise InputError(f"{where}: POS must be a whole number from 0; got {text[:120]!r}")
+        if not 0 <= record.pos <= _MAX_POSITION or "\0" in text:
+            raise InputError(
+                f"{where}: POS must be a whole number from 0 to {_MAX_POSITION}; got {text[:120]!r}"
+            )
         if not record.contig or not record.ref or "" in record.alts:
             raise InputError(f"{where}: CHROM, REF and each ALT must not be empty; got {text[:120]!r}")
+        if self._judge is None:
+            return record
+        fixed = text.split("\t", N_FIXED_COLUMNS)[:N_FIXED_COLUMNS]  # samples are not looked at
         try:
-            self._variant = self._judge.variant_from_string(text)
+            self._variant = self._judge.variant_from_string(htslib_text("\t".join(fixed)))
         except Exception as error:  # cyvcf2 raises plain Exception
             raise InputError(
                 f"{where}: a record of the VCF standard is required; htslib cannot parse "
@@ -237,8 +282,16 @@ class VcfReader:
         return record
 
     def _wanted(self, record: Record) -> bool:
+        if self.region is None:
+            return True
         start, end = record.pos - 1, self._variant.end
-        return self.region is None or self.region.overlaps(record.contig, start, max(end, start + 1))
+        return self._overlaps(record, start, max(end, start + 1))
+
+    def _overlaps(self, record: Record, start: int, end: int) -> bool:
+        if self.region is None:
+            return True
+        self._others.setdefault(record.contig)
+        return self.region.overlaps(record.contig, start, end)
 
     def close(self) -> None:
         """Close what was opened."""
@@ -256,16 +309,11 @@ class VcfReader:
         self.close()
 
 
-def _first_bytes(start: bytes) -> bytes:
-    if not start.startswith(_GZIP):
-        return start
-    try:
-        return zlib.decompressobj(wbits=31).decompress(start, 16)
-    except zlib.error:
-        return b""
+def _gunzip(raw: Any) -> IO[bytes]:
+    return io.BufferedReader(gzip.GzipFile(fileobj=raw))  # type: ignore[arg-type]
 
 
 def _split(text: str, line: int, line_end: str) -> Record:
     contig, pos, name, ref, alt = text.split("\t", 5)[:5]
-    number = int(pos) if pos.isascii() and pos.isdigit() else -1
+    number = int(pos) if pos.isascii() and pos.isdigit() and len(pos) <= _MAX_DIGITS else -1
     return Record(line, text, line_end, contig, number, name, ref, tuple(alt.split(",")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from kipoi_mcdropout.errors import InputError
 
 _LINEAR_SHIFT = 14  # of the linear index of .tbi: windows of 2**14 bases
 _TBI_DEPTH = 5
+_WHOLE = 2**31 - 1  # an end beyond any contig
 
 
 class Region(NamedTuple):
@@ -29,23 +31,45 @@ class Region(NamedTuple):
 def parse_region(text: str, contigs: Iterable[str]) -> Region:
     """Read "chr1", "chr1:1000-2000", "chr1:1000-" or "chr1:1000", as bcftools does: 1-based, inclusive.
 
+    A name in braces, as in "{HLA-A*01:01}:1-100", ends at the brace, whatever colons it has.
+
+    Parameters
+    ----------
+    contigs : iterable of str
+        Names that are known; a text that is one of them is that contig, whole.
+
     Raises
     ------
     InputError
         If the text is none of these.
     """
-    whole = Region(text, 0, 2**31 - 1)
-    if text in set(contigs) or ":" not in text:
-        return whole
-    contig, _, span = text.rpartition(":")
+    known = set(contigs)
+    if text.startswith("{") and "}" in text:
+        contig, _, span = text[1:].partition("}")
+        if span and not span.startswith(":"):
+            raise _no_region(text)
+        span = span[1:]
+    elif text in known or ":" not in text:
+        contig, span = text, ""
+    else:
+        contig, _, span = text.rpartition(":")
+    if not span:
+        return Region(contig, 0, _WHOLE)
     first, dash, last = span.replace(",", "").partition("-")
     numbers = [n for n in (first, last) if n]
-    if not first or not all(n.isascii() and n.isdigit() for n in numbers):
-        raise InputError(f"a region must be CONTIG, CONTIG:POS or CONTIG:FROM-TO; got {text!r}")
-    start, end = int(first) - 1, int(last or (whole.end if dash else first))
+    if not first or not all(n.isascii() and n.isdigit() and len(n) <= 10 for n in numbers):
+        raise _no_region(text)
+    start, end = int(first) - 1, int(last or (_WHOLE if dash else first))
     if not 0 <= start < end:
         raise InputError(f"a region must satisfy 1 <= FROM <= TO (1-based, inclusive); got {text!r}")
     return Region(contig, start, end)
+
+
+def _no_region(text: str) -> InputError:
+    return InputError(
+        f"a region must be CONTIG, CONTIG:POS or CONTIG:FROM-TO ({{CONTIG}}:FROM-TO for names with "
+        f"colons); got {text!r}"
+    )
 
 
 def find_index(path: Path) -> Path | None:
@@ -57,33 +81,54 @@ def find_index(path: Path) -> Path | None:
     return None
 
 
-def offset_of(index: Path, region: Region) -> int | None:
-    """Virtual offset from which on a bgzipped VCF has all records of a region; None if it has none.
+class _Index(NamedTuple):
+    """An index, decompressed, with what its head says."""
 
-    The formats are those of the documents CSIv1 and tabix of samtools/hts-specs.
-    """
-    data = gzip.decompress(index.read_bytes())
-    if data[:4] == b"TBI\1":
-        names_at, min_shift, depth = 4, _LINEAR_SHIFT, _TBI_DEPTH
-    elif data[:4] == b"CSI\1":
-        min_shift, depth, extra = struct.unpack_from("<iii", data, 4)
-        if extra < 28:
-            raise InputError(f"{index} is not the index of a text VCF; remove it or make it again")
-        names_at = 16
-    else:
-        raise InputError(f"{index} is neither a .tbi nor a .csi index; remove it or make it again")
-    csi = data[:4] == b"CSI\1"
-    header = names_at if csi else 8
-    size = struct.unpack_from("<i", data, header + 24)[0]
-    names = data[header + 28 : header + 28 + size].split(b"\0")[:-1]
-    at = header + 28 + size
-    if csi:
-        at += 4  # the number of sequences, before their bins
-    wanted = region.contig.encode()
-    for name in names:
-        at, bins, linear = _sequence(data, at, csi)
-        if name == wanted:
-            return _first_offset(bins, linear, region.start, min_shift, depth)
+    data: bytes
+    is_csi: bool
+    min_shift: int
+    depth: int
+    names: list[str]
+    at: int  # where the sequences begin
+
+
+def _read(index: Path) -> _Index:
+    """The formats are those of the documents CSIv1 and tabix of samtools/hts-specs."""
+    try:
+        data = gzip.decompress(index.read_bytes())
+        is_csi, min_shift, depth, names_at = data[:4] == b"CSI\1", _LINEAR_SHIFT, _TBI_DEPTH, 8
+        if is_csi:
+            min_shift, depth, extra = struct.unpack_from("<iii", data, 4)
+            names_at = 16
+        if (is_csi and extra < 28) or not (is_csi or data[:4] == b"TBI\1"):
+            raise ValueError("it is not the index of a text VCF")
+        size = struct.unpack_from("<i", data, names_at + 24)[0]
+        at = names_at + 28 + size
+        names = data[at - size : at].decode("utf-8", "surrogateescape").split("\0")[:-1]
+    except (OSError, EOFError, ValueError, zlib.error, struct.error) as error:
+        raise _bad_index(index, error) from error
+    return _Index(data, is_csi, min_shift, depth, names, at + 4 if is_csi else at)
+
+
+def _bad_index(index: Path, error: Exception) -> InputError:
+    return InputError(f"{index} cannot be read as an index: {error}. Remove it or make it again")
+
+
+def names_in_index(index: Path) -> list[str]:
+    """Contigs that have records, as the index beside a VCF says."""
+    return _read(index).names
+
+
+def offset_of(index: Path, region: Region) -> int | None:
+    """Virtual offset from which on a bgzipped VCF has all records of a region; None if it has none."""
+    data, is_csi, min_shift, depth, names, at = _read(index)
+    try:
+        for name in names:
+            at, bins, linear = _sequence(data, at, is_csi)
+            if name == region.contig:
+                return _first_offset(bins, linear, region.start, min_shift, depth)
+    except struct.error as error:
+        raise _bad_index(index, error) from error
     return None
 
 

@@ -97,6 +97,13 @@ def info(line: str) -> dict[str, str]:
     return dict(f.partition("=")[::2] for f in line.split("\t")[7].split(";"))
 
 
+def bgzip(data: bytes) -> bytes:
+    """The data as the program bgzip compresses them; the test skips without it."""
+    if shutil.which("bgzip") is None:
+        pytest.skip("bgzip is not installed (Debian package tabix)")
+    return subprocess.run(["bgzip", "-c"], input=data, capture_output=True, check=True).stdout
+
+
 def bcftools(*args: str | Path) -> str:
     """Run bcftools; the test skips without it."""
     if shutil.which("bcftools") is None:
