@@ -2,38 +2,63 @@
 
 A prediction says: the measured effect is normal with mean `effect_mean` and variance
 ``effect_sd**2 + se**2``, se being the error of the measurement. Whether measured effects fall where
-that says is looked at in three ways: coverage of central intervals, the histogram of probability
-integral transforms (PIT), and one number, lambda, the mean squared standardised error. Two remedies
-come of it: a factor for the sd, and a monotone map of the levels (Kuleshov, Fenner and Ermon, ICML
-2018).
+that says is looked at in three ways, all of them from the standardised errors
+z = (measured - mean) / sqrt(sd**2 + se**2):
 
-Both must be on one scale: measured log fold changes are no predicted differences of probability.
-Where they are proportional, ``align="linear"`` finds the line first.
+- coverage: the share of measured effects inside the central 50, 80 and 95 % intervals;
+- the histogram of the probability integral transform (PIT): the predicted probability of a value below
+  the measured one, uniform if the intervals are honest (Dawid, JRSS A 1984);
+- lambda: the mean of z**2, 1 if they are honest.
+
+Two remedies come of it: a factor for the sd (`sd_scale`), and a map of the levels (`quantile_map`).
+
+Both tables must be on one scale: measured log fold changes are no predicted differences of probability.
+Where they are proportional, ``align="linear"`` finds the line first. A line hides much: a slope below 0
+or near 0 fits too. So slope, intercept and correlation are part of the result, and `cautions` names what
+makes the rest meaningless.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
+from scipy.special import ndtr, ndtri
 
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.mr.instrument_checks import zero_variance
-from kipoi_mcdropout.mr.instruments import ZERO_VARIANCE_RTOL
+from kipoi_mcdropout.matched_effects import FloatArray, Matched, match, require
+from kipoi_mcdropout.quantile_map import QuantileMap
 
-FloatArray = NDArray[np.float64]
 Align = Literal["none", "linear"]
 
 LEVELS = (0.5, 0.8, 0.95)
 PIT_BINS = 10
-MIN_VARIANTS = 10
 FOLDS = 5
-VARIANT_COLUMNS = ("chrom", "position", "ref", "alt")
+MAX_SD_FACTOR = 10.0  # beyond, or below a tenth, the two scales are likely not the same
+
+
+class Caution(NamedTuple):
+    """A stable code and a message for people."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Pearson's correlation of measured and predicted effects, with its 95 % interval (Fisher's z).
+
+    NaN where all effects of one table are equal.
+    """
+
+    r: float
+    lower: float
+    upper: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +70,7 @@ class CalibrationResult:
     coverage : DataFrame
         A row per level: level, observed (share of measured effects inside the central interval),
         lower and upper (95 % Wilson interval of that share), scaled (share after `sd_scale`),
-        recalibrated (share under the isotonic map, each variant by a map fitted without it; 5
-        folds).
+        recalibrated (share under the map, each variant by a map made without it; 5 folds).
     pit : array, shape=(n,)
         Predicted probability of a value below the measured one. Uniform if calibrated; heaped at
         the ends if sd is too small, in the middle if too large.
@@ -57,16 +81,22 @@ class CalibrationResult:
     sd_scale : float
         Factor for `effect_sd` that makes lambda 1: sqrt(lambda) where measurements have no se. 0
         where the measurements' se alone is more than the errors seen.
-    isotonic_x, isotonic_y : array
-        Knots of the map from predicted to observed probability, monotone, between them linear.
+    quantile_map : QuantileMap
+        From standardised errors to the share of measurements below.
     intercept, slope : float
         The line measured = intercept + slope * predicted that was taken out first; 0 and 1 with
         align "none".
+    correlation : Correlation
+        Of measured and predicted effects, before any line is taken out.
+    cautions : tuple of Caution
+        Codes: ``no_correlation``, ``negative_correlation``, ``sd_scale_far_from_one``.
     n, n_only_measured, n_only_predicted : int
         Variants used, and those that only one of the two tables has.
     n_no_spread : int
         Variants left out since they have no interval: neither do their draws differ by more than
         rounding, nor has the measurement an se.
+    n_repeated : int
+        Rows of predicted effects left out since another window has the same variant.
     """
 
     coverage: pd.DataFrame
@@ -75,19 +105,21 @@ class CalibrationResult:
     pit_edges: FloatArray
     variance_scale: float
     sd_scale: float
-    isotonic_x: FloatArray
-    isotonic_y: FloatArray
+    quantile_map: QuantileMap
     intercept: float
     slope: float
     align: Align
+    correlation: Correlation
+    cautions: tuple[Caution, ...]
     n: int
     n_only_measured: int
     n_only_predicted: int
     n_no_spread: int = 0
+    n_repeated: int = 0
 
     def recalibrate(self, probability: ArrayLike) -> FloatArray:
-        """Observed probability that goes with a predicted one, through the isotonic map."""
-        return np.interp(np.asarray(probability, float), self.isotonic_x, self.isotonic_y)
+        """Share of measurements below, for a predicted probability of a value below."""
+        return self.quantile_map.share_below(ndtri(np.asarray(probability, float)))
 
     def interval(
         self, mean: ArrayLike, sd: ArrayLike, level: float = 0.95
@@ -105,14 +137,33 @@ class CalibrationResult:
             raise InputError(f"level must lie between 0 and 1; got {level}.")
         center = self.intercept + self.slope * np.asarray(mean, float)
         width = abs(self.slope) * np.asarray(sd, float)
-        tails = _inverse_map(self.isotonic_x, self.isotonic_y, [(1 - level) / 2, (1 + level) / 2])
-        low, high = stats.norm.ppf(tails)
+        low, high = self.quantile_map.z_at([(1 - level) / 2, (1 + level) / 2])
         return center + low * width, center + high * width
 
     def provenance(self) -> dict[str, Any]:
         """What to record where `sd_scale` is applied."""
-        names = ("sd_scale", "variance_scale", "align", "intercept", "slope", "n")
-        return {name: getattr(self, name) for name in names}
+        names = ("sd_scale", "align", "intercept", "slope", "n")
+        counts = ("n_only_measured", "n_only_predicted", "n_no_spread", "n_repeated")
+        return {
+            "lambda": self.variance_scale,
+            **{name: getattr(self, name) for name in names},
+            "correlation": asdict(self.correlation),
+            **{name: getattr(self, name) for name in counts},
+            "pit_counts": self.pit_counts.tolist(),
+            "cautions": [list(caution) for caution in self.cautions],
+        }
+
+    def table(self) -> pd.DataFrame:
+        """`coverage` with what holds for all levels repeated in each row, for a file."""
+        return self.coverage.assign(
+            n=self.n,
+            sd_scale=self.sd_scale,
+            align=self.align,
+            slope=self.slope,
+            intercept=self.intercept,
+            correlation=self.correlation.r,
+            cautions=";".join(caution.code for caution in self.cautions),
+        ).assign(**{"lambda": self.variance_scale})
 
 
 def calibrate(
@@ -132,7 +183,9 @@ def calibrate(
         measurement.
     predicted : DataFrame
         Columns `effect_mean`, `effect_sd`, and `variant`; without `variant` it is made of the
-        columns chrom, position, ref, alt as ``chrom:position:ref:alt``.
+        columns chrom, pos, ref, alt (and strand), or chrom, position, ref, alt, as
+        ``chrom:pos:ref:alt`` on the forward strand. A variant that several windows hold is taken
+        from the one in which it lies most central.
     output : str, optional
         Which of the model's outputs, if `predicted` has a column `output` with several.
     levels : sequence of float
@@ -146,35 +199,35 @@ def calibrate(
     InputError
         Columns missing, names repeated, numbers not finite, sd not positive, or fewer than 10
         variants in both tables.
-    ImportError
-        scikit-learn is not installed; ``pip install kipoi_mcdropout[calibration]``.
     """
     _check_options(levels, align)
-    both, only_measured, only_predicted = _matched(measured, predicted, output)
-    both, no_spread = _with_spread(both)
-    y, mean, sd, se = (both[name].to_numpy(float) for name in ("effect", "mean", "sd", "se"))
-    slope, intercept = (1.0, 0.0) if align == "none" else _line(mean, y)
-    mean, sd = intercept + slope * mean, abs(slope) * sd
-    pit = stats.norm.cdf((y - mean) / np.hypot(sd, se))
-    sd_scale = _sd_scale(y - mean, sd, se)
+    found = match(measured, predicted, output)
+    slope, intercept = (1.0, 0.0) if align == "none" else _line(found)
+    error = found.effect - (intercept + slope * found.mean)
+    sd = abs(slope) * found.sd
+    z = _standardised(error, sd, found.se)
+    sd_scale = _sd_scale(error, sd, found.se)
+    pit = ndtr(z)
     counts, edges = np.histogram(pit, bins=PIT_BINS, range=(0, 1))
-    isotonic_x, isotonic_y = _isotonic(pit)
+    correlation = _correlation(found)
     return CalibrationResult(
-        coverage=_coverage(levels, pit, _scaled_pit(y - mean, sd * sd_scale, se)),
+        coverage=_coverage(levels, z, _standardised(error, sd * sd_scale, found.se)),
         pit=pit,
         pit_counts=counts,
         pit_edges=edges,
-        variance_scale=float(np.mean((y - mean) ** 2 / (sd**2 + se**2))),
+        variance_scale=float(np.mean(z**2)),
         sd_scale=sd_scale,
-        isotonic_x=isotonic_x,
-        isotonic_y=isotonic_y,
+        quantile_map=QuantileMap.of(z),
         intercept=float(intercept),
         slope=float(slope),
         align=align,
-        n=len(both),
-        n_only_measured=only_measured,
-        n_only_predicted=only_predicted,
-        n_no_spread=no_spread,
+        correlation=correlation,
+        cautions=tuple(_cautions(correlation, sd_scale, slope, align)),
+        n=len(z),
+        n_only_measured=found.n_only_measured,
+        n_only_predicted=found.n_only_predicted,
+        n_no_spread=found.n_no_spread,
+        n_repeated=found.n_repeated,
     )
 
 
@@ -192,7 +245,7 @@ def scale_sd(predicted: pd.DataFrame, sd_scale: float) -> pd.DataFrame:
     """
     if not (np.isfinite(sd_scale) and sd_scale > 0):
         raise InputError(f"sd_scale must be positive and finite; got {sd_scale}.")
-    _require(predicted, ("effect_sd",), "the table of predicted effects")
+    require(predicted, ("effect_sd",), "the table of predicted effects")
     kept = [c for c in predicted if not str(c).startswith("effect_q") and c != "q_value"]
     scaled = predicted[kept].assign(effect_sd=predicted["effect_sd"] * sd_scale)
     if "z" in scaled:
@@ -202,103 +255,6 @@ def scale_sd(predicted: pd.DataFrame, sd_scale: float) -> pd.DataFrame:
     return scaled
 
 
-def _matched(
-    measured: pd.DataFrame, predicted: pd.DataFrame, output: str | None
-) -> tuple[pd.DataFrame, int, int]:
-    _require(measured, ("variant", "effect"), "the table of measured effects")
-    _require(predicted, ("effect_mean", "effect_sd"), "the table of predicted effects")
-    predicted = _one_output(predicted, output)
-    left = pd.DataFrame({"variant": measured["variant"].astype(str), "effect": measured["effect"]})
-    left["se"] = measured["se"] if "se" in measured.columns else 0.0
-    right = pd.DataFrame(
-        {
-            "variant": _variant_names(predicted),
-            "mean": predicted["effect_mean"],
-            "sd": predicted["effect_sd"],
-        }
-    )
-    for table, what in ((left, "measured"), (right, "predicted")):
-        again = table["variant"][table["variant"].duplicated()]
-        if len(again):
-            raise InputError(
-                f"each variant may occur once; {len(again)} {what} rows repeat one, first: "
-                f"{again.iloc[0]}. Average them, or choose one."
-            )
-    both = left.merge(right, on="variant", validate="one_to_one")
-    if len(both) < MIN_VARIANTS:
-        raise InputError(
-            f"at least {MIN_VARIANTS} variants in both tables are required; {len(both)} are. "
-            "Measured "
-            f"names look like {_example(left)}, predicted like {_example(right)}: are they the "
-            "same?"
-        )
-    _check_numbers(both)
-    return both, len(left) - len(both), len(right) - len(both)
-
-
-def _example(table: pd.DataFrame) -> str:
-    return repr(table["variant"].iloc[0]) if len(table) else "nothing"
-
-
-def _variant_names(predicted: pd.DataFrame) -> pd.Series:
-    if "variant" in predicted.columns:
-        return predicted["variant"].astype(str)
-    _require(predicted, VARIANT_COLUMNS, "the table of predicted effects, without 'variant',")
-    return predicted[list(VARIANT_COLUMNS)].astype(str).agg(":".join, axis=1)
-
-
-def _one_output(predicted: pd.DataFrame, output: str | None) -> pd.DataFrame:
-    if "output" not in predicted.columns:
-        return predicted
-    names = predicted["output"].astype(str)
-    known = names.unique().tolist()
-    if output is None and len(known) == 1:
-        return predicted
-    if output not in known:
-        raise InputError(
-            f"one output is required, of {', '.join(known[:5])}{' ...' if len(known) > 5 else ''}; "
-            f"got {output!r}."
-        )
-    return predicted[names == output]
-
-
-def _check_numbers(both: pd.DataFrame) -> None:
-    values = both[["effect", "mean", "sd", "se"]].to_numpy(float)
-    bad = ~np.isfinite(values).all(axis=1)
-    if bad.any():
-        raise InputError(
-            f"effects, sd and se must be finite; they are not for {bad.sum()} variants, first: "
-            f"{both['variant'][bad].iloc[0]}. Remove these."
-        )
-    wrong = (both["sd"] < 0) | (both["se"] < 0)
-    if wrong.any():
-        raise InputError(
-            f"sd and se must not be negative; this fails for {wrong.sum()} variants, first: "
-            f"{both['variant'][wrong].iloc[0]}. Remove these."
-        )
-
-
-def _with_spread(both: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    """The variants that have an interval, and the number of the others."""
-    spread = np.hypot(both["sd"].to_numpy(float), both["se"].to_numpy(float))
-    none = zero_variance(both["mean"].to_numpy(float), spread, ZERO_VARIANCE_RTOL)
-    if (~none).sum() < MIN_VARIANTS:
-        raise InputError(
-            f"at least {MIN_VARIANTS} variants whose effects vary over the draws are required; "
-            f"{(~none).sum()} do. Is there a dropout between them and the output? See `audit`"
-        )
-    return both[~none].reset_index(drop=True), int(none.sum())
-
-
-def _require(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:
-    missing = [name for name in columns if name not in table.columns]
-    if missing:
-        raise InputError(
-            f"{what} must have columns {', '.join(columns)}; it lacks {', '.join(missing)} and has "
-            f"{', '.join(map(str, table.columns))}. Rename its columns."
-        )
-
-
 def _check_options(levels: Sequence[float], align: str) -> None:
     if not len(levels) or not all(0 < level < 1 for level in levels):
         raise InputError(f"levels must lie between 0 and 1; got {list(levels)}.")
@@ -306,20 +262,76 @@ def _check_options(levels: Sequence[float], align: str) -> None:
         raise InputError(f"align must be 'none' or 'linear'; got {align!r}.")
 
 
-def _line(mean: FloatArray, y: FloatArray) -> tuple[float, float]:
+def _line(found: Matched) -> tuple[float, float]:
     """Slope and intercept of measured on predicted."""
-    if np.ptp(mean) == 0 or np.ptp(y) == 0:
+    if np.ptp(found.mean) == 0 or np.ptp(found.effect) == 0:
         raise InputError(
             "a line requires effects that differ; all are equal in one of the tables. Use align 'none'."
         )
-    fit = stats.linregress(mean, y)
+    fit = stats.linregress(found.mean, found.effect)
+    if fit.slope == 0:
+        raise InputError(
+            "a line with a slope is required; that of measured on predicted effects is flat: they are "
+            "not correlated at all. Use align 'none'."
+        )
     return float(fit.slope), float(fit.intercept)
 
 
-def _scaled_pit(error: FloatArray, sd: FloatArray, se: FloatArray) -> FloatArray:
+def _correlation(found: Matched) -> Correlation:
+    x, y = found.mean - found.mean.mean(), found.effect - found.effect.mean()
+    scale = float(np.sqrt((x @ x) * (y @ y)))
+    if scale == 0:
+        return Correlation(float("nan"), float("nan"), float("nan"))
+    r = float(np.clip(x @ y / scale, -1, 1))
+    half = float(ndtri(0.975)) / np.sqrt(len(x) - 3)
+    with np.errstate(divide="ignore"):  # r = 1 is its own interval
+        lower, upper = np.tanh(np.arctanh(r) + np.array([-half, half]))
+    return Correlation(r, float(lower), float(upper))
+
+
+def _cautions(found: Correlation, sd_scale: float, slope: float, align: Align) -> list[Caution]:
+    """What makes coverage and sd_scale meaningless, however good they look."""
+    cautions = []
+    words = f"r = {found.r:.3g}, 95 % interval {found.lower:.3g} to {found.upper:.3g}"
+    if found.upper < 0:
+        cautions.append(
+            Caution(
+                "negative_correlation",
+                f"measured effects fall where predicted ones rise ({words}). Are REF and ALT exchanged "
+                "in one of the tables, or is it the wrong output?"
+                + (f" The line has slope {slope:.3g}, which hides it." if align == "linear" else ""),
+            )
+        )
+    elif not found.lower > 0:
+        cautions.append(
+            Caution(
+                "no_correlation",
+                f"measured and predicted effects are not seen to be correlated ({words}): the "
+                "predictions say nothing about these measurements."
+                + (
+                    f" The line is nearly flat (slope {slope:.3g}), so sd_scale {sd_scale:.3g} does not "
+                    "measure the sd."
+                    if align == "linear"
+                    else ""
+                ),
+            )
+        )
+    if not 1 / MAX_SD_FACTOR <= sd_scale <= MAX_SD_FACTOR:
+        advice = " If they differ by a factor, use align 'linear'." if align == "none" else ""
+        cautions.append(
+            Caution(
+                "sd_scale_far_from_one",
+                f"the sd would have to be multiplied by {sd_scale:.3g}: are measured and predicted "
+                f"effects on one scale, and is the se of the measurements right?{advice}",
+            )
+        )
+    return cautions
+
+
+def _standardised(error: FloatArray, sd: FloatArray, se: FloatArray) -> FloatArray:
     spread = np.hypot(sd, se)
     certain = np.where(error == 0, 0.0, np.copysign(np.inf, error))  # of a spread of 0
-    return stats.norm.cdf(np.divide(error, spread, out=certain, where=spread > 0))
+    return np.divide(error, spread, out=certain, where=spread > 0)
 
 
 def _sd_scale(error: FloatArray, sd: FloatArray, se: FloatArray) -> float:
@@ -337,58 +349,32 @@ def _sd_scale(error: FloatArray, sd: FloatArray, se: FloatArray) -> float:
     return float(optimize.brentq(excess, least, most, xtol=1e-12 * most, rtol=1e-12))
 
 
-def _coverage(levels: Sequence[float], pit: FloatArray, scaled_pit: FloatArray) -> pd.DataFrame:
+def _coverage(levels: Sequence[float], z: FloatArray, scaled_z: FloatArray) -> pd.DataFrame:
     from statsmodels.stats.proportion import proportion_confint
 
-    crossed = _cross_fitted(pit)
+    share = _cross_fitted(z)
     rows = []
     for level in levels:
-        inside = int(_inside(pit, level).sum())
-        lower, upper = proportion_confint(inside, len(pit), method="wilson")
+        limit = float(ndtri((1 + level) / 2))
+        inside = int((np.abs(z) <= limit).sum())
+        lower, upper = proportion_confint(inside, len(z), method="wilson")
         rows.append(
             {
                 "level": level,
-                "observed": inside / len(pit),
+                "observed": inside / len(z),
                 "lower": lower,
                 "upper": upper,
-                "scaled": float(_inside(scaled_pit, level).mean()),
-                "recalibrated": float(_inside(crossed, level).mean()),
+                "scaled": float((np.abs(scaled_z) <= limit).mean()),
+                "recalibrated": float((np.abs(share - 0.5) <= level / 2).mean()),
             }
         )
     return pd.DataFrame(rows)
 
 
-def _inside(pit: FloatArray, level: float) -> NDArray[np.bool_]:
-    return np.abs(pit - 0.5) <= level / 2
-
-
-def _cross_fitted(pit: FloatArray) -> FloatArray:
-    """PIT of each variant through a map that was fitted without it; folds interleave the variants."""
-    fold = np.arange(len(pit)) % FOLDS
-    mapped = np.empty_like(pit)
+def _cross_fitted(z: FloatArray) -> FloatArray:
+    """Share below each variant's z by a map made without it; folds interleave the variants."""
+    fold = np.arange(len(z)) % FOLDS
+    share = np.empty_like(z)
     for number in range(FOLDS):
-        x, y = _isotonic(pit[fold != number])
-        mapped[fold == number] = np.interp(pit[fold == number], x, y)
-    return mapped
-
-
-def _isotonic(pit: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Knots of the map from predicted to observed probability, from (0, 0) to (1, 1)."""
-    try:
-        from sklearn.isotonic import IsotonicRegression
-    except ImportError as error:
-        raise ImportError(
-            "isotonic recalibration requires scikit-learn: pip install kipoi_mcdropout[calibration]"
-        ) from error
-    ordered = np.sort(pit)
-    observed = (np.arange(len(pit)) + 0.5) / len(pit)
-    fit = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(ordered, observed)
-    x = np.concatenate([[0.0], fit.X_thresholds_, [1.0]])
-    y = np.concatenate([[0.0], fit.y_thresholds_, [1.0]])
-    return x, y
-
-
-def _inverse_map(x: FloatArray, y: FloatArray, values: ArrayLike) -> FloatArray:
-    """Predicted probability at which the monotone map reaches `values`."""
-    rising = np.concatenate([[True], np.diff(y) > 0])
-    return np.interp(np.asarray(values, float), y[rising], x[rising])
+        share[fold == number] = QuantileMap.of(z[fold != number]).share_below(z[fold == number])
+    return share

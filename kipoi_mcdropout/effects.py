@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from kipoi_mcdropout.forward import POINT
 from kipoi_mcdropout.moments import Moments, PairedMoments
 from kipoi_mcdropout.mutants import MutantBatch
 from kipoi_mcdropout.outputs import Targets
+from kipoi_mcdropout.rounding import output_rounding
 from kipoi_mcdropout.scores import Score, is_probability, logit
 
 Array = NDArray[np.float64]
@@ -27,7 +28,6 @@ MUTANT_STATISTICS = (
     "alt_mean", "alt_var", "alt_point", "ref_alt_cov",
     "effect_mean", "effect_sd", "effect_mcse", "effect_point", "prob_positive",
 )  # fmt: skip
-_ROUNDING = 8  # units in the last place
 COUNTS = ("n_nonfinite", "n_saturated")
 
 
@@ -42,8 +42,8 @@ class EffectSummary:
     mutant : dict of numpy.ndarray of float64, each shape=(mutants, outputs)
         `alt_mean`, `alt_var`, `alt_point`, `ref_alt_cov`, `effect_mean`, `effect_sd` (spread over the
         draws, ddof=1), `effect_mcse` (effect_sd / sqrt(n_draws)), `effect_point` (dropout off) and
-        `prob_positive` (share of the draws with effect > 0, ties half; an effect within 8 units in
-        the last place of reference or mutant, as rounding makes, is a tie).
+        `prob_positive` (share of the draws with effect > 0, ties half; in a draw in which the outputs
+        of reference and mutant differ by rounding alone, `rounding.output_rounding`, they are a tie).
         On the logit scale for the logit scores, else on that of the output.
     counts : dict of numpy.ndarray of int32, each shape=(mutants, outputs)
         `n_nonfinite`: draws in which the model gave NaN or infinity; `n_saturated`: draws in which
@@ -181,6 +181,20 @@ def _empty_summary(
     )
 
 
+class _Scored(NamedTuple):
+    """Draws of one score. References: shape=(draws, references, outputs), else mutants in the middle."""
+
+    ref: Tensor
+    alt: Tensor
+    effect: Tensor
+    sign: Tensor  # the effect without rounding: whose sign counts
+    nonfinite: Tensor
+
+    def without_point(self) -> _Scored:
+        """All but the first draw, which is the point prediction."""
+        return _Scored(*(values[1:] for values in self))
+
+
 class _Accumulator:
     """Moments of one score for one slice of mutants, while the draws stream by."""
 
@@ -206,13 +220,16 @@ class _Accumulator:
             same = self.unchanged.to(alt.device)
             alt = alt.clone()
             alt[:, same] = ref[:, owner[same]]
-        ref, alt, effect, nonfinite = self._scored(ref, alt, owner)
+        scored = self._scored(ref, alt, owner)
         if not self.points:
-            self.points = {"ref_point": ref[0], "alt_point": alt[0], "effect_point": effect[0]}
+            self.points = {
+                "ref_point": scored.ref[0], "alt_point": scored.alt[0], "effect_point": scored.effect[0],
+            }  # fmt: skip
             if self.n_draws > 0:
-                ref, alt, effect, nonfinite = ref[1:], alt[1:], effect[1:], nonfinite[1:]
-            if len(alt) == 0:
+                scored = scored.without_point()
+            if len(scored.alt) == 0:
                 return
+        ref, alt, effect, sign, nonfinite = scored
         invalid = ~torch.isfinite(effect)
         if nonfinite.any() or invalid.any():
             bad = nonfinite | invalid
@@ -223,19 +240,20 @@ class _Accumulator:
             ref = torch.where(torch.isfinite(ref), ref, math.nan)
         if self.n_draws == 0:
             return
-        # Half for a tie: above the tolerance counts twice a half, within it once.
-        tie = self._rounding(ref, alt, owner, block.alt.dtype)
-        self.positive = self.positive + 0.5 * (effect > tie).sum(dim=0).double()
-        self.positive += 0.5 * (effect >= -tie).sum(dim=0).double()
+        # Half for a tie: what is above 0 counts twice a half, what is 0 once.
+        self.positive = self.positive + 0.5 * (sign > 0).sum(dim=0).double()
+        self.positive += 0.5 * (sign >= 0).sum(dim=0).double()
         pairs, effects = PairedMoments.of(ref, alt, owner), Moments.of(effect)
         self.pairs = pairs if self.pairs is None else self.pairs.merge(pairs)
         self.effects = effects if self.effects is None else self.effects.merge(effects)
         if self.keep_draws:
             self.kept.append(effect)
 
-    def _scored(self, ref: Tensor, alt: Tensor, owner: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _scored(self, ref: Tensor, alt: Tensor, owner: Tensor) -> _Scored:
+        eps = torch.finfo(alt.dtype).eps
         ref, alt = ref.to(torch.float64), alt.to(torch.float64)
         nonfinite = ~torch.isfinite(alt) | ~torch.isfinite(ref)[:, owner]
+        rounded = _differ_by_rounding(ref, alt, owner, eps)
         if self.score.logit_scale:
             if not (is_probability(ref) and is_probability(alt)):
                 raise InputError(
@@ -243,16 +261,14 @@ class _Accumulator:
                     "probabilities. Use the score 'diff'"
                 )
             ref, alt = logit(ref), logit(alt)
-        return ref, alt, self.score.function(ref[:, owner], alt), nonfinite
+        own = ref[:, owner]
+        effect = sign = self.score.function(own, alt)
+        if rounded.any():
+            sign = self.score.function(own, torch.where(rounded, own, alt))
+        return _Scored(ref, alt, effect, sign, nonfinite)
 
     def _counts(self) -> dict[str, Tensor]:
         return {"n_nonfinite": self.nonfinite, "n_saturated": self.saturated}
-
-    def _rounding(self, ref: Tensor, alt: Tensor, owner: Tensor, dtype: torch.dtype) -> Tensor:
-        """Differences of reference and mutant up to this have no sign: the kernels round by as much."""
-        if not self.score.signed:
-            return torch.zeros((), dtype=torch.float64, device=alt.device)
-        return torch.maximum(ref.abs()[:, owner], alt.abs()) * (_ROUNDING * torch.finfo(dtype).eps)
 
     def write(self, summary: EffectSummary, rows: slice) -> None:
         """Put the statistics into the rows of a summary."""
@@ -282,6 +298,12 @@ class _Accumulator:
                 array[rows] = np.quantile(kept.cpu().numpy(), q, axis=0)
             if summary.draws is not None:
                 summary.draws[:, rows] = kept.to(torch.float32).cpu().numpy()
+
+
+def _differ_by_rounding(ref: Tensor, alt: Tensor, owner: Tensor, eps: float) -> Tensor:
+    """Whether an output of a mutant is not its reference's, but so near that only rounding differs."""
+    distance = (alt - ref[:, owner]).abs_()
+    return (distance <= output_rounding(ref, eps, torch)[:, owner]) & (distance > 0)
 
 
 def _finite(values: Tensor) -> Tensor:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import h5py
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from kipoi_mcdropout.column_types import to_frame
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.outputs import select_targets
-from kipoi_mcdropout.writers.atomic import PROVENANCE_KEY
-from kipoi_mcdropout.writers.hdf5 import FORMAT, FORMAT_VERSION
+from kipoi_mcdropout.read_tables import is_parquet, read_header, read_table, reading
+from kipoi_mcdropout.writers.first_line import PROVENANCE_KEY
+from kipoi_mcdropout.writers.hdf5 import FORMAT, FORMAT_VERSION, PREDICTION_FORMAT
 from kipoi_mcdropout.writers.record import GenomicRange, range_of
+
+EFFECT_COLUMNS = ("output", "score", "effect_mean", "effect_sd", "effect_mcse", "n_draws")
 
 
 def read_provenance(path: str | Path) -> dict[str, Any]:
@@ -30,23 +34,23 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
         If the file is no result of this package.
     """
     path = _existing(path)
+    record: dict[str, Any] | None
     if _is_hdf5(path):
-        with open_hdf5(path) as file:
+        with open_hdf5(path) as file, reading(path):
             return json.loads(file.attrs["provenance"])
-    if path.name.endswith((".parquet", ".pq")):
-        metadata = pyarrow.parquet.read_schema(path).metadata or {}
-        text = metadata.get(PROVENANCE_KEY.encode())
+    if is_parquet(path):
+        with reading(path):
+            text = (pyarrow.parquet.read_schema(path).metadata or {}).get(PROVENANCE_KEY.encode())
+            record = None if text is None else json.loads(text)
     else:
-        with _open_text(path) as lines:
-            first = lines.readline()
-        text = first[2:].encode() if first.startswith("# {") else None
-    if text is None:
+        line = read_header(path).record
+        record = None if line is None else line[PROVENANCE_KEY]
+    if record is None:
         raise InputError(
             f"{path} has no provenance: it was not written by kipoi_mcdropout. Give a file that ism, "
             "predict or score_variants has written"
         )
-    record = json.loads(text)
-    return record.get(PROVENANCE_KEY, record)
+    return record
 
 
 def read_effects(
@@ -68,31 +72,45 @@ def read_effects(
     Returns
     -------
     pandas.DataFrame
-        Columns of `writers.effect_rows`. `position` counts from 0 in the sequence, `pos` from 1 in the
-        genome.
+        Columns of `writers.effect_rows`, of the same types from every format (`column_types`): a
+        contig called 1 is the text "1". `position` counts from 0 in the sequence, `pos` from 1 in
+        the genome.
 
     Raises
     ------
     InputError
-        If the file is no result of this package, is of another version, or lacks the score.
+        If the file is no result of this package, is damaged or cut, is of another version, has no
+        effects (as that of `predict`), or lacks the score.
     """
     path = _existing(path)
     if _is_hdf5(path):
         return _effects_from_hdf5(path, outputs, score)
-    if path.name.endswith((".parquet", ".pq")):
-        table = pd.read_parquet(path)
-    else:
+    if not is_parquet(path):
         read_provenance(path)
-        table = pd.read_table(path, skiprows=1)
-    if "output" not in table:
-        raise InputError(f"{path} must have a column 'output'; it has {', '.join(map(str, table))}")
+    table = read_table(path)
+    check_effects(path, table.columns)
     if outputs is not None:
-        labels = list(dict.fromkeys(table["output"].astype(str)))
-        table = table[table["output"].astype(str).isin(select_targets(labels, outputs).labels)]
-    if score is not None and "score" in table:
+        labels = list(dict.fromkeys(table["output"]))
+        table = table[table["output"].isin(select_targets(labels, outputs).labels)]
+    if score is not None:
         _check_score(score, sorted(set(table["score"])), path)
         table = table[table["score"] == score]
     return table.reset_index(drop=True)
+
+
+def check_effects(path: Path, columns: Iterable[Any]) -> None:
+    """Raise InputError unless the columns of a table are those of effects."""
+    names = [str(name) for name in columns]
+    missing = [name for name in EFFECT_COLUMNS if name not in names]
+    if not missing:
+        return
+    is_prediction = {"mean", "mcse", "point"} <= set(names)
+    what = (
+        "is a table of `predict`: it has predictions and no effects"
+        if is_prediction
+        else (f"has no effects: it lacks the columns {', '.join(missing)} and has {', '.join(names)}")
+    )
+    raise InputError(f"{path} {what}. Give the result of `ism` or the table of `score_variants`")
 
 
 def read_draws(
@@ -112,7 +130,7 @@ def read_draws(
     path = _existing(path)
     if not _is_hdf5(path):
         raise InputError(f"{path} has no draws: only HDF5 does, where --keep_draws was asked for")
-    with open_hdf5(path) as file:
+    with open_hdf5(path) as file, reading(path):
         _check_score(score, list(file["scores"]), path)
         group = file[f"scores/{score}"]
         if "effect_draws" not in group:
@@ -131,19 +149,32 @@ def has_draws(path: str | Path) -> bool:
     path = _existing(path)
     if not _is_hdf5(path):
         return False
-    with open_hdf5(path) as file:
+    with open_hdf5(path) as file, reading(path):
         return all("effect_draws" in group for group in file["scores"].values())
 
 
-def scores_of(table: pd.DataFrame) -> list[str]:
-    """The scores in a table of effects."""
-    return sorted(set(table["score"].astype(str)))
+def one_score(table: pd.DataFrame, score: str | None) -> str:
+    """The score that is asked for, or the only one that the table has.
+
+    Raises
+    ------
+    InputError
+        If none is asked for and there are several, or none, as there are no rows.
+    """
+    scores = sorted(set(table["score"].astype(str)))
+    if score is not None:
+        return score
+    if len(scores) != 1:
+        raise InputError(
+            f"--score must be one of the result's scores: {', '.join(scores) or 'it has no rows'}"
+        )
+    return scores[0]
 
 
 def _effects_from_hdf5(
     path: Path, outputs: Sequence[str | int] | None, score: str | None
 ) -> pd.DataFrame:
-    with open_hdf5(path) as file:
+    with open_hdf5(path) as file, reading(path):
         scores = list(file["scores"])
         if score is not None:
             _check_score(score, scores, path)
@@ -158,9 +189,7 @@ def _effects_from_hdf5(
     return pd.concat(tables, ignore_index=True)
 
 
-def sequence_rows(
-    file: h5py.File, i: int, score: str, columns: list[int], n_draws: int
-) -> pd.DataFrame:
+def sequence_rows(file: h5py.File, i: int, score: str, columns: list[int], n_draws: int) -> pd.DataFrame:
     """Rows of `read_effects` for one sequence (by its row) and score of a file of `open_hdf5`."""
     group = file[f"scores/{score}"]
     mutated = np.argwhere(_mutated(group["n_nonfinite"][i]))
@@ -192,7 +221,11 @@ def sequence_rows(
             else np.tile(values[columns], len(mutated))
         )
     rows["n_draws"] = n_draws
-    return pd.DataFrame(rows)
+    n = len(mutated) * n_outputs
+    columns_of = {
+        name: values if isinstance(values, np.ndarray) else [values] * n for name, values in rows.items()
+    }
+    return to_frame(pa.table(columns_of))
 
 
 def _mutated(n_nonfinite: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -231,10 +264,27 @@ def _is_hdf5(path: Path) -> bool:
 def open_hdf5(path: Path) -> h5py.File:
     """An HDF5 result of this version; else InputError."""
     try:
-        file = h5py.File(path, "r")
+        # Results appear under their name when they are whole, so no lock is needed to read one; and
+        # network file systems often have none.
+        file = h5py.File(path, "r", locking=False)
     except OSError as error:
-        raise InputError(f"{path} cannot be read as HDF5: {error}. Write it again") from error
-    kind, version = file.attrs.get("format"), file.attrs.get("format_version")
+        if "unable to lock" in str(error):
+            raise OSError(
+                f"{path} cannot be locked: {error}. The file itself may be sound. Another program has "
+                "it open, or the file system (NFS, Lustre) has no locks: set HDF5_USE_FILE_LOCKING=FALSE"
+            ) from error
+        raise InputError(
+            f"{path} cannot be read as HDF5: {error}. It is damaged, cut, or no HDF5 file. Write or "
+            "copy it again"
+        ) from error
+    with reading(path):
+        kind, version = file.attrs.get("format"), file.attrs.get("format_version")
+    if kind == PREDICTION_FORMAT:
+        file.close()
+        raise InputError(
+            f"{path} is a result of `predict`: it has predictions and no effects. Give the result of "
+            "`ism`"
+        )
     if kind != FORMAT or version != FORMAT_VERSION:
         file.close()
         raise InputError(
@@ -242,10 +292,6 @@ def open_hdf5(path: Path) -> h5py.File:
             f"{version}. Write it again with this version of kipoi_mcdropout"
         )
     return file
-
-
-def _open_text(path: Path) -> IO[str]:
-    return gzip.open(path, "rt") if path.name.endswith(".gz") else path.open()
 
 
 def _check_score(score: str, known: Sequence[str], path: Path) -> None:

@@ -12,7 +12,8 @@ from toy import make_toy
 
 from kipoi_mcdropout.cli import cli_main, interpret_ism
 from kipoi_mcdropout.mr import instruments_from_table, mr_estimate
-from kipoi_mcdropout.results import read_draws, read_effects
+from kipoi_mcdropout.read_tables import read_table
+from kipoi_mcdropout.results import read_draws, read_effects, read_provenance
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +93,11 @@ def test_calibrate_recovers_an_sd_that_is_half_too_small(
     words = ["calibrate", str(result), str(tmp_path / "measured.tsv"), "--target", "DNase"]
     words += ["--score", "diff", "-o", str(tmp_path / "c.tsv"), "--scaled", str(tmp_path / "s.tsv")]
     cli_main("mcdropout", words)
-    coverage = pd.read_table(tmp_path / "c.tsv").set_index("level")
+    coverage = read_table(tmp_path / "c.tsv").set_index("level")
+    assert (coverage["n"] == len(rows)).all() and (coverage["align"] == "none").all()
+    assert {"lambda", "sd_scale", "slope", "intercept", "correlation"} <= set(coverage)
+    record = read_provenance(tmp_path / "c.tsv")
+    assert record["calibration"]["n"] == len(rows) and record["seed"] == 0
     assert coverage.loc[0.95, "observed"] < 0.8
     assert coverage.loc[0.95, "scaled"] == pytest.approx(0.95, abs=0.06)
     scaled = pd.read_table(tmp_path / "s.tsv", skiprows=1)
@@ -100,7 +105,41 @@ def test_calibrate_recovers_an_sd_that_is_half_too_small(
     sd_scale = json.loads(first[2:])["kipoi_mcdropout"]["calibration"]["sd_scale"]
     assert sd_scale == pytest.approx(2, rel=0.25)
     np.testing.assert_allclose(scaled.effect_sd, rows.effect_sd * sd_scale, rtol=1e-5)
+    assert (scaled.position == rows.position).all() and scaled.position.max() < 24
+    assert (scaled.pos == rows.pos).all() and scaled.pos.max() > 24
     assert "lambda" in capsys.readouterr().err
+
+
+def test_a_line_that_hides_everything_is_warned_of_by_name(
+    result: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = read_effects(result, ["DNase"], "diff")
+    variant = rows.chrom + ":" + rows.pos.astype(str) + ":" + rows.ref + ":" + rows.alt
+    measured = pd.DataFrame({"variant": variant, "effect": -rows.effect_mean})
+    measured.to_csv(tmp_path / "measured.tsv", sep="\t", index=False)
+    words = ["calibrate", str(result), str(tmp_path / "measured.tsv"), "--target", "2", "--score", "diff"]
+    cli_main("mcdropout", [*words, "--align", "linear", "-o", str(tmp_path / "c.tsv")])
+    said = capsys.readouterr().err
+    assert "warning: negative_correlation: " in said
+    assert "correlation of measured and predicted effects -1 " in said
+    assert "+ -1 * predicted" in said
+    table = read_table(tmp_path / "c.tsv")
+    assert (table["slope"] < 0).all() and "negative_correlation" in table["cautions"][0]
+    assert (table["observed"] == 1).all()
+
+
+@pytest.mark.parametrize("field", ["0,35", "n.d.", "<0.01"])
+def test_a_measured_effect_that_is_no_number_is_named_with_its_line(
+    field: str, result: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "m.tsv").write_text(f"variant\teffect\na\t1\nb\t{field}\n")
+    words = ["calibrate", str(result), str(tmp_path / "m.tsv"), "--target", "DNase", "--score", "diff"]
+    with pytest.raises(SystemExit) as stop:
+        cli_main("mcdropout", [*words, "-o", str(tmp_path / "c.tsv")])
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"line 3: {field!r}" in line
+    assert not (tmp_path / "c.tsv").exists()
 
 
 def test_a_factor_found_elsewhere_is_applied_to_the_sd(

@@ -14,6 +14,8 @@ LAYERS = [
     {"errors"},
     {"schedule", "standard_output", "same_file"},
     {"masks", "moments", "scores", "nested", "dropout_calls", "encoding", "borrow", "outputs"},
+    {"rounding", "row_identity", "quantile_map"},
+    {"matched_effects"},
     {"mutants", "probe"},
     {"hidden_dropout"},
     {"sites"},
@@ -23,7 +25,9 @@ LAYERS = [
     {"effects"},
     {"kipoi_model", "mr", "provenance", "calibration", "regions"},
     {"saturation", "predict", "audit_sites", "engine_plan"},
-    {"ism", "model_reference", "writers"},
+    {"ism", "model_reference", "writers", "column_types"},
+    {"read_tables"},
+    {"measured"},
     {"results", "ism_run"},
     {"vcf"},
     {"plots"},
@@ -31,7 +35,7 @@ LAYERS = [
     {"report"},
     {"cli", "plugin"},
 ]
-KIPOI_FREE = set().union(*LAYERS[:10]) | {"mr", "calibration", "provenance", "saturation"}
+KIPOI_FREE = set().union(*LAYERS[:12]) | {"mr", "calibration", "provenance", "saturation"}
 
 
 def _imports(path: Path) -> set[str]:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from kipoi_mcdropout.cli.arguments import Parser
 from kipoi_mcdropout.errors import EXIT_OK
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from kipoi_mcdropout.calibration import CalibrationResult
+
 _DESCRIPTION = """\
-Compare predicted effects with measured ones: coverage of the 50, 80 and 95 % intervals before and after
-recalibration, the histogram of the probability integral transform, and the factor for the sd that makes
-the mean squared standardised error 1."""
+Compare predicted effects with measured ones: the share of measured effects inside the 50, 80 and 95 %
+intervals before and after recalibration; lambda, the mean of ((measured - predicted) / spread)**2, which
+is 1 where the spread is right; sd_scale, the factor for the sd that makes lambda 1; and the histogram of
+the probability integral transform (PIT: the predicted probability of a value below the measured one; the
+histogram is flat where the intervals are right). Warnings say what makes these numbers meaningless, such
+as effects that are not correlated."""
 
 
 def get_parser(prog: str = "kipoi mcdropout calibrate") -> argparse.ArgumentParser:
@@ -21,10 +30,13 @@ def get_parser(prog: str = "kipoi mcdropout calibrate") -> argparse.ArgumentPars
         "measured",
         nargs="?",
         metavar="TSV",
-        help="columns variant (chrom:position:ref:alt), effect, se; none with --sd_scale",
+        help="columns variant (chrom:position:ref:alt, position from 1, forward strand), effect, and "
+        "maybe se, with decimal points; not needed with --sd_scale",
     )
     parser.add_argument("--target", required=True, metavar="OUTPUT", help="model output")
-    parser.add_argument("--score", default=None, help="which of the result's scores (its only one)")
+    parser.add_argument(
+        "--score", default=None, help="which of the result's scores; needed if it has several"
+    )
     parser.add_argument(
         "--align",
         choices=["none", "linear"],
@@ -41,7 +53,8 @@ def get_parser(prog: str = "kipoi mcdropout calibrate") -> argparse.ArgumentPars
         "--sd_scale",
         type=float,
         metavar="FACTOR",
-        help="what --scaled multiplies effect_sd by, e.g. found on other variants (the one found here)",
+        help="what --scaled multiplies effect_sd by, e.g. a factor found on other variants (default: "
+        "the sd_scale found here)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     return parser
@@ -51,44 +64,67 @@ def main(args: list[str], prog: str = "kipoi mcdropout calibrate") -> int:
     """Run the command; returns its exit code."""
     options = get_parser(prog).parse_args(args)
 
-    import pandas as pd
-
     from kipoi_mcdropout.calibration import calibrate, scale_sd
     from kipoi_mcdropout.cli.messages import say
-    from kipoi_mcdropout.errors import InputError
-    from kipoi_mcdropout.results import read_effects, read_provenance, scores_of
+    from kipoi_mcdropout.measured import read_measured
+    from kipoi_mcdropout.results import one_score, read_effects, read_provenance
     from kipoi_mcdropout.writers.atomic import check_free, check_outputs, write_tsv
 
     _check_words(options)
     wanted = [path for path in (options.output, options.scaled) if path is not None]
     check_free(check_outputs(wanted, (".tsv",)), options.overwrite)
     predicted = read_effects(options.result, [options.target], options.score)
-    if len(scores := scores_of(predicted)) > 1:
-        raise InputError(f"--score must be one of the result's scores: {', '.join(scores)}")
-    if "pos" in predicted and predicted["pos"].notna().all():
-        predicted["position"] = predicted["pos"]
+    one_score(predicted, options.score)
+    _check_one_output(predicted["output"], options.target)
+    record = read_provenance(options.result)
     result = None
     if options.measured is not None:
-        measured = pd.read_table(options.measured, comment="#")
-        result = calibrate(measured, predicted, output=options.target, align=options.align)
-        write_tsv(result.coverage, options.output, options.overwrite)
+        measured = read_measured(options.measured)
+        result = calibrate(measured, predicted, align=options.align)
+        made = {**record, "calibration": result.provenance()}
+        write_tsv(result.table(), options.output, options.overwrite, provenance=made)
     if options.scaled:
         made = {} if result is None else result.provenance()
         factor = options.sd_scale if result is None or options.sd_scale else result.sd_scale
-        record = {**read_provenance(options.result), "calibration": {**made, "sd_scale": factor}}
+        made = {**record, "calibration": {**made, "sd_scale": factor}}
         scaled = scale_sd(predicted, factor)
-        write_tsv(scaled, options.scaled, options.overwrite, provenance=record)
+        write_tsv(scaled, options.scaled, options.overwrite, provenance=made)
     if result is None:
         say(f"effect_sd times {options.sd_scale:g}: {options.scaled}")
-        return EXIT_OK
-    counts = " ".join(map(str, result.pit_counts))
-    say(f"{result.n} variants; lambda {result.variance_scale:.4g}, sd_scale {result.sd_scale:.4g}")
-    say(f"PIT histogram, 10 bins: {counts}")
-    if result.n_no_spread:
-        say(f"{result.n_no_spread} variants are left out: they have no interval, as no draw differs")
-    if result.n_only_measured:
-        say(f"{result.n_only_measured} measured variants have no prediction and are left out")
+    else:
+        _tell(result)
     return EXIT_OK
+
+
+def _tell(result: CalibrationResult) -> None:
+    """What was found, and what makes it meaningless."""
+    from kipoi_mcdropout.cli.messages import say, warn
+
+    say(f"{result.n} variants; lambda {result.variance_scale:.4g}, sd_scale {result.sd_scale:.4g}")
+    say(
+        f"correlation of measured and predicted effects {result.correlation.r:.3g} (95 % interval "
+        f"{result.correlation.lower:.3g} to {result.correlation.upper:.3g})"
+    )
+    if result.align == "linear":
+        say(f"the line: measured = {result.intercept:.4g} + {result.slope:.4g} * predicted")
+    say(f"PIT histogram, 10 bins: {' '.join(map(str, result.pit_counts))}")
+    for n, words in (
+        (result.n_no_spread, "variants are left out: they have no interval, as no draw differs"),
+        (result.n_only_measured, "measured variants have no prediction and are left out"),
+        (result.n_repeated, "rows are left out: their variant is nearer the middle of another window"),
+    ):
+        if n:
+            say(f"{n} {words}")
+    for code, message in result.cautions:
+        warn(f"warning: {code}: {message}")
+
+
+def _check_one_output(outputs: pd.Series, target: str) -> None:
+    from kipoi_mcdropout.errors import InputError
+
+    names = list(outputs.unique())
+    if len(names) != 1:
+        raise InputError(f"--target must name one output; {target!r} names {', '.join(names)}")
 
 
 def _check_words(options: argparse.Namespace) -> None:

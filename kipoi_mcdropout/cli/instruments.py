@@ -20,7 +20,9 @@ def add_instrument_arguments(parser: argparse.ArgumentParser) -> None:
         "--outcome", required=True, nargs="+", metavar="OUTPUT", help="model output, or several"
     )
     parser.add_argument(
-        "--score", default=None, help="which of the result's scores, diff or logit (its only one)"
+        "--score",
+        default=None,
+        help="which of the result's scores, diff or logit; needed if it has several",
     )
     parser.add_argument(
         "--se_type",
@@ -74,29 +76,14 @@ def load_instruments(options: argparse.Namespace) -> list[Any]:
     return many
 
 
-def _read(options: argparse.Namespace, outputs: list[str]) -> tuple[Any, Any, str | None]:
+def _read(options: argparse.Namespace, outputs: list[str]) -> tuple[Any, Any, str]:
     """Rows of the two outputs, the effects of every draw where the file has them, and the score."""
-    from kipoi_mcdropout.results import has_draws, read_draws, read_effects, scores_of
+    from kipoi_mcdropout.results import has_draws, one_score, read_draws, read_effects
+    from kipoi_mcdropout.row_identity import sequence_names
 
     table = read_effects(options.result, outputs, options.score)
-    score = options.score
-    if score is None:
-        scores = scores_of(table)
-        if len(scores) > 1:
-            raise InputError(f"--score must be one of the result's scores: {', '.join(scores)}")
-        score = scores[0]
+    score = one_score(table, options.score)
     draws = read_draws(options.result, outputs, score) if has_draws(options.result) else None
-    return _named(table), draws, score
-
-
-def _named(table: Any) -> Any:
-    """The table with `sequence` a unique name and `position` wherever the file has its positions."""
-    table = table.copy()
-    if "name" in table:
-        names = table.groupby("sequence")["name"].first()
-        unique = names.is_unique
-        number = table["sequence"].astype(str)
-        table["sequence"] = table["name"] if unique else number + "_" + table["name"]
-    if "position" not in table:
-        table["position"] = table["pos"]
-    return table
+    if "sequence" in table:
+        table["sequence"] = sequence_names(table)
+    return table, draws, score

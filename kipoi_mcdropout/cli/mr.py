@@ -22,7 +22,12 @@ def get_parser(prog: str = "kipoi mcdropout mr") -> argparse.ArgumentParser:
     parser = Parser(prog, _DESCRIPTION, f"{prog} out.h5 --exposure FOXA2 --outcome DNase -o mr.tsv")
     add_instrument_arguments(parser)
     parser.add_argument(
-        "--methods", nargs="+", default=None, metavar="METHOD", help="names as in the table (the usual)"
+        "--methods",
+        nargs="+",
+        default=None,
+        metavar="METHOD",
+        help="estimators to run, by their names in the table (default: egger, ivw, weighted_median, "
+        "weighted_mode and, if the result has draws, the bootstraps over draws)",
     )
     parser.add_argument(
         "--convention",

@@ -203,27 +203,19 @@ def _draw_mr(options: argparse.Namespace) -> Figure:
 
 def _draw_calibration(options: argparse.Namespace, table: pd.DataFrame) -> Figure:
     from kipoi_mcdropout.calibration import calibrate
+    from kipoi_mcdropout.cli.messages import warn
+    from kipoi_mcdropout.measured import read_measured
     from kipoi_mcdropout.plots import plot_calibration
-    from kipoi_mcdropout.plots.rows import choose_rows, positions
+    from kipoi_mcdropout.plots.rows import choose_rows
 
     rows = choose_rows(table, None, options.score, ("effect_mean", "effect_sd"), "calibration")
-    predicted = rows.table
-    if "pos" in predicted and predicted["pos"].notna().all():
-        predicted["position"] = predicted["pos"]
-    positions(predicted)
-    result = calibrate(_measured(options.measured), predicted, output=rows.output, align=options.align)
+    measured = read_measured(options.measured)
+    result = calibrate(measured, rows.table, output=rows.output, align=options.align)
+    for code, message in result.cautions:
+        warn(f"warning: {code}: {message}")
     figure, (ax,) = _figure(options, 1)
     plot_calibration(result, ax=ax)
     return figure
-
-
-def _measured(path: str) -> pd.DataFrame:
-    import pandas as pd
-
-    try:
-        return pd.read_table(path, comment="#")
-    except (OSError, ValueError) as error:
-        raise InputError(f"--measured must be a table with tabs; {path}: {error}") from error
 
 
 def _figure(options: argparse.Namespace, n: int) -> tuple[Figure, list[Any]]:

@@ -11,6 +11,7 @@ from kipoi_mcdropout.mr.convention import Convention
 from kipoi_mcdropout.mr.heterogeneity import scatter_about_line
 from kipoi_mcdropout.mr.instruments import Instruments
 from kipoi_mcdropout.mr.strength import i2_gx, mean_f
+from kipoi_mcdropout.mr.table import REPEATED
 
 MIN_MEAN_F = 10.0  # Staiger and Stock, Econometrica 1997
 MIN_I2_GX = 0.9  # Bowden et al., Int J Epidemiol 2016
@@ -35,7 +36,7 @@ def diagnose(
 ) -> list[Diagnosis]:
     """Reasons to doubt an estimate from these instruments; empty when there are none.
 
-    Codes: ``zero_variance``, ``few_instruments``, ``weak_instruments``, ``low_i2_gx``,
+    Codes: ``repeated_mutants``, ``zero_variance``, ``few_instruments``, ``weak_instruments``, ``low_i2_gx``,
     ``more_than_draws``, ``noisy_correlation``, ``mcse_large``, ``mcse_flattens``,
     ``scatter_beyond_draws``, ``unsplit_selection``.
 
@@ -54,6 +55,7 @@ def diagnose(
     """
     used = instruments.kept()
     return [
+        *_repeated(instruments),
         *_zero_variance(instruments),
         *_few(used),
         *_weak(used),
@@ -64,6 +66,20 @@ def diagnose(
         *_mcse_flattens(used, convention),
         *_scatter(used),
         *_unsplit_selection(used),
+    ]
+
+
+def _repeated(instruments: Instruments) -> list[Diagnosis]:
+    out = instruments.reason.astype(str) == REPEATED
+    if not out.any():
+        return []
+    return [
+        Diagnosis(
+            "repeated_mutants",
+            f"{out.sum()} of {len(instruments)} rows are mutants that another window has too, first: "
+            f"{', '.join(instruments.snp[out][:3])}. Each counts once, in the window in which it lies "
+            "nearest to the middle (mr_keep is FALSE in the other rows).",
+        )
     ]
 
 

@@ -24,13 +24,12 @@ from kipoi_mcdropout.mr.instrument_checks import (
     frozen,
     zero_variance,
 )
+from kipoi_mcdropout.rounding import SHARE_OF_LARGEST
 
 SeType = Literal["sd", "mcse"]
 
-# A float32 effect is rounded to about 6e-8 of the output's scale, so a spread below 1e-6 of the
-# largest
-# effect is rounding noise: taken at face value it would give one mutant all the weight.
-ZERO_VARIANCE_RTOL = 1e-6
+# A spread that is only rounding would, taken at face value, give one mutant all the weight.
+ZERO_VARIANCE_RTOL = SHARE_OF_LARGEST
 
 _SIDES = ("exposure", "outcome")
 _PER_ROW = ("beta_exposure", "se_exposure", "beta_outcome", "se_outcome")
@@ -66,8 +65,8 @@ class Instruments:
         Correlation of the outcome effects. Left out, it is taken from the draws when a method asks
         for it.
     sequence, chrom, position : sequence, shape=(n,), optional
-        Where the mutant is; `position` in bp, of whatever base the table has (only differences are
-        used).
+        Where the mutant is; `position` in bp on `chrom`, or in `sequence` where there is no `chrom`,
+        of whatever base the table has (only differences are used).
     mr_keep, reason : sequence, shape=(n,), optional
         Rows to use, and why not.
     provenance : mapping

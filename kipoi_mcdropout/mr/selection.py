@@ -46,8 +46,8 @@ def select_instruments(
     one_per_position : bool
         Of the alternatives at one position keep the strongest.
     min_distance_bp : int, optional
-        Going from the strongest down, drop mutants nearer than this to one already kept in their
-        sequence.
+        Going from the strongest down, drop mutants nearer than this to one already kept on their
+        chromosome, or, where their place on the genome is not known, in their sequence.
     top_n : int, optional
         Keep the n strongest.
     select_draws : "all" or "half"
@@ -156,7 +156,7 @@ def _spaced(
             "positions are required to thin instruments by distance; got none. Leave the distance "
             "out, or give instruments with positions."
         )
-    group = instruments.sequence if instruments.sequence is not None else instruments.chrom
+    group = instruments.chrom if instruments.chrom is not None else instruments.sequence
     names = np.zeros(len(z), int) if group is None else group
     taken: dict[Any, list[int]] = defaultdict(list)
     passed = np.zeros_like(keep)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,10 +11,14 @@ from numpy.typing import NDArray
 
 from kipoi_mcdropout.errors import InputError, TargetError
 from kipoi_mcdropout.mr.instruments import Instruments, SeType
+from kipoi_mcdropout.rounding import effect_rounding
+from kipoi_mcdropout.row_identity import first_of_each_variant, genomic_variants, variant_names
 
 WHERE_COLUMNS = ("sequence", "chrom")  # at least one of them
 ALLELE_COLUMNS = ("position", "ref", "alt")
 EFFECT_COLUMNS = ("output", "effect_mean", "effect_sd", "effect_mcse", "n_draws")
+
+REPEATED = "same_mutant_in_another_window"
 
 UNSIGNED_SCORES = {
     "deepsea_effect": "is a product of magnitudes and has no sign",
@@ -39,9 +43,11 @@ def instruments_from_table(
     Parameters
     ----------
     table : DataFrame
-        Columns `sequence` and/or `chrom`; `position` (bp), `ref`, `alt`; `output`; `effect_mean`,
-        `effect_sd`, `effect_mcse`, `n_draws`. Effects are alt against ref. A `score` column is read
-        where there is one.
+        Columns `sequence` and/or `chrom`; `position` (bp) or `pos`, `ref`, `alt`; `output`;
+        `effect_mean`, `effect_sd`, `effect_mcse`, `n_draws`. Effects are alt against ref. Read where
+        they are there: `score`; `chrom` and `pos` (1-based, on the genome) with `strand`, which say
+        which mutants are the same; `ref_mean`, `alt_mean`, `ref_var`, `alt_var`, which say what is
+        only rounding (`rounding.effect_rounding`).
     exposure, outcome : str
         Values of `output`.
     draws : array, shape=(n_draws, len(table)), optional
@@ -56,8 +62,12 @@ def instruments_from_table(
     Returns
     -------
     Instruments
-        In the order of the exposure's rows. Names are ``sequence:chrom:position:ref:alt``, without
-        the parts that the table does not have. The effect allele is `alt`.
+        In the order of the exposure's rows. Names are ``sequence:chrom:pos:ref:alt`` with place and
+        alleles on the forward strand of the genome where the table has them, else
+        ``sequence:chrom:position:ref:alt``, without the parts that the table does not have. The
+        effect allele is `alt`. Where windows overlap, or one is given twice, a mutant counts once: in
+        the window in which it lies nearest to the middle, else the first. The other rows stay with
+        ``mr_keep`` False and the reason ``same_mutant_in_another_window``.
 
     Raises
     ------
@@ -67,6 +77,7 @@ def instruments_from_table(
     TargetError
         An output that is not in the table.
     """
+    table = _with_position(table)
     _check_columns(table)
     score, usable = _score_rows(table, score)
     where = [name for name in WHERE_COLUMNS if name in table.columns and table[name].notna().any()]
@@ -76,14 +87,16 @@ def instruments_from_table(
     if se_type not in ("sd", "mcse"):
         raise InputError(f"se_type must be 'sd' or 'mcse'; got {se_type!r}.")
     draws = None if draws is None else _check_draws_shape(draws, table)
+    places = _places(x, where)
+    reason = _reasons(x, y, places)
     return Instruments(
-        snp=x[keys].astype(str).agg(":".join, axis=1).to_numpy(str),
+        snp=places.names,
         beta_exposure=x["effect_mean"].to_numpy(float),
         se_exposure=x[f"effect_{se_type}"].to_numpy(float),
         beta_outcome=y["effect_mean"].to_numpy(float),
         se_outcome=y[f"effect_{se_type}"].to_numpy(float),
-        effect_allele=x["alt"].to_numpy(str),
-        other_allele=x["ref"].to_numpy(str),
+        effect_allele=places.alt,
+        other_allele=places.ref,
         exposure=exposure,
         outcome=outcome,
         se_type=se_type,
@@ -91,10 +104,64 @@ def instruments_from_table(
         draws_exposure=None if draws is None else draws[:, x_rows],
         draws_outcome=None if draws is None else draws[:, y_rows],
         sequence=x[where[0]].to_numpy(str),
-        chrom=x["chrom"].to_numpy(str) if "chrom" in where else None,
-        position=x["position"].to_numpy(int),
-        provenance={"score": score or "not stated", "se_type": se_type, "n_mutants": len(x)},
+        chrom=places.chrom,
+        position=places.position,
+        mr_keep=reason == "",
+        reason=reason,
+        zero_variance_rtol=0.0,  # `_reasons` has decided it, by the outputs of each row
+        provenance={
+            "score": score or "not stated",
+            "se_type": se_type,
+            "n_mutants": len(x),
+            "n_repeated": int((reason == REPEATED).sum()),
+        },
     )
+
+
+class _Places(NamedTuple):
+    """Where the mutants are; `chrom` only where `position` is on it, and not in a sequence."""
+
+    names: NDArray[Any]
+    ref: NDArray[Any]
+    alt: NDArray[Any]
+    chrom: NDArray[Any] | None
+    position: NDArray[np.int64]
+    first: NDArray[np.bool_]  # False where another window has the same mutant
+
+
+def _places(x: pd.DataFrame, where: list[str]) -> _Places:
+    variants = genomic_variants(x)
+    if variants is None:
+        in_sequence = "sequence" in where
+        chrom = x["chrom"].to_numpy(str) if "chrom" in where and not in_sequence else None
+        names = x[[*where, *ALLELE_COLUMNS]].astype(str).agg(":".join, axis=1)
+        position, first = x["position"].to_numpy(int), np.ones(len(x), bool)
+        return _Places(
+            names.to_numpy(str), x["ref"].to_numpy(str), x["alt"].to_numpy(str), chrom, position, first
+        )
+    names = variant_names(variants)
+    if "sequence" in where:
+        names = x["sequence"].astype(str) + ":" + names
+    return _Places(
+        names.to_numpy(str), variants["ref"].to_numpy(str), variants["alt"].to_numpy(str),
+        variants["chrom"].to_numpy(str), variants["pos"].to_numpy(int),
+        first_of_each_variant(x, variants),
+    )  # fmt: skip
+
+
+def _reasons(x: pd.DataFrame, y: pd.DataFrame, places: _Places) -> NDArray[Any]:
+    """Why each mutant is not used; "" where it is."""
+    reason = np.where(places.first, "", REPEATED).astype(object)
+    for side, rows in (("exposure", x), ("outcome", y)):
+        least = effect_rounding(rows.reset_index(drop=True))
+        is_rounding = rows["effect_sd"].to_numpy(float) <= least
+        reason[(reason == "") & is_rounding] = f"zero_variance_{side}"
+    return reason
+
+
+def _with_position(table: pd.DataFrame) -> pd.DataFrame:
+    """The table of a VCF has only `pos`: then that is the position."""
+    return table.assign(position=table["pos"]) if "pos" in table and "position" not in table else table
 
 
 def _check_columns(table: pd.DataFrame) -> None:

@@ -47,7 +47,7 @@ def plot_calibration(result: CalibrationResult, *, ax: Axes | None = None) -> di
 def _draw_coverage(ax: Axes, result: CalibrationResult) -> None:
     style.dress(ax, "nominal level of the interval", "share of measured effects inside")
     ax.plot([0, 1], [0, 1], color=style.GREY, lw=style.LINE_PT, ls=":", zorder=1, gid="honest")
-    inside = np.abs(result.pit - 0.5) * 2
+    inside = np.abs(result.pit - 0.5) * 2  # beyond 8 sd it rounds to 1, which no level reaches
     share = np.searchsorted(np.sort(inside), _LEVELS, side="right") / len(inside)
     (line,) = ax.plot(_LEVELS, share, color=style.BLACK, lw=style.LINE_PT, zorder=2, gid="every level")
     table = result.coverage
@@ -71,7 +71,13 @@ def _draw_coverage(ax: Axes, result: CalibrationResult) -> None:
     ax.set_xlim(0, 1.01)
     ax.set_ylim(0, 1.02)
     style.legend(ax, handles, labels)
-    style.note(ax, f"{result.n:,} variants; bars: 95 % Wilson")
+    r = result.correlation
+    aligned = f"measured = {result.intercept:.3g} + {result.slope:.3g} × predicted"
+    style.note(
+        ax, f"{result.n:,} variants; bars: 95 % Wilson",
+        f"correlation {r.r:.2g} (95 % {r.lower:.2g} to {r.upper:.2g})",
+        *([aligned] if result.align == "linear" else []),
+    )  # fmt: skip
 
 
 def _draw_pit(ax: Axes, result: CalibrationResult) -> None:

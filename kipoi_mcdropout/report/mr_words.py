@@ -30,6 +30,13 @@ METHOD_WORDS = {
 Row = dict[str, Any]
 
 
+def _repeated_mutants(row: Row) -> str:
+    return (
+        "Some mutants lie in more than one window, as windows overlap or one is given twice. Each counts "
+        "once, in the window in which it lies nearest to the middle."
+    )
+
+
 def _zero_variance(row: Row) -> str:
     return (
         "Some mutants do not vary over the draws and were kept out: weighted by 1/se\u00b2, one of them "
@@ -109,6 +116,7 @@ def _unsplit_selection(row: Row) -> str:
 
 
 WARNING_WORDS: dict[str, Callable[[Row], str]] = {
+    "repeated_mutants": _repeated_mutants,
     "zero_variance": _zero_variance,
     "few_instruments": _few_instruments,
     "weak_instruments": _weak_instruments,

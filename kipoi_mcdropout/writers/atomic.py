@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -11,11 +10,11 @@ from typing import IO, TYPE_CHECKING, Any
 
 from kipoi_mcdropout.errors import OutputError
 from kipoi_mcdropout.standard_output import results
+from kipoi_mcdropout.writers.first_line import first_line
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PROVENANCE_KEY = "kipoi_mcdropout"
 STDOUT = "-"  # as the name of an output: tab-separated text on standard output
 
 
@@ -61,7 +60,8 @@ def write_tsv(
     overwrite: bool = False,
     provenance: dict[str, Any] | None = None,
 ) -> None:
-    """Write a small table whole; provenance, if any, becomes a first line of comment, as JSON.
+    """Write a small table whole; provenance, if any, and the number of rows become a first line of
+    comment, as JSON.
 
     To standard output where the path is "-".
     """
@@ -81,7 +81,7 @@ def write_tsv(
 
 def _write_tsv(table: pd.DataFrame, text: IO[str], provenance: dict[str, Any] | None) -> None:
     if provenance is not None:
-        text.write(f"# {json.dumps({PROVENANCE_KEY: provenance})}\n")
+        text.write(first_line(provenance, len(table)))
     table.to_csv(text, sep="\t", index=False)
 
 

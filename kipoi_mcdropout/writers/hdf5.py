@@ -40,7 +40,8 @@ class GrowingHdf5:
     """A file of datasets whose first axis grows by one with each sequence, in compressed chunks."""
 
     def __init__(self, path: Path, kind: str, provenance: dict[str, Any]) -> None:
-        self.file = h5py.File(path, "w")
+        # Nobody else knows the unfinished file, and network file systems often have no locks.
+        self.file = h5py.File(path, "w", locking=False)
         self.file.attrs["format"] = kind
         self.file.attrs["format_version"] = FORMAT_VERSION
         self.file.attrs["provenance"] = json.dumps(provenance)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute
-import pyarrow.csv
+import pyarrow.compute as pc
 import pyarrow.parquet
 
 from kipoi_mcdropout.standard_output import results
-from kipoi_mcdropout.writers.atomic import PROVENANCE_KEY
+from kipoi_mcdropout.writers.first_line import PROVENANCE_KEY, first_line
 
-_TSV = pa.csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none")
+_ROWS_DIGITS = 12  # kept free in the first line
+_NEEDS_QUOTES = r'[\t\r\n"#]'
 
 
 class ParquetTable:
@@ -41,10 +42,24 @@ class ParquetTable:
 
 
 class TsvTable:
-    """Tab-separated text with a header; its first line is a comment with the provenance as JSON.
+    r"""Tab-separated text with a header, by the rules of csv (RFC 4180).
 
-    Read it with `pandas.read_table(path, skiprows=1)`. Gzipped if asked for. Without a path it goes to
-    standard output.
+    The first line is a comment: JSON with the provenance and the number of rows. Read the rest with
+    `pandas.read_table(path, skiprows=1)` or `read.delim(path, skip = 1)`; `results.read_effects` gives
+    the columns the right types too.
+
+    A text (a label, a name) that has a tab, a line end, a quote or a ``#`` is put in quotes, with the
+    quotes inside doubled; an empty text is ``""``, while a missing one is an empty field. Nothing else
+    is changed: a label such as ``=1+1`` is written as it is, so take care with a spreadsheet program.
+
+    The number of rows tells a file that was cut at the end of a line. It is null in standard output,
+    whose first line cannot be changed any more, and in gzipped files, which show by themselves whether
+    they are whole.
+
+    Parameters
+    ----------
+    path : Path or None
+        None for standard output.
     """
 
     def __init__(self, path: Path | None, provenance: dict[str, Any], compress: bool = False) -> None:
@@ -52,32 +67,65 @@ class TsvTable:
         self._raw: IO[bytes] = results().buffer if path is None else path.open("wb")
         # No name and no date inside, so that equal tables are equal files.
         self._file: Any = gzip.GzipFile("", "wb", 6, self._raw, mtime=0) if compress else self._raw
-        self._file.write(f"# {json.dumps({PROVENANCE_KEY: provenance})}\n".encode())
+        self._provenance = provenance
+        self._counts = not (compress or self._is_stdout)
+        self._file.write(self._first_line(None))
+        self._n_rows = 0
         self._header = True
 
     def write(self, table: pa.Table) -> None:
         """Append rows."""
         if self._header:
-            self._file.write(("\t".join(table.column_names) + "\n").encode())
+            self._file.write(_lines([pa.array([name]) for name in table.column_names]))
             self._header = False
-        pa.csv.write_csv(_without_separators(table), self._file, _TSV)
+        self._file.write(_lines(table.columns))
+        self._n_rows += table.num_rows
 
     def close(self) -> None:
-        """Close the file."""
+        """Write the number of rows, and close the file."""
         if self._is_stdout:
             self._raw.flush()
             return
+        if self._counts and not self._raw.closed:
+            self._raw.seek(0)
+            self._raw.write(self._first_line(self._n_rows))
         self._file.close()
         self._raw.close()
 
+    def _first_line(self, n_rows: int | None) -> bytes:
+        """Of the same length whatever the number."""
+        return first_line(self._provenance, n_rows, _ROWS_DIGITS if self._counts else 0).encode()
 
-def _without_separators(table: pa.Table) -> pa.Table:
-    """The table with tabs, line ends and quotes in its texts (labels, names) turned into spaces."""
-    for i, field in enumerate(table.schema):
-        if pa.types.is_string(field.type):
-            clean = pa.compute.replace_substring_regex(table.column(i), r'[\t\r\n"]', " ")
-            table = table.set_column(i, field, clean)
-    return table
+
+def _lines(columns: Sequence[Any]) -> memoryview | bytes:
+    """Rows as text."""
+    if not columns or not len(columns[0]):
+        return b""
+    fields = [_fields(column) for column in columns]
+    lines = _joined(_joined(*fields, between="\t"), pa.scalar("", pa.large_string()), between="\n")
+    _, offsets, text = lines.buffers()
+    ends = np.frombuffer(offsets, np.int64)[[lines.offset, lines.offset + len(lines)]]
+    return memoryview(text)[ends[0] : ends[1]]
+
+
+def _fields(column: Any) -> pa.Array:
+    """A column as text; a missing value is an empty field."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    texts = pc.cast(column, pa.large_string())
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return texts
+    quoted = pc.or_(pc.match_substring_regex(texts, _NEEDS_QUOTES), pc.equal(texts, ""))
+    if not pc.any(quoted).as_py():
+        return texts
+    quote = pa.scalar('"', pa.large_string())
+    doubled = pc.replace_substring(texts, '"', '""')
+    return pc.if_else(quoted, _joined(quote, doubled, quote, between=""), texts)
+
+
+def _joined(*parts: Any, between: str) -> Any:
+    separator = pa.scalar(between, pa.large_string())
+    return pc.binary_join_element_wise(*parts, separator, null_handling="replace", null_replacement="")
 
 
 class RowWriter:

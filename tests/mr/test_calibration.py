@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import json
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from scipy import stats
 
 from kipoi_mcdropout.calibration import CalibrationResult, calibrate, scale_sd
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.quantile_map import QuantileMap
 
 N = 4000
 
@@ -103,7 +104,7 @@ def test_lambda_pit_and_coverage_by_hand() -> None:
     assert observed(result)[0] == 0.7  # -2, 2 and 3 lie outside 1.96
 
 
-def test_heavy_tails_need_the_isotonic_map() -> None:
+def test_heavy_tails_need_the_map() -> None:
     rng = np.random.default_rng(0)
     measured, predicted = tables()
     predicted = predicted.set_index("variant").loc[measured["variant"]].reset_index()
@@ -120,12 +121,67 @@ def test_heavy_tails_need_the_isotonic_map() -> None:
         result.interval(0.0, 1.0, 1.0)
 
 
-def test_the_isotonic_map_is_monotone_from_0_to_1() -> None:
+def test_the_map_is_monotone_from_0_to_1() -> None:
     result = calibrate(*tables(2.0, n=50))
     grid = np.linspace(0, 1, 101)
     mapped = result.recalibrate(grid)
     assert (np.diff(mapped) >= 0).all()
     assert (mapped[0], mapped[-1]) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("true_scale", [1.0, 5.0, 20.0, 300.0])
+def test_an_sd_that_is_far_too_small_is_recalibrated_too(true_scale: float) -> None:
+    """Probabilities of errors beyond 8 sd round to 1 in float64; the errors do not."""
+    result = calibrate(*tables(true_scale))
+    assert_allclose(observed(result, "recalibrated"), [0.5, 0.8, 0.95], atol=0.02)
+    assert result.sd_scale == pytest.approx(true_scale, rel=0.05)
+    for level in (0.5, 0.8, 0.95, 0.999):
+        low, high = result.interval(np.zeros(1), np.ones(1), level)
+        width = 2 * true_scale * stats.norm.ppf((1 + level) / 2)
+        assert high - low == pytest.approx(width, rel=0.05 if level < 0.96 else 0.2)
+
+
+@pytest.mark.parametrize("true_scale", [1.0, 20.0])
+def test_exchanging_the_signs_of_all_effects_changes_nothing(true_scale: float) -> None:
+    measured, predicted = tables(true_scale, n=499)
+    measured["effect"] += 0.3  # not symmetric
+    one = calibrate(measured, predicted)
+    other = calibrate(
+        measured.assign(effect=-measured["effect"]),
+        predicted.assign(effect_mean=-predicted["effect_mean"]),
+    )
+    pd.testing.assert_frame_equal(one.coverage, other.coverage)
+    low, high = one.interval(np.array([0.2]), np.array([0.1]))
+    assert_allclose(np.array(other.interval(np.array([-0.2]), np.array([0.1]))), [-high, -low])
+
+
+def test_few_variants_have_intervals_with_ends() -> None:
+    """Ten variants tell nothing about the outer 5 % on each side: the tail is that of a normal."""
+    error = 50 * stats.norm.ppf((np.arange(10) + 0.5) / 10)
+    names = [str(i) for i in range(10)]
+    measured = pd.DataFrame({"variant": names, "effect": error})
+    result = calibrate(measured, pd.DataFrame({"variant": names, "effect_mean": 0.0, "effect_sd": 1.0}))
+    for level in (0.5, 0.8, 0.95, 0.999):
+        ends = np.array(result.interval(np.zeros(1), np.ones(1), level)).ravel()
+        expected = 50 * stats.norm.ppf((1 + level) / 2)
+        assert_allclose(ends, [-expected, expected], rtol=0.06)  # the map is linear between errors
+
+
+def test_map_by_hand() -> None:
+    one = QuantileMap.of([-3.0, 1.0, 1.0, 2.0])
+    assert_array_equal(one.z, [-3, 1, 2])
+    assert_array_equal(one.share, [0.125, 0.5, 0.875])
+    assert_allclose(one.share_below([-3, -1, 1, 1.5, 2]), [0.125, 0.3125, 0.5, 0.6875, 0.875])
+    assert_allclose(one.z_at([0.125, 0.3125, 0.5, 0.875]), [-3, -1, 1, 2])
+    # Beyond: a normal with median 1 through (2, 0.875), and one through (-3, 0.125).
+    scale = 1 / stats.norm.ppf(0.875)
+    assert float(one.z_at(0.99)) == pytest.approx(1 + scale * stats.norm.ppf(0.99))
+    assert float(one.share_below(5.0)) == pytest.approx(stats.norm.cdf(4 / scale))
+    assert float(one.z_at(0.01)) == pytest.approx(1 + 4 * scale * stats.norm.ppf(0.01))
+    assert_array_equal(one.share_below([-np.inf, np.inf]), [0, 1])
+    equal = QuantileMap.of([2.0, 2.0])
+    assert_array_equal(equal.z_at([0.1, 0.5, 0.9]), 2.0)
+    assert_array_equal(equal.share_below([1.0, 2.0, 3.0]), [0, 0.5, 1])
 
 
 def test_another_scale_is_aligned_by_a_line() -> None:
@@ -189,7 +245,111 @@ def test_bad_options_are_refused() -> None:
         scale_sd(pd.DataFrame({"x": [1]}), 2.0)
 
 
-def test_scikit_learn_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn.isotonic", None)
-    with pytest.raises(ImportError, match=r"pip install kipoi_mcdropout\[calibration\]"):
-        calibrate(*tables(n=20))
+def codes(result: CalibrationResult) -> list[str]:
+    return [caution.code for caution in result.cautions]
+
+
+def test_a_line_that_hides_opposite_effects_is_warned_of() -> None:
+    _, predicted = tables(n=100)
+    measured = pd.DataFrame({"variant": predicted["variant"], "effect": -predicted["effect_mean"]})
+    result = calibrate(measured, predicted, align="linear")
+    assert result.slope == pytest.approx(-1)
+    assert result.correlation.r == pytest.approx(-1)
+    assert (observed(result) == 1).all()
+    assert "negative_correlation" in codes(result)
+    assert "REF and ALT exchanged" in result.cautions[0].message
+    assert "negative_correlation" in codes(calibrate(measured, predicted))
+    assert codes(calibrate(*tables())) == []
+
+
+@pytest.mark.parametrize("align", ["none", "linear"])
+def test_effects_that_are_not_correlated_are_warned_of(align: Any) -> None:
+    measured, predicted = tables(n=400)
+    both = measured.merge(predicted, on="variant")
+    fit = stats.linregress(both["effect_mean"], both["effect"])
+    rest = both["effect"] - (fit.slope - 1e-8) * both["effect_mean"]
+    result = calibrate(both[["variant"]].assign(effect=rest), predicted, align=align)
+    assert "no_correlation" in codes(result)
+    assert result.correlation.lower < 0 < result.correlation.upper
+    if align == "linear":
+        assert "nearly flat" in result.cautions[0].message
+        assert result.slope == pytest.approx(1e-8, rel=1e-3)
+        assert result.sd_scale > 1e7 and "sd_scale_far_from_one" in codes(result)
+    constant = calibrate(measured.assign(effect=1.0), predicted)
+    assert codes(constant) == ["no_correlation"] and np.isnan(constant.correlation.r)
+
+
+def test_a_factor_far_from_one_is_warned_of() -> None:
+    measured, predicted = tables(30.0)
+    assert "sd_scale_far_from_one" in codes(calibrate(measured, predicted))
+    assert "sd_scale_far_from_one" in codes(calibrate(measured.assign(se=1e6), predicted))
+    assert codes(calibrate(*tables(5.0))) == []
+
+
+def test_the_correlation_is_that_of_scipy() -> None:
+    measured, predicted = tables(8.0, n=60)
+    both = measured.merge(predicted, on="variant")
+    expected = stats.pearsonr(both["effect"], both["effect_mean"])
+    found = calibrate(measured, predicted).correlation
+    assert found.r == pytest.approx(expected.statistic)
+    assert (found.lower, found.upper) == pytest.approx(tuple(expected.confidence_interval(0.95)))
+
+
+def test_what_goes_into_files_says_how_it_was_made() -> None:
+    result = calibrate(*tables(2.0, n=100), align="linear")
+    record = json.loads(json.dumps(result.provenance()))
+    for name in ("n", "lambda", "sd_scale", "align", "slope", "intercept", "correlation", "cautions"):
+        assert name in record
+    assert record["lambda"] == result.variance_scale
+    table = result.table()
+    assert (table["n"] == 100).all() and (table["align"] == "linear").all()
+    assert (table["lambda"] == result.variance_scale).all()
+    assert {"sd_scale", "slope", "intercept", "correlation", "cautions"} <= set(table)
+
+
+def test_overlapping_windows_count_a_variant_once_where_it_is_central() -> None:
+    """Two windows of 60 positions, 20 apart: the 40 they share are taken from the nearer middle."""
+    rng = np.random.default_rng(0)
+    windows = [
+        pd.DataFrame(
+            {
+                "sequence": i, "chrom": "1", "strand": "+", "pos": np.arange(60) + 1 + 20 * i,
+                "position": np.arange(60), "ref": "A", "alt": "C", "output": "y",
+                "effect_mean": rng.normal(size=60), "effect_sd": 0.1 + i,
+            }
+        )
+        for i in range(2)
+    ]  # fmt: skip
+    predicted = pd.concat(windows, ignore_index=True)
+    measured = pd.DataFrame({"variant": [f"1:{p}:A:C" for p in range(1, 81)], "effect": 0.0})
+    result = calibrate(measured, predicted)
+    assert (result.n, result.n_repeated) == (80, 40)
+    mean = np.concatenate([windows[0]["effect_mean"][:40], windows[1]["effect_mean"][20:]])
+    sd = np.repeat([0.1, 1.1], 40)
+    assert_allclose(result.pit, stats.norm.cdf(-mean / sd))
+
+
+def test_windows_of_the_other_strand_have_the_names_of_the_genome() -> None:
+    predicted = pd.DataFrame(
+        {
+            "sequence": 0, "chrom": "1", "strand": "-", "pos": 40 - np.arange(20),
+            "position": np.arange(20), "ref": ["A", "G"] * 10, "alt": "C",
+            "effect_mean": np.arange(20.0), "effect_sd": 1.0,
+        }
+    )  # fmt: skip
+    names = [f"1:{40 - i}:{'TC'[i % 2]}:G" for i in range(20)]
+    result = calibrate(pd.DataFrame({"variant": names, "effect": np.arange(20.0)}), predicted)
+    assert (result.n, result.n_only_measured) == (20, 0)
+    assert (result.pit == 0.5).all()
+
+
+def test_sequences_without_a_place_on_the_genome_are_refused_by_name() -> None:
+    measured, _ = tables(n=20)
+    predicted = pd.DataFrame(
+        {
+            "chrom": None, "pos": None, "position": range(20), "ref": "A", "alt": "C",
+            "effect_mean": 0.0, "effect_sd": 1.0,
+        }
+    )  # fmt: skip
+    with pytest.raises(InputError, match="no place on the genome"):
+        calibrate(measured, predicted)

@@ -13,7 +13,13 @@ from mr_data import from_draws, simulated
 from numpy.testing import assert_allclose, assert_array_equal
 
 from kipoi_mcdropout.errors import InputError, TargetError
-from kipoi_mcdropout.mr import Instruments, instruments_from_table, select_instruments
+from kipoi_mcdropout.mr import (
+    Instruments,
+    diagnose,
+    instruments_from_table,
+    mr_estimate,
+    select_instruments,
+)
 from kipoi_mcdropout.mr.table import UNSIGNED_SCORES
 from kipoi_mcdropout.scores import SCORES
 
@@ -189,6 +195,108 @@ def test_thinned_instruments_keep_their_distance_and_none_is_missing(
             assert not near
         else:
             assert any(z[k] >= z[i] for k in near)
+
+
+def window(
+    number: int, start: int, n: int = 8, strand: str = "+", seed: int | None = None
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """One mutant a position of bases start + 1, ... of chromosome "1", on two outputs, and its draws."""
+    rng = np.random.default_rng(number if seed is None else seed)
+    position = np.arange(n)
+    pos = start + 1 + position if strand == "+" else start + n - position
+    base = np.array(list("ACGT"))[pos % 4]
+    ref, alt = (base, np.where(base == "A", "C", "A")) if strand == "+" else (None, None)
+    if strand == "-":  # the same mutants, written on the other strand
+        other = dict(zip("ACGT", "TGCA", strict=True))
+        ref = np.array([other[b] for b in base])
+        alt = np.where(base == "A", "G", "T")
+    effect = rng.normal(1, 0.3, n)
+    tables, draws = [], []
+    for output, slope in (("x", 1.0), ("y", 0.5)):
+        own = slope * effect + 0.2 * rng.normal(size=(N_DRAWS, n)) + 0.1 * rng.normal(size=n)
+        tables.append(
+            pd.DataFrame(
+                {
+                    "sequence": f"w{number}", "chrom": "1", "pos": pos, "strand": strand,
+                    "position": position, "ref": ref, "alt": alt, "output": output,
+                    "effect_mean": own.mean(0), "effect_sd": own.std(0, ddof=1),
+                    "effect_mcse": own.std(0, ddof=1) / N_DRAWS**0.5, "n_draws": N_DRAWS,
+                }
+            )
+        )  # fmt: skip
+        draws.append(own)
+    return pd.concat(tables, ignore_index=True), np.concatenate(draws, axis=1)
+
+
+def joined(*windows: tuple[pd.DataFrame, np.ndarray]) -> tuple[pd.DataFrame, np.ndarray]:
+    tables, draws = zip(*windows, strict=True)
+    return pd.concat(tables, ignore_index=True), np.concatenate(draws, axis=1)
+
+
+@pytest.mark.parametrize("options", [{}, {"one_per_position": True, "min_distance_bp": 5}])
+def test_a_window_that_is_given_twice_counts_once(options: dict[str, Any]) -> None:
+    """The standard errors of 8 mutants, and not of 16: that of IVW was too small by sqrt(2)."""
+    once, once_draws = window(0, 100)
+    both, draws = joined((once, once_draws), (once.assign(sequence="again"), once_draws))
+    right = select_instruments(instruments_from_table(once, "x", "y", draws=once_draws), **options)
+    found = select_instruments(instruments_from_table(both, "x", "y", draws=draws), **options)
+    assert found.n_kept == right.n_kept == (2 if options else 8)
+    assert_array_equal(found.kept().snp, right.kept().snp)
+    for method in ("ivw", "ivw_bootstrap_draws"):
+        ours, expected = (mr_estimate(i, method, n_bootstrap=20) for i in (found, right))
+        assert (ours.estimate, ours.se) == (expected.estimate, expected.se)
+    assert (found.reason == "same_mutant_in_another_window").sum() == 8
+    assert found.provenance["n_repeated"] == 8
+    told = {code: message for code, message in diagnose(found)}
+    assert "8 of 16 rows are mutants that another window has too" in told["repeated_mutants"]
+    assert "repeated_mutants" not in {code for code, _ in diagnose(right)}
+
+
+@pytest.mark.parametrize("strand", ["+", "-"])
+def test_overlapping_windows_give_each_mutant_where_it_is_most_central(strand: str) -> None:
+    both, _ = joined(window(0, 100), window(1, 104, strand=strand))
+    found = instruments_from_table(both, "x", "y")
+    kept = found.kept()
+    # Bases 105 to 108 are in both. Their middles are 104.5 and 108.5: 106.5 lies between the two.
+    assert kept.position.tolist() == (  # type: ignore[union-attr]
+        [101, 102, 103, 104, 105, 106, *([107, 108, 109, 110, 111, 112][:: 1 if strand == "+" else -1])]
+    )
+    assert kept.sequence.tolist() == ["w0"] * 6 + ["w1"] * 6  # type: ignore[union-attr]
+    base = np.array(list("ACGT"))[kept.position % 4]  # type: ignore[operator]
+    assert_array_equal(kept.other_allele, base)
+    assert_array_equal(kept.effect_allele, np.where(base == "A", "C", "A"))
+    assert kept.snp[0] == "w0:1:101:C:A"
+
+
+def test_of_windows_in_which_it_is_as_central_the_first_has_it() -> None:
+    both, _ = joined(window(0, 100), window(1, 100))
+    found = instruments_from_table(both, "x", "y").kept()
+    assert set(found.sequence) == {"w0"}  # type: ignore[arg-type]
+
+
+def test_distance_is_on_the_genome_where_windows_overlap() -> None:
+    both, _ = joined(window(0, 100), window(1, 104))
+    thinned = select_instruments(instruments_from_table(both, "x", "y"), min_distance_bp=4).kept()
+    position = np.sort(thinned.position)  # type: ignore[arg-type]
+    assert (np.diff(position) >= 4).all() and 3 <= len(position) <= 4
+
+
+def test_without_a_place_on_the_genome_sequences_are_apart() -> None:
+    both, _ = joined(window(0, 100), window(1, 100))
+    for table in (both.drop(columns=["chrom", "pos"]), both.assign(chrom=None, pos=None)):
+        found = instruments_from_table(table, "x", "y")
+        assert found.n_kept == 16 and found.chrom is None
+        assert found.snp[0] == "w0:0:C:A"
+
+
+def test_a_spread_that_is_rounding_of_the_outputs_is_no_variance() -> None:
+    table, _ = window(0, 100)
+    table = table.assign(ref_mean=0.9, alt_mean=0.9, ref_var=0.0, alt_var=0.0)
+    table.loc[3, ["effect_sd", "effect_mcse", "effect_mean"]] = [5e-7, 1e-7, 1e-6]  # the row of x
+    found = instruments_from_table(table, "x", "y")
+    assert found.reason.tolist() == ["", "", "", "zero_variance_exposure", "", "", "", ""]
+    small = table.assign(ref_mean=1e-3, alt_mean=1e-3)
+    assert instruments_from_table(small, "x", "y").n_kept == 8
 
 
 def test_z_uses_the_sd_whatever_the_se_type() -> None:

@@ -1,0 +1,101 @@
+"""When a difference between two outputs is only rounding: the one place that decides it.
+
+A network computes in float32 (or another floating-point type), and each of its sums is rounded. The
+same sum in another order gives another last digit, so two inputs that mean the same to the model can
+get outputs that differ by a few units in the last place (ulp). Such a difference is no effect: it has
+no sign, and its spread over the draws is no uncertainty.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float64]
+
+ULPS = 8  # units in the last place that the sums of a network may be off by
+FLOAT32_EPS = float(np.finfo(np.float32).eps)
+# Of the largest effect, where the outputs themselves are not known: effects and outputs are of one size.
+SHARE_OF_LARGEST = ULPS * FLOAT32_EPS
+_SMALLEST = 1e-37  # of float32 too
+_EFFECT_COLUMNS = ("ref_mean", "alt_mean", "ref_var", "alt_var")
+
+
+def output_rounding(outputs: Any, eps: float, xp: Any = np) -> Any:
+    """The largest difference from each output that is only rounding.
+
+    ``ULPS * eps * |y| * max(1, -log|y|)``. The logarithm is for outputs near 0 that come from exp,
+    sigmoid or softplus: the rounding of what goes in, log|y|, is multiplied by y.
+
+    Parameters
+    ----------
+    outputs : array of float64
+    eps : float
+        Of the floating-point type in which the model computed them, e.g. 1.2e-7 for float32.
+    xp : module
+        numpy, or torch for tensors.
+
+    >>> float(output_rounding(np.array(0.5), 2.0**-23)) / 2.0**-23
+    4.0
+    """
+    size = xp.abs(outputs)
+    logarithm = -xp.log(xp.clip(size, _SMALLEST, 1.0))
+    return ULPS * eps * size * xp.clip(logarithm, 1.0, None)
+
+
+def logit_rounding(logits: ArrayLike, eps: float = FLOAT32_EPS) -> FloatArray:
+    """`output_rounding` of probabilities given as logits, log(p / (1 - p)), on the scale of logits.
+
+    A change dp of a probability changes its logit by dp / (p (1 - p)). Near p = 1 this is large: in
+    float32 two neighbouring numbers near 0.999 have logits that differ by 6e-5.
+    """
+    logits = np.asarray(logits, np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        minus_log_p = np.logaddexp(0.0, -logits)
+        return ULPS * eps * np.maximum(minus_log_p, 1.0) * (1.0 + np.exp(logits))
+
+
+def effect_rounding(table: pd.DataFrame) -> FloatArray:
+    """The largest |effect_mean| or effect_sd of each row that is only rounding, shape=(rows,).
+
+    From the outputs of reference and mutant (`ref_mean`, `alt_mean`, `ref_var`, `alt_var`; as logits
+    where the column `score` says so). Where the table has none, or the row has none:
+    `SHARE_OF_LARGEST` of the largest effect or sd in the table.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Effects of one output and score: `effect_mean`, `effect_sd`.
+    """
+    effects = table[["effect_mean", "effect_sd"]].to_numpy(np.float64)
+    fallback = SHARE_OF_LARGEST * np.max(np.abs(effects), initial=0, where=np.isfinite(effects))
+    if not set(_EFFECT_COLUMNS) <= set(table.columns):
+        return np.full(len(table), fallback)
+    as_logits = np.zeros(len(table), bool)
+    if "score" in table.columns:
+        as_logits = table["score"].astype(str).str.startswith("logit").to_numpy(bool)
+    floor = np.zeros(len(table))
+    for side in ("ref", "alt"):
+        mean, var = (table[f"{side}_{what}"].to_numpy(np.float64) for what in ("mean", "var"))
+        size = np.sqrt(mean**2 + var)  # a mean over draws may be 0 where no draw is
+        plain = output_rounding(size, FLOAT32_EPS)
+        floor = np.maximum(floor, np.where(as_logits, logit_rounding(mean), plain))
+    return np.where(np.isfinite(floor), floor, fallback)
+
+
+def z_values(table: pd.DataFrame) -> FloatArray:
+    """effect_mean / effect_sd, shape=(rows,), for a table of one output and score.
+
+    0 where the effect is only rounding. Infinite, with the sign of the effect, where there is an
+    effect whose sd is only rounding: it is the same in every draw. NaN where either is not finite.
+    """
+    mean, sd = (table[name].to_numpy(np.float64) for name in ("effect_mean", "effect_sd"))
+    undefined = ~(np.isfinite(mean) & np.isfinite(sd))
+    floor = effect_rounding(table)
+    none, certain = np.abs(mean) <= floor, sd <= floor
+    z = np.divide(mean, sd, out=np.zeros(len(mean)), where=sd > 0)
+    z = np.where(certain, np.copysign(np.inf, mean), z)
+    return np.where(undefined, np.nan, np.where(none, 0.0, z))

@@ -1,0 +1,87 @@
+"""Which sequence and which variant of the genome a row of a table of effects is about."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+# On the genome DNA is written, also where the model's alphabet is that of RNA.
+_COMPLEMENT = str.maketrans("ACGTUacgtu", "TGCAAtgcaa")
+
+
+def sequence_names(table: pd.DataFrame) -> pd.Series:
+    """A name per row that tells sequences apart: `name`, with the number where two share it.
+
+    In the table of a VCF, which has no sequences, a chromosome is one.
+    """
+    if "sequence" not in table:
+        return table["chrom"].astype(str) if "chrom" in table else pd.Series("all", table.index)
+    number = table["sequence"].astype(str)
+    if "name" not in table or table["name"].isna().any():
+        return number
+    name = table["name"].astype(str)
+    pairs = pd.DataFrame({"name": name, "number": number}).drop_duplicates()
+    shared = name.isin(pairs["name"][pairs["name"].duplicated()])
+    return name.where(~shared, name + " (" + number + ")")
+
+
+def genomic_variants(table: pd.DataFrame) -> pd.DataFrame | None:
+    """`chrom`, `pos` (1-based), `ref` and `alt` of each row on the forward strand of the genome.
+
+    The alleles of a window on the strand "-" are those of its own strand; here they are complemented.
+
+    Returns
+    -------
+    DataFrame or None
+        None where the place on the genome is not known of all rows: no columns `chrom` and `pos`, or
+        empty ones, as those of sequences without a range.
+    """
+    columns = ("chrom", "pos", "ref", "alt")
+    if not set(columns) <= set(table.columns) or table[["chrom", "pos"]].isna().any(axis=None):
+        return None
+    ref, alt = table["ref"].astype(str), table["alt"].astype(str)
+    if "strand" in table:
+        minus = (table["strand"].astype(object) == "-").to_numpy(bool)
+        ref, alt = (_complemented(alleles, minus) for alleles in (ref, alt))
+    chrom, pos = table["chrom"].astype(str), table["pos"].astype(np.int64)
+    return pd.DataFrame({"chrom": chrom, "pos": pos, "ref": ref, "alt": alt}, index=table.index)
+
+
+def _complemented(alleles: pd.Series, minus: NDArray[np.bool_]) -> pd.Series:
+    if not minus.any():
+        return alleles
+    other = alleles.map({a: a.translate(_COMPLEMENT)[::-1] for a in alleles.unique()})
+    return alleles.where(~minus, other)
+
+
+def variant_names(variants: pd.DataFrame) -> pd.Series:
+    """``chrom:pos:ref:alt`` of each row of `genomic_variants`."""
+    return variants.astype(str).agg(":".join, axis=1)
+
+
+def first_of_each_variant(table: pd.DataFrame, variants: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which rows to use so that each variant counts once, shape=(rows,).
+
+    Where windows overlap, or one is given twice, the same variant is in several sequences. It is used
+    in the one in which it lies nearest to the middle of the mutated positions: there the model sees most
+    of what surrounds it. Of equals the first row is used.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Rows of one output and score, all of the sequences' mutants.
+    variants : DataFrame
+        `genomic_variants` of it.
+    """
+    off_centre = np.zeros(len(table))
+    if "sequence" in table and "position" in table:
+        position = table["position"].astype(np.float64)
+        by_sequence = position.groupby(table["sequence"].to_numpy())
+        middle = (by_sequence.transform("min") + by_sequence.transform("max")) / 2
+        off_centre = (position - middle).abs().to_numpy()
+    order = np.argsort(off_centre, kind="stable")
+    again = variants.iloc[order].duplicated().to_numpy()
+    first = np.zeros(len(table), bool)
+    first[order[~again]] = True
+    return first
