@@ -119,8 +119,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _version() -> str:
     """Version of this package, and those of the packages that its results depend on."""
-    from kipoi_mcdropout import __version__
     from kipoi_mcdropout.provenance import package_versions
 
-    others = ", ".join(f"{n} {v}" for n, v in package_versions().items() if n != "kipoi-mcdropout")
-    return f"kipoi_mcdropout {__version__} ({others})"
+    versions = package_versions()
+    own = versions.pop("kipoi-mcdropout")
+    return f"kipoi_mcdropout {own} ({', '.join(map(' '.join, versions.items()))})"
