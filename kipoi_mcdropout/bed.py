@@ -90,7 +90,8 @@ def _lines(path: Path) -> Iterator[str]:
 def _interval(fields: list[str], where: str) -> Interval:
     """The interval of a line; InputError where it is none."""
     bounds = fields[1:3]
-    if len(bounds) < 2 or not fields[0].strip() or not all(_POSITION.fullmatch(field.strip(" ")) for field in bounds):
+    numbers = [field for field in bounds if _POSITION.fullmatch(field.strip(" "))]
+    if len(numbers) < 2 or not fields[0].strip():
         raise InputError(
             f"{where}: chrom, start and end are required, separated by tabs, with start and end whole "
             f"numbers written in digits (BED); got {chr(9).join(fields)[:_SHOWN]!r}"

@@ -30,7 +30,7 @@ LAYERS = [
     {"measured"},
     {"results", "ism_run"},
     {"vcf"},
-    {"plots", "regions"},
+    {"plots", "regions", "check_ranges"},
     {"veff"},
     {"report"},
     {"cli", "plugin"},

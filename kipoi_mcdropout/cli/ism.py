@@ -185,14 +185,22 @@ def _run(
     paths: Any,
     command: list[str],
 ) -> None:
+    from kipoi_mcdropout.check_ranges import RangeCheck, genome_of, with_checked_ranges
     from kipoi_mcdropout.cli.interrupt import raise_if_interrupted
     from kipoi_mcdropout.cli.messages import detail, say, warn
     from kipoi_mcdropout.cli.session import Progress, batches, number_of_sequences
+    from kipoi_mcdropout.encoding import DNA
     from kipoi_mcdropout.incremental import engine_words
     from kipoi_mcdropout.ism_run import run_ism
     from kipoi_mcdropout.schedule import open_scheduler
 
-    stream = batches(options, dataloader)
+    stream = with_checked_ranges(
+        batches(options, dataloader),
+        RangeCheck(genome_of(dataloader_kwargs)),
+        ism.options.model_input,
+        ism.options.category_axis,
+        ism.options.alphabet or DNA,
+    )
     first = next(stream)  # errors of the data or the model come before any file is made
     record = _provenance(ism, first["inputs"], dataloader_kwargs, options, keywords, command)
     for note in ism.mutagenesis.plan(first["inputs"]).notes:
