@@ -229,7 +229,7 @@ _CORRECTED = {
 }
 _SHIFTED = (
     "the sequence of range {where} is what the genome has one base {side} it, so all coordinates would "
-    "be wrong. Is the range counted from 1? Kipoi's ranges are 0-based and half-open; mend the dataloader"
+    "be wrong. Is the range counted from 1? Kipoi's ranges are 0-based, half-open; mend the dataloader"
 )
 _OTHER = (
     "the sequence of range {where} is not what {genome} has there ({share} % of the bases agree), and "

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kipoi_mcdropout.errors import InputError, TargetError
+from kipoi_mcdropout.row_identity import mutant_names
 
 MOST_POINTS = 100_000
 ROUNDING = 1e-6  # of the largest effect, as in mr.instruments
@@ -167,12 +168,10 @@ def z_values(table: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def variant_names(table: pd.DataFrame) -> list[str]:
-    """The ID of each variant where it has one, else contig or sequence, position and alleles."""
+    """The ID of each variant where it has one, else `mutant_names`."""
     if not len(table):
         return []
-    where, _ = positions(table)
-    spelt = sequence_names(table) + ":" + where.astype(str) + " "
-    spelt += table["ref"].astype(str) + ">" + table["alt"].astype(str)
+    spelt = mutant_names(table)
     if "id" not in table:
         return spelt.tolist()
     ids = table["id"].astype(str)
