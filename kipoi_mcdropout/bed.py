@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from kipoi_mcdropout.errors import InputError, InputWarning
+from kipoi_mcdropout.errors import InputError, InputWarning, is_machine_failure
 
 _GZIP = b"\x1f\x8b"
 _HEADER_WORDS = ("track", "browser")  # lines for the UCSC genome browser
@@ -83,6 +83,8 @@ def _lines(path: Path) -> Iterator[str]:
         with opener(path, "rt", encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
             yield from lines
     except (OSError, EOFError) as error:
+        if is_machine_failure(error):
+            raise
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path} cannot be read as BED: {reason}. Check the file") from error
 

@@ -17,6 +17,7 @@ from kipoi_mcdropout.errors import (
     EXIT_FAILURE,
     EXIT_INTERRUPTED,
     EXIT_PIPE_CLOSED,
+    WRONG_PATH,
     McDropoutError,
     UnitFailedError,
 )
@@ -36,8 +37,6 @@ COMMANDS = {
     "calibrate": "predicted effects and their sd against measured effects",
 }
 RESUMABLE = ("ism", "score_variants")
-# Errors of the system that say that a path given is wrong; all others are failures of the machine.
-_WRONG_PATH = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
 def cli_main(command: str, raw_args: Sequence[str]) -> None:
@@ -77,7 +76,7 @@ def _exit_code(main: Callable[[list[str], str], int], args: list[str], prog: str
         return _report(prog, str(error), EXIT_BAD_INPUT)
     except BrokenPipeError:
         return EXIT_PIPE_CLOSED
-    except _WRONG_PATH as error:
+    except WRONG_PATH as error:
         return _report(prog, f"{_path_words(error)}. No output was written{kept}", EXIT_BAD_INPUT)
     except OSError as error:  # such as a full disk
         return _report(prog, f"{error}. No output was written{kept}", EXIT_FAILURE)

@@ -49,7 +49,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch_size", type=int, default=32, help="inputs in one forward pass (default 32)"
     )
     parser.add_argument(
-        "-n", "--num_workers", type=int, default=0, help="processes that load data (default 0)"
+        "-n", "--num_workers", type=_whole, default=0, help="processes that load data (default 0)"
     )
 
 
@@ -125,6 +125,13 @@ def add_run_arguments(parser: argparse.ArgumentParser, unit: str) -> None:
     )
 
 
+def _whole(text: str) -> int:
+    """A whole number of 0 or more."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number, 0 or more; got {text!r}")
+    return int(text)
+
+
 def parse_shard(text: str | None) -> Any:
     """The Shard of --shard, None if it was not given."""
     if text is None:
@@ -176,8 +183,8 @@ def parse_json(text: str, flag: str) -> dict[str, Any]:
     """
     try:
         is_file = not text.lstrip().startswith("{") and Path(text).is_file()
-        value = json.loads(Path(text).read_text() if is_file else text)
-    except (json.JSONDecodeError, OSError) as error:
+        value = json.loads(Path(text).read_text(encoding="utf-8") if is_file else text)
+    except (ValueError, OSError) as error:
         raise InputError(
             f"{flag} must be a JSON object or the path of a .json file; got {text!r} ({error})"
         ) from error

@@ -76,6 +76,8 @@ def _mutated_input(options: argparse.Namespace, inputs: Any) -> tuple[Any, int]:
         if len(names) > 1:
             raise InputError(f"--model_input must be one of {', '.join(map(str, names))}, or --no_plan")
         name = names[0]
+    elif isinstance(inputs, dict) and name not in names:
+        raise InputError(f"--model_input must be one of {', '.join(map(str, names))}; got {name!r}")
     if options.category_axis is not None:
         return name, options.category_axis
     shape = get_input(inputs, name).shape[1:]

@@ -125,7 +125,12 @@ def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:
     selection = keywords["output_sel_fn"]
     function = None if selection is None else load_function(selection)
     model = load_model(options)
-    ism = MCDropoutISM(model, **{**keywords, "output_sel_fn": function})
+    try:
+        ism = MCDropoutISM(model, **{**keywords, "output_sel_fn": function})
+    except TypeError as error:
+        if options.imp_score_kwargs is None:
+            raise
+        raise InputError(f"a value in --imp_score_kwargs has a wrong type: {error}") from error
     dataloader, dataloader_kwargs = load_data(options, model)
     if keywords["alphabet"] is None:  # its arguments may give another than the model's default
         stated = as_alphabet(dataloader_kwargs.get("alphabet"))

@@ -257,6 +257,8 @@ def _check(options: argparse.Namespace) -> None:
             f"--width_mm of plot {options.kind} must lie between {least} and 1000; got "
             f"{options.width_mm:g}"
         )
+    if getattr(options, "labels", 0) < 0:
+        raise InputError(f"--labels must be 0 or more; got {options.labels}")
     if not 30 <= options.dpi <= 2400:
         raise InputError(f"--dpi must lie between 30 and 2400; got {options.dpi}")
 

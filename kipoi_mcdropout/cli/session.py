@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kipoi_mcdropout.cli.messages import bar_is_off, say
-from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.errors import InputError, is_machine_failure
 from kipoi_mcdropout.nested import Nested, leaves
 
 
@@ -26,7 +26,7 @@ def load_model(args: argparse.Namespace) -> Any:
 
     args.source = source_of(args.model, args.source)
     what = f"the model {args.model!r} from source {args.source!r} cannot be loaded"
-    with _explained(what):
+    with explained(what):
         return kipoi.get_model(args.model, args.source, with_dataloader=args.dataloader is None)
 
 
@@ -51,9 +51,9 @@ def load_data(args: argparse.Namespace, model: Any) -> tuple[Any, dict[str, Any]
     import kipoi
     from kipoi_utils.utils import parse_json_file_str_or_arglist
 
-    with _explained("--dataloader_args must be JSON, a .json file, or words key=value"):
+    with explained("--dataloader_args must be JSON, a .json file, or words key=value"):
         kwargs = parse_json_file_str_or_arglist(args.dataloader_args)
-    with _explained("the dataloader cannot be made; give its arguments with --dataloader_args"):
+    with explained("the dataloader cannot be made; give its arguments with --dataloader_args"):
         factory = model.default_dataloader
         if args.dataloader is not None:
             factory = kipoi.get_dataloader_factory(args.dataloader, args.dataloader_source or "kipoi")
@@ -77,7 +77,7 @@ def batches(args: argparse.Namespace, dataloader: Any) -> Iterator[dict[str, Any
     n = 0
     iterator = iter(dataloader.batch_iter(batch_size=args.batch_size, num_workers=args.num_workers))
     while True:
-        with _explained(f"the dataloader failed after {n} sequences"):
+        with explained(f"the dataloader failed after {n} sequences"):
             try:
                 batch = next(iterator)
             except StopIteration:
@@ -129,13 +129,15 @@ class Progress:
 
 
 @contextlib.contextmanager
-def _explained(what: str) -> Iterator[None]:
+def explained(what: str) -> Iterator[None]:
     """Errors of Kipoi and of the user's model or dataloader code, as ours, with `what` before them."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
         raise
     except Exception as error:  # anything can come from code that is not ours
-        detail = str(error) or type(error).__name__
+        if is_machine_failure(error):
+            raise
+        detail = " ".join(str(error).split()) or type(error).__name__
         kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
         raise InputError(f"{what}: {kind}{detail}") from error

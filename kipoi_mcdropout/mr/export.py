@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from kipoi_mcdropout.errors import OutputError
+from kipoi_mcdropout.errors import OutputError, is_machine_failure
 from kipoi_mcdropout.mr.correlation import covariance_of_draws
 from kipoi_mcdropout.mr.export_readme import readme
 from kipoi_mcdropout.mr.instruments import FloatArray, Instruments
@@ -242,6 +242,8 @@ def _write_all(place: Path, plan: dict[str, Writer]) -> None:
             finally:
                 partial.unlink(missing_ok=True)
     except OSError as error:
+        if is_machine_failure(error):
+            raise
         raise OutputError(
             f"the export to {place} failed: {error}. Choose a folder that can be written."
         ) from error

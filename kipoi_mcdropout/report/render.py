@@ -114,7 +114,7 @@ def _require_packages(figures: bool) -> None:
         except ImportError as error:
             raise InputError(
                 f"a report needs {' and '.join(names)}, and {name} is not installed: "
-                "pip install 'kipoi_mcdropout[plot]'"
+                f"pip install {name}"
             ) from error
 
 
