@@ -53,12 +53,19 @@ class OneHotLayout:
         Raises
         ------
         InputError
-            If `category_axis` is not an axis of one input.
+            If `category_axis` is not an axis of one input, or an alphabet other than ACGT has more or
+            fewer letters than there are categories.
         """
         shape = x.shape[1:]
         if not -len(shape) <= category_axis < len(shape):
             raise InputError(
                 f"category_axis must be an axis of one input, of shape {shape}; got {category_axis}"
+            )
+        size = shape[category_axis]
+        if alphabet != DNA and len(alphabet) != size:
+            raise InputError(
+                f"alphabet must have a letter for each of the {size} categories along axis "
+                f"{category_axis} of one input, of shape {shape}; got {alphabet!r}"
             )
         return cls(tuple(shape), category_axis % len(shape), alphabet)
 

@@ -10,7 +10,7 @@ import errno
 EXIT_OK = 0
 EXIT_FAILURE = 1  # an unexpected error: a traceback is shown
 EXIT_BAD_INPUT = 2  # wrong arguments, model, or data; nothing was written
-EXIT_STRICT = 3  # --strict was asked for and something was skipped
+EXIT_STRICT = 3  # nothing was scored, or --strict was asked for and something was skipped
 EXIT_PIPE_CLOSED = 141  # whoever read our standard output has stopped, as `head` does
 EXIT_INTERRUPTED = 130  # Ctrl-C, as shells report it
 

@@ -28,7 +28,7 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Toy, Toy]:
     other = make_toy(tmp_path_factory.mktemp("other"))
     loader = other.model / "dataloader.py"
     text = loader.read_text().replace("intervals_file):", 'intervals_file, alphabet="AGCT"):', 1)
-    text = text.replace("        self.fasta", "        self.letters = alphabet\n        self.fasta", 1)
+    text = text.replace("        self.path", "        self.letters = alphabet\n        self.path", 1)
     loader.write_text(text.replace('in "ACGT"]', "in self.letters]", 1))
     yaml = other.model / "dataloader.yaml"
     yaml.write_text(

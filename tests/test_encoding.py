@@ -70,6 +70,14 @@ def test_wrong_category_axis_is_refused() -> None:
         OneHotLayout.of(x, 2)
 
 
+def test_an_alphabet_must_have_a_letter_for_each_category() -> None:
+    x = np.zeros((1, 4, 7))
+    assert OneHotLayout.of(x, 0, "AGCT").letters() == ["A", "G", "C", "T", "N", "N"]
+    assert OneHotLayout.of(np.zeros((1, 5, 7)), 0).letters() == ["0", "1", "2", "3", "4", "N", "N"]
+    with pytest.raises(InputError, match="4 categories .* got 'ACG'"):
+        OneHotLayout.of(x, 0, "ACG")
+
+
 def test_all_substitutions_of_a_window_skip_positions_without_a_base() -> None:
     codes = np.array([0, 4, 3, 5, 2], np.uint8)
     edits = all_substitutions(codes, 4, 1, 4)

@@ -73,6 +73,8 @@ output_schema:
 """
 
 DATALOADER_PY = """
+import os
+
 import numpy as np
 import pyfaidx
 from kipoi.data import Dataset
@@ -81,16 +83,23 @@ from kipoi.metadata import GenomicRanges
 
 class ToyDataset(Dataset):
     def __init__(self, fasta_file, intervals_file):
-        self.fasta = pyfaidx.Fasta(fasta_file, sequence_always_upper=True)
+        self.path, self.process = os.path.abspath(fasta_file), None
+        pyfaidx.Faidx(self.path).close()
         lines = [line.split() for line in open(intervals_file) if line.strip()]
         self.rows = [(c, int(s), int(e), n) for c, s, e, n in lines]
 
     def __len__(self):
         return len(self.rows)
 
+    def genome(self):
+        if self.process != os.getpid():
+            self.fasta = pyfaidx.Fasta(self.path, sequence_always_upper=True)
+            self.process = os.getpid()
+        return self.fasta
+
     def __getitem__(self, i):
         chrom, start, end, name = self.rows[i]
-        text = str(self.fasta[chrom][start:end])
+        text = str(self.genome()[chrom][start:end])
         one_hot = np.array([[base == letter for letter in "ACGT"] for base in text], np.float32)
         ranges = GenomicRanges(chr=chrom, start=start, end=end, id=name, strand="+")
         return {"inputs": {"seq": one_hot}, "metadata": {"ranges": ranges}}

@@ -132,15 +132,19 @@ class ExampleDataset(Dataset):
         self.fasta_file = os.path.abspath(fasta_file)
         self.ignore_targets = ignore_targets
         self.intervals = read_intervals(intervals_file, with_targets=not ignore_targets)
-        self._open()
+        self._process: int | None = None
         self._check_contigs(intervals_file)
 
-    def _open(self) -> None:
-        self._fasta = open_fasta(self.fasta_file)
-        self._process = os.getpid()
+    def _genome(self) -> pyfaidx.Fasta:
+        """The FASTA, opened once in each process: a shared file position would mix up the reads."""
+        if self._process != os.getpid():
+            self._fasta = open_fasta(self.fasta_file)
+            self._process = os.getpid()
+        return self._fasta
 
     def _check_contigs(self, intervals_file: str) -> None:
-        lengths = {name: len(self._fasta[name]) for name in self._fasta.keys()}  # noqa: SIM118
+        with open_fasta(self.fasta_file) as fasta:
+            lengths = {name: len(fasta[name]) for name in fasta.keys()}  # noqa: SIM118
         for interval in self.intervals:
             if interval.chrom not in lengths:
                 known = ", ".join(list(lengths)[:5])
@@ -156,10 +160,7 @@ class ExampleDataset(Dataset):
                 )
 
     def _sequence(self, interval: Interval) -> str:
-        if os.getpid() != self._process:
-            # A worker process that was forked: a shared file position would mix up the reads.
-            self._open()
-        contig = self._fasta[interval.chrom]
+        contig = self._genome()[interval.chrom]
         first, last = max(interval.start, 0), min(interval.end, len(contig))
         inside = str(contig[first:last])
         return "N" * (first - interval.start) + inside + "N" * (interval.end - last)

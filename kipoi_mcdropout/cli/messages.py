@@ -66,11 +66,11 @@ def warnings_as_lines() -> Iterator[None]:
             warnings.simplefilter("always", InputWarning)
         others = warnings.showwarning
 
-        def show(message: Any, category: type[Warning], *place: Any) -> None:
+        def show(message: Warning | str, category: type[Warning], *args: Any, **kwargs: Any) -> None:
             if issubclass(category, InputWarning):
                 warn(f"warning: {message}")
             else:
-                others(message, category, *place)
+                others(message, category, *args, **kwargs)
 
         warnings.showwarning = show
         yield

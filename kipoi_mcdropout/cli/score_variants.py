@@ -23,8 +23,8 @@ uncertainty. The VCF comes back with the results in INFO and nothing else change
 per allele and output. Alleles in = scored + skipped; each skipped one has its reason (INFO MCD_SKIP, and
 --skipped).
 
-exit codes: 0 done, 1 the model failed (see --on_error), 2 bad input (no output is written), 3 something
-was skipped under --strict."""
+exit codes: 0 done, 1 the model failed (see --on_error), 2 bad input (no output is written), 3 nothing
+was scored, or something was skipped under --strict."""
 
 
 def get_parser(prog: str = "kipoi mcdropout score_variants") -> argparse.ArgumentParser:
@@ -118,9 +118,10 @@ def add_window_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--ref_mismatch",
-        choices=["skip", "error"],
-        default="skip",
-        help="a REF that the genome does not have there (default skip); it is never scored",
+        choices=["few", "skip", "error"],
+        default="few",
+        help="a REF that the genome does not have there is never scored: skip it if these are few, else "
+        "refuse the VCF (few, the default); skip it however many there are; or stop at the first",
     )
     parser.add_argument(
         "--length", type=int, default=None, help="of the window, where the model's schema does not say"
@@ -227,7 +228,8 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
     say(run.ledger.summary())
     for words in run.engines:
         detail(f"engine: {words}")
-    return EXIT_OK
+    nothing = shard is None and run.ledger.nothing_scored() is not None
+    return EXIT_STRICT if nothing else EXIT_OK
 
 
 def _shifts(text: str) -> tuple[int, ...]:

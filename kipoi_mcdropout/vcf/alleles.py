@@ -28,6 +28,7 @@ REASONS = {
     "malformed_allele": "REF or ALT is no sequence of letters",
     "contig_unknown": "the genome has no such contig",
     "contig_length": "the VCF header and the genome disagree on the length of the contig",
+    "contig_differs": "most REF on this contig differ from the genome",
     "outside_contig": "the record lies outside of its contig",
     "ref_mismatch": "REF is not what the genome has there",
     "too_long": "the allele does not fit into the model's window",

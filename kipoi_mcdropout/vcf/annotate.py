@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from kipoi_mcdropout.effects import EffectSummary
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.vcf.alleles import REASONS, Skip
-from kipoi_mcdropout.vcf.header import Header, description
+from kipoi_mcdropout.vcf.header import Header, quoted
 from kipoi_mcdropout.vcf.placement import FLAGS, Outcome, Placed
 from kipoi_mcdropout.vcf.reader import Record
 from kipoi_mcdropout.vcf.table import z_and_p
@@ -56,12 +56,16 @@ class InfoField:
     id: str
     score: str
     target: int  # column in the summaries
+    label: str  # of the output
     statistic: str
-    text: str  # its description
 
     def line(self) -> str:
-        """Declaration in the header."""
-        return f"##INFO=<ID={self.id},Number=A,Type=Float,Description={description(self.text)}>"
+        """Declaration in the header; `header.unquoted` gives the label back from Output."""
+        text = f"Score {self.score}, model output {self.label}: {VCF_STATISTICS[self.statistic]}"
+        return (
+            f"##INFO=<ID={self.id},Number=A,Type=Float,Description={quoted(text)},"
+            f"Output={quoted(self.label)},Score={quoted(self.score)},Statistic={quoted(self.statistic)}>"
+        )
 
 
 def info_fields(
@@ -94,17 +98,16 @@ def info_fields(
         raise InputError(
             f"VCF statistics must be among {', '.join(VCF_STATISTICS)}; got {', '.join(unknown)}"
         )
-    names = _legal_names([labels[i] for i in columns])
-    return [
-        InfoField(
-            f"{prefix}_{_legal(score)}_{name}_{statistic}",
-            score,
-            column,
-            statistic,
-            f"Score {score}, model output {labels[column]}: {VCF_STATISTICS[statistic]}",
-        )
+    ids = _different(
+        f"{prefix}_{_legal(score)}_{_legal(labels[column])}_{statistic}"
         for score in scores
-        for column, name in zip(columns, names, strict=True)
+        for column in columns
+        for statistic in statistics
+    )
+    return [
+        InfoField(next(ids), score, column, labels[column], statistic)
+        for score in scores
+        for column in columns
         for statistic in statistics
     ]
 
@@ -113,18 +116,16 @@ def _legal(label: str) -> str:
     return re.sub(r"[^0-9A-Za-z_]+", "_", label).strip("_") or "output"
 
 
-def _legal_names(labels: Sequence[str]) -> list[str]:
-    """Labels as parts of an INFO ID, all different: repeats are numbered."""
-    names: list[str] = []
+def _different(names: Iterable[str]) -> Iterator[str]:
+    """The names, of which repeats are numbered."""
     taken: set[str] = set()
-    for label in labels:
-        name, number = _legal(label), 1
-        while name in taken:
+    for name in names:
+        unique, number = name, 1
+        while unique in taken:
             number += 1
-            name = f"{_legal(label)}_{number}"
-        taken.add(name)
-        names.append(name)
-    return names
+            unique = f"{name}_{number}"
+        taken.add(unique)
+        yield unique
 
 
 class Annotator:
@@ -162,8 +163,8 @@ class Annotator:
         flag = f"Notes on scored ALT alleles, joined by &, in the order of ALT: {flags}"
         added = [
             f"##kipoi_mcdropout={json.dumps(provenance, sort_keys=True)}",
-            f"##INFO=<ID={self.skip_id},Number=.,Type=String,Description={description(skip)}>",
-            f"##INFO=<ID={self.flag_id},Number=.,Type=String,Description={description(flag)}>",
+            f"##INFO=<ID={self.skip_id},Number=.,Type=String,Description={quoted(skip)}>",
+            f"##INFO=<ID={self.flag_id},Number=.,Type=String,Description={quoted(flag)}>",
             *(field.line() for field in self.fields),
             *self.contigs,
         ]

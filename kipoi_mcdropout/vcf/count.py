@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from pathlib import Path
 
 _GZIP = b"\x1f\x8b"
@@ -25,5 +26,5 @@ def count_records(path: str | Path) -> int | None:
             if first.startswith(_BCF):
                 return None
             return sum(not line.startswith(b"#") for line in lines if line.strip())
-    except (OSError, EOFError):  # the run itself will say what is wrong with it
+    except (OSError, EOFError, zlib.error):  # the run itself will say what is wrong with it
         return None

@@ -47,7 +47,8 @@ def read_fai(path: Path) -> FastaIndex | None:
     """Entries of a .fai file; None if it is none."""
     index: FastaIndex = {}
     try:
-        for line in path.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        lines = path.read_bytes().decode("utf-8", "surrogateescape").split("\n")
+        for line in lines[:-1] if lines[-1] == "" else lines:
             name, *numbers = line.split("\t")
             entry = Entry(*map(int, numbers[:4]))
             if name in index or min(entry) < 0:

@@ -80,7 +80,8 @@ class Genome:
                 return None, index
             notice = (
                 f"the index {beside} is not used, as it does not describe {self.path.name}: {wrong}. "
-                f"The FASTA was read instead. Make the index again: samtools faidx {self.path}"
+                "The FASTA was read instead. Check that it is whole, and make the index again: "
+                f"samtools faidx {self.path}"
             )
         return notice, build_index(self._source, str(self.path))
 

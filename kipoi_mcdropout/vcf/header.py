@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from urllib.parse import unquote
 
 from kipoi_mcdropout.errors import InputError
 
 _FIELD = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|[^,>]*)')
+_LEFT_OUT = re.compile("[%\x00-\x1f\x7f-\x9f\u2028\u2029]")
 COLUMNS = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"
 N_FIXED_COLUMNS = 8
 
@@ -39,7 +41,8 @@ class Header:
             cut = lines[-1].startswith("##")
             came = "it is missing" if cut else f"got {lines[-1][:80]!r}"
             raise InputError(
-                f"{where}, line {last + cut}: the line of columns, #CHROM ..., must end the header; {came}"
+                f"{where}, line {last + cut}: the line of columns, #CHROM ..., must end the header; "
+                f"{came}"
             )
         columns = lines[-1].split("\t")
         fixed = COLUMNS.split("\t")
@@ -106,7 +109,26 @@ def htslib_text(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
-def description(text: str) -> str:
-    """A text as the quoted value of a Description."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
-    return f'"{escaped}"'
+def quoted(text: str) -> str:
+    r"""Any text as a quoted value of a header line, from which `unquoted` makes the text again.
+
+    A quote and a backslash have a backslash before them, as the VCF standard has it; a percent sign and
+    what may not stand in a line (tabs, line ends, other control characters) are percent-encoded, as the
+    standard has it in values of INFO.
+
+    >>> print(quoted('50% "A"\tB'))
+    "50%25 \"A\"%09B"
+    """
+    safe = "".join(_encoded(letter) if _LEFT_OUT.match(letter) else letter for letter in text)
+    return '"' + safe.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def unquoted(value: str) -> str:
+    """The text of a value that `quoted` wrote, with its quotes or without them."""
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        value = value[1:-1]
+    return unquote(re.sub(r"\\(.)", r"\1", value))
+
+
+def _encoded(letter: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in letter.encode("utf-8", "surrogateescape"))

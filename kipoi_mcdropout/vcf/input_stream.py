@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import struct
+import sys
 import tempfile
 import zlib
 from pathlib import Path
@@ -36,9 +37,11 @@ def check_is_input(path: str | Path) -> None:
     Raises
     ------
     InputError
-        If it is not there, a folder, or may not be read.
+        If it is not there, closed, a folder, or may not be read.
     """
     if str(path) == STDIN:
+        if sys.stdin is None:  # so it is where the caller closed it (<&-)
+            raise InputError("standard input is closed; give a VCF there, or the path of a file")
         return
     try:
         folder = stat.S_ISDIR(os.stat(path).st_mode)

@@ -10,12 +10,14 @@ from kipoi_mcdropout.errors import McDropoutError
 from kipoi_mcdropout.vcf.alleles import Skip
 from kipoi_mcdropout.vcf.placement import Outcome, Placed
 from kipoi_mcdropout.vcf.reader import Record
+from kipoi_mcdropout.vcf.survey import SOME
 
+_REF_AGREED = ("too_long", "edge", "failed")  # reasons that are found after REF was compared
 SKIPPED_COLUMNS = ("chrom", "pos", "id", "ref", "alt", "allele", "line", "reason", "detail")
 
 
 class SkippedAllelesError(McDropoutError):
-    """Something was skipped although `strict` was asked for (exit code 3); all outputs are written."""
+    """Outputs are written, but are not to be used unseen (exit code 3): see `score_variants`."""
 
 
 @dataclass
@@ -51,6 +53,13 @@ class Ledger:
                 self.skipped[outcome.reason] += 1
         return self.scored - before
 
+    def nothing_scored(self) -> str | None:
+        """A sentence, if there were records and no allele of them was scored."""
+        if self.scored or not self.records:
+            return None
+        reasons = ", ".join(f"{name} {n}" for name, n in sorted(self.skipped.items()))
+        return f"none of {self.alleles} alleles was scored: {reasons}"
+
     def merge(self, other: Ledger) -> None:
         """Add the counts of another part of the run."""
         self.records += other.records
@@ -71,6 +80,11 @@ class Ledger:
             if counts:
                 parts = ", ".join(f"{name} {n}" for name, n in sorted(counts.items()))
                 lines.append(f"  {title}: {parts}")
+        differ = self.skipped["ref_mismatch"]
+        compared = self.scored + sum(self.skipped[reason] for reason in _REF_AGREED) + differ
+        if differ > SOME * compared:
+            words = f"REF of {differ} of {compared} alleles is not the FASTA's: another assembly?"
+            lines.append(f"  {words}")
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from kipoi_mcdropout.errors import InputError, OutputError
 from kipoi_mcdropout.same_file import check_not_inputs
 from kipoi_mcdropout.schedule.shard import Shard
+from kipoi_mcdropout.vcf.input_stream import is_stream
 from kipoi_mcdropout.vcf.parts import STDOUT, part_of
-from kipoi_mcdropout.vcf.reader import STDIN
 from kipoi_mcdropout.vcf.table_file import TABLE_SUFFIXES
 from kipoi_mcdropout.writers.atomic import check_free
 from kipoi_mcdropout.writers.shards import JOURNAL, shard_folder
@@ -58,12 +58,12 @@ class OutputPaths:
             raise OutputError(f"table must end in {', '.join(TABLE_SUFFIXES)}; got {table}")
         check_not_inputs(given, {"the input VCF": source})
         check_free(given, overwrite)
-        if resume and (str(source) == STDIN or str(vcf) == STDOUT):
+        if resume and (is_stream(source) or str(vcf) == STDOUT):
             raise InputError(
-                "a run from standard input, or to standard output, cannot be resumed; give files"
+                "a run from a pipe, or to standard output, cannot be resumed; give files"
             )
-        if shard is not None and (str(source) == STDIN or str(vcf) == STDOUT):
-            raise InputError("a shard needs files, not standard input or standard output")
+        if shard is not None and (is_stream(source) or str(vcf) == STDOUT):
+            raise InputError("a shard needs files, not a pipe or standard output")
         first, second, third = (None if p is None else Path(p) for p in (vcf, table, skipped))
         return cls(first, second, third, shard)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.vcf.alleles import Edit, Skip, kind_of, normalised, reference_differs, unscorable
@@ -19,6 +19,8 @@ from kipoi_mcdropout.vcf.windows import (
     over_edge,
     reference_window,
 )
+
+RefMismatch = Literal["few", "skip", "error"]
 
 # Flags of scored alleles, each with what it says in the header of an annotated VCF.
 FLAGS = {
@@ -51,7 +53,7 @@ class PlacementOptions:
     shifts: tuple[int, ...] = (0,)
     normalize: bool = False
     edge: Literal["pad", "skip"] = "pad"
-    ref_mismatch: Literal["skip", "error"] = "skip"
+    ref_mismatch: RefMismatch = "few"
 
     def __post_init__(self) -> None:
         if self.length < 1:
@@ -62,7 +64,7 @@ class PlacementOptions:
             raise InputError(
                 f"shifts must keep the variant within the window of {self.length} bp; got {self.shifts}"
             )
-        for name, choices in (("edge", ("pad", "skip")), ("ref_mismatch", ("skip", "error"))):
+        for name, choices in (("edge", ("pad", "skip")), ("ref_mismatch", get_args(RefMismatch))):
             if getattr(self, name) not in choices:
                 raise InputError(f"{name} must be one of {choices}; got {getattr(self, name)!r}")
 

@@ -151,7 +151,7 @@ class VcfReader:
         try:
             self.bcf = cyvcf2.VCF(source)
             self._stack.callback(self.bcf.close)
-            self.header = Header(self.bcf.raw_header.splitlines(keepends=True), self.name)
+            self.header = Header(io.StringIO(self.bcf.raw_header, "\n").readlines(), self.name)
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(
                 f"{self.name} must be a VCF or BCF; htslib cannot read it: {error}. Check it with "

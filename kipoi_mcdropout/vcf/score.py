@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kipoi_mcdropout.effects import EffectOptions
-from kipoi_mcdropout.errors import InputError, OutputError, TargetError
+from kipoi_mcdropout.errors import InputError, InputWarning, OutputError, TargetError
 from kipoi_mcdropout.forward import MaskBank
 from kipoi_mcdropout.incremental import DEFAULT_MEMORY_BYTES, engine_words
 from kipoi_mcdropout.model_reference import ModelReference
@@ -29,9 +30,10 @@ from kipoi_mcdropout.vcf.annotate import (
 from kipoi_mcdropout.vcf.chunks import AlleleWindows, Chunk, chunk_alleles, gather
 from kipoi_mcdropout.vcf.contigs import ContigNames, read_contig_map
 from kipoi_mcdropout.vcf.genome import Genome
+from kipoi_mcdropout.vcf.input_stream import is_stream
 from kipoi_mcdropout.vcf.ledger import Ledger, SkippedAllelesError
 from kipoi_mcdropout.vcf.output_paths import OutputPaths
-from kipoi_mcdropout.vcf.placement import PlacementOptions, Placer
+from kipoi_mcdropout.vcf.placement import PlacementOptions, Placer, RefMismatch
 from kipoi_mcdropout.vcf.reader import VcfReader
 from kipoi_mcdropout.vcf.run_outputs import RunOutputs
 from kipoi_mcdropout.vcf.run_record import run_record
@@ -45,6 +47,7 @@ from kipoi_mcdropout.vcf.scoring import (
     score_chunks,
 )
 from kipoi_mcdropout.vcf.sequence_model import SequenceModel, Unknown, sequence_model
+from kipoi_mcdropout.vcf.survey import survey_records
 from kipoi_mcdropout.vcf.table import schema_of
 from kipoi_mcdropout.vcf.views import ViewAverage
 from kipoi_mcdropout.writers.shards import without_shard
@@ -58,6 +61,7 @@ class VariantRun:
     labels: tuple[str, ...]  # of the outputs that were scored
     provenance: dict[str, Any] = field(repr=False, default_factory=dict)
     engines: tuple[str, ...] = ()  # what was chosen in this process, and why
+    notices: tuple[str, ...] = ()  # what must be known before the results are used
 
 
 def score_variants(
@@ -80,7 +84,7 @@ def score_variants(
     shifts: Sequence[int] = (0,),
     normalize: bool = False,
     edge: Literal["pad", "skip"] = "pad",
-    ref_mismatch: Literal["skip", "error"] = "skip",
+    ref_mismatch: RefMismatch = "few",
     strict: bool = False,
     skipped: str | Path | None = None,
     region: str | None = None,
@@ -142,8 +146,10 @@ def score_variants(
         Trim and left-align each allele before it is placed.
     edge : "pad" or "skip"
         What is done where a window runs over an end of its contig.
-    ref_mismatch : "skip" or "error"
-        What is done where REF is not the genome's. It is never scored.
+    ref_mismatch : "few", "skip" or "error"
+        What is done where REF is not the genome's. It is never scored: "few" skips it, but refuses the
+        VCF if half of its REF or more differ, and leaves out contigs of which that is true; "skip" skips
+        it however many there are; "error" stops at the first.
     strict : bool
         Raise SkippedAllelesError at the end if anything was skipped; the outputs are written.
     skipped : str or Path, optional
@@ -190,11 +196,17 @@ def score_variants(
     Raises
     ------
     SkippedAllelesError
-        See `strict`.
+        See `strict`; and where a VCF that came through a pipe has contigs that are not the genome's.
     UnitFailedError
         If the model could not be run on some alleles, under `on_error="stop"`.
     kipoi_mcdropout.errors.McDropoutError
         If the model, an input or an argument is not as stated; no output is written.
+
+    Warns
+    -----
+    InputWarning
+        If something about the VCF or the FASTA must be known before the results are used, and if no
+        allele was scored.
     """
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1; got {batch_size}")
@@ -214,9 +226,14 @@ def score_variants(
     with ExitStack() as stack:
         locked = stack.enter_context(sequences.adapter.locked.borrow())
         genome = stack.enter_context(Genome(fasta))
-        reader = stack.enter_context(VcfReader(vcf, region))
+        judged = not is_stream(vcf)  # `survey_records` reads a file before
+        reader = stack.enter_context(VcfReader(vcf, region, genome.lengths, judged))
         mapping = _contig_map(contig_map)
         names = ContigNames(genome.lengths, reader.header.contig_lengths(), mapping)
+        survey, records = survey_records(reader, region, genome, names, ref_mismatch)
+        notices = [*reader.notices, *survey.notices]
+        for notice in notices:
+            warnings.warn(notice, InputWarning, stacklevel=2)
         chosen = sequences.targets(targets)
         fields = (
             []
@@ -238,6 +255,8 @@ def score_variants(
                 "engine": engine if isinstance(engine, str) else "custom", "memory_bytes": memory_bytes,
             },
         )  # fmt: skip
+        if reader.path is not None:
+            record["reference_check"] = survey.to_dict()
         annotator = Annotator(reader.header, info_prefix, fields, genome.lengths)
         choice = EngineChoice(engine, batch_size, memory_bytes or DEFAULT_MEMORY_BYTES, verify)
         averaged = ViewAverage(choice.make(locked, MaskBank(seed)))
@@ -253,7 +272,7 @@ def score_variants(
         )
         writer = ChunkWriter(annotator, chosen.labels, tuple(quantiles), on_error)
         placer = Placer(genome, names, options)
-        groups = enumerate(gather(reader, n_alleles))
+        groups = enumerate(gather(records, n_alleles))
         mine = (group for i, group in groups if shard is None or shard.has(i))
         chunks = (Chunk.of(group, placer) for group in itertools.islice(mine, outputs.chunks, None))
         for chunk, result in score_chunks(scheduler, work, chunks):
@@ -262,12 +281,20 @@ def score_variants(
                 progress(outputs.ledger)
         outputs.finish(q_values)
     ledger = outputs.ledger
+    later = [notice for notice in survey.notices if notice not in notices]  # of a stream
+    if shard is None and (nothing := ledger.nothing_scored()) is not None:
+        later.append(nothing)
+    for notice in later:
+        warnings.warn(notice, InputWarning, stacklevel=2)
+    if (scored_by_chance := survey.scored_by_chance()) is not None:
+        raise SkippedAllelesError(f"{scored_by_chance}\n{ledger.summary()}")
     if strict and ledger.n_skipped:
         raise SkippedAllelesError(
             f"strict: {ledger.n_skipped} of {ledger.alleles} alleles were skipped; the reasons are in "
             f"INFO and in the table of skipped alleles\n{ledger.summary()}"
         )
-    return VariantRun(ledger, chosen.labels, record, tuple(engine_words(averaged.engine)))
+    engines = tuple(engine_words(averaged.engine))
+    return VariantRun(ledger, chosen.labels, record, engines, (*notices, *later))
 
 
 def _fields(

@@ -146,6 +146,10 @@ def _layout(
     if not long:
         raise InputError(f"the input must have an axis of positions; got shape {shape}")
     known = shape[long[0]]
+    if known is not None and length not in (None, known):
+        raise InputError(
+            f"length must be that of the model's input, {known} bp, or be left out; got {length}"
+        )
     size = known if length is None else length
     if size is None:
         raise InputError(

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from kipoi_mcdropout.errors import InputError, OutputError
+from kipoi_mcdropout.temporary import temporary_folder
 from kipoi_mcdropout.veff.evaluation import McDropoutEffects
 from kipoi_mcdropout.veff.filtering import Filtered, filter_snvs
 from kipoi_mcdropout.veff.postprocessing import attach_postprocessing
@@ -144,9 +145,9 @@ def _tabixed(plain: Path, folder: Path) -> Path:
 def _own_temporary_folder() -> Iterator[Path]:
     """A folder for all temporary files, kipoi-veff's too, which leaves some of them behind."""
     before = tempfile.tempdir
-    with tempfile.TemporaryDirectory(prefix="kipoi_mcdropout_") as folder:
-        tempfile.tempdir = folder
+    with temporary_folder() as folder:
+        tempfile.tempdir = str(folder)
         try:
-            yield Path(folder)
+            yield folder
         finally:
             tempfile.tempdir = before

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from toy import Toy, make_toy
 from variant_world import body, write_vcf
 
+from kipoi_mcdropout.cli import run
 from kipoi_mcdropout.cli.score_variants import main
 
 
@@ -60,22 +63,72 @@ def test_exit_codes(toy: Toy, vcf: Path, tmp_path: Path) -> None:
     script = "import sys; from kipoi_mcdropout.cli import cli_main; cli_main('mcdropout', sys.argv[1:])"
     command = [sys.executable, "-W", "ignore", "-c", script, "score_variants"]
 
-    def run(*more: str) -> subprocess.CompletedProcess[str]:
+    def finished(*more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [*command, *arguments(toy, vcf, *more)], capture_output=True, text=True, check=False
         )
 
-    strict = run("-o", out, "--strict")
+    strict = finished("-o", out, "--strict")
     assert strict.returncode == 3, strict.stderr
     assert "symbolic 1" in strict.stderr
     assert len(body(Path(out))) == 2
-    again = run("-o", out)
+    again = finished("-o", out)
     assert again.returncode == 2
     assert "--overwrite" in again.stderr
     assert "Traceback" not in again.stderr
-    piped = run("-o", "-", "--overwrite")
+    piped = finished("-o", "-", "--overwrite")
     assert piped.returncode == 0
     assert piped.stdout.startswith("##fileformat=VCF")
+
+
+def test_bad_input_is_one_line_and_exit_code_2(
+    toy: Toy, vcf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each with the words that name it; nothing is written."""
+    binary = tmp_path / "binary"
+    binary.write_bytes(bytes(range(256)) * 20)
+    cut = tmp_path / "cut.vcf.gz"
+    cut.write_bytes(gzip.compress(vcf.read_bytes())[:-10])
+    huge = tmp_path / "huge.vcf"
+    huge.write_text(vcf.read_text().replace("\t31\t", f"\t{'9' * 22}\t"))
+    cases = {
+        ("--region", "1:1-1000"): "no contig '1'; it has chr1",
+        ("--contig_map", str(tmp_path / "no.txt")): "no.txt cannot be read: No such file",
+        ("--contig_map", str(binary)): "binary cannot be read: it is not text",
+        ("--contig_map", str(tmp_path)): "cannot be read: Is a directory",
+        ("--length", "25"): "length must be that of the model's input, 24 bp",
+        ("--alphabet", "ACG"): "alphabet must be A, C, G and T in some order",
+        ("--alphabet", "ACGX"): "alphabet must be A, C, G and T in some order",
+        ("-i", str(cut)): "cut.vcf.gz, line",
+        ("-i", str(binary)): 'binary, line 1: a VCF must begin with',
+        ("-i", str(huge)): "huge.vcf, line 4: POS",
+        ("-i", str(tmp_path)): "is a folder",
+        ("-f", str(binary)): "binary must be a FASTA",
+        ("-f", str(tmp_path)): "no regular file",
+    }  # fmt: skip
+    before = sorted(os.listdir(tmp_path))
+    for words, expected in cases.items():
+        with pytest.raises(SystemExit) as ended:
+            run("score_variants", "prog", arguments(toy, vcf, "-o", str(tmp_path / "o.vcf"), *words))
+        text = capsys.readouterr().err
+        assert ended.value.code == 2, (words, text)
+        assert expected in text, words
+        assert "Traceback" not in text
+        assert sorted(os.listdir(tmp_path)) == before, words
+
+
+def test_warnings_are_lines_of_ours_and_nothing_scored_ends_with_3(toy: Toy, tmp_path: Path) -> None:
+    vcf = write_vcf(tmp_path / "in.vcf", ["1 31 . A C . . ."])
+    script = "import sys; from kipoi_mcdropout.cli import cli_main; cli_main('mcdropout', sys.argv[1:])"
+    words = arguments(toy, vcf, "-t", str(tmp_path / "t.tsv"))
+    done = subprocess.run(
+        [sys.executable, "-c", script, "score_variants", *words],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 3, done.stderr
+    assert "kipoi_mcdropout: warning: the FASTA has no contigs 1; it has chr1" in done.stderr
+    assert "kipoi_mcdropout: warning: none of 1 alleles was scored: contig_unknown 1" in done.stderr
+    assert "InputWarning" not in done.stderr
 
 
 def test_bad_shifts_are_refused(toy: Toy, vcf: Path, tmp_path: Path) -> None:

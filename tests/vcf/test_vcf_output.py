@@ -13,6 +13,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from variant_world import (
     LENGTH,
     bcftools,
@@ -28,7 +30,11 @@ from variant_world import (
 from kipoi_mcdropout.errors import InputError, McDropoutError, OutputError
 from kipoi_mcdropout.vcf import SkippedAllelesError, VariantRun, score_variants
 from kipoi_mcdropout.vcf.alleles import REASONS
-from kipoi_mcdropout.vcf.annotate import info_fields
+from kipoi_mcdropout.vcf.annotate import VCF_STATISTICS, info_fields
+from kipoi_mcdropout.vcf.header import quoted, unquoted
+
+# The records are chosen to have something wrong; test_vcf_survey.py has the warnings.
+pytestmark = pytest.mark.filterwarnings("ignore::kipoi_mcdropout.errors.InputWarning")
 
 SEQUENCE = random_sequence(120, 21) + "R" + random_sequence(79, 22)
 CONTIGS = {"c": 200, "7": 60, "lost": 100, "wrong": 61}
@@ -261,6 +267,35 @@ def test_info_ids_are_legal_and_differ_whatever_the_labels() -> None:
     assert all(re.fullmatch(r"[A-Za-z_][0-9A-Za-z_.]*", name) for name in ids)
     assert '\\"x\\"' in fields[2 * 3].line()
     assert "A549|DNase" in fields[0].line()
+
+
+LABELS = [
+    "A549|DNase", 'say "x"', "tab\there", "two\nlines\r", "#1", "", "<b>&amp;</b>", "50%25, a=b; c\\",
+    "nan", "=cmd()", "\u00e9\u2028", "A549|DNase",
+]  # fmt: skip
+
+
+def test_labels_come_back_from_a_header_that_bcftools_has_read_and_written(tmp_path: Path) -> None:
+    fields = info_fields("MCD", ["diff"], LABELS, range(len(LABELS)), ["z"])
+    path = write_vcf(tmp_path / "a.vcf", ["c 5 . A C . . ."], {"c": 10}, [f.line() for f in fields])
+    bcftools("view", "-Ob", "-o", tmp_path / "a.bcf", path)
+    header = bcftools("view", "-h", tmp_path / "a.bcf")
+    found = dict(re.findall(r'##INFO=<ID=(MCD\w+),.*Output="((?:[^"\\]|\\.)*)"', header))
+    assert [unquoted(found[field.id]) for field in fields] == LABELS
+    assert re.findall(r'Description="((?:[^"\\]|\\.)*)",Output', header) == [
+        quoted(f"Score diff, model output {label}: {VCF_STATISTICS['z']}")[1:-1] for label in LABELS
+    ]
+
+
+@given(st.text())
+def test_any_text_comes_back_from_a_header_line(text: str) -> None:
+    assert unquoted(quoted(text)) == text
+    assert len(quoted(text).splitlines()) == 1
+
+
+def test_ids_of_scores_and_outputs_that_would_be_the_same_differ() -> None:
+    fields = info_fields("MCD", ["logit", "logit_ref"], ["ref_X", "X", "X"], range(3), ["z"])
+    assert len({field.id for field in fields}) == 6
 
 
 def test_many_outputs_do_not_flood_the_vcf_unasked(world: dict[str, Any], tmp_path: Path) -> None:
