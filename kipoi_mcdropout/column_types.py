@@ -45,15 +45,15 @@ _OF_EFFECTS, _OF_PREDICTIONS = {"output", "effect_mean"}, {"output", "mean", "mc
 def types_of(columns: Iterable[str]) -> dict[str, pa.DataType]:
     """Types of the columns of a text table, by name; those not named are found out by the reader.
 
-    `ism` and `predict` write float32, `score_variants` float64. Only they number sequences; in the
-    tables of `mr` a sequence has its name.
+    `ism` and `predict` write float32, `score_variants` float64. A sequence has a number where there is a
+    column `name` too; in the tables of `mr` it is the name.
     """
     names = list(columns)
     is_run = set(names) >= _OF_EFFECTS or set(names) >= _OF_PREDICTIONS
     texts = _NAMES | _OTHER_TEXTS
     types: dict[str, pa.DataType] = {}
     for name in names:
-        if is_run and name in _INTEGERS:
+        if name == "sequence" and "name" in names or is_run and name in _INTEGERS - {"sequence"}:
             types[name] = pa.int64()
         elif name in texts:
             types[name] = pa.string()

@@ -18,7 +18,7 @@ import pyarrow.parquet
 
 from kipoi_mcdropout.column_types import to_frame, types_of
 from kipoi_mcdropout.errors import InputError, McDropoutError
-from kipoi_mcdropout.writers.first_line import ROWS_KEY, parse_first_line
+from kipoi_mcdropout.first_line import ROWS_KEY, parse_first_line
 
 _MISSING = ["", "nan", "NaN", "NA"]  # in columns of numbers
 _BLOCK_BYTES = 2**24
@@ -116,7 +116,7 @@ def open_text(path: Path) -> IO[str]:
 
 def _parquet_batches(path: Path) -> Iterator[pa.RecordBatch]:
     with reading(path):
-        file = pa.parquet.ParquetFile(path)
+        file = pa.parquet.ParquetFile(path, page_checksum_verification=True)
     with file:
         if file.metadata.num_rows == 0:
             yield pa.RecordBatch.from_pylist([], schema=file.schema_arrow)

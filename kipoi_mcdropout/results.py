@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from kipoi_mcdropout.column_types import to_frame
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.first_line import PROVENANCE_KEY
 from kipoi_mcdropout.outputs import select_targets
 from kipoi_mcdropout.read_tables import is_parquet, read_header, read_table, reading
-from kipoi_mcdropout.writers.first_line import PROVENANCE_KEY
 from kipoi_mcdropout.writers.hdf5 import FORMAT, FORMAT_VERSION, PREDICTION_FORMAT
 from kipoi_mcdropout.writers.record import GenomicRange, range_of
 

@@ -8,6 +8,7 @@ no sign, and its spread over the draws is no uncertainty.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ FLOAT32_EPS = float(np.finfo(np.float32).eps)
 # Of the largest effect, where the outputs themselves are not known: effects and outputs are of one size.
 SHARE_OF_LARGEST = ULPS * FLOAT32_EPS
 _SMALLEST = 1e-37  # of float32 too
-_EFFECT_COLUMNS = ("ref_mean", "alt_mean", "ref_var", "alt_var")
+DIFFERENCES = {"diff": False, "logit": True}  # scores, and whether they are of logits
+OUTPUT_COLUMNS = ("ref_mean", "alt_mean", "ref_var", "alt_var")
 
 
 def output_rounding(outputs: Any, eps: float, xp: Any = np) -> Any:
@@ -58,44 +60,66 @@ def logit_rounding(logits: ArrayLike, eps: float = FLOAT32_EPS) -> FloatArray:
         return ULPS * eps * np.maximum(minus_log_p, 1.0) * (1.0 + np.exp(logits))
 
 
+def difference_rounding(statistics: Mapping[str, ArrayLike], logit_scale: bool) -> FloatArray:
+    """The largest difference of mutant and reference, or sd of it, that is only rounding.
+
+    Parameters
+    ----------
+    statistics : mapping of str to array
+        `ref_mean`, `alt_mean`, `ref_var`, `alt_var`, all of one shape; of logits if `logit_scale`.
+    logit_scale : bool
+
+    Returns
+    -------
+    numpy.ndarray of float64
+        Of the same shape; NaN where an output is.
+    """
+    floors = []
+    for side in ("ref", "alt"):
+        mean = np.asarray(statistics[f"{side}_mean"], np.float64)
+        if logit_scale:
+            floors.append(logit_rounding(mean))
+        else:  # a mean over draws may be 0 where no draw is
+            size = np.sqrt(mean**2 + np.asarray(statistics[f"{side}_var"], np.float64))
+            floors.append(output_rounding(size, FLOAT32_EPS))
+    return np.maximum(*floors)
+
+
 def effect_rounding(table: pd.DataFrame) -> FloatArray:
     """The largest |effect_mean| or effect_sd of each row that is only rounding, shape=(rows,).
 
-    From the outputs of reference and mutant (`ref_mean`, `alt_mean`, `ref_var`, `alt_var`; as logits
-    where the column `score` says so). Where the table has none, or the row has none:
-    `SHARE_OF_LARGEST` of the largest effect or sd in the table.
+    For the scores "diff" and "logit", which are differences, it follows from the outputs of reference
+    and mutant: `difference_rounding`. For other scores, and where the table or the row has no outputs,
+    it is `SHARE_OF_LARGEST` of the largest effect or sd of the score in the table.
 
     Parameters
     ----------
     table : DataFrame
-        Effects of one output and score: `effect_mean`, `effect_sd`.
+        Effects of one output: `effect_mean`, `effect_sd`, and maybe `score` and the outputs.
     """
-    effects = table[["effect_mean", "effect_sd"]].to_numpy(np.float64)
-    fallback = SHARE_OF_LARGEST * np.max(np.abs(effects), initial=0, where=np.isfinite(effects))
-    if not set(_EFFECT_COLUMNS) <= set(table.columns):
-        return np.full(len(table), fallback)
-    as_logits = np.zeros(len(table), bool)
-    if "score" in table.columns:
-        as_logits = table["score"].astype(str).str.startswith("logit").to_numpy(bool)
-    floor = np.zeros(len(table))
-    for side in ("ref", "alt"):
-        mean, var = (table[f"{side}_{what}"].to_numpy(np.float64) for what in ("mean", "var"))
-        size = np.sqrt(mean**2 + var)  # a mean over draws may be 0 where no draw is
-        plain = output_rounding(size, FLOAT32_EPS)
-        floor = np.maximum(floor, np.where(as_logits, logit_rounding(mean), plain))
-    return np.where(np.isfinite(floor), floor, fallback)
+    score = table["score"].astype(str) if "score" in table else pd.Series("diff", table.index)
+    floor = np.full(len(table), np.nan)
+    for name in score.unique():
+        rows = np.flatnonzero(score == name)
+        part = table.iloc[rows]
+        effects = part[["effect_mean", "effect_sd"]].to_numpy(np.float64)
+        floor[rows] = SHARE_OF_LARGEST * np.max(np.abs(effects), initial=0, where=np.isfinite(effects))
+        if name in DIFFERENCES and set(OUTPUT_COLUMNS) <= set(table):
+            outputs = {column: part[column].to_numpy(np.float64) for column in OUTPUT_COLUMNS}
+            known = difference_rounding(outputs, DIFFERENCES[name])
+            floor[rows] = np.where(np.isnan(known), floor[rows], known)
+    return floor
 
 
 def z_values(table: pd.DataFrame) -> FloatArray:
     """effect_mean / effect_sd, shape=(rows,), for a table of one output and score.
 
-    0 where the effect is only rounding. Infinite, with the sign of the effect, where there is an
-    effect whose sd is only rounding: it is the same in every draw. NaN where either is not finite.
+    Where the sd is only rounding, the effect is the same in every draw: then z is 0 if the effect is
+    only rounding too, else infinite with its sign. NaN where either is not finite.
     """
     mean, sd = (table[name].to_numpy(np.float64) for name in ("effect_mean", "effect_sd"))
     undefined = ~(np.isfinite(mean) & np.isfinite(sd))
     floor = effect_rounding(table)
-    none, certain = np.abs(mean) <= floor, sd <= floor
-    z = np.divide(mean, sd, out=np.zeros(len(mean)), where=sd > 0)
-    z = np.where(certain, np.copysign(np.inf, mean), z)
-    return np.where(undefined, np.nan, np.where(none, 0.0, z))
+    certain = np.where(np.abs(mean) <= floor, 0.0, np.copysign(np.inf, mean))
+    z = np.divide(mean, sd, out=certain, where=sd > floor)
+    return np.where(undefined, np.nan, z)

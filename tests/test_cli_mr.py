@@ -117,8 +117,9 @@ def test_a_line_that_hides_everything_is_warned_of_by_name(
     variant = rows.chrom + ":" + rows.pos.astype(str) + ":" + rows.ref + ":" + rows.alt
     measured = pd.DataFrame({"variant": variant, "effect": -rows.effect_mean})
     measured.to_csv(tmp_path / "measured.tsv", sep="\t", index=False)
-    words = ["calibrate", str(result), str(tmp_path / "measured.tsv"), "--target", "2", "--score", "diff"]
-    cli_main("mcdropout", [*words, "--align", "linear", "-o", str(tmp_path / "c.tsv")])
+    words = ["calibrate", str(result), str(tmp_path / "measured.tsv"), "--target", "2"]
+    words += ["--score", "diff", "--align", "linear"]
+    cli_main("mcdropout", [*words, "-o", str(tmp_path / "c.tsv")])
     said = capsys.readouterr().err
     assert "warning: negative_correlation: " in said
     assert "correlation of measured and predicted effects -1 " in said

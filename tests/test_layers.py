@@ -14,7 +14,7 @@ LAYERS = [
     {"errors"},
     {"schedule", "standard_output", "same_file", "bed"},
     {"masks", "moments", "scores", "nested", "dropout_calls", "encoding", "borrow", "outputs"},
-    {"rounding", "row_identity", "quantile_map"},
+    {"rounding", "row_identity", "quantile_map", "first_line", "file_names"},
     {"matched_effects"},
     {"mutants", "probe"},
     {"hidden_dropout"},

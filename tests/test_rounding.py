@@ -26,6 +26,7 @@ from kipoi_mcdropout.rounding import (
     z_values,
 )
 from kipoi_mcdropout.scores import SCORES, Score
+from kipoi_mcdropout.vcf.table import z_and_p
 
 LENGTH, HIDDEN = 40, 128
 
@@ -166,3 +167,26 @@ def test_what_is_rounding_follows_the_outputs_of_the_row() -> None:
     assert effect_rounding(hidden).tolist() == [SHARE_OF_LARGEST * 5e-7] * 2
     spread = table.assign(ref_mean=0.0, alt_mean=0.0, ref_var=1.0)
     np.testing.assert_allclose(effect_rounding(spread), 8 * FLOAT32_EPS)
+
+
+def test_other_scores_are_measured_by_their_own_largest_effect() -> None:
+    """deepsea_effect is a product of two differences, and can be far below the rounding of an output."""
+    table = pd.DataFrame(
+        {
+            "effect_mean": [5e-7, 1e-4, 0.2], "effect_sd": [1e-7, 1e-5, 0.1],
+            "score": ["deepsea_effect", "deepsea_effect", "diff"],
+            "ref_mean": 0.9, "alt_mean": 0.9, "ref_var": 0.0, "alt_var": 0.0,
+        }
+    )  # fmt: skip
+    np.testing.assert_allclose(effect_rounding(table)[:2], SHARE_OF_LARGEST * 1e-4)
+    assert z_values(table).tolist() == [pytest.approx(5), pytest.approx(10), pytest.approx(2)]
+
+
+def test_a_variant_whose_draws_differ_by_rounding_has_no_p() -> None:
+    one = {name: np.array([0.9, 0.9, 0.9]) for name in ("ref_mean", "alt_mean")}
+    one |= {name: np.zeros(3) for name in ("ref_var", "alt_var")}
+    one |= {"effect_mean": np.array([2e-7, 0.1, 0.2]), "effect_sd": np.array([1e-8, 0.0, 0.1])}
+    z, p = z_and_p(one, SCORES["diff"])
+    np.testing.assert_allclose(z, [np.nan, np.nan, 2])
+    np.testing.assert_allclose(p, [np.nan, np.nan, 0.0455002639])
+    np.testing.assert_allclose(z_and_p(one, SCORES["deepsea_effect"])[0], [20, np.nan, 2])

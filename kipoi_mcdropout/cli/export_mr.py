@@ -12,7 +12,8 @@ from kipoi_mcdropout.errors import EXIT_OK
 _DESCRIPTION = """\
 Write effects on an exposure and an outcome for TwoSampleMR, MendelianRandomization, RadialMR, MR-PRESSO
 and deepmr, pooled and per sequence, with a README.txt of the R lines that load each. With several
-outcomes each has a folder of its own."""
+outcomes each has a folder with its name, in which characters that file names cannot have, and %, are
+written as in a URL: a/b becomes a%2Fb. README.txt in it has the name itself."""
 
 
 def get_parser(prog: str = "kipoi mcdropout export_mr") -> argparse.ArgumentParser:
@@ -29,13 +30,14 @@ def main(args: list[str], prog: str = "kipoi mcdropout export_mr") -> int:
     options = get_parser(prog).parse_args(args)
 
     from kipoi_mcdropout.cli.messages import say, warn
+    from kipoi_mcdropout.file_names import safe_file_name
     from kipoi_mcdropout.mr import diagnose, export_mr
 
     many = load_instruments(options)
     for instruments in many:
         folder = Path(options.output)
         if len(many) > 1:
-            folder /= instruments.outcome.replace("/", "_")
+            folder /= safe_file_name(instruments.outcome)
         folder.mkdir(parents=True, exist_ok=True)
         files = export_mr(instruments, folder, overwrite=options.overwrite)
         for code, message in diagnose(instruments):

@@ -36,8 +36,8 @@ def diagnose(
 ) -> list[Diagnosis]:
     """Reasons to doubt an estimate from these instruments; empty when there are none.
 
-    Codes: ``repeated_mutants``, ``zero_variance``, ``few_instruments``, ``weak_instruments``, ``low_i2_gx``,
-    ``more_than_draws``, ``noisy_correlation``, ``mcse_large``, ``mcse_flattens``,
+    Codes: ``repeated_mutants``, ``zero_variance``, ``few_instruments``, ``weak_instruments``,
+    ``low_i2_gx``, ``more_than_draws``, ``noisy_correlation``, ``mcse_large``, ``mcse_flattens``,
     ``scatter_beyond_draws``, ``unsplit_selection``.
 
     Parameters

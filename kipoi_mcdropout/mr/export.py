@@ -1,14 +1,14 @@
 """Files for the R packages, and for those who go on elsewhere.
 
-Numbers are written so that reading them back gives the same float64. Effects stay those of ALT
-against REF; every R method orients for itself.
+Numbers are written so that reading them back gives the same float64. Texts are quoted where needed, by
+the rules of csv; a missing value is an empty field, as an output may be called NA. Effects stay those of
+ALT against REF; every R method orients for itself.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,8 +17,9 @@ import pandas as pd
 from scipy import stats
 
 from kipoi_mcdropout.errors import OutputError, is_machine_failure
+from kipoi_mcdropout.file_names import safe_file_name
 from kipoi_mcdropout.mr.correlation import covariance_of_draws
-from kipoi_mcdropout.mr.export_readme import readme
+from kipoi_mcdropout.mr.export_readme import readme, sequences_of
 from kipoi_mcdropout.mr.instruments import FloatArray, Instruments
 
 MAX_MATRIX = (
@@ -49,7 +50,8 @@ def export_mr(
     folder : path
         Made if it does not exist.
     per_sequence : bool
-        With more than one sequence, write the same files for each below ``sequences/``.
+        With more than one sequence, write the same files for each below ``sequences/``, in a folder
+        with its number and name (`file_names.safe_file_name`); the name itself is in README.txt.
     overwrite : bool
 
     Returns
@@ -71,7 +73,7 @@ def export_mr(
         parts = instruments.by_sequence()
         if len(parts) > 1:
             jobs |= {
-                root / "sequences" / f"{number:04d}_{_file_name(name)}": part
+                root / "sequences" / f"{number:04d}_{safe_file_name(name)}": part
                 for number, (name, part) in enumerate(parts.items(), start=1)
                 if part.n_kept
             }
@@ -260,7 +262,7 @@ def _check_free(paths: list[Path], overwrite: bool) -> None:
 
 
 def _tsv(table: pd.DataFrame, path: Path) -> None:
-    table.to_csv(path, sep="\t", index=False, na_rep="NA")
+    table.to_csv(path, sep="\t", index=False)
 
 
 def _matrix(matrix: FloatArray, names: np.ndarray, path: Path) -> None:
@@ -281,6 +283,7 @@ def _provenance(instruments: Instruments, path: Path) -> None:
     content = {
         "exposure": instruments.exposure,
         "outcome": instruments.outcome,
+        "sequences": sequences_of(instruments),
         "se_type": instruments.se_type,
         "n_draws": instruments.n_draws,
         "n_rows": len(instruments),
@@ -297,7 +300,3 @@ def _text(text: str, path: Path) -> None:
 def _p(beta: FloatArray, se: FloatArray) -> FloatArray:
     z = np.divide(np.abs(beta), se, out=np.full(len(se), np.nan), where=se > 0)
     return 2 * stats.norm.sf(z)
-
-
-def _file_name(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:80]

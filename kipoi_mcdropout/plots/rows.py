@@ -10,10 +10,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kipoi_mcdropout.errors import InputError, TargetError
+from kipoi_mcdropout.rounding import SHARE_OF_LARGEST
+from kipoi_mcdropout.rounding import z_values as z_values
 from kipoi_mcdropout.row_identity import mutant_names
+from kipoi_mcdropout.row_identity import sequence_names as sequence_names
 
 MOST_POINTS = 100_000
-ROUNDING = 1e-6  # of the largest effect, as in mr.instruments
+ROUNDING = SHARE_OF_LARGEST
 PREFERRED_SCORES = ("diff", "logit")
 _SHOWN = 8  # names listed in an error
 
@@ -109,19 +112,6 @@ def one_sequence(rows: Rows, sequence: str | int | None) -> tuple[Rows, str]:
     return rows.take(np.flatnonzero((keys == name).to_numpy())), name
 
 
-def sequence_names(table: pd.DataFrame) -> pd.Series:
-    """A name per row that tells sequences apart: `name`, with the number where two share it."""
-    if "sequence" not in table:
-        return table["chrom"].astype(str) if "chrom" in table else pd.Series("all", table.index)
-    number = table["sequence"].astype(str)
-    if "name" not in table or table["name"].isna().any():
-        return number
-    name = table["name"].astype(str)
-    pairs = pd.DataFrame({"name": name, "number": number}).drop_duplicates()
-    shared = name.isin(pairs["name"][pairs["name"].duplicated()])
-    return name.where(~shared, name + " (" + number + ")")
-
-
 def positions(table: pd.DataFrame) -> tuple[pd.Series, str]:
     """Where each mutant is, and what that counts: in the sequence from 0, or in the genome from 1."""
     if "position" in table and table["position"].notna().all():
@@ -151,20 +141,6 @@ def in_window(rows: Rows, start: int | None, end: int | None) -> Rows:
             f"{where.max()}"
         )
     return rows.take(inside)
-
-
-def z_values(table: pd.DataFrame) -> NDArray[np.float64]:
-    """effect_mean / effect_sd: 0 for no effect, infinite for one that is the same in every draw.
-
-    Effects below 1e-6 of the table's largest count as none: they are the rounding of float32.
-    """
-    mean, sd = (table[name].to_numpy(np.float64) for name in ("effect_mean", "effect_sd"))
-    undefined = ~(np.isfinite(mean) & np.isfinite(sd))
-    least = ROUNDING * np.max(np.abs(mean), initial=0, where=~undefined)
-    mean = np.where(np.abs(mean) <= least, 0.0, mean)
-    certain = np.where(mean == 0, 0.0, np.copysign(np.inf, mean))
-    z = np.divide(mean, sd, out=certain, where=sd > 0)
-    return np.where(undefined, np.nan, z)
 
 
 def variant_names(table: pd.DataFrame) -> list[str]:

@@ -14,8 +14,7 @@ import numpy as np
 
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.plots.style import MM_PER_INCH
-from kipoi_mcdropout.writers.atomic import AtomicFile, check_free, check_outputs
-from kipoi_mcdropout.writers.first_line import PROVENANCE_KEY
+from kipoi_mcdropout.writers.atomic import PROVENANCE_KEY, AtomicFile, check_free, check_outputs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.rounding import OUTPUT_COLUMNS, effect_rounding
 
 RankBy = Literal["z", "effect"]
 STRONG_Z = 2.0
 # Summaries of predictions, which have no effect in them: they would head any list by |z|.
 NO_EFFECT = frozenset({"ref", "alt", "logit_ref", "logit_alt"})
 _SUMMED = ("n", "n_nan", "n_strong", "n_unsettled", "sum_abs", "sum_sd")
-ROUNDING = 1e-6  # of reference or mutant: 8 units in the last place of float32, as in `effects`
 _MANY = 1000  # outputs; beyond these a table of outputs is no help
 
 
@@ -173,9 +173,8 @@ class _Gathering:
 
     def _rank(self, piece: pd.DataFrame, value: pd.Series) -> None:
         by = (piece["z"] if self.facts.rank_by == "z" else value).abs()
-        if {"ref_mean", "alt_mean"} <= set(piece):
-            size = piece[["ref_mean", "alt_mean"]].astype(float).abs().max(axis=1).fillna(0.0)
-            by = by.where(value.abs() > ROUNDING * size)
+        if set(OUTPUT_COLUMNS) <= set(piece):
+            by = by.where(value.abs() > effect_rounding(piece))
         is_effect = ~piece["score"].isin(NO_EFFECT)
         for kind, rows in ((True, is_effect), (False, ~is_effect)):
             usable = rows & by.notna()

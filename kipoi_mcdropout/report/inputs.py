@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.read_tables import read_header, read_table
 from kipoi_mcdropout.results import read_provenance
 
 EffectKind = Literal["ism", "variants"]
@@ -110,12 +110,13 @@ def _add_folder(found: Inputs, folder: Path) -> None:
 def _add_file(found: Inputs, path: Path, effects: bool = True) -> bool:
     """Take a file in; returns whether it is of a known kind."""
     if path.name.endswith(_TEXT):
+        header = read_header(path)
         for kind, columns in _COLUMNS.items():
-            if columns <= set(_header(path)):
+            if columns <= set(header.columns):
                 tables = found.tables.setdefault(kind, [])
                 if not any(path.samefile(other) for other, _ in tables):  # given twice, it counts once
-                    tables.append((path, _read_table(path)))
-                if kind == "estimates" and _has_comment(path):
+                    tables.append((path, read_table(path)))
+                if kind == "estimates" and header.record is not None:
                     found.mr_records.append(read_provenance(path))
                 return True
     elif not path.name.endswith(_BINARY):
@@ -144,31 +145,3 @@ def _effect_kind(path: Path, record: dict[str, Any]) -> EffectKind:
         return "ism"
     what = options.get("method") or "another command"
     raise InputError(f"{path} was written by {what}, which a report cannot show. It takes {_WANTED}")
-
-
-def _open(path: Path) -> Any:
-    opener = gzip.open if path.name.endswith(".gz") else open
-    return opener(path, "rt", encoding="utf-8", errors="replace")
-
-
-def _has_comment(path: Path) -> bool:
-    with _open(path) as lines:
-        return bool(lines.readline().startswith("# {"))
-
-
-def _header(path: Path) -> list[str]:
-    try:
-        with _open(path) as lines:
-            line = lines.readline()
-            line = lines.readline() if line.startswith("# {") else line
-    except (OSError, EOFError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
-    return line.rstrip("\r\n").split("\t")
-
-
-def _read_table(path: Path) -> pd.DataFrame:
-    """A small table. Only empty cells are missing: a sequence may be called NA."""
-    with _open(path) as lines:
-        return pd.read_table(
-            lines, skiprows=int(_has_comment(path)), keep_default_na=False, na_values=[""]
-        )

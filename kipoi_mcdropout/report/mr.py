@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.errors import InputError, McDropoutError
 from kipoi_mcdropout.mr import Instruments, instruments_from_table, mr_estimate
 from kipoi_mcdropout.mr.instruments import SeType
 from kipoi_mcdropout.mr.leave_one_out import WITHOUT_NONE
 from kipoi_mcdropout.mr.table import UNSIGNED_SCORES
 from kipoi_mcdropout.report.inputs import Inputs
 from kipoi_mcdropout.report.mr_words import method_words, warning_words
+from kipoi_mcdropout.row_identity import sequence_names
 
 _COMBINED = "(combined)"
 _MOVERS = 10
@@ -203,41 +204,38 @@ def instruments_of_result(
     """
     whole = leave.loc[leave["without"] == WITHOUT_NONE, "estimate"]
     names = set(leave["without"]) - {WITHOUT_NONE}
-    found = [_rows_of(piece, facts, names) for piece in pieces]
+    found = [piece[piece["output"].isin([facts.exposure, facts.outcome])] for piece in pieces]
     table = pd.concat(found, ignore_index=True) if found else pd.DataFrame()
     if not len(table) or not len(whole):
         return None
-    se_type: SeType = "mcse" if facts.first.get("se_type") == "mcse" else "sd"
+    if "sequence" in table:
+        table["sequence"] = sequence_names(table)
+    if "chrom" in table:
+        table["chrom"] = table["chrom"].where(table["chrom"] != "", None)
     for score in dict.fromkeys(table["score"]):
-        part = table[table["score"] == score]
-        if score in UNSIGNED_SCORES or len(part) != 2 * len(names):
+        instruments = _named_instruments(table[table["score"] == score], score, names, facts)
+        if instruments is None:
             continue
-        instruments = instruments_from_table(
-            part, facts.exposure, facts.outcome, score=score, se_type=se_type
-        )
         if np.isclose(mr_estimate(instruments, "ivw").estimate, whole.iloc[0], rtol=1e-4):
             return instruments
     return None
 
 
-def _rows_of(piece: pd.DataFrame, facts: MrFacts, names: set[str]) -> pd.DataFrame:
-    rows = piece[piece["output"].isin([facts.exposure, facts.outcome])]
-    if not len(rows):
-        return rows
-    if "sequence" in rows:
-        rows = rows.assign(sequence=_sequence_names(rows))
-    if "position" not in rows:
-        rows = rows.assign(position=rows["pos"])
-    return rows[_names(rows).isin(names)]
-
-
-def _sequence_names(rows: pd.DataFrame) -> pd.Series:
-    return rows["name"] if "name" in rows else rows["sequence"].astype(str)
-
-
-def _names(rows: pd.DataFrame) -> pd.Series:
-    where = [n for n in ("sequence", "chrom") if n in rows and (rows[n].astype(str) != "").any()]
-    return rows[[*where, "position", "ref", "alt"]].astype(str).agg(":".join, axis=1)
+def _named_instruments(
+    table: pd.DataFrame, score: str, names: set[str], facts: MrFacts
+) -> Instruments | None:
+    """Those of the names; None where the table has not all of them."""
+    if score in UNSIGNED_SCORES:
+        return None
+    se_type: SeType = "mcse" if facts.first.get("se_type") == "mcse" else "sd"
+    try:
+        everything = instruments_from_table(
+            table, facts.exposure, facts.outcome, score=score, se_type=se_type
+        )
+    except McDropoutError:  # of another run: an output is missing, for one
+        return None
+    chosen = np.isin(everything.snp, list(names)) & everything.mr_keep
+    return everything.take(chosen) if chosen.sum() == len(names) else None
 
 
 def _one(table: pd.DataFrame, name: str) -> Any:

@@ -32,8 +32,8 @@ Row = dict[str, Any]
 
 def _repeated_mutants(row: Row) -> str:
     return (
-        "Some mutants lie in more than one window, as windows overlap or one is given twice. Each counts "
-        "once, in the window in which it lies nearest to the middle."
+        "Some mutants lie in more than one window, as windows overlap or one is given twice. Each "
+        "counts once, in the window in which it lies nearest to the middle."
     )
 
 

@@ -7,16 +7,15 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pandas as pd
-import pyarrow.parquet
 
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.read_tables import iter_table, reading
 from kipoi_mcdropout.results import open_hdf5, sequence_rows
 
 TEXT_COLUMNS = (
     "name", "chrom", "strand", "id", "ref", "alt", "kind", "flags", "output", "score",
 )  # fmt: skip
 REQUIRED = ("output", "score", "effect_mean", "effect_sd", "effect_mcse", "effect_point", "n_draws")
-_ROWS = 100_000
 _CELLS = 1_000_000  # of HDF5 read at once: each block of outputs unpacks the sequence again
 
 
@@ -36,12 +35,8 @@ def iter_effects(path: Path, outputs: Collection[str] | None = None) -> Iterator
     InputError
         If columns are missing.
     """
-    if path.name.endswith((".h5", ".hdf5")):
-        pieces = _from_hdf5(path, outputs)
-    elif path.name.endswith((".parquet", ".pq")):
-        pieces = _from_parquet(path)
-    else:
-        pieces = _from_text(path)
+    is_hdf5 = path.name.endswith((".h5", ".hdf5"))
+    pieces = _from_hdf5(path, outputs) if is_hdf5 else iter_table(path)
     for piece in pieces:
         missing = [name for name in REQUIRED if name not in piece]
         if missing:
@@ -62,7 +57,7 @@ def _text(column: pd.Series) -> pd.Series:
 
 
 def _from_hdf5(path: Path, outputs: Collection[str] | None) -> Iterator[pd.DataFrame]:
-    with open_hdf5(path) as file:
+    with open_hdf5(path) as file, reading(path):
         n_draws = int(json.loads(file.attrs["provenance"])["n_draws"])
         labels = file["axes/output"].asstr()[:]
         columns = [i for i, label in enumerate(labels) if outputs is None or label in outputs]
@@ -79,27 +74,9 @@ def positions_without_base(path: Path) -> int | None:
     if not path.name.endswith((".h5", ".hdf5")):
         return None
     total = 0
-    with open_hdf5(path) as file:
+    with open_hdf5(path) as file, reading(path):
         counts = file[f"scores/{next(iter(file['scores']))}/n_nonfinite"]
         for i in range(len(file["reference"])):
             mutated = ~pd.isna(counts[i][..., 0])
             total += int((~mutated.any(axis=1)).sum())
     return total
-
-
-def _from_parquet(path: Path) -> Iterator[pd.DataFrame]:
-    with pyarrow.parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(_ROWS):
-            yield batch.to_pandas()
-
-
-def _from_text(path: Path) -> Iterator[pd.DataFrame]:
-    header = pd.read_table(path, skiprows=1, nrows=0).columns
-    texts = {name: str for name in TEXT_COLUMNS if name in header}
-    missing = {name: ["", "nan", "NaN"] for name in header if name not in texts}
-    with pd.read_table(
-        path, skiprows=1, chunksize=_ROWS, dtype=texts, keep_default_na=False, na_values=missing
-    ) as pieces:
-        yield from pieces
-
-

@@ -212,8 +212,9 @@ def _numbers(field: InfoField, summary: EffectSummary, owner: NDArray[np.int64])
         return summary.reference[name][owner, column]
     if name in summary.mutant:
         return summary.mutant[name][:, column]
-    mean, sd = summary.mutant["effect_mean"], summary.mutant["effect_sd"]
-    z, p = z_and_p(mean[:, column], sd[:, column])
+    values = {key: array[owner, column] for key, array in summary.reference.items()}
+    values |= {key: array[:, column] for key, array in summary.mutant.items()}
+    z, p = z_and_p(values, summary.score)
     return z if name == "z" else p
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from kipoi_mcdropout.effects import EffectSummary
+from kipoi_mcdropout.rounding import DIFFERENCES, difference_rounding
+from kipoi_mcdropout.scores import Score
 from kipoi_mcdropout.vcf.placement import Placed
 from kipoi_mcdropout.vcf.reader import Record
 
@@ -25,16 +27,25 @@ _REPEATED = ("chrom", "id", "ref", "alt", "kind", "flags", "score", "output")
 
 
 def z_and_p(
-    effect_mean: NDArray[np.float64], effect_sd: NDArray[np.float64]
+    statistics: Mapping[str, NDArray[np.float64]], score: Score
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The quotient z = effect_mean / effect_sd, and the two-sided p of an effect of zero.
 
     Both under the normal approximation of the draws: effects of single draws are taken to be normal
     with this mean and sd. The sd does not shrink with more draws, so neither does p. NaN where the sd
-    is 0.
+    is 0 or only rounding (`rounding.difference_rounding`).
+
+    Parameters
+    ----------
+    statistics : mapping of str to array
+        `effect_mean`, `effect_sd`, `ref_mean`, `ref_var`, `alt_mean`, `alt_var`, all of one shape.
+    score : Score
+        Of these effects.
     """
-    sd = np.where(effect_sd > 0, effect_sd, np.nan)
-    z = effect_mean / sd
+    sd, floor = statistics["effect_sd"], np.zeros(())
+    if score.name in DIFFERENCES:
+        floor = difference_rounding(statistics, DIFFERENCES[score.name])
+    z = statistics["effect_mean"] / np.where(sd > floor, sd, np.nan)
     return z, 2 * ndtr(-np.abs(z))
 
 
@@ -78,7 +89,7 @@ def rows(
 def _statistics(summary: EffectSummary, owner: NDArray[np.int64]) -> dict[str, Any]:
     values = {name: array[owner].ravel() for name, array in summary.reference.items()}
     values.update({name: array.ravel() for name, array in summary.mutant.items()})
-    values["z"], values["p_value"] = z_and_p(values["effect_mean"], values["effect_sd"])
+    values["z"], values["p_value"] = z_and_p(values, summary.score)
     return values
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from kipoi_mcdropout.errors import OutputError
+from kipoi_mcdropout.first_line import PROVENANCE_KEY as PROVENANCE_KEY
+from kipoi_mcdropout.first_line import first_line
 from kipoi_mcdropout.standard_output import results
-from kipoi_mcdropout.writers.first_line import first_line
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from kipoi_mcdropout.first_line import PROVENANCE_KEY, first_line
 from kipoi_mcdropout.standard_output import results
-from kipoi_mcdropout.writers.first_line import PROVENANCE_KEY, first_line
 
 _ROWS_DIGITS = 12  # kept free in the first line
 _NEEDS_QUOTES = r'[\t\r\n"#]'
@@ -32,7 +32,9 @@ class ParquetTable:
         """Append rows."""
         if self._writer is None:
             schema = table.schema.with_metadata(self.metadata)
-            self._writer = pa.parquet.ParquetWriter(self.path, schema, compression="zstd")
+            self._writer = pa.parquet.ParquetWriter(
+                self.path, schema, compression="zstd", write_page_checksum=True
+            )
         self._writer.write_table(table.cast(self._writer.schema))
 
     def close(self) -> None:

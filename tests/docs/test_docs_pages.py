@@ -14,6 +14,7 @@ from paths import ROOT
 from kipoi_mcdropout import errors
 from kipoi_mcdropout.cli import COMMANDS
 from kipoi_mcdropout.mr import diagnose as diagnose_function
+from kipoi_mcdropout.mr.table import REPEATED
 from kipoi_mcdropout.vcf.alleles import REASONS
 from kipoi_mcdropout.vcf.placement import FLAGS
 
@@ -93,7 +94,14 @@ def test_reasons_of_the_selection() -> None:
     steps = set(re.findall(r"steps\[\"(\w+)\"\]", (folder / "selection.py").read_text()))
     assert len(steps) >= 5
     sides = {f"zero_variance_{side}" for side in ("exposure", "outcome")}
-    assert _listed("Selection of instruments") == steps | sides
+    assert _listed("Selection of instruments") == steps | sides | {REPEATED}
+
+
+def test_warnings_of_calibrate() -> None:
+    source = (ROOT / "kipoi_mcdropout" / "calibration.py").read_text()
+    codes = set(re.findall(r"Caution\(\s*\"(\w+)\"", source))
+    assert len(codes) >= 3
+    assert _listed("Warnings of calibrate") == codes
 
 
 def test_every_page_is_in_the_index() -> None:

@@ -142,7 +142,10 @@ def test_draws_come_back_as_they_were(instruments: Instruments, tmp_path: Path) 
 def test_each_sequence_has_its_own_folder(instruments: Instruments, tmp_path: Path) -> None:
     export_mr(instruments, tmp_path)
     folders = sorted(p.name for p in (tmp_path / "sequences").iterdir())
-    assert folders == ["0001_s_1_x", "0002_s2"]
+    assert folders == ["0001_s%201%2Fx", "0002_s2"]
+    inside = tmp_path / "sequences" / folders[0]
+    assert "Sequence: s 1/x\n" in (inside / "README.txt").read_text()
+    assert json.loads((inside / "provenance.json").read_text())["sequences"] == ["s 1/x"]
     part = read(tmp_path / "sequences" / folders[1] / "twosamplemr.tsv")
     assert part["SNP"].tolist() == [f"m{i}" for i in range(12, 20)]
     export_mr(instruments, tmp_path / "pooled", per_sequence=False)
@@ -253,6 +256,37 @@ def test_the_lines_for_each_package_are_r(tmp_path: Path) -> None:
         calls = run_r(f"cat(length(parse(text = {json.dumps(text)})))", tmp_path)
         tops = [n for n in lines if not n.startswith(("##", " ", ")"))]
         assert int(calls) == len(tops), f"{name}: one expression a line that begins at its start"
+
+
+def test_r_takes_texts_for_texts(tmp_path: Path) -> None:
+    """All alleles T and F, which R takes for truth values; names and labels that look like numbers."""
+    texts = {
+        "effect_allele": ["T"] * 20, "other_allele": ["F"] * 20,
+        "sequence": ["01"] * 10 + ["NA"] * 10, "snp": [f"{i:03d}" for i in range(20)],
+    }  # fmt: skip
+    one = simulated(exposure="007", outcome='a "b"\tNA', **texts)
+    readme = export_mr(one, tmp_path)["README.txt"].read_text()
+    assert 'Outcome: "a \\"b\\"\\tNA"\n' in readme
+    lines = readme.split(BASE_R)[1].replace("d <- d[d$mr_keep, ]", "all <- d; d <- d[d$mr_keep, ]")
+    run_r(
+        lines
+        + """
+        stopifnot(identical(all$effect_allele.exposure, rep("T", 20)))
+        stopifnot(identical(all$other_allele.outcome, rep("F", 20)), is.logical(all$mr_keep))
+        stopifnot(identical(all$sequence, rep(c("01", "NA"), each = 10)))
+        stopifnot(identical(all$SNP, sprintf("%03d", 0:19)), identical(all$exposure[1], "007"))
+        stopifnot(identical(all$outcome[1], 'a "b"\\tNA'), all(is.na(all$eaf.exposure)))
+        """,
+        tmp_path,
+    )
+
+
+def test_texts_of_every_file_are_named_for_r(instruments: Instruments, tmp_path: Path) -> None:
+    files = export_mr(instruments, tmp_path)
+    for name, texts in export_readme.TEXTS.items():
+        table = read(files[name])
+        found = [c for c in table if not pd.api.types.is_numeric_dtype(table[c])]
+        assert set(found) <= set(texts) <= set(table), name
 
 
 def test_base_r_reads_the_correlation_in_order(instruments: Instruments, tmp_path: Path) -> None:
