@@ -114,6 +114,33 @@ def test_results_that_cannot_leave_are_an_error(folder: Path) -> None:
     assert "Broken" not in head.stderr and "Traceback" not in head.stderr
 
 
+def test_names_of_files_may_have_any_letters_in_any_locale(folder: Path) -> None:
+    """With Python's own help for LANG=C switched off, as in a locale of another encoding."""
+    place = folder / "é日 x"
+    place.mkdir()
+    for name in ("genome.fa", "regions.bed", "in.vcf"):
+        (place / f"ü_{name}").write_bytes((folder / name).read_bytes())
+    args = json.dumps({"fasta_file": f"{place}/ü_genome.fa", "intervals_file": f"{place}/ü_regions.bed"},
+                      ensure_ascii=False)  # fmt: skip
+    base = "model --source dir --n_draws 3"
+    ism = f"ism {base} --model_input seq --dataloader_args '{args}' --keep_draws"
+    files = "ü_genome.fa -o ü.vcf.gz -t ü.parquet --skipped ü_s.tsv"
+    commands = [
+        f"{ism} -o {place.name!r}/ü.h5 {place.name!r}/ü.tsv {place.name!r}/ü_e.parquet",
+        f"score_variants ../{base} -i ü_in.vcf -f {files}",
+        "export_mr ü.h5 --exposure FOXA1 --outcome DNase -o für_r",
+        "mr ü_e.parquet --exposure FOXA1 --outcome DNase -o ü_m.tsv",
+        "mr ü.tsv --exposure FOXA1 --outcome DNase -o ü_n.tsv",
+    ]
+    line = f"kipoi mcdropout {commands[0]} && cd {place.name!r}"
+    line += "".join(f" && kipoi mcdropout {command}" for command in commands[1:])
+    done = shell(line, folder, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert done.returncode == 0, done.stderr
+    made = ["ü.h5", "ü.tsv", "ü_e.parquet", "ü.vcf.gz", "ü.parquet", "ü_s.tsv", "ü_m.tsv", "ü_n.tsv"]
+    assert all((place / name).stat().st_size > 0 for name in made)
+    assert (place / "für_r" / "draws.parquet").is_file()
+
+
 def test_a_local_folder_needs_no_source(folder: Path) -> None:
     home = folder / "home"  # where Kipoi would clone the zoo
     done = shell("kipoi mcdropout audit model", folder, HOME=str(home))

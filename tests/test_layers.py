@@ -12,7 +12,7 @@ PACKAGE = Path(kipoi_mcdropout.__file__).parent
 # From low to high; a module may import those above it in this list, and its own line.
 LAYERS = [
     {"errors"},
-    {"schedule", "standard_output", "same_file", "bed"},
+    {"schedule", "standard_output", "same_file", "bed", "temporary"},
     {"masks", "moments", "scores", "nested", "dropout_calls", "encoding", "borrow", "outputs"},
     {"rounding", "row_identity", "quantile_map", "first_line", "file_names"},
     {"matched_effects"},

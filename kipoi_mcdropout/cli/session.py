@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,7 +53,9 @@ def load_data(args: argparse.Namespace, model: Any) -> tuple[Any, dict[str, Any]
     from kipoi_utils.utils import parse_json_file_str_or_arglist
 
     with explained("--dataloader_args must be JSON, a .json file, or words key=value"):
-        kwargs = parse_json_file_str_or_arglist(args.dataloader_args)
+        kwargs = _as_json(args.dataloader_args)
+        if kwargs is None:
+            kwargs = parse_json_file_str_or_arglist(args.dataloader_args)
     with explained("the dataloader cannot be made; give its arguments with --dataloader_args"):
         factory = model.default_dataloader
         if args.dataloader is not None:
@@ -64,6 +67,18 @@ def load_data(args: argparse.Namespace, model: Any) -> tuple[Any, dict[str, Any]
         if missing := required - set(kwargs):
             raise InputError(f"missing {sorted(missing)}; it takes {sorted(known)}")
         return factory(**kwargs), kwargs
+
+
+def _as_json(words: list[str] | None) -> dict[str, Any] | None:
+    """The arguments of a dataloader from one word of JSON; None where it is none.
+
+    Kipoi reads JSON as YAML, which refuses file names that are no text in the locale's encoding.
+    """
+    try:
+        value = json.loads(words[0]) if words and len(words) == 1 else None
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def batches(args: argparse.Namespace, dataloader: Any) -> Iterator[dict[str, Any]]:

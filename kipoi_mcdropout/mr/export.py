@@ -210,7 +210,7 @@ def _plan(instruments: Instruments) -> dict[str, Writer]:
         "provenance.json": lambda path: _provenance(instruments, path),
     }
     if used.draws_exposure is not None:
-        plan["draws.parquet"] = lambda path: draws_table(instruments).to_parquet(path, index=False)
+        plan["draws.parquet"] = lambda path: _parquet(draws_table(instruments), path)
     for name, matrix in _matrices(used).items():
         plan[name] = lambda path, m=matrix: _matrix(m, used.snp, path)  # type: ignore[misc]
     text = readme(instruments, list(plan), MAX_MATRIX)
@@ -263,6 +263,11 @@ def _check_free(paths: list[Path], overwrite: bool) -> None:
 
 def _tsv(table: pd.DataFrame, path: Path) -> None:
     table.to_csv(path, sep="\t", index=False)
+
+
+def _parquet(table: pd.DataFrame, path: Path) -> None:
+    with path.open("wb") as file:  # opened here, as Arrow takes every name for UTF-8
+        table.to_parquet(file, index=False)
 
 
 def _matrix(matrix: FloatArray, names: np.ndarray, path: Path) -> None:

@@ -72,7 +72,7 @@ def write_tsv(
         return
     file = AtomicFile(path, overwrite)
     try:
-        with file.temporary.open("w") as text:
+        with file.temporary.open("w", encoding="utf-8") as text:
             _write_tsv(table, text, provenance)
         file.commit()
     except BaseException:

@@ -27,20 +27,24 @@ class ParquetTable:
         self.path = path
         self.metadata = {PROVENANCE_KEY: json.dumps(provenance)}
         self._writer: pa.parquet.ParquetWriter | None = None
+        self._raw: IO[bytes] | None = None
 
     def write(self, table: pa.Table) -> None:
         """Append rows."""
         if self._writer is None:
             schema = table.schema.with_metadata(self.metadata)
+            # Opened here: Arrow takes every name for UTF-8, whatever the locale.
+            self._raw = self.path.open("wb")
             self._writer = pa.parquet.ParquetWriter(
-                self.path, schema, compression="zstd", write_page_checksum=True
+                self._raw, schema, compression="zstd", write_page_checksum=True
             )
         self._writer.write_table(table.cast(self._writer.schema))
 
     def close(self) -> None:
         """Write the footer."""
-        if self._writer is not None:
+        if self._writer is not None and self._raw is not None:
             self._writer.close()
+            self._raw.close()
 
 
 class TsvTable:
