@@ -78,10 +78,10 @@ def test_nothing_but_results_reaches_standard_output(command: str, folder: Path)
 
 
 def test_kipoi_interpret_too(folder: Path) -> None:
-    done = shell(f"kipoi interpret ism {ISM} --method mcdropout_ism -o -", folder)
+    done = shell(f"kipoi interpret ism {ISM} --method mcdropout_ism --verbose -o -", folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith('# {"kipoi_mcdropout"') and "INFO" not in done.stdout
-    assert "INFO" in done.stderr, "Kipoi's messages are told, on standard error"
+    assert "INFO" in done.stderr, "Kipoi's messages are shown to who wants them"
 
 
 @pytest.mark.parametrize(
@@ -149,8 +149,8 @@ def test_a_local_folder_needs_no_source(folder: Path) -> None:
     assert not (home / ".kipoi" / "models").exists()
 
 
-def test_the_start_of_kipoi_costs_no_warning_and_no_import(folder: Path) -> None:
-    """The filter is set for the program alone; for other programs the warning stays."""
+def test_the_warning_of_pkg_resources_is_left_out_of_the_program_alone() -> None:
+    """Other programs that import Kipoi keep their filters."""
     code = (
         "import sys, warnings; before = list(warnings.filters)\n"
         "{}\n"

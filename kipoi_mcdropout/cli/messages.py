@@ -32,7 +32,8 @@ def set_level(options: argparse.Namespace) -> None:
     """From parsed arguments."""
     global _level
     _level = _QUIET if options.quiet else _VERBOSE if options.verbose else _NORMAL
-    logging.getLogger("kipoi").setLevel(logging.WARNING if _level == _QUIET else logging.INFO)
+    # What Kipoi says of each file that it has read helps nobody; what went wrong it says as a warning.
+    logging.getLogger("kipoi").setLevel(logging.INFO if _level == _VERBOSE else logging.WARNING)
 
 
 def say(message: str) -> None:
