@@ -56,8 +56,8 @@ def _parse_line(line: str, where: str, with_targets: bool) -> Interval:
             f"numbers; got {line!r}"
         )
     chrom, start, end = fields[0], int(fields[1]), int(fields[2])
-    if not 0 <= start < end:
-        raise ValueError(f"{where}: 0 <= start < end is required; got start={start}, end={end}")
+    if start >= end:
+        raise ValueError(f"{where}: start < end is required; got start={start}, end={end}")
     targets: tuple[float, ...] = ()
     if with_targets:
         try:
