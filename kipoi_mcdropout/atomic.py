@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 from kipoi_mcdropout.errors import OutputError
 from kipoi_mcdropout.first_line import first_line
 from kipoi_mcdropout.output_lock import OutputLock, hidden
+from kipoi_mcdropout.standard_output import results
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,10 +152,10 @@ def write_tsv(
     To standard output where the path is "-".
     """
     if str(path) == STDOUT:
-        _write_tsv(table, sys.stdout, provenance)
-        sys.stdout.flush()
+        _write_tsv(table, results(), provenance)
+        results().flush()
         return
-    with atomic_path(path, overwrite) as temporary, temporary.open("w") as text:
+    with atomic_path(path, overwrite) as temporary, temporary.open("w", encoding="utf-8") as text:
         _write_tsv(table, text, provenance)
 
 

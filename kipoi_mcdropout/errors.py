@@ -5,6 +5,8 @@ Every error says what was required, what came, and what to do next.
 
 from __future__ import annotations
 
+import errno
+
 EXIT_OK = 0
 EXIT_FAILURE = 1  # an unexpected error: a traceback is shown
 EXIT_BAD_INPUT = 2  # wrong arguments, model, or data; nothing was written
@@ -53,6 +55,24 @@ class OutputError(McDropoutError):
 
 class NonFiniteOutputError(ModelError):
     """The model returned NaN or infinite values for its own reference input."""
+
+
+# Errors of the system that say that a path given is wrong; other OSErrors are failures of the machine.
+WRONG_PATH = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
+
+
+def is_machine_failure(error: BaseException) -> bool:
+    """Whether it is the machine that failed (exit code 1), such as a full disk, and not the input."""
+    if isinstance(error, OSError):
+        return error.errno is not None and not isinstance(error, WRONG_PATH) and error.errno in _FAILURES
+    return isinstance(error, MemoryError)
+
+
+_FAILURES = tuple(
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EMFILE", "ENFILE", "ENOMEM", "ESTALE")
+    if hasattr(errno, name)
+)
 
 
 class UnitFailedError(RuntimeError):

@@ -114,10 +114,17 @@ def open_text(path: Path) -> IO[str]:
     return path.open(encoding="utf-8")
 
 
+def _binary(path: Path) -> IO[bytes]:
+    """The bytes of a text file, gzipped or not; opened here for the same reason as Parquet."""
+    return gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb")  # type: ignore[return-value]
+
+
 def _parquet_batches(path: Path) -> Iterator[pa.RecordBatch]:
     with reading(path):
-        file = pa.parquet.ParquetFile(path, page_checksum_verification=True)
-    with file:
+        raw = path.open("rb")  # here, as Arrow takes every name for UTF-8, whatever the locale
+    with raw:
+        with reading(path):
+            file = pa.parquet.ParquetFile(raw, page_checksum_verification=True)
         if file.metadata.num_rows == 0:
             yield pa.RecordBatch.from_pylist([], schema=file.schema_arrow)
         yield from _guarded(file.iter_batches(_ROWS), path)
@@ -131,7 +138,7 @@ def _text_batches(path: Path) -> Iterator[pa.RecordBatch]:
     with reading(path):
         _check_last_line(path)
         reader = pa.csv.open_csv(
-            path,
+            _binary(path),
             pa.csv.ReadOptions(skip_rows=0 if header.record is None else 1, block_size=_BLOCK_BYTES),
             pa.csv.ParseOptions(delimiter="\t", newlines_in_values=True),
             options,

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyfaidx
 
-from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.bed import read_intervals
+from kipoi_mcdropout.errors import InputError, InputWarning
+from kipoi_mcdropout.vcf.genome import Genome
+
+__all__ = ["RegionOptions", "bed_text", "read_intervals", "sample_regions"]
 
 _CANDIDATES_PER_REGION = 30  # random windows tried for each background window that is needed
-_MAX_COLUMNS = 12  # of a BED file
 _GC_TOLERANCE = 0.05  # largest difference of GC content that counts as matched
 
 
@@ -51,35 +52,6 @@ class RegionOptions:
             raise InputError(f"strand must be '+' or 'random'; got {self.strand!r}")
 
 
-def read_intervals(path: str | Path) -> pd.DataFrame:
-    """Intervals of a BED or narrowPeak file, plain or gzipped: chrom, start, end, summit.
-
-    `summit` is the position of the narrowPeak's tenth column, else the middle of the interval.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, or a line is no interval.
-    """
-    try:
-        table = pd.read_table(path, names=range(_MAX_COLUMNS), comment="#", dtype={0: str})
-    except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"{path} cannot be read as BED: {error}") from error
-    table = table[~table[0].str.startswith(("track", "browser"))]
-    bounds = table.iloc[:, 1:3].apply(pd.to_numeric, errors="coerce")
-    if len(table) == 0 or bounds.isna().any(axis=None) or (bounds[1] >= bounds[2]).any():
-        raise InputError(
-            f"{path} must be tab-separated with columns chrom, start, end and 0 <= start < end (BED). "
-            "Mend or remove other lines"
-        )
-    start, end = bounds[1].astype(np.int64), bounds[2].astype(np.int64)
-    summit = (start + end) // 2
-    if table[9].notna().any():  # narrowPeak: offset of the summit from start, -1 for none
-        offset = pd.to_numeric(table[9], errors="coerce").fillna(-1).astype(np.int64)
-        summit = summit.where(offset < 0, start + offset)
-    return pd.DataFrame({"chrom": table[0], "start": start, "end": end, "summit": summit})
-
-
 def sample_regions(
     fasta: str | Path,
     peaks: pd.DataFrame,
@@ -91,7 +63,7 @@ def sample_regions(
     Parameters
     ----------
     fasta : str or Path
-        The genome, plain or bgzipped; an index is made beside it by pyfaidx if there is none.
+        The genome, plain or bgzipped. Nothing is written beside it.
     peaks, blacklist : DataFrame
         As `read_intervals` gives them.
 
@@ -99,20 +71,36 @@ def sample_regions(
     -------
     DataFrame
         chrom, start, end, name ("peak_..." or "background_..."), score (1 or 0), strand; in the order of
-        the genome. No window holds an N, none stands twice.
+        the genome. Windows contain no N and are unique.
 
     Raises
     ------
     InputError
-        If there are too few windows, with the numbers.
+        If there are too few windows, with the numbers; if a contig of the options is not in the genome;
+        or if contigs of the peaks or the blacklist are there by another name (1 and chr1), or none is.
+
+    Warns
+    -----
+    InputWarning
+        If some contigs of the peaks or the blacklist are not in the genome.
     """
+    with Genome(fasta) as genome:
+        _check_names([*options.chroms, *options.exclude_chroms], genome)
+        _check_contigs("peaks", peaks, genome)
+        if blacklist is not None:
+            _check_contigs("blacklist", blacklist, genome)
+        return _sample(genome, peaks, options, blacklist)
+
+
+def _sample(
+    genome: Genome, peaks: pd.DataFrame, options: RegionOptions, blacklist: pd.DataFrame | None
+) -> pd.DataFrame:
     random = np.random.Generator(np.random.Philox(options.seed))
-    genome = pyfaidx.Fasta(str(fasta), sequence_always_upper=True, as_raw=True)
-    contigs = list(genome.keys())
-    sizes = {name: len(genome[name]) for name in contigs if _wanted(name, options)}
+    sizes = {name: size for name, size in genome.lengths.items() if _wanted(name, options)}
     if not sizes:
         raise InputError(
-            f"no contig of {fasta} is left; it has {', '.join(contigs)}. Loosen chroms or exclude_chroms"
+            f"no contig of {genome.path} is left; it has {_some(genome.lengths)}. Loosen chroms or "
+            "exclude_chroms"
         )
     half = options.n // 2
     on_peaks = _on_peaks(peaks, blacklist, sizes, genome, options)
@@ -141,6 +129,47 @@ def sample_regions(
     return both[["chrom", "start", "end", "name", "score", "strand"]].reset_index(drop=True)
 
 
+def _check_names(names: Sequence[str], genome: Genome) -> None:
+    """Raise InputError unless every name is a contig of the genome."""
+    if unknown := sorted(set(names) - set(genome.lengths)):
+        raise InputError(
+            f"{', '.join(unknown)} is no contig of {genome.path}; it has {_some(genome.lengths)}"
+        )
+
+
+def _check_contigs(what: str, intervals: pd.DataFrame, genome: Genome) -> None:
+    """Refuse intervals that would be left out because of their contigs' names; warn of strange ones."""
+    unknown = [name for name in intervals["chrom"].unique() if name not in genome.lengths]
+    if not unknown:
+        return
+    told = f"contigs {_some(unknown)} of the {what} are not in {genome.path}"
+    aliases = {name: _alias(name) for name in unknown if _alias(name) in genome.lengths}
+    if aliases:
+        name, alias = next(iter(aliases.items()))
+        raise InputError(
+            f"{told}, which has {_some(aliases.values())}. If {name} is {alias}, rename it in the "
+            f"{what}: their contigs must have the genome's names"
+        )
+    if len(unknown) == intervals["chrom"].nunique():
+        raise InputError(
+            f"{told}, which has {_some(genome.lengths)}. The {what} must be of this genome, with its "
+            "names of contigs"
+        )
+    n = int(intervals["chrom"].isin(unknown).sum())
+    warnings.warn(f"{told}; their {n} intervals are left out", InputWarning, stacklevel=4)
+
+
+def _alias(contig: str) -> str:
+    """The name with a leading "chr", or without it."""
+    return contig[3:] if contig.startswith("chr") else f"chr{contig}"
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first names of many."""
+    given = list(names)
+    return ", ".join(given[:8]) + (", ..." if len(given) > 8 else "")
+
+
 def _wanted(chrom: str, options: RegionOptions) -> bool:
     return (not options.chroms or chrom in options.chroms) and chrom not in options.exclude_chroms
 
@@ -149,7 +178,7 @@ def _on_peaks(
     peaks: pd.DataFrame,
     blacklist: pd.DataFrame | None,
     sizes: dict[str, int],
-    genome: Any,
+    genome: Genome,
     options: RegionOptions,
 ) -> pd.DataFrame:
     """Every usable window centred on a summit."""
@@ -167,7 +196,7 @@ def _on_peaks(
 def _background(
     avoid: pd.DataFrame,
     sizes: dict[str, int],
-    genome: Any,
+    genome: Genome,
     options: RegionOptions,
     random: np.random.Generator,
 ) -> pd.DataFrame:
@@ -192,9 +221,7 @@ def _overlaps(windows: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
     try:
         import bioframe
     except ImportError as error:
-        raise InputError(
-            "sampling regions needs bioframe: pip install 'kipoi_mcdropout[regions]'"
-        ) from error
+        raise InputError("sampling regions needs bioframe: pip install bioframe") from error
 
     if len(windows) == 0 or len(others) == 0:
         return np.zeros(len(windows), int)
@@ -213,11 +240,11 @@ def _quiet_bioframe() -> Iterator[None]:
         yield
 
 
-def _with_gc(windows: pd.DataFrame, genome: Any) -> pd.DataFrame:
+def _with_gc(windows: pd.DataFrame, genome: Genome) -> pd.DataFrame:
     """The windows made of A, C, G and T alone, with their share of G and C."""
     shares: list[float] = []
     for chrom, start, end in zip(windows["chrom"], windows["start"], windows["end"], strict=True):
-        text = genome[chrom][int(start) : int(end)]
+        text = genome.bases(chrom, int(start), int(end))
         counts = {base: text.count(base) for base in "ACGT"}
         known = sum(counts.values()) == len(text)
         shares.append((counts["G"] + counts["C"]) / len(text) if known else np.nan)
@@ -237,13 +264,10 @@ def _matched(chosen: pd.DataFrame, background: pd.DataFrame, options: RegionOpti
     return background.iloc[rows]
 
 
-def bed_text(regions: pd.DataFrame) -> str:
-    """BED6 text of sampled regions."""
-    return regions.to_csv(sep="\t", header=False, index=False)
+def bed_text(regions: pd.DataFrame, columns: int = 6) -> str:
+    """BED text of sampled regions.
 
-
-def check_chroms(names: Sequence[str], fasta: str | Path) -> None:
-    """Raise InputError unless every name is a contig of the FASTA."""
-    known = list(pyfaidx.Fasta(str(fasta)).keys())
-    if unknown := sorted(set(names) - set(known)):
-        raise InputError(f"{', '.join(unknown)} is no contig of {fasta}; it has {', '.join(known)}")
+    With six columns, or the first three: kipoiseq's SeqIntervalDl takes all columns after the third for
+    labels of the model's outputs, so it cannot read six.
+    """
+    return regions.iloc[:, :columns].to_csv(sep="\t", header=False, index=False, lineterminator="\n")

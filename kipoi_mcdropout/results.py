@@ -39,8 +39,8 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
         with open_hdf5(path) as file, reading(path):
             return json.loads(file.attrs["provenance"])
     if is_parquet(path):
-        with reading(path):
-            text = (pyarrow.parquet.read_schema(path).metadata or {}).get(PROVENANCE_KEY.encode())
+        with reading(path), path.open("rb") as raw:
+            text = (pyarrow.parquet.read_schema(raw).metadata or {}).get(PROVENANCE_KEY.encode())
             record = None if text is None else json.loads(text)
     else:
         line = read_header(path).record

@@ -60,6 +60,19 @@ def variant_names(variants: pd.DataFrame) -> pd.Series:
     return variants.astype(str).agg(":".join, axis=1)
 
 
+def mutant_names(table: pd.DataFrame) -> pd.Series:
+    """What to call the mutant of each row, for people to read.
+
+    ``chrom:pos:ref:alt`` where the place on the genome is known of all rows. Else it must not look like
+    one: ``NAME at POSITION ref>alt``, with the position from 0 in the sequence of that name.
+    """
+    if (variants := genomic_variants(table)) is not None:
+        return variant_names(variants)
+    position = table["position"] if "position" in table else table["pos"]
+    alleles = table["ref"].astype(str) + ">" + table["alt"].astype(str)
+    return sequence_names(table) + " at " + position.astype(int).astype(str) + " " + alleles
+
+
 def first_of_each_variant(table: pd.DataFrame, variants: pd.DataFrame) -> NDArray[np.bool_]:
     """Which rows to use so that each variant counts once, shape=(rows,).
 

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from kipoi_mcdropout.cli import cli_main
-from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.regions import RegionOptions, read_intervals, sample_regions
+from kipoi_mcdropout.errors import InputError, InputWarning
+from kipoi_mcdropout.regions import RegionOptions, bed_text, sample_regions
 
 LENGTH = 100
 
@@ -34,7 +34,7 @@ def genome(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def peaks() -> pd.DataFrame:
     starts = np.arange(500, 19_000, 400)
     rows = [(c, s, s + 150, s + 30) for c in ("chr1", "chr2") for s in starts]
-    rows += [("chr1", 0, 40, 20), ("chr1", 500, 650, 530), ("other", 5, 50, 20)]
+    rows += [("chr1", 0, 40, 20), ("chr1", 500, 650, 530)]
     return pd.DataFrame(rows, columns=["chrom", "start", "end", "summit"])
 
 
@@ -78,23 +78,58 @@ def test_seed_and_chromosomes(genome: Path, peaks: pd.DataFrame) -> None:
 
 
 def test_too_few_is_said_with_numbers(genome: Path, peaks: pd.DataFrame) -> None:
-    with pytest.raises(InputError, match="500 windows on peaks are required; of 97 peaks"):
+    with pytest.raises(InputError, match="500 windows on peaks are required; of 96 peaks"):
         sample_regions(genome, peaks, RegionOptions(1000, LENGTH))
     everything = peaks.assign(start=0, end=20_000)
     with pytest.raises(InputError, match="10 background windows are required; 0 were found"):
         sample_regions(genome, everything, RegionOptions(20, LENGTH))
 
 
-def test_narrowpeak_summits_and_bad_files(tmp_path: Path) -> None:
-    path = tmp_path / "p.narrowPeak"
-    path.write_text(
-        "track name=x\nchr1\t100\t200\ta\t0\t.\t1\t1\t1\t30\nchr1\t300\t500\tb\t0\t.\t1\t1\t1\t-1\n"
-    )
-    assert read_intervals(path).summit.tolist() == [130, 400]
-    for text in ("chr1\t5\n", "chr1\tx\t9\n", "chr1\t9\t9\n", ""):
-        path.write_text(text)
-        with pytest.raises(InputError, match="BED"):
-            read_intervals(path)
+@pytest.mark.parametrize("what", ["peaks", "blacklist"])
+def test_contigs_by_another_name_are_refused(genome: Path, peaks: pd.DataFrame, what: str) -> None:
+    """Peaks or a blacklist on 1 of a genome with chr1 would be left out without a word."""
+    other = peaks.assign(chrom=peaks["chrom"].str.removeprefix("chr"))
+    given = {"peaks": peaks, "blacklist": other, what: other}
+    with pytest.raises(InputError, match=f"contigs 1, 2 of the {what} are not in .* If 1 is chr1"):
+        sample_regions(genome, options=RegionOptions(10, LENGTH), **given)
+    strange = other.assign(chrom="scaffold")
+    with pytest.raises(InputError, match=f"contigs scaffold of the {what} are not in"):
+        sample_regions(genome, options=RegionOptions(10, LENGTH), **{**given, what: strange})
+    some = pd.concat([peaks.iloc[:40], strange.iloc[:3]])
+    with pytest.warns(InputWarning, match=f"scaffold of the {what} .* their 3 intervals"):
+        sample_regions(genome, options=RegionOptions(2, LENGTH), **{"peaks": peaks, what: some})
+
+
+def test_nothing_is_written_beside_the_genome(
+    genome: Path, peaks: pd.DataFrame, tmp_path: Path
+) -> None:
+    folder = tmp_path / "read_only"
+    folder.mkdir()
+    copy = folder / "genome.fa"
+    copy.write_bytes(genome.read_bytes())
+    folder.chmod(0o500)
+    try:
+        regions = sample_regions(copy, peaks, RegionOptions(10, LENGTH))
+        assert [path.name for path in folder.iterdir()] == ["genome.fa"], "for root too"
+    finally:
+        folder.chmod(0o700)
+    pd.testing.assert_frame_equal(regions, sample_regions(genome, peaks, RegionOptions(10, LENGTH)))
+
+
+def test_kipoiseq_reads_three_columns_and_not_six(
+    genome: Path, peaks: pd.DataFrame, tmp_path: Path
+) -> None:
+    kipoiseq = pytest.importorskip("kipoiseq.dataloaders.sequence")
+    regions = sample_regions(genome, peaks, RegionOptions(4, LENGTH))
+    paths = {n: tmp_path / f"bed{n}.bed" for n in (3, 6)}
+    for n, path in paths.items():
+        path.write_text(bed_text(regions, n))
+    read = kipoiseq.BedDataset(str(paths[3]))
+    assert [(i.chrom, i.start, i.stop) for i, _ in (read[k] for k in range(4))] == [
+        tuple(row) for row in regions[["chrom", "start", "end"]].itertuples(index=False)
+    ]
+    with pytest.raises(ValueError, match="peak|background"):
+        kipoiseq.BedDataset(str(paths[6]))
 
 
 def test_command_line(
@@ -105,6 +140,9 @@ def test_command_line(
     words = ["sample_regions", "-f", str(genome), "--peaks", str(bed), "-n", "10", "--length", "100"]
     cli_main("mcdropout", [*words, "-o", str(tmp_path / "r.bed")])
     cli_main("mcdropout", [*words, "-o", "-"])
+    cli_main("mcdropout", [*words, "--bed3", "-o", str(tmp_path / "three.bed")])
+    six, three = (pd.read_table(tmp_path / name, header=None) for name in ("r.bed", "three.bed"))
+    pd.testing.assert_frame_equal(six[[0, 1, 2]], three)
     assert capsys.readouterr().out == (tmp_path / "r.bed").read_text()
     for more, message in (
         (["-n", "7"], "even number"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from typing import Any, NamedTuple
 
@@ -49,14 +50,14 @@ def resized(start: int, end: int) -> tuple[int, int]:
 
 def _parse_line(line: str, where: str, with_targets: bool) -> Interval:
     fields = line.split("\t") if "\t" in line else line.split()
-    try:
-        chrom, start, end = fields[0], int(fields[1]), int(fields[2])
-    except (IndexError, ValueError):
+    if len(fields) < 3 or not all(re.fullmatch("[0-9]{1,12}", field) for field in fields[1:3]):
         raise ValueError(
-            f"{where}: chrom, start and end, separated by tabs, are required; got {line!r}"
-        ) from None
-    if not 0 <= start < end:
-        raise ValueError(f"{where}: 0 <= start < end is required; got start={start}, end={end}")
+            f"{where}: chrom, start and end, separated by tabs, are required, start and end as whole "
+            f"numbers; got {line!r}"
+        )
+    chrom, start, end = fields[0], int(fields[1]), int(fields[2])
+    if start >= end:
+        raise ValueError(f"{where}: start < end is required; got start={start}, end={end}")
     targets: tuple[float, ...] = ()
     if with_targets:
         try:
@@ -84,7 +85,8 @@ def read_intervals(path: str, with_targets: bool = False) -> list[Interval]:
     with open(path, encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             text = line.rstrip("\r\n")
-            if text.strip() and not text.startswith(("#", "track", "browser")):
+            is_header = text.startswith("#") or text.split()[:1] in (["track"], ["browser"])
+            if text.strip() and not is_header:
                 intervals.append(_parse_line(text, f"{path}, line {number}", with_targets))
     return intervals
 

@@ -6,12 +6,10 @@ Each command is a module of its own with `get_parser()` and `main(args)`, loaded
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
-import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from kipoi_mcdropout.cli.interrupt import interrupts, signal_that_came
 from kipoi_mcdropout.cli.messages import show_traceback, warnings_as_lines
@@ -20,11 +18,13 @@ from kipoi_mcdropout.errors import (
     EXIT_FAILURE,
     EXIT_PIPE_CLOSED,
     EXIT_SIGNAL,
+    WRONG_PATH,
     McDropoutError,
     ModelForwardError,
     UnitFailedError,
     kept_words,
 )
+from kipoi_mcdropout.standard_output import flush, reserve
 
 COMMANDS = {
     "ism": "effect and uncertainty of every single substitution of sequences",
@@ -58,32 +58,43 @@ def interpret_feature_importance(command: str, raw_args: Sequence[str]) -> None:
 
 
 def run(command: str, prog: str, args: list[str]) -> None:
-    """Run a command and exit with its code; errors of the user's making become one line on stderr."""
+    """Run a command and exit with its code, if that is not 0."""
     module = importlib.import_module(f"kipoi_mcdropout.cli.{command}")
-    try:
-        with interrupts(), warnings_as_lines():
-            code = module.main(args, prog)
-    except (McDropoutError, ModelForwardError) as error:
-        code = _report(prog, str(error), EXIT_BAD_INPUT)
-    except BrokenPipeError:
-        _let_go_of_stdout()
-        code = EXIT_PIPE_CLOSED
-    except OSError as error:  # a full disk, a file that vanished
-        code = _report(prog, f"{error}. {kept_words(error)}", EXIT_FAILURE)
-    except UnitFailedError as error:
-        code = _report(prog, f"{error}. {kept_words(error)}", EXIT_FAILURE)
-    except KeyboardInterrupt as error:
-        number = signal_that_came()
-        what = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
-        code = _report(prog, f"{what}. {kept_words(error)}", EXIT_SIGNAL + number)
+    with reserve():
+        code = _exit_code(module.main, args, prog)
     if code:
         sys.exit(code)
 
 
-def _let_go_of_stdout() -> None:
-    """Nobody reads any more: what Python still holds must go nowhere, without a complaint."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _exit_code(main: Callable[[list[str], str], int], args: list[str], prog: str) -> int:
+    """Exit code of a command; an error becomes one line on stderr."""
+    try:
+        with interrupts(), warnings_as_lines():
+            code = main(args, prog)
+        flush()
+        return code
+    except (McDropoutError, ModelForwardError) as error:
+        return _report(prog, str(error), EXIT_BAD_INPUT)
+    except BrokenPipeError:
+        return EXIT_PIPE_CLOSED
+    except WRONG_PATH as error:
+        return _report(prog, f"{_path_words(error)}. {kept_words(error)}", EXIT_BAD_INPUT)
+    except (OSError, UnitFailedError) as error:  # such as a full disk
+        return _report(prog, f"{error}. {kept_words(error)}", EXIT_FAILURE)
+    except MemoryError as error:
+        words = f"the memory is not enough ({error})" if str(error) else "the memory is not enough"
+        return _report(prog, f"{words}. {kept_words(error)}", EXIT_FAILURE)
+    except KeyboardInterrupt as error:
+        number = signal_that_came()
+        what = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
+        return _report(prog, f"{what}. {kept_words(error)}", EXIT_SIGNAL + number)
+
+
+def _path_words(error: OSError) -> str:
+    """What is wrong with a path that was given."""
+    if error.filename is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}; check the path"
 
 
 def _report(prog: str, message: str, code: int) -> int:
@@ -101,5 +112,15 @@ def _parser() -> argparse.ArgumentParser:
         f"commands:\n{listing}\n\nkipoi mcdropout COMMAND -h explains each.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=_version())
     parser.add_argument("command", choices=list(COMMANDS), metavar="COMMAND", help="see above")
     return parser
+
+
+def _version() -> str:
+    """Version of this package, and those of the packages that its results depend on."""
+    from kipoi_mcdropout.provenance import package_versions
+
+    versions = package_versions()
+    own = versions.pop("kipoi-mcdropout")
+    return f"kipoi_mcdropout {own} ({', '.join(map(' '.join, versions.items()))})"

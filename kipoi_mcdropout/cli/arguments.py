@@ -7,50 +7,56 @@ import json
 from pathlib import Path
 from typing import Any
 
-from kipoi_mcdropout.cli.messages import add_message_arguments, set_level
+from kipoi_mcdropout.cli.parser import Parser
 from kipoi_mcdropout.errors import InputError
 
+__all__ = ["Parser"]  # the others are functions of this module
 _UNITS = {"GIB": 2**30, "MIB": 2**20, "GB": 10**9, "MB": 10**6, "": 1}
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser whose help keeps the layout of the description and of the example."""
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """The model, by the words that `kipoi predict` has."""
+    import kipoi
 
-    def __init__(self, prog: str, description: str, example: str) -> None:
-        super().__init__(
-            prog=prog,
-            description=description,
-            epilog=f"example:\n  {example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        add_message_arguments(self)
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """See argparse; from here on the command says as much as it was asked to."""
-        options, rest = super().parse_known_args(args, namespace)
-        set_level(options)
-        return options, rest
+    parser.add_argument(
+        "model", metavar="MODEL", help="a model of Kipoi's zoo by name, or a folder with a model.yaml"
+    )
+    parser.add_argument(
+        "--source",
+        choices=list(kipoi.config.model_sources()),
+        help="where the model is: dir for a folder here, kipoi for the zoo, or another source of "
+        "~/.kipoi/config.yaml (default: dir if MODEL is a folder with a model.yaml, else kipoi)",
+    )
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """The model and its dataloader, as `kipoi predict` has them."""
-    from kipoi.cli.parser_utils import add_dataloader, add_model
-
+    """The model and its dataloader, by the words that `kipoi predict` has."""
     add_model(parser)
-    add_dataloader(parser, with_args=True)
+    parser.add_argument(
+        "--dataloader", metavar="NAME", help="another dataloader than the model's own, by name"
+    )
+    parser.add_argument(
+        "--dataloader_source", metavar="SOURCE", help="where it is, as --source (default: kipoi)"
+    )
+    parser.add_argument(
+        "--dataloader_args",
+        nargs="+",
+        metavar="ARGS",
+        help="arguments of the dataloader: JSON such as '{\"fasta_file\": \"genome.fa\"}', the path of "
+        "a JSON file, or words such as fasta_file=genome.fa",
+    )
     parser.add_argument(
         "--batch_size", type=int, default=32, help="inputs in one forward pass (default 32)"
     )
     parser.add_argument(
-        "-n", "--num_workers", type=int, default=0, help="processes that load data (default 0)"
+        "-n", "--num_workers", type=_whole, default=0, help="processes that load data (default 0)"
     )
 
 
-def add_draw_arguments(parser: argparse.ArgumentParser) -> None:
+def add_draw_arguments(parser: Parser) -> None:
     """The draws and what is reported."""
     parser.add_argument("--n_draws", type=int, default=30, help="dropout masks drawn (default 30)")
-    parser.add_argument(
+    parser.group("dropout").add_argument(
         "--seed", type=int, default=0, help="0 or more; same seed, same masks (default 0)"
     )
     parser.add_argument(
@@ -58,7 +64,8 @@ def add_draw_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="OUTPUT",
-        help="model outputs to report, by label, index from 0, or pattern such as 'FOXA*' (all)",
+        help="model outputs to report, by label, index from 0, or pattern such as 'FOXA*' (default: "
+        "all)",
     )
     parser.add_argument(
         "--label_axis",
@@ -81,14 +88,16 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine",
         default="auto",
-        help="auto (default), incremental: mutants as changes of their reference, or full",
+        help="incremental: mutants as changes of their reference; full: the whole model for each; auto: "
+        "the one that is estimated to be faster (default)",
     )
     parser.add_argument(
         "--memory",
         type=parse_memory,
         default=None,
         metavar="SIZE",
-        help="what the incremental engine may hold above the weights, e.g. 1.5GB",
+        help="approximate memory for activations of the incremental engine, in addition to the weights, "
+        "e.g. 1.5GB",
     )
     parser.add_argument(
         "--no_verify",
@@ -103,8 +112,8 @@ def add_run_arguments(parser: argparse.ArgumentParser, unit: str) -> None:
         "--scheduler",
         default="none",
         metavar="WHERE",
-        help="none (default: this process), local or local:N (N processes), tcp://HOST:PORT or the "
-        "scheduler file (.json) of a Dask cluster",
+        help="where units are computed: none for this process (default), local or local:N for N "
+        "processes here, tcp://HOST:PORT or the scheduler file (.json) of a Dask cluster",
     )
     parser.add_argument(
         "--shard",
@@ -121,6 +130,13 @@ def add_run_arguments(parser: argparse.ArgumentParser, unit: str) -> None:
         default="stop",
         help=f"what to do about {unit} with which the model fails: stop (default), or skip and name it",
     )
+
+
+def _whole(text: str) -> int:
+    """A whole number of 0 or more."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number, 0 or more; got {text!r}")
+    return int(text)
 
 
 def parse_shard(text: str | None) -> Any:
@@ -174,8 +190,8 @@ def parse_json(text: str, flag: str) -> dict[str, Any]:
     """
     try:
         is_file = not text.lstrip().startswith("{") and Path(text).is_file()
-        value = json.loads(Path(text).read_text() if is_file else text)
-    except (json.JSONDecodeError, OSError) as error:
+        value = json.loads(Path(text).read_text(encoding="utf-8") if is_file else text)
+    except (ValueError, OSError) as error:
         raise InputError(
             f"{flag} must be a JSON object or the path of a .json file; got {text!r} ({error})"
         ) from error

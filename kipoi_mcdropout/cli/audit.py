@@ -26,13 +26,15 @@ def get_parser(prog: str = "kipoi mcdropout audit") -> argparse.ArgumentParser:
         metavar="MODULE",
         help="modules whose dropout is to be left off, also inside them",
     )
-    parser.add_argument("--model_input", default=None, help="name of the input to mutate (its only one)")
+    parser.add_argument(
+        "--model_input", default=None, help="name of the input to mutate; needed if there are several"
+    )
     parser.add_argument(
         "-c",
         "--category_axis",
         type=int,
         default=None,
-        help="axis of one input with the bases (the one that is 4 long)",
+        help="axis of one input with the bases (default: the one that is 4 long)",
     )
     parser.add_argument(
         "--alphabet", default="ACGT", help="what the categories are, in order (default ACGT)"
@@ -50,6 +52,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout audit") -> int:
     from kipoi_mcdropout.cli.session import batches, load_data, load_model
     from kipoi_mcdropout.engine_plan import engine_plan, format_plan
     from kipoi_mcdropout.kipoi_model import KipoiModel
+    from kipoi_mcdropout.standard_output import results
 
     with_data = options.dataloader_args is not None
     model = load_model(options, with_dataloader=with_data)
@@ -59,11 +62,12 @@ def main(args: list[str], prog: str = "kipoi mcdropout audit") -> int:
     else:
         inputs = example_inputs(model)
         say("no --dataloader_args: probed with a random input of the shape in the model's schema")
-    print(format_audit(*audit(model, inputs, tuple(options.ignore))))
+    print(format_audit(*audit(model, inputs, tuple(options.ignore))), file=results())
     if not options.no_plan:
         name, axis = _mutated_input(options, inputs)
         adapter = KipoiModel(model, ignore=options.ignore)
-        print(f"\n{format_plan(engine_plan(adapter, inputs, name, axis, options.alphabet, say))}")
+        plan = engine_plan(adapter, inputs, name, axis, options.alphabet, say)
+        print(f"\n{format_plan(plan)}", file=results())
     return EXIT_OK
 
 
@@ -80,6 +84,8 @@ def _mutated_input(options: argparse.Namespace, inputs: Any) -> tuple[Any, int]:
         if len(names) > 1:
             raise InputError(f"--model_input must be one of {', '.join(map(str, names))}, or --no_plan")
         name = names[0]
+    elif isinstance(inputs, dict) and name not in names:
+        raise InputError(f"--model_input must be one of {', '.join(map(str, names))}; got {name!r}")
     if options.category_axis is not None:
         return name, options.category_axis
     return name, OneHotLayout.of(get_input(inputs, name), None, options.alphabet).category_axis

@@ -70,7 +70,7 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
     parser.add_argument(
         "--alphabet",
         default=None,
-        help="what the categories are, in order (the dataloader's argument alphabet, else ACGT)",
+        help="what the categories are, in order (default: the dataloader's alphabet, else ACGT)",
     )
     parser.add_argument(
         "-f",
@@ -83,11 +83,14 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
     parser.add_argument(
         "--start", type=int, default=0, help="first position to mutate, from 0 (default 0)"
     )
-    parser.add_argument("--end", type=int, default=None, help="position after the last (the length)")
+    parser.add_argument(
+        "--end", type=int, default=None, help="position after the last (default: the length)"
+    )
     parser.add_argument(
         "--mask_scope",
         default="run",
-        help="'run': all sequences of a draw share the masks; 'sequence': each has its own",
+        metavar="SCOPE",
+        help="run: all sequences of a draw share the masks (default); sequence: each has its own",
     )
     parser.add_argument(
         "--quantiles",
@@ -124,7 +127,12 @@ def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:
     selection = keywords["output_sel_fn"]
     function = None if selection is None else load_function(selection)
     model = load_model(options)
-    ism = MCDropoutISM(model, **{**keywords, "output_sel_fn": function})
+    try:
+        ism = MCDropoutISM(model, **{**keywords, "output_sel_fn": function})
+    except TypeError as error:
+        if options.imp_score_kwargs is None:
+            raise
+        raise InputError(f"a value in --imp_score_kwargs has a wrong type: {error}") from error
     dataloader, dataloader_kwargs = load_data(options, model)
     if keywords["alphabet"] is None:  # its arguments may give another than the model's default
         stated = as_alphabet(dataloader_kwargs.get("alphabet"))
@@ -185,14 +193,22 @@ def _run(
     paths: Any,
     command: list[str],
 ) -> None:
+    from kipoi_mcdropout.check_ranges import RangeCheck, genome_of, with_checked_ranges
     from kipoi_mcdropout.cli.interrupt import raise_if_interrupted
     from kipoi_mcdropout.cli.messages import mention_engine, say, warn
     from kipoi_mcdropout.cli.session import Progress, batches, number_of_sequences
+    from kipoi_mcdropout.encoding import DNA
     from kipoi_mcdropout.runs.ism.run import run_ism
     from kipoi_mcdropout.runs.ism.units import ism_units
     from kipoi_mcdropout.schedule import open_scheduler
 
-    stream = batches(options, dataloader)
+    stream = with_checked_ranges(
+        batches(options, dataloader),
+        RangeCheck(genome_of(dataloader_kwargs)),
+        ism.options.model_input,
+        ism.options.category_axis,
+        ism.options.alphabet or DNA,
+    )
     first = next(stream)  # errors of the data or the model come before any file is made
     ism.mutagenesis.model.input_key(ism.options.model_input, first["inputs"])
     choice = ism.mutagenesis.fix_engine(first["inputs"])

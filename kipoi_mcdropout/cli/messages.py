@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import sys
 import traceback
 import warnings
@@ -19,7 +20,7 @@ _QUIET, _NORMAL, _VERBOSE = 0, 1, 2
 _level = _NORMAL
 
 
-def add_message_arguments(parser: argparse.ArgumentParser) -> None:
+def add_message_arguments(parser: argparse._ArgumentGroup) -> None:
     """--quiet and --verbose, which every command has."""
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
@@ -34,6 +35,8 @@ def set_level(options: argparse.Namespace) -> None:
     """From parsed arguments."""
     global _level
     _level = _QUIET if options.quiet else _VERBOSE if options.verbose else _NORMAL
+    # What Kipoi says of each file that it has read helps nobody; what went wrong it says as a warning.
+    logging.getLogger("kipoi").setLevel(logging.INFO if _level == _VERBOSE else logging.WARNING)
 
 
 def say(message: str) -> None:

@@ -43,7 +43,9 @@ _NOT_RECORDED = ("output", "overwrite", "quiet", "verbose")
 def get_parser(prog: str = "kipoi mcdropout plot") -> argparse.ArgumentParser:
     """Parser of the command, with one of its own for each kind."""
     parser = Parser(prog, _DESCRIPTION, f"{prog} mean_variance out.h5 --target FOXA2 -o fig.png fig.pdf")
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND", parser_class=Parser)
+    kinds = parser.add_subparsers(
+        dest="kind", required=True, metavar="KIND", parser_class=Parser, prog=prog
+    )
     for kind, (words, example) in KINDS.items():
         own = kinds.add_parser(
             kind,
@@ -118,7 +120,7 @@ def _add_table_arguments(parser: argparse.ArgumentParser, kind: str) -> None:
         required=kind == "calibration",
         metavar="OUTPUT",
         help="model output, by label, index or pattern"
-        + ("" if one else f"; a panel each (all, if at most {_WITHOUT_TARGET})"),
+        + ("" if one else f"; a panel each (default: all, if at most {_WITHOUT_TARGET})"),
     )
     parser.add_argument("--score", help="which of the result's scores (default diff, then logit)")
     if kind == "calibration":
@@ -129,7 +131,9 @@ def _add_table_arguments(parser: argparse.ArgumentParser, kind: str) -> None:
             "--align", choices=["none", "linear"], default="none", help="as `calibrate` (default none)"
         )
     if kind in ("ism", "effects"):
-        parser.add_argument("--sequence", metavar="NAME", help="name or number from 0 (the first)")
+        parser.add_argument(
+            "--sequence", metavar="NAME", help="name or number from 0 (default: the first)"
+        )
         parser.add_argument("--start", type=int, metavar="POS", help="first position, as on the axis")
         parser.add_argument("--end", type=int, metavar="POS", help="the position after the last")
     if kind in ("ism", "effects", "volcano", "convergence"):
@@ -254,6 +258,8 @@ def _check(options: argparse.Namespace) -> None:
             f"--width_mm of plot {options.kind} must lie between {least} and 1000; got "
             f"{options.width_mm:g}"
         )
+    if getattr(options, "labels", 0) < 0:
+        raise InputError(f"--labels must be 0 or more; got {options.labels}")
     if not 30 <= options.dpi <= 2400:
         raise InputError(f"--dpi must lie between 30 and 2400; got {options.dpi}")
 

@@ -40,7 +40,7 @@ def get_parser(prog: str = "kipoi mcdropout report") -> argparse.ArgumentParser:
         default="z",
         help="the top effects are those of the largest |effect / sd|, or |effect| (default z)",
     )
-    parser.add_argument("--title", default=None, help="of the report (the model's name)")
+    parser.add_argument("--title", default=None, help="of the report (default: the model's name)")
     parser.add_argument("--no_figures", action="store_true", help="tables only, without matplotlib")
     return parser
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import sys
+from pathlib import Path
 
 from kipoi_mcdropout.cli.arguments import Parser
 from kipoi_mcdropout.errors import EXIT_OK
 
 _DESCRIPTION = """\
 Sample windows of a genome for a model: half centred on peaks (on the summits of a narrowPeak file), half
-background that touches no peak and no blacklisted interval; none holds an N, none stands twice."""
+background that touches no peak and no blacklisted interval. Windows contain no N and are unique.
+
+The file has six columns (BED6); name and score say which windows are on peaks. kipoiseq's SeqIntervalDl,
+the dataloader of many models of the zoo, takes all columns after the third for labels of the model: for
+it write three, with --bed3."""
 
 
 def get_parser(prog: str = "kipoi mcdropout sample_regions") -> argparse.ArgumentParser:
@@ -22,19 +26,34 @@ def get_parser(prog: str = "kipoi mcdropout sample_regions") -> argparse.Argumen
     )
     parser.add_argument("-f", "--fasta_file", required=True, metavar="FASTA", help="the genome")
     parser.add_argument("--peaks", required=True, metavar="FILE", help="BED or narrowPeak")
-    parser.add_argument("-n", type=int, required=True, help="number of windows, even")
-    parser.add_argument("--length", type=int, required=True, metavar="BP", help="of each window")
-    parser.add_argument("--seed", type=int, default=0, help="same seed, same windows (default 0)")
     parser.add_argument("--blacklist", metavar="BED", help="intervals that no window may touch")
     parser.add_argument(
-        "--gc_match", action="store_true", help="background with the GC content of the peaks"
+        "--chroms",
+        nargs="+",
+        default=[],
+        metavar="CONTIG",
+        help="sample from these only, e.g. those of the test set",
     )
     parser.add_argument(
-        "--strand", default="+", help="'+' for all, or 'random' (default +)", metavar="STRAND"
+        "--exclude_chroms", nargs="+", default=[], metavar="CONTIG", help="do not sample from these"
     )
-    parser.add_argument("--chroms", nargs="+", default=[], help="only these, e.g. those of the test set")
-    parser.add_argument("--exclude_chroms", nargs="+", default=[], help="not these")
+    windows = parser.add_argument_group("windows")
+    windows.add_argument("-n", type=int, required=True, help="number of windows, even")
+    windows.add_argument("--length", type=int, required=True, metavar="BP", help="of each window")
+    windows.add_argument("--seed", type=int, default=0, help="same seed, same windows (default 0)")
+    windows.add_argument(
+        "--gc_match", action="store_true", help="background with the GC content of the peaks"
+    )
+    windows.add_argument(
+        "--strand",
+        default="+",
+        metavar="STRAND",
+        help="what the strand column says: + for all (default), or random",
+    )
     parser.add_argument("-o", "--output", required=True, metavar="BED", help="file, or - for stdout")
+    parser.add_argument(
+        "--bed3", action="store_true", help="write chrom, start and end alone, as kipoiseq needs it"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     return parser
 
@@ -43,15 +62,11 @@ def main(args: list[str], prog: str = "kipoi mcdropout sample_regions") -> int:
     """Run the command; returns its exit code."""
     options = get_parser(prog).parse_args(args)
 
-    from kipoi_mcdropout.atomic import atomic_path
+    from kipoi_mcdropout.atomic import atomic_path, check_free
+    from kipoi_mcdropout.bed import read_intervals
     from kipoi_mcdropout.cli.messages import say
-    from kipoi_mcdropout.regions import (
-        RegionOptions,
-        bed_text,
-        check_chroms,
-        read_intervals,
-        sample_regions,
-    )
+    from kipoi_mcdropout.regions import RegionOptions, bed_text, sample_regions
+    from kipoi_mcdropout.standard_output import results
 
     wanted = RegionOptions(
         options.n,
@@ -62,13 +77,14 @@ def main(args: list[str], prog: str = "kipoi mcdropout sample_regions") -> int:
         tuple(options.chroms),
         tuple(options.exclude_chroms),
     )
-    check_chroms([*options.chroms, *options.exclude_chroms], options.fasta_file)
+    check_free([Path(options.output)], options.overwrite)
     blacklist = None if options.blacklist is None else read_intervals(options.blacklist)
     regions = sample_regions(options.fasta_file, read_intervals(options.peaks), wanted, blacklist)
+    text = bed_text(regions, 3 if options.bed3 else 6)
     if options.output == "-":
-        sys.stdout.write(bed_text(regions))
+        results().write(text)
         return EXIT_OK
     with atomic_path(options.output, options.overwrite) as temporary:
-        temporary.write_text(bed_text(regions))
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
     say(f"{len(regions)} windows: {options.output}")
     return EXIT_OK

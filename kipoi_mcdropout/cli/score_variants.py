@@ -10,6 +10,7 @@ from kipoi_mcdropout.cli.arguments import (
     Parser,
     add_draw_arguments,
     add_engine_arguments,
+    add_model,
     add_run_arguments,
     parse_shard,
 )
@@ -28,8 +29,6 @@ was scored, or something was skipped under --strict."""
 
 def get_parser(prog: str = "kipoi mcdropout score_variants") -> argparse.ArgumentParser:
     """Parser of the command."""
-    from kipoi.cli.parser_utils import add_model
-
     parser = Parser(
         prog,
         _DESCRIPTION,
@@ -86,17 +85,19 @@ def add_result_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=None,
         metavar="OUTPUT",
-        help="those of the outputs that the VCF carries (all, if they are few)",
+        help="those of the outputs that the VCF carries (default: all, if they are few)",
     )
     parser.add_argument(
         "--vcf_statistics",
         nargs="+",
         default=None,
         metavar="NAME",
-        help="what the VCF carries of each (effect_mean effect_sd effect_point prob_positive ref_mean "
-        "alt_mean)",
+        help="what the VCF carries of each (default: effect_mean effect_sd effect_point prob_positive "
+        "ref_mean alt_mean)",
     )
-    parser.add_argument("--info_prefix", default="MCD", help="of the INFO IDs that are added (MCD)")
+    parser.add_argument(
+        "--info_prefix", default="MCD", metavar="PREFIX", help="of the INFO IDs added (default MCD)"
+    )
 
 
 def add_window_arguments(parser: argparse.ArgumentParser) -> None:
@@ -106,18 +107,21 @@ def add_window_arguments(parser: argparse.ArgumentParser) -> None:
         "--shifts",
         default="0",
         metavar="BP,BP",
-        help="average windows moved by so many bases inside each draw; e.g. --shifts=-1,0,1 (0)",
+        help="average windows moved by so many bases inside each draw, e.g. --shifts=-1,0,1 (default 0)",
     )
     parser.add_argument("--normalize", action="store_true", help="trim and left-align each allele first")
     parser.add_argument(
-        "--edge", choices=["pad", "skip"], default="pad", help="windows over an end of a contig (pad)"
+        "--edge",
+        choices=["pad", "skip"],
+        default="pad",
+        help="windows over an end of a contig (default pad)",
     )
     parser.add_argument(
         "--ref_mismatch",
         choices=["few", "skip", "error"],
         default="few",
         help="a REF that the genome does not have there is never scored: skip it if these are few, else "
-        "refuse the VCF (few); skip it however many there are; or stop at the first",
+        "refuse the VCF (few, the default); skip it however many there are; or stop at the first",
     )
     parser.add_argument(
         "--length", type=int, default=None, help="of the window, where the model's schema does not say"
@@ -126,13 +130,15 @@ def add_window_arguments(parser: argparse.ArgumentParser) -> None:
         "-c", "--category_axis", type=int, default=None, help="axis of the bases, where it is not clear"
     )
     parser.add_argument(
-        "--alphabet", default=None, help="order of the bases (the dataloader's argument, else ACGT)"
+        "--alphabet",
+        default=None,
+        help="order of the bases (default: the dataloader's alphabet, else ACGT)",
     )
     parser.add_argument(
         "--unknown",
         choices=["uniform", "zero"],
         default="uniform",
-        help="how N is encoded: 0.25 each, as kipoiseq does, or all zero (uniform)",
+        help="how N is encoded: 0.25 each, as kipoiseq does (uniform, the default), or all zero",
     )
 
 

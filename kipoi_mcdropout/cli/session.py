@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from kipoi_mcdropout.cli.messages import bar_is_off
-from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.cli.messages import bar_is_off, say
+from kipoi_mcdropout.errors import InputError, is_machine_failure
 from kipoi_mcdropout.nested import Nested, leaves
 
 
@@ -23,10 +25,21 @@ def load_model(args: argparse.Namespace, with_dataloader: bool = True) -> Any:
     """
     from kipoi_mcdropout.kipoi_load import load_kipoi_model
 
+    args.source = source_of(args.model, args.source)
     with_dataloader = with_dataloader and args.dataloader is None
     what = f"the model {args.model!r} from source {args.source!r} cannot be loaded"
-    with _explained(what), _stdout_to_stderr():
+    with explained(what):
         return load_kipoi_model(args.model, args.source, with_dataloader)
+
+
+def source_of(model: str, source: str | None) -> str:
+    """Kipoi's source of a model; where none was named, "dir" for a folder with a model, else the zoo."""
+    if source is not None:
+        return source
+    if not (Path(model) / "model.yaml").is_file():
+        return "kipoi"
+    say(f"{model} is a folder here with a model.yaml: taken as with --source dir")
+    return "dir"
 
 
 def load_data(args: argparse.Namespace, model: Any) -> tuple[Any, dict[str, Any]]:
@@ -40,9 +53,11 @@ def load_data(args: argparse.Namespace, model: Any) -> tuple[Any, dict[str, Any]
     import kipoi
     from kipoi_utils.utils import parse_json_file_str_or_arglist
 
-    with _explained("--dataloader_args must be JSON, a .json file, or words key=value"):
-        kwargs = parse_json_file_str_or_arglist(args.dataloader_args)
-    with _explained("the dataloader cannot be made; give its arguments with --dataloader_args"):
+    with explained("--dataloader_args must be JSON, a .json file, or words key=value"):
+        kwargs = _as_json(args.dataloader_args)
+        if kwargs is None:
+            kwargs = parse_json_file_str_or_arglist(args.dataloader_args)
+    with explained("the dataloader cannot be made; give its arguments with --dataloader_args"):
         factory = model.default_dataloader
         if args.dataloader is not None:
             factory = kipoi.get_dataloader_factory(args.dataloader, args.dataloader_source or "kipoi")
@@ -53,6 +68,18 @@ def load_data(args: argparse.Namespace, model: Any) -> tuple[Any, dict[str, Any]
         if missing := required - set(kwargs):
             raise InputError(f"missing {sorted(missing)}; it takes {sorted(known)}")
         return factory(**kwargs), kwargs
+
+
+def _as_json(words: list[str] | None) -> dict[str, Any] | None:
+    """The arguments of a dataloader from one word of JSON; None where it is none.
+
+    Kipoi reads JSON as YAML, which refuses file names that are no text in the locale's encoding.
+    """
+    try:
+        value = json.loads(words[0]) if words and len(words) == 1 else None
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def batches(args: argparse.Namespace, dataloader: Any) -> Iterator[dict[str, Any]]:
@@ -66,7 +93,7 @@ def batches(args: argparse.Namespace, dataloader: Any) -> Iterator[dict[str, Any
     n = 0
     iterator = iter(dataloader.batch_iter(batch_size=args.batch_size, num_workers=args.num_workers))
     while True:
-        with _explained(f"the dataloader failed after {n} sequences"):
+        with explained(f"the dataloader failed after {n} sequences"):
             try:
                 batch = next(iterator)
             except StopIteration:
@@ -118,20 +145,15 @@ class Progress:
 
 
 @contextlib.contextmanager
-def _explained(what: str) -> Iterator[None]:
+def explained(what: str) -> Iterator[None]:
     """Errors of Kipoi and of the user's model or dataloader code, as ours, with `what` before them."""
     try:
         yield
     except KeyboardInterrupt:
         raise
     except (Exception, SystemExit) as error:  # anything can come from code that is not ours
-        detail = str(error) or type(error).__name__
+        if is_machine_failure(error):
+            raise
+        detail = " ".join(str(error).split()) or type(error).__name__
         kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
         raise InputError(f"{what}: {kind}{detail}") from error
-
-
-@contextlib.contextmanager
-def _stdout_to_stderr() -> Iterator[None]:
-    """Kipoi prints to standard output, which may be a pipe for our results."""
-    with contextlib.redirect_stdout(sys.stderr):
-        yield

@@ -17,7 +17,7 @@ import pandas as pd
 from scipy import stats
 
 from kipoi_mcdropout.atomic import atomic_path
-from kipoi_mcdropout.errors import OutputError
+from kipoi_mcdropout.errors import OutputError, is_machine_failure
 from kipoi_mcdropout.file_names import safe_file_name
 from kipoi_mcdropout.mr.correlation import covariance_of_draws
 from kipoi_mcdropout.mr.export_readme import readme, sequences_of
@@ -211,7 +211,7 @@ def _plan(instruments: Instruments) -> dict[str, Writer]:
         "provenance.json": lambda path: _provenance(instruments, path),
     }
     if used.draws_exposure is not None:
-        plan["draws.parquet"] = lambda path: draws_table(instruments).to_parquet(path, index=False)
+        plan["draws.parquet"] = lambda path: _parquet(draws_table(instruments), path)
     for name, matrix in _matrices(used).items():
         plan[name] = lambda path, m=matrix: _matrix(m, used.snp, path)  # type: ignore[misc]
     text = readme(instruments, list(plan), MAX_MATRIX)
@@ -241,6 +241,8 @@ def _write_all(place: Path, plan: dict[str, Writer]) -> None:
             with atomic_path(place / name, overwrite=True) as temporary:
                 write(temporary)
     except OSError as error:
+        if is_machine_failure(error):
+            raise
         raise OutputError(
             f"the export to {place} failed: {error}. Choose a folder that can be written."
         ) from error
@@ -258,6 +260,11 @@ def _check_free(paths: list[Path], overwrite: bool) -> None:
 
 def _tsv(table: pd.DataFrame, path: Path) -> None:
     table.to_csv(path, sep="\t", index=False)
+
+
+def _parquet(table: pd.DataFrame, path: Path) -> None:
+    with path.open("wb") as file:  # opened here, as Arrow takes every name for UTF-8
+        table.to_parquet(file, index=False)
 
 
 def _matrix(matrix: FloatArray, names: np.ndarray, path: Path) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from kipoi_mcdropout.errors import InputError, TargetError
 from kipoi_mcdropout.rounding import SHARE_OF_LARGEST
 from kipoi_mcdropout.rounding import z_values as z_values
+from kipoi_mcdropout.row_identity import mutant_names
 from kipoi_mcdropout.row_identity import sequence_names as sequence_names
 
 MOST_POINTS = 100_000
@@ -149,12 +150,10 @@ def is_substitution(table: pd.DataFrame) -> NDArray[np.bool_]:
 
 
 def variant_names(table: pd.DataFrame) -> list[str]:
-    """The ID of each variant where it has one, else contig or sequence, position and alleles."""
+    """The ID of each variant where it has one, else `mutant_names`."""
     if not len(table):
         return []
-    where, _ = positions(table)
-    spelt = sequence_names(table) + ":" + where.astype(str) + " "
-    spelt += table["ref"].astype(str) + ">" + table["alt"].astype(str)
+    spelt = mutant_names(table)
     if "id" not in table:
         return spelt.tolist()
     ids = table["id"].astype(str)

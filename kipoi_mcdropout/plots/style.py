@@ -73,7 +73,7 @@ def require(package: str) -> None:
     except ImportError as error:
         raise InputError(
             f"plots need {package}, which cannot be imported ({error}): "
-            "pip install kipoi_mcdropout[plot]"
+            f"pip install {package}"
         ) from error
 
 

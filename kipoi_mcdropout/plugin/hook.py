@@ -23,6 +23,7 @@ REGISTRATIONS = {
     "kipoi_interpret.cli": "add_commands",
 }
 
+_PROGRAM = "kipoi.__main__"  # what the program `kipoi` imports, and no library does
 _being_found: set[str] = set()
 
 
@@ -46,6 +47,8 @@ def find_spec(
     name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
 ) -> ModuleSpec | None:
     """Find one of the modules in `REGISTRATIONS` and prepare its loader; None for any other."""
+    if name == _PROGRAM and not is_disabled():
+        _silence_pkg_resources()
     if name not in REGISTRATIONS or name in _being_found or is_disabled():
         return None
     _being_found.add(name)
@@ -86,6 +89,11 @@ def apply_registration(module: ModuleType) -> None:
             RuntimeWarning,
             stacklevel=2,
         )
+
+
+def _silence_pkg_resources() -> None:
+    """Leave out the warning that each start of `kipoi` prints, of its import of pkg_resources."""
+    warnings.filterwarnings("ignore", "pkg_resources is deprecated as an API", UserWarning)
 
 
 def _run_after_loading(spec: ModuleSpec) -> None:

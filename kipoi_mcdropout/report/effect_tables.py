@@ -25,6 +25,7 @@ from kipoi_mcdropout.report.tables import (
     shares,
     text,
 )
+from kipoi_mcdropout.row_identity import mutant_names
 
 _WHERE = {
     "name": ("Sequence", "Name of the sequence, as the dataloader gives it"),
@@ -193,6 +194,7 @@ def followed_table(draws: DrawFacts) -> Table:
 
 
 def mutant_name(mutant: FollowedMutant) -> str:
-    """Sequence, position and change of a mutant."""
-    row = mutant.row
-    return f"{row['name']}:{row['position']} {row['ref']}>{row['alt']}"
+    """What the mutant is called, as in the plots."""
+    row = {key: value for key, value in mutant.row.items() if key != "sequence"}
+    table = pd.DataFrame([row])
+    return str(mutant_names(table.assign(sequence=row["name"]))[0])

@@ -16,6 +16,7 @@ from kipoi_mcdropout.report import effect_tables, mr_tables, story
 from kipoi_mcdropout.report.effects import RankBy
 from kipoi_mcdropout.report.facts import Facts, gather
 from kipoi_mcdropout.report.numbers import percent, significant
+from kipoi_mcdropout.same_file import check_not_inputs
 
 SUFFIXES = (".html", ".htm")
 _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z_]*")
@@ -63,6 +64,7 @@ def write_report(
         If the output cannot be written.
     """
     check_free(check_outputs([output], SUFFIXES), overwrite)
+    check_not_inputs([output], {f"input {i}": path for i, path in enumerate(paths, start=1)})
     _require_packages(figures)
     facts = gather(paths, top=top, rank_by=rank_by)
     html = render(facts, title=title, figures=figures)
@@ -107,7 +109,7 @@ def _require_packages(figures: bool) -> None:
         except ImportError as error:
             raise InputError(
                 f"a report needs {' and '.join(names)}, and {name} is not installed: "
-                "pip install 'kipoi_mcdropout[plot]'"
+                f"pip install {name}"
             ) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -42,6 +43,8 @@ def open_scheduler(where: str) -> Scheduler:
         raise InputError(f"scheduler must be {FORMS}; got {where!r}")
     if is_file and not Path(where).is_file():
         raise InputError(f"there is no scheduler file {where}; start `dask scheduler` with it first")
+    if is_file:
+        _check_scheduler_file(Path(where))
     n_workers = 0 if local is None else int(local[1] or len(os.sched_getaffinity(0)))
     if local is not None and n_workers < 1:
         raise InputError(f"a local scheduler needs at least one worker; got {where!r}")
@@ -49,8 +52,19 @@ def open_scheduler(where: str) -> Scheduler:
         import distributed  # noqa: F401
     except ModuleNotFoundError as error:
         raise InputError(
-            f"scheduler {where!r} needs Dask: pip install 'kipoi_mcdropout[distributed]'"
+            f"scheduler {where!r} needs Dask: pip install distributed"
         ) from error
     from kipoi_mcdropout.schedule.dask_cluster import DaskCluster
 
     return DaskCluster.local(n_workers) if local is not None else DaskCluster.at(where)
+
+
+def _check_scheduler_file(path: Path) -> None:
+    """Raise InputError unless a file has the address of a scheduler; Dask only fails an assertion."""
+    try:
+        json.loads(path.read_text(encoding="utf-8"))["address"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} must be a file that `dask scheduler --scheduler-file` has written; it has no "
+            "address"
+        ) from error

@@ -13,6 +13,7 @@ from typing import Any
 from kipoi_mcdropout.atomic import STDOUT, check_free
 from kipoi_mcdropout.errors import InputError, OutputError
 from kipoi_mcdropout.results import read_provenance
+from kipoi_mcdropout.same_file import check_not_inputs
 from kipoi_mcdropout.schedule.shard import Shard
 from kipoi_mcdropout.vcf.input_stream import is_stream
 from kipoi_mcdropout.vcf.table_output import TABLE_SUFFIXES
@@ -62,9 +63,7 @@ class OutputPaths:
             raise OutputError(f"output must end in {', '.join(_VCF_SUFFIXES)}; got {vcf}{hint}")
         if table is not None and not str(table).endswith(TABLE_SUFFIXES):
             raise OutputError(f"table must end in {', '.join(TABLE_SUFFIXES)}; got {table}")
-        resolved = [p.resolve() for p in (*given, *([] if is_stream(source) else [Path(source)]))]
-        if len(set(resolved)) < len(resolved):
-            raise OutputError("input and outputs must be different files; got one twice")
+        check_not_inputs(given, {"the input VCF": source})
         check_free(given, overwrite or resume)
         streams = is_stream(source) or str(vcf) == STDOUT
         if resume and streams:

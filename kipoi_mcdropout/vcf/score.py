@@ -16,6 +16,7 @@ from kipoi_mcdropout.incremental import DEFAULT_MEMORY_BYTES, Choice
 from kipoi_mcdropout.model_reference import ModelReference
 from kipoi_mcdropout.outputs import Targets, as_targets
 from kipoi_mcdropout.runs.session import without_shard
+from kipoi_mcdropout.same_file import check_not_inputs
 from kipoi_mcdropout.schedule import InProcess, Scheduler, Shard, Work, open_scheduler
 from kipoi_mcdropout.schedule.work import OnError, check_on_error
 from kipoi_mcdropout.scores import Score, get_score
@@ -199,6 +200,9 @@ def score_variants(
         raise InputError(f"batch_size must be at least 1; got {batch_size}")
     check_on_error(on_error)
     paths = OutputPaths.check(vcf, output, table, skipped, overwrite, resume, shard)
+    given = [path for path in (output, table, skipped) if path is not None]
+    named = contig_map if isinstance(contig_map, (str, Path)) else None
+    check_not_inputs(given, {"the genome": fasta, "the contig map": named})
     effects = EffectOptions(tuple(get_score(s) for s in scores), n_draws, tuple(quantiles))
     placement = dict(shifts=tuple(shifts), normalize=normalize, edge=edge, ref_mismatch=ref_mismatch)
     layout = dict(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,7 +25,7 @@ class TextOutput:
         self._is_stdout = path is None
         self._file: IO[bytes] | Any
         if path is None:
-            self._file = sys.stdout.buffer
+            self._file = results().buffer
         elif name.endswith(_BGZIP_SUFFIXES):
             self._file = pysam.BGZFile(str(path), "wb")  # type: ignore[call-arg]
         else:

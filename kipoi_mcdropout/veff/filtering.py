@@ -61,7 +61,8 @@ def filter_snvs(source: str | Path, target: Path, window: tuple[int, int] | None
         Bases before and after POS in a window, where kipoi-veff makes the windows.
     """
     result = Filtered()
-    with VcfReader(source) as reader, target.open("w", errors="surrogateescape") as file:
+    text = {"encoding": "utf-8", "errors": "surrogateescape"}
+    with VcfReader(source) as reader, target.open("w", **text) as file:  # type: ignore[call-overload]
         result.n_samples = max(reader.header.n_columns - 9, 0)
         lengths = reader.header.contig_lengths()
         file.write("\n".join(reader.header.lines) + "\n")

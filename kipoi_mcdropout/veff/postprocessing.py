@@ -60,7 +60,7 @@ def _dataloader_settings(dataloader: Any) -> dict[str, Any] | None:
 def _load(folder: Path, name: str) -> Any:
     for path in (folder / f"{name}.yaml", folder / f"{name}.yml"):
         if path.is_file():
-            return yaml.safe_load(path.read_text())
+            return yaml.safe_load(path.read_text(encoding="utf-8"))
     return None
 
 

@@ -19,8 +19,8 @@ _VERSION = "0.3.1"
 _OLD_NUMPY = {"int": int, "str": str, "in1d": np.isin}
 _USE_OLD_NUMPY = ("utils.mutators", "utils.dna_reshapers", "snv_predict")
 _INSTALL = (
-    "pip install 'kipoi_mcdropout[veff]', then pip install --no-deps kipoi-veff==0.3.1 (pip cannot "
-    "resolve its requirements of 2019)"
+    "pip install pysam pybedtools 'pyvcf3>=1.0.4', then pip install --no-deps kipoi-veff==0.3.1 (pip "
+    "cannot resolve its requirements of 2019)"
 )
 
 

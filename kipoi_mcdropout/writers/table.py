@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -15,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from kipoi_mcdropout.first_line import PROVENANCE_KEY, first_line
+from kipoi_mcdropout.standard_output import results
 from kipoi_mcdropout.text_fields import NEEDS_QUOTES
 
 _ROWS_DIGITS = 12  # kept free in the first line
@@ -27,20 +27,24 @@ class ParquetTable:
         self.path = path
         self.metadata = {PROVENANCE_KEY: json.dumps(provenance)}
         self._writer: pa.parquet.ParquetWriter | None = None
+        self._raw: IO[bytes] | None = None
 
     def write(self, table: pa.Table) -> None:
         """Append rows."""
         if self._writer is None:
             schema = table.schema.with_metadata(self.metadata)
+            # Opened here: Arrow takes every name for UTF-8, whatever the locale.
+            self._raw = self.path.open("wb")
             self._writer = pa.parquet.ParquetWriter(
-                self.path, schema, compression="zstd", write_page_checksum=True
+                self._raw, schema, compression="zstd", write_page_checksum=True
             )
         self._writer.write_table(table.cast(self._writer.schema))
 
     def close(self) -> None:
         """Write the footer."""
-        if self._writer is not None:
+        if self._writer is not None and self._raw is not None:
             self._writer.close()
+            self._raw.close()
 
 
 class TsvTable:
@@ -66,7 +70,7 @@ class TsvTable:
 
     def __init__(self, path: Path | None, provenance: dict[str, Any], compress: bool = False) -> None:
         self._is_stdout = path is None
-        self._raw: IO[bytes] = sys.stdout.buffer if path is None else path.open("wb")
+        self._raw: IO[bytes] = results().buffer if path is None else path.open("wb")
         # No name and no date inside, so that equal tables are equal files.
         self._file: Any = gzip.GzipFile("", "wb", 6, self._raw, mtime=0) if compress else self._raw
         self._provenance = provenance

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -11,54 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from doc_blocks import Block, blocks, continues
+from doc_blocks import Block, blocks
+from page_runner import Runner
 from paths import ROOT
 
 DOCS = ROOT / "docs"
 PAGES = [p for p in sorted(DOCS.rglob("*.md")) if "_build" not in p.parts]
 IDS = [str(page.relative_to(DOCS)) for page in PAGES]
-
-
-class Runner:
-    """Runs pages, each once and in a folder of its own; one that continues another has its files."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._done: dict[Path, Path] = {}
-
-    def run(self, page: Path) -> Path:
-        """The folder in which the page has been run."""
-        if page not in self._done:
-            before = continues(page)
-            self._done[page] = self._run(page, None if before is None else self.run(before))
-        return self._done[page]
-
-    def _run(self, page: Path, before: Path | None) -> Path:
-        folder = self._folder / f"page_{len(list(self._folder.iterdir()))}"
-        if before is None:
-            folder.mkdir()
-            for name in ("example", "benchmarks", "docs"):  # as in the checkout
-                (folder / name).symlink_to(ROOT / name)
-        else:
-            shutil.copytree(before, folder, symlinks=True)
-        done = subprocess.run(
-            [sys.executable, str(Path(__file__).with_name("run_page.py"))],
-            input=json.dumps([block.as_dict() for block in blocks(page)]),
-            cwd=folder,
-            env=_environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{page}: {done.stderr}\n{done.stdout}"
-        return folder
-
-
-def _environment() -> dict[str, str]:
-    here = str(Path(sys.executable).parent)  # where `kipoi` is
-    path = os.pathsep.join([here, os.environ.get("PATH", "")])
-    quiet = {"PYTHONWARNINGS": "ignore", "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
-    return {**os.environ, "PATH": path, **quiet}
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +29,15 @@ def test_page(page: Path, runner: Runner) -> None:
     if not any(block.action in ("run", "file") for block in blocks(page)):
         pytest.skip("no block to run")
     assert runner.run(page).is_dir()
+
+
+def test_the_images_are_what_the_commands_make(runner: Runner, tmp_path: Path) -> None:
+    make_images = pytest.importorskip("make_images")  # needs Pillow, which matplotlib brings
+    made = runner.run(make_images.PAGE)
+    assert make_images.stale(made) == [], "run tests/docs/make_images.py"
+    for image in make_images.IMAGES.glob("*.png"):  # one figure is not taken for another
+        shutil.copy(made / "mr.png", tmp_path / image.name)
+    assert "ism.png" in make_images.stale(tmp_path) and "mr.png" not in make_images.stale(tmp_path)
 
 
 def test_what_is_not_run_says_why(capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,6 +40,18 @@ def test_every_option_has_help(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", PARSERS)
+def test_options_stand_in_groups_and_name_their_defaults(command: str) -> None:
+    parser = PARSERS[command]
+    help_flag, *loose = [a for a in parser._optionals._group_actions if a.option_strings]
+    assert help_flag.dest == "help" and not loose, "every option has its group, in cli/parser.py"
+    for action in parser._actions:
+        riddles = {f"({action.default})", "(the usual)", "(its only one)", "(all)", "(the length)"}
+        assert not any(riddle in (action.help or "") for riddle in riddles), action.help
+    first = parser.format_usage().splitlines()[0]
+    assert len(parser.format_usage()) < 200 and first.endswith("[option ...]")
+
+
+@pytest.mark.parametrize("command", PARSERS)
 def test_help_can_be_printed(command: str) -> None:
     """A stray % in a help text raises only here."""
     assert "example:" in PARSERS[command].format_help()

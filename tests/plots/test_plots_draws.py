@@ -48,7 +48,7 @@ def test_curves_are_of_mutants_from_the_strongest_to_the_weakest() -> None:
             assert_allclose(values, expected, rtol=1e-6)
     words = legend_labels(panels["mean"].figure.axes[0])
     row = rows.loc[chosen[0]]
-    assert words[0].startswith(f"{row['name']}:{row.position} {row.ref}>{row.alt}: mean ")
+    assert words[0].startswith(f"{row.chrom}:{row.pos}:{row.ref}:{row.alt}: mean ")
     assert f"sd {row.effect_sd:.2g}" in words[0]
 
 

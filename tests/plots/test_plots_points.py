@@ -132,7 +132,7 @@ def test_volcano_names_the_strongest_by_id_or_place() -> None:
     assert len(named) == 3
     for name, (x, _) in named.items():
         row = table[np.isclose(table.effect_mean, x)].iloc[0]
-        assert name in (row.id, f"chr1:{row.pos} {row.ref}>{row.alt}")
+        assert name in (row.id, f"chr1:{row.pos}:{row.ref}:{row.alt}")
         assert abs(row.z) >= 2
     assert list(plot_volcano(table, n_labels=0).texts) == []
 

@@ -47,5 +47,5 @@ def load_function(text: str) -> Callable[..., Any]:
         raise InputError(f"--output_sel_fn must be FILE.py::FUNCTION; got {text!r}")
     try:
         return getattr(load_module(path), name)
-    except (OSError, ImportError, AttributeError, SyntaxError) as error:
-        raise InputError(f"--output_sel_fn {text!r} cannot be loaded: {error}") from error
+    except Exception as error:  # the file is code of the user's
+        raise InputError(f"--output_sel_fn {text!r} cannot be loaded: {error!r}") from error
