@@ -7,6 +7,8 @@ from typing import IO, Any
 
 import pysam
 
+from kipoi_mcdropout.standard_output import results
+
 _BGZIP_SUFFIXES = (".gz", ".bgz")
 
 
