@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kipoi_mcdropout.encoding import OneHotLayout
 from kipoi_mcdropout.engine import Engine, FullEngine
 from kipoi_mcdropout.errors import InputError, McDropoutError
 from kipoi_mcdropout.forward import POINT, LockedModel, MaskBank
@@ -24,6 +25,7 @@ from kipoi_mcdropout.incremental.plan import plan_cost
 from kipoi_mcdropout.incremental.rules import RuleError
 from kipoi_mcdropout.incremental.verify import VerifyingEngine, is_rounding, relative_error, tolerance
 from kipoi_mcdropout.mutants import MutantBatch
+from kipoi_mcdropout.nested import Nested
 
 ENGINES = ("auto", "incremental", "full")
 # These numbers were set on benchmarks/networks.py.
@@ -108,7 +110,7 @@ class Engines:
             return self.incremental
         return VerifyingEngine(self.incremental, self.incremental.model, self.incremental.masks)
 
-    def choose(self, inputs: Any, input_key: Any, layout: Any, job: Job) -> Choice:
+    def choose(self, inputs: Nested, input_key: Any, layout: OneHotLayout, job: Job) -> Choice:
         """The engine for "auto", within `borrow()` of the model.
 
         Parameters
@@ -192,7 +194,7 @@ def make_engine(
 
 
 def choose_engine(
-    model: LockedModel, masks: MaskBank, inputs: Any, input_key: Any, layout: Any, job: Job
+    model: LockedModel, masks: MaskBank, inputs: Nested, input_key: Any, layout: OneHotLayout, job: Job
 ) -> Choice:
     """The engine that suits a model and a job; see `Engines.choose`."""
     return Engines(model, masks).choose(inputs, input_key, layout, job)

@@ -156,6 +156,8 @@ def _arithmetic(node: Node, builder: Builder) -> Rule:
     if node.name in ("div", "true_divide") and builder.is_local(a):
         if arguments.get("rounding_mode") is not None:
             raise NoRule("rounds")
+        if not isinstance(canonical, Tensor) and canonical == 0:
+            raise NoRule("divides by zero")
         inverse = 1.0 / canonical if isinstance(canonical, Tensor) else 1.0 / float(canonical)
         return Affine(node, source, layout, inverse)
     return ConstantPair(node, source, layout, canonical, local_first=builder.is_local(a))
