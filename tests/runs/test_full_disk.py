@@ -1,4 +1,4 @@
-"""A disk that becomes full: one line, exit code 1, nothing half-made, and the work is kept if it can be."""
+"""A disk that becomes full: one line, exit code 1, nothing half-made, work kept where it can be."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     return world
 
 
-def limited(world: World, folder: Path, most_bytes: int, *words: str) -> subprocess.CompletedProcess[str]:
+def limited(
+    world: World, folder: Path, most_bytes: int, *words: str
+) -> subprocess.CompletedProcess[str]:
     arguments = [str(HERE), str(HERE.parent), str(world.folder), str(folder), str(most_bytes), *words]
     return subprocess.run(
         [sys.executable, "-c", LIMITED, *arguments],
@@ -67,7 +69,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "small"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+    found = shutil.which("mount") is not None
+    if not found or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("a small file system can be mounted by root alone")
     try:
         yield folder
