@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -58,12 +59,17 @@ def both(world: World, folder: str, *more: str) -> None:
 
 
 def assert_same(world: World, more: list[str]) -> None:
-    """Byte for byte, but for what the command says of the scheduler."""
-    words = ", ".join(f'"{word}"' for word in more)
+    """Byte for byte, but for what the command says of the scheduler.
+
+    And but for why the engine was chosen: a model with a trap in it cannot be captured.
+    """
+    words = "|".join(f', "{re.escape(word)}"' for word in more)
     for name in [*ISM_FILES[1:2], VCF_FILES[2]]:
-        ours = (world.folder / "cluster" / name).read_bytes()
-        without = ours.replace(f", {words}".encode(), b"")
-        assert without == (world.folder / "whole" / name).read_bytes()
+        ours, whole = (
+            re.sub(rb', "engine_reason": "[^"]*"', b"", (world.folder / folder / name).read_bytes())
+            for folder in ("cluster", "whole")
+        )
+        assert re.sub(words.encode(), b"", ours) == whole
     for name in ("out.parquet", "t.parquet"):
         pd.testing.assert_frame_equal(
             pd.read_parquet(world.folder / "cluster" / name),

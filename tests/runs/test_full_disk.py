@@ -1,4 +1,4 @@
-"""A full disk: one line, exit code 1, nothing half-made, and the work is kept if it can be."""
+"""A disk that becomes full: one line, exit code 1, nothing half-made, work kept where it can be."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "small"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(folder)]
-    mounted = shutil.which("mount") and subprocess.run(mount, capture_output=True, check=False)
-    if not mounted or mounted.returncode:
+    found = shutil.which("mount") is not None
+    if not found or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("a small file system can be mounted by root alone")
     try:
         yield folder
