@@ -58,7 +58,7 @@ FIRST_WORDS = {  # of the first line of what each command writes to standard out
     f"audit {MODEL.removesuffix(' --n_draws 3')}": "site",
     f"{VCF} -o -": "##fileformat",
     "mr effects.h5 --exposure FOXA1 --outcome DNase --n_bootstrap 9 -o -": '# {"kipoi_mcdropout"',
-    "calibrate effects.h5 measured.tsv --target DNase -o -": "level",
+    "calibrate effects.h5 measured.tsv --target DNase -o -": '# {"kipoi_mcdropout"',
     "calibrate effects.h5 --sd_scale 2 --target DNase --scaled -": '# {"kipoi_mcdropout"',
     "sample_regions -f genome.fa --peaks peaks.bed -n 2 --length 6 -o -": "chr1\t",
     "ism --help": "usage: kipoi mcdropout ism",

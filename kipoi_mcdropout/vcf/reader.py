@@ -116,8 +116,9 @@ class VcfReader:
     def _open(self, path: str | Path) -> None:
         check_is_input(path)
         self.path = None if is_stream(path) else Path(path)
-        raw: IO[bytes] = sys.stdin.buffer
-        if str(path) != STDIN:
+        if str(path) == STDIN:
+            raw: IO[bytes] = sys.stdin.buffer
+        else:
             raw = Path(path).open("rb")  # noqa: SIM115
             self._stack.callback(raw.close)
         start = peek(raw)
