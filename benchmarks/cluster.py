@@ -102,7 +102,7 @@ def time_scoring(options: argparse.Namespace) -> float:
     import torch
     from networks import build
 
-    from kipoi_mcdropout.schedule import open_scheduler
+    from kipoi_mcdropout.runs.schedule import open_scheduler
     from kipoi_mcdropout.vcf import score_variants
 
     torch.set_num_threads(2 if options.worker == "threads" else 1)
@@ -127,8 +127,8 @@ def time_scoring(options: argparse.Namespace) -> float:
 
 def overhead(options: argparse.Namespace) -> None:
     """Chunks that take no time, through a cluster of two processes."""
-    from kipoi_mcdropout.schedule import Work
-    from kipoi_mcdropout.schedule.dask_cluster import DaskCluster
+    from kipoi_mcdropout.runs.schedule import Work
+    from kipoi_mcdropout.runs.schedule.dask_cluster import DaskCluster
 
     def nothing(unit: bytes) -> int:
         return len(unit)
@@ -153,7 +153,7 @@ def memory(options: argparse.Namespace) -> None:
     from variants import small_network
 
     import kipoi_mcdropout.vcf.score as score
-    from kipoi_mcdropout.schedule.dask_cluster import DaskCluster
+    from kipoi_mcdropout.runs.schedule.dask_cluster import DaskCluster
 
     per_chunk = 8
     score.chunk_alleles = lambda *_: per_chunk  # type: ignore[assignment]

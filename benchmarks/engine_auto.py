@@ -17,8 +17,8 @@ import time
 from engine_contenders import sequences
 from networks import build
 
-from kipoi_mcdropout.forward import LockedModel, MaskBank
-from kipoi_mcdropout.incremental import Engines, Job
+from kipoi_mcdropout.dropout.locked_model import LockedModel, MaskBank
+from kipoi_mcdropout.engine import Engines, Job
 
 NETWORKS = ("deepsea", "deepsea_both_strands", "beluga", "basset", "bpnet", "danq", "transformer")
 BAR = 1.05
@@ -42,8 +42,8 @@ def seconds(network: str, engine: str, n_mutants: int, n_draws: int) -> tuple[fl
 
 
 def _first(batch):  # type: ignore[no-untyped-def]
-    from kipoi_mcdropout.engine import to_tensors
-    from kipoi_mcdropout.nested import take
+    from kipoi_mcdropout.arrays.nested import take
+    from kipoi_mcdropout.engine.full import to_tensors
 
     return to_tensors(take(batch.references, [0, 0]), "cpu")
 

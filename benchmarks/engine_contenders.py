@@ -22,8 +22,8 @@ def sequences(model: Any, n_references: int, n_mutants: int) -> Any:
     import numpy as np
     from networks import random_sequences
 
-    from kipoi_mcdropout.encoding import OneHotLayout
-    from kipoi_mcdropout.mutants import MutantBatch, all_substitutions, substituted
+    from kipoi_mcdropout.sequence.mutants import MutantBatch, all_substitutions, substituted
+    from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 
     x = random_sequences(model, n_references, seed=1)
     layout = OneHotLayout.of(x, model.category_axis)
@@ -56,8 +56,8 @@ def variants(model: Any, options: argparse.Namespace) -> Portion:
 
 
 def _engine(model: Any, options: argparse.Namespace, batch: Any, draws: list[int]) -> Portion:
-    from kipoi_mcdropout.forward import LockedModel, MaskBank
-    from kipoi_mcdropout.incremental import IncrementalEngine
+    from kipoi_mcdropout.dropout.locked_model import LockedModel, MaskBank
+    from kipoi_mcdropout.engine import IncrementalEngine
 
     locked, bank = LockedModel(model), MaskBank(0)
     engine = IncrementalEngine(locked, bank, memory_bytes=int(options.memory * 1e9))

@@ -61,8 +61,8 @@ def mutant_batch(model: Any, n_mutants: int) -> Any:
     import numpy as np
     from networks import random_sequences
 
-    from kipoi_mcdropout.encoding import OneHotLayout
-    from kipoi_mcdropout.mutants import MutantBatch, all_substitutions, substituted
+    from kipoi_mcdropout.sequence.mutants import MutantBatch, all_substitutions, substituted
+    from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 
     x = random_sequences(model, 1, seed=1)
     layout = OneHotLayout.of(x, model.category_axis)
@@ -138,11 +138,11 @@ def plain(model: Any, options: argparse.Namespace) -> Callable[[], tuple[int, st
 
 def ours(model: Any, options: argparse.Namespace) -> Callable[[], tuple[int, str]]:
     """FullEngine with locked masks, all statistics of all outputs; a pass more, with dropout off."""
-    from kipoi_mcdropout.effects import EffectOptions, summarize_effects
-    from kipoi_mcdropout.engine import FullEngine
-    from kipoi_mcdropout.forward import LockedModel, MaskBank
-    from kipoi_mcdropout.outputs import Targets
-    from kipoi_mcdropout.scores import SCORES
+    from kipoi_mcdropout.arrays.outputs import Targets
+    from kipoi_mcdropout.dropout.locked_model import LockedModel, MaskBank
+    from kipoi_mcdropout.effects.scores import SCORES
+    from kipoi_mcdropout.effects.summary import EffectOptions, summarize_effects
+    from kipoi_mcdropout.engine.full import FullEngine
 
     batch = mutant_batch(model, options.mutants)
     columns = tuple(range(options.outputs))

@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kipoi_mcdropout.audit_sites import audit
     from kipoi_mcdropout.cli import cli_main
+    from kipoi_mcdropout.dropout.locked_model import POINT, locked_forward
     from kipoi_mcdropout.errors import McDropoutError
-    from kipoi_mcdropout.forward import POINT, locked_forward
-    from kipoi_mcdropout.ism import MCDropoutISM
-    from kipoi_mcdropout.predict import Predictions, mc_predict
+    from kipoi_mcdropout.model.audit import audit
+    from kipoi_mcdropout.model.predict import Predictions, mc_predict
+    from kipoi_mcdropout.plugin.mutation import MCDropoutISM
 
 __version__ = "0.1.0"
 

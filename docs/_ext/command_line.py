@@ -23,7 +23,7 @@ class CommandLine(SphinxDirective):
 
 def parser_of(command: str) -> argparse.ArgumentParser:
     """The parser that `kipoi mcdropout COMMAND` parses with."""
-    module = importlib.import_module(f"kipoi_mcdropout.cli.{command}")
+    module = importlib.import_module(f"kipoi_mcdropout.cli.commands.{command}")
     return module.get_parser(f"kipoi mcdropout {command}")
 
 

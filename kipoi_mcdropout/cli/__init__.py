@@ -24,7 +24,7 @@ from kipoi_mcdropout.errors import (
     UnitFailedError,
     kept_words,
 )
-from kipoi_mcdropout.standard_output import flush, reserve
+from kipoi_mcdropout.files.standard_output import flush, reserve
 
 COMMANDS = {
     "ism": "effect and uncertainty of every single substitution of sequences",
@@ -59,7 +59,7 @@ def interpret_feature_importance(command: str, raw_args: Sequence[str]) -> None:
 
 def run(command: str, prog: str, args: list[str]) -> None:
     """Run a command and exit with its code, if that is not 0."""
-    module = importlib.import_module(f"kipoi_mcdropout.cli.{command}")
+    module = importlib.import_module(f"kipoi_mcdropout.cli.commands.{command}")
     with reserve():
         code = _exit_code(module.main, args, prog)
     if code:
@@ -119,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _version() -> str:
     """Version of this package, and those of the packages that its results depend on."""
-    from kipoi_mcdropout.provenance import package_versions
+    from kipoi_mcdropout.files.provenance import package_versions
 
     versions = package_versions()
     own = versions.pop("kipoi-mcdropout")

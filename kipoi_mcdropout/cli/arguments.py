@@ -143,7 +143,7 @@ def parse_shard(text: str | None) -> Any:
     """The Shard of --shard, None if it was not given."""
     if text is None:
         return None
-    from kipoi_mcdropout.schedule.shard import Shard
+    from kipoi_mcdropout.runs.shard import Shard
 
     return Shard.parse(text)
 

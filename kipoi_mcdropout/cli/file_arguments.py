@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from kipoi_mcdropout.same_file import check_not_inputs, named_files
+from kipoi_mcdropout.files.same_file import check_not_inputs, named_files
 
 # Names of the arguments of all commands that name files to write.
 OUTPUTS = (

@@ -78,8 +78,8 @@ def load_instruments(options: argparse.Namespace) -> list[Any]:
 
 def _read(options: argparse.Namespace, outputs: list[str]) -> tuple[Any, Any, str]:
     """Rows of the two outputs, the effects of every draw where the file has them, and the score."""
-    from kipoi_mcdropout.results import has_draws, one_score, read_draws, read_effects
-    from kipoi_mcdropout.row_identity import sequence_names
+    from kipoi_mcdropout.effects.row_identity import sequence_names
+    from kipoi_mcdropout.files.read import has_draws, one_score, read_draws, read_effects
 
     table = read_effects(options.result, outputs, options.score)
     score = one_score(table, options.score)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from kipoi_mcdropout.errors import InputWarning
 
 if TYPE_CHECKING:
-    from kipoi_mcdropout.incremental import Choice
+    from kipoi_mcdropout.engine import Choice
 
 _QUIET, _NORMAL, _VERBOSE = 0, 1, 2
 _level = _NORMAL

@@ -7,7 +7,7 @@ from typing import Any
 
 from kipoi_mcdropout.cli.file_arguments import check_files
 from kipoi_mcdropout.cli.messages import add_message_arguments, set_level
-from kipoi_mcdropout.standard_output import results
+from kipoi_mcdropout.files.standard_output import results
 
 # Group of the help: names of the options that stand in it, with all commands taken together.
 GROUPS = {

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from kipoi_mcdropout.arrays.nested import Nested, leaves
 from kipoi_mcdropout.cli.messages import bar_is_off, say
 from kipoi_mcdropout.errors import InputError, is_machine_failure
-from kipoi_mcdropout.nested import Nested, leaves
 
 
 def load_model(args: argparse.Namespace, with_dataloader: bool = True) -> Any:
@@ -23,7 +23,7 @@ def load_model(args: argparse.Namespace, with_dataloader: bool = True) -> Any:
     InputError
         If Kipoi cannot load it.
     """
-    from kipoi_mcdropout.kipoi_load import load_kipoi_model
+    from kipoi_mcdropout.model.load import load_kipoi_model
 
     args.source = source_of(args.model, args.source)
     with_dataloader = with_dataloader and args.dataloader is None
@@ -114,7 +114,7 @@ def number_of_sequences(dataloader: Any) -> int | None:
 
 def first_row(inputs: Nested) -> Nested:
     """The first input of a batch."""
-    from kipoi_mcdropout.nested import take
+    from kipoi_mcdropout.arrays.nested import take
 
     return take(inputs, slice(0, 1))
 

@@ -27,8 +27,8 @@ sd or mcse
 ----------
 The default is the sd, so F and Q ask about the model's uncertainty. The slope of MR-Egger, IVW,
 medians and modes is the same with both; standard errors, F, I2_GX and Q are not. With n_draws draws
-F differs by the factor n_draws. See `kipoi_mcdropout.mr.bootstrap` for what an interval can mean
-here, and why the bootstrap over draws is recommended.
+F differs by the factor n_draws. See `kipoi_mcdropout.mr.estimators.bootstrap` for what an interval
+can mean here, and why the bootstrap over draws is recommended.
 
 Direction
 ---------
@@ -42,34 +42,34 @@ heterogeneity instead.
 
 from __future__ import annotations
 
-from kipoi_mcdropout.mr.across_sequences import SequencesResult, mr_across_sequences
-from kipoi_mcdropout.mr.bootstrap import bootstrap_estimates, draw_slopes, mr_bootstrap
-from kipoi_mcdropout.mr.convention import CONVENTIONS, Convention
-from kipoi_mcdropout.mr.correlation import (
+from kipoi_mcdropout.mr.checks.diagnose import Diagnosis, diagnose
+from kipoi_mcdropout.mr.checks.heterogeneity import heterogeneity
+from kipoi_mcdropout.mr.checks.leave_one_out import leave_one_out
+from kipoi_mcdropout.mr.checks.strength import f_statistics, i2_gx, mean_f
+from kipoi_mcdropout.mr.estimates import mr_report
+from kipoi_mcdropout.mr.estimators.across_sequences import SequencesResult, mr_across_sequences
+from kipoi_mcdropout.mr.estimators.bootstrap import bootstrap_estimates, draw_slopes, mr_bootstrap
+from kipoi_mcdropout.mr.estimators.convention import CONVENTIONS, Convention
+from kipoi_mcdropout.mr.estimators.debiased_ivw import mr_debiased_ivw
+from kipoi_mcdropout.mr.estimators.egger import mr_egger
+from kipoi_mcdropout.mr.estimators.estimate import Estimate
+from kipoi_mcdropout.mr.estimators.ivw import error_correlation, mr_ivw
+from kipoi_mcdropout.mr.estimators.median import mr_simple_median, mr_weighted_median
+from kipoi_mcdropout.mr.estimators.meta import MetaResult, combine
+from kipoi_mcdropout.mr.estimators.methods import METHODS, mr_estimate
+from kipoi_mcdropout.mr.estimators.mode import mr_simple_mode, mr_weighted_mode
+from kipoi_mcdropout.mr.estimators.multiple import mr_multiple
+from kipoi_mcdropout.mr.estimators.r_methods import NOT_OFFERED, R_EQUIVALENTS
+from kipoi_mcdropout.mr.estimators.ratio import wald_ratios
+from kipoi_mcdropout.mr.export.files import export_mr
+from kipoi_mcdropout.mr.instruments.correlation import (
     correlation_of_draws,
     covariance_of_draws,
     outcome_correlation,
 )
-from kipoi_mcdropout.mr.debiased_ivw import mr_debiased_ivw
-from kipoi_mcdropout.mr.diagnose import Diagnosis, diagnose
-from kipoi_mcdropout.mr.egger import mr_egger
-from kipoi_mcdropout.mr.estimate import Estimate
-from kipoi_mcdropout.mr.export import export_mr
-from kipoi_mcdropout.mr.heterogeneity import heterogeneity
-from kipoi_mcdropout.mr.instruments import Instruments
-from kipoi_mcdropout.mr.ivw import error_correlation, mr_ivw
-from kipoi_mcdropout.mr.leave_one_out import leave_one_out
-from kipoi_mcdropout.mr.median import mr_simple_median, mr_weighted_median
-from kipoi_mcdropout.mr.meta import MetaResult, combine
-from kipoi_mcdropout.mr.methods import METHODS, mr_estimate
-from kipoi_mcdropout.mr.mode import mr_simple_mode, mr_weighted_mode
-from kipoi_mcdropout.mr.multiple import mr_multiple
-from kipoi_mcdropout.mr.r_methods import NOT_OFFERED, R_EQUIVALENTS
-from kipoi_mcdropout.mr.ratio import wald_ratios
-from kipoi_mcdropout.mr.report import mr_report
-from kipoi_mcdropout.mr.selection import select_instruments
-from kipoi_mcdropout.mr.strength import f_statistics, i2_gx, mean_f
-from kipoi_mcdropout.mr.table import instruments_from_table
+from kipoi_mcdropout.mr.instruments.instruments import Instruments
+from kipoi_mcdropout.mr.instruments.selection import select_instruments
+from kipoi_mcdropout.mr.instruments.table import instruments_from_table
 
 __all__ = [
     "CONVENTIONS",

@@ -6,16 +6,16 @@ changed. Functions of several panels return a dict of Axes. matplotlib and logom
 `plot`, are loaded when a plot is drawn.
 
 >>> from kipoi_mcdropout import plots
->>> from kipoi_mcdropout.results import read_effects
+>>> from kipoi_mcdropout.files.read import read_effects
 >>> ax = plots.plot_mean_variance(read_effects("out.h5"), output="FOXA2")  # doctest: +SKIP
 >>> plots.save_figure(ax, ["fig.png", "fig.pdf"])  # doctest: +SKIP
 """
 
 from __future__ import annotations
 
+from kipoi_mcdropout.effects.draws_enough import DrawsEnough, draws_enough
 from kipoi_mcdropout.plots.calibration import plot_calibration
 from kipoi_mcdropout.plots.convergence import plot_convergence
-from kipoi_mcdropout.plots.draws_enough import DrawsEnough, draws_enough
 from kipoi_mcdropout.plots.effects import plot_effects
 from kipoi_mcdropout.plots.ism import plot_ism
 from kipoi_mcdropout.plots.mean_variance import plot_mean_variance

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from kipoi_mcdropout.calibration import CalibrationResult
 from kipoi_mcdropout.plots import style
+from kipoi_mcdropout.significance.calibration import CalibrationResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

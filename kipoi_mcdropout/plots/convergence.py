@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from kipoi_mcdropout.effects.draws_enough import TOLERANCE, DrawsEnough, draws_enough
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.plots import style
-from kipoi_mcdropout.plots.draws_enough import TOLERANCE, DrawsEnough, draws_enough
 from kipoi_mcdropout.plots.rows import Rows, choose_rows, variant_names, z_values
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import pandas as pd
 
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.mr import Estimate, Instruments, leave_one_out, mr_egger, mr_ivw, wald_ratios
-from kipoi_mcdropout.mr.convention import Convention
-from kipoi_mcdropout.mr.leave_one_out import WITHOUT_NONE
+from kipoi_mcdropout.mr.checks.leave_one_out import WITHOUT_NONE
+from kipoi_mcdropout.mr.estimators.convention import Convention
 from kipoi_mcdropout.plots import style
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from kipoi_mcdropout.effects.rounding import SHARE_OF_LARGEST
+from kipoi_mcdropout.effects.rounding import z_values as z_values
+from kipoi_mcdropout.effects.row_identity import mutant_names
+from kipoi_mcdropout.effects.row_identity import sequence_names as sequence_names
 from kipoi_mcdropout.errors import InputError, TargetError
-from kipoi_mcdropout.rounding import SHARE_OF_LARGEST
-from kipoi_mcdropout.rounding import z_values as z_values
-from kipoi_mcdropout.row_identity import mutant_names
-from kipoi_mcdropout.row_identity import sequence_names as sequence_names
 
 MOST_POINTS = 100_000
 ROUNDING = SHARE_OF_LARGEST

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kipoi_mcdropout.atomic import AtomicFile, check_free, check_outputs
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.first_line import PROVENANCE_KEY
+from kipoi_mcdropout.files.atomic import AtomicFile, check_free, check_outputs
+from kipoi_mcdropout.files.first_line import PROVENANCE_KEY
 from kipoi_mcdropout.plots.style import MM_PER_INCH
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from kipoi_mcdropout.plots.draws_enough import TOLERANCE, draws_for_sd
+from kipoi_mcdropout.effects.draws_enough import TOLERANCE, draws_for_sd
 from kipoi_mcdropout.report.draws import DrawFacts
 from kipoi_mcdropout.report.effects import NO_EFFECT, SHIFTED_SD, EffectFacts
 from kipoi_mcdropout.report.ledger import LedgerFacts

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kipoi_mcdropout.effects.row_identity import mutant_names
 from kipoi_mcdropout.report.draws import DrawFacts, FollowedMutant
 from kipoi_mcdropout.report.effects import STRONG_Z, EffectFacts, outputs_worth_showing
 from kipoi_mcdropout.report.ledger import LedgerFacts
@@ -25,7 +26,6 @@ from kipoi_mcdropout.report.tables import (
     shares,
     text,
 )
-from kipoi_mcdropout.row_identity import mutant_names
 
 _WHERE = {
     "name": ("Sequence", "Name of the sequence, as the dataloader gives it"),

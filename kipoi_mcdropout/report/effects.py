@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from kipoi_mcdropout.effects.rounding import OUTPUT_COLUMNS, SHARE_OF_LARGEST, effect_rounding
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.rounding import OUTPUT_COLUMNS, SHARE_OF_LARGEST, effect_rounding
 
 RankBy = Literal["z", "effect"]
 STRONG_Z = 2.0

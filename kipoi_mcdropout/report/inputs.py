@@ -10,8 +10,8 @@ from typing import Any, Literal
 import pandas as pd
 
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.read_tables import read_header, read_table
-from kipoi_mcdropout.results import read_provenance
+from kipoi_mcdropout.files.read import read_provenance
+from kipoi_mcdropout.files.read_tables import read_header, read_table
 
 EffectKind = Literal["ism", "variants"]
 

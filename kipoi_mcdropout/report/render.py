@@ -10,13 +10,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from kipoi_mcdropout.atomic import atomic_path, check_free, check_outputs
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.files.atomic import atomic_path, check_free, check_outputs
+from kipoi_mcdropout.files.same_file import check_not_inputs
 from kipoi_mcdropout.report import effect_tables, mr_tables, story
 from kipoi_mcdropout.report.effects import RankBy
 from kipoi_mcdropout.report.facts import Facts, gather
 from kipoi_mcdropout.report.numbers import percent, significant
-from kipoi_mcdropout.same_file import check_not_inputs
 
 SUFFIXES = (".html", ".htm")
 _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z_]*")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.read_tables import iter_table, reading
-from kipoi_mcdropout.results import open_hdf5, sequence_rows
+from kipoi_mcdropout.files.read import open_hdf5, sequence_rows
+from kipoi_mcdropout.files.read_tables import iter_table, reading
 
 TEXT_COLUMNS = (
     "name", "chrom", "strand", "id", "ref", "alt", "kind", "flags", "output", "score",

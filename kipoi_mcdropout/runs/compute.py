@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from kipoi_mcdropout.errors import McDropoutError, UnitFailedError
+from kipoi_mcdropout.runs.schedule import Failure, Scheduler, Work
+from kipoi_mcdropout.runs.schedule.work import OnError
 from kipoi_mcdropout.runs.session import RunSession
 from kipoi_mcdropout.runs.unit_file import StoredUnit
-from kipoi_mcdropout.schedule import Failure, Scheduler, Work
-from kipoi_mcdropout.schedule.work import OnError
 
 Item = TypeVar("Item")
 Load = TypeVar("Load")

@@ -16,10 +16,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from kipoi_mcdropout.atomic import STDOUT, check_free, sync_folder
 from kipoi_mcdropout.errors import KEPT, NOTHING_KEPT, InputError, OutputError
-from kipoi_mcdropout.output_lock import OutputLock, hidden
+from kipoi_mcdropout.files.atomic import STDOUT, check_free, sync_folder
+from kipoi_mcdropout.files.group import OutputGroup
+from kipoi_mcdropout.files.lock import OutputLock, hidden
+from kipoi_mcdropout.files.scratch import scratch_folder
 from kipoi_mcdropout.runs.fingerprint import differences, fingerprint
+from kipoi_mcdropout.runs.shard import Shard
 from kipoi_mcdropout.runs.store import (
     RunState,
     UnitStore,
@@ -28,9 +31,6 @@ from kipoi_mcdropout.runs.store import (
     remove_store,
     shard_as_list,
 )
-from kipoi_mcdropout.schedule.shard import Shard
-from kipoi_mcdropout.scratch import scratch_folder
-from kipoi_mcdropout.writers.group import OutputGroup
 
 ReadProvenance = Callable[[Path], dict[str, Any] | None]
 

@@ -14,9 +14,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from kipoi_mcdropout.atomic import replace_file
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.files.atomic import replace_file
 from kipoi_mcdropout.runs.fingerprint import differences, digest_of
+from kipoi_mcdropout.runs.shard import Shard
 from kipoi_mcdropout.runs.unit_file import (
     StoredUnit,
     UnitIdentity,
@@ -24,7 +25,6 @@ from kipoi_mcdropout.runs.unit_file import (
     read_unit,
     write_unit,
 )
-from kipoi_mcdropout.schedule.shard import Shard
 
 RUN_FILE = "run.json"
 _FORMAT = "kipoi_mcdropout run 1"

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kipoi_mcdropout.effects import EffectSummary
-from kipoi_mcdropout.scores import SCORES, Score
+from kipoi_mcdropout.effects.scores import SCORES, Score
+from kipoi_mcdropout.effects.summary import EffectSummary
 
 _GROUPS = ("reference", "mutant", "counts")
 

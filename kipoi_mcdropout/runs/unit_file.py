@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kipoi_mcdropout.atomic import replace_file
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.files.atomic import replace_file
 
 _MAGIC = b"kipoi_mcdropout unit 1\n"
 _ALIGN = 8

@@ -8,18 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.provenance import file_checksum
+from kipoi_mcdropout.files.provenance import file_checksum
 from kipoi_mcdropout.runs.compute import Counts, check_not_all_failed, compute_units
 from kipoi_mcdropout.runs.merge import ShardedRun
+from kipoi_mcdropout.runs.schedule import Scheduler, Work
+from kipoi_mcdropout.runs.schedule.work import OnError
 from kipoi_mcdropout.runs.session import RunPlan, RunSession
 from kipoi_mcdropout.runs.unit_file import StoredUnit
-from kipoi_mcdropout.schedule import Scheduler, Work
-from kipoi_mcdropout.schedule.work import OnError
-from kipoi_mcdropout.vcf.assemble import VariantAssembler, VariantLayout
-from kipoi_mcdropout.vcf.chunks import AlleleWindows, gather
-from kipoi_mcdropout.vcf.ledger import Ledger
-from kipoi_mcdropout.vcf.output_paths import OutputPaths
-from kipoi_mcdropout.vcf.reader import VcfReader
+from kipoi_mcdropout.vcf.place.chunks import AlleleWindows, gather
+from kipoi_mcdropout.vcf.read.reader import VcfReader
 from kipoi_mcdropout.vcf.units import (
     RecordGroup,
     Summaries,
@@ -28,6 +25,9 @@ from kipoi_mcdropout.vcf.units import (
     decode,
     variant_units,
 )
+from kipoi_mcdropout.vcf.write.assemble import VariantAssembler, VariantLayout
+from kipoi_mcdropout.vcf.write.ledger import Ledger
+from kipoi_mcdropout.vcf.write.output_paths import OutputPaths
 
 KIND = "score_variants"
 

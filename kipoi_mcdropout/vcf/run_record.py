@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from kipoi_mcdropout.provenance import file_checksum, provenance
-from kipoi_mcdropout.vcf.reader import VcfReader
-from kipoi_mcdropout.vcf.sequence_model import SequenceModel
+from kipoi_mcdropout.files.provenance import file_checksum, provenance
+from kipoi_mcdropout.model.sequence_model import SequenceModel
+from kipoi_mcdropout.vcf.read.reader import VcfReader
 
 
 def run_record(

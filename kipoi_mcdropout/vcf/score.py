@@ -9,34 +9,34 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from kipoi_mcdropout.effects import EffectOptions
+from kipoi_mcdropout.arrays.outputs import Targets, as_targets
+from kipoi_mcdropout.dropout.locked_model import MaskBank
+from kipoi_mcdropout.effects.scores import Score, get_score
+from kipoi_mcdropout.effects.summary import EffectOptions
+from kipoi_mcdropout.engine import DEFAULT_MEMORY_BYTES, Choice
 from kipoi_mcdropout.errors import InputError, InputWarning, OutputError, TargetError
-from kipoi_mcdropout.forward import MaskBank
-from kipoi_mcdropout.incremental import DEFAULT_MEMORY_BYTES, Choice
-from kipoi_mcdropout.model_reference import ModelReference
-from kipoi_mcdropout.outputs import Targets, as_targets
+from kipoi_mcdropout.files.same_file import check_not_inputs
+from kipoi_mcdropout.model.reference import ModelReference
+from kipoi_mcdropout.model.sequence_model import SequenceModel, Unknown, sequence_model
+from kipoi_mcdropout.runs.schedule import InProcess, Scheduler, Shard, Work, open_scheduler
+from kipoi_mcdropout.runs.schedule.work import OnError, check_on_error
 from kipoi_mcdropout.runs.session import without_shard
-from kipoi_mcdropout.same_file import check_not_inputs
-from kipoi_mcdropout.schedule import InProcess, Scheduler, Shard, Work, open_scheduler
-from kipoi_mcdropout.schedule.work import OnError, check_on_error
-from kipoi_mcdropout.scores import Score, get_score
-from kipoi_mcdropout.vcf.annotate import DEFAULT_STATISTICS, MAX_FIELDS, InfoField, info_fields
-from kipoi_mcdropout.vcf.assemble import VariantAssembler, VariantLayout
-from kipoi_mcdropout.vcf.chunks import AlleleWindows, chunk_alleles, gather
-from kipoi_mcdropout.vcf.contigs import ContigNames, read_contig_map
-from kipoi_mcdropout.vcf.genome import Genome
-from kipoi_mcdropout.vcf.input_stream import is_stream
-from kipoi_mcdropout.vcf.ledger import Ledger, SkippedAllelesError
-from kipoi_mcdropout.vcf.output_paths import OutputPaths
-from kipoi_mcdropout.vcf.placement import PlacementOptions, Placer, RefMismatch
-from kipoi_mcdropout.vcf.reader import VcfReader
+from kipoi_mcdropout.sequence.genome import Genome
+from kipoi_mcdropout.vcf.place.chunks import AlleleWindows, chunk_alleles, gather
+from kipoi_mcdropout.vcf.place.contigs import ContigNames, read_contig_map
+from kipoi_mcdropout.vcf.place.placement import PlacementOptions, Placer, RefMismatch
+from kipoi_mcdropout.vcf.place.survey import survey_records
+from kipoi_mcdropout.vcf.place.views import ViewAverage
+from kipoi_mcdropout.vcf.read.input_stream import is_stream
+from kipoi_mcdropout.vcf.read.reader import VcfReader
 from kipoi_mcdropout.vcf.run import outputs_as_dict, run_variants
 from kipoi_mcdropout.vcf.run_record import run_record
 from kipoi_mcdropout.vcf.scoring import EngineChoice, MakeEngine, VariantJob, VariantWork
-from kipoi_mcdropout.vcf.sequence_model import SequenceModel, Unknown, sequence_model
-from kipoi_mcdropout.vcf.survey import survey_records
 from kipoi_mcdropout.vcf.units import Summaries, variant_units
-from kipoi_mcdropout.vcf.views import ViewAverage
+from kipoi_mcdropout.vcf.write.annotate import DEFAULT_STATISTICS, MAX_FIELDS, InfoField, info_fields
+from kipoi_mcdropout.vcf.write.assemble import VariantAssembler, VariantLayout
+from kipoi_mcdropout.vcf.write.ledger import Ledger, SkippedAllelesError
+from kipoi_mcdropout.vcf.write.output_paths import OutputPaths
 
 
 @dataclass(frozen=True)

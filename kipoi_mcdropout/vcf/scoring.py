@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from kipoi_mcdropout.effects import EffectOptions, summarize_effects
-from kipoi_mcdropout.engine import Engine
-from kipoi_mcdropout.forward import LockedModel, MaskBank
-from kipoi_mcdropout.incremental.choose import Choice, Engines, Job, check_engine
-from kipoi_mcdropout.model_reference import ModelReference
-from kipoi_mcdropout.outputs import Targets
-from kipoi_mcdropout.vcf.chunks import AlleleWindows, to_batch
-from kipoi_mcdropout.vcf.sequence_model import SequenceModel, sequence_model
+from kipoi_mcdropout.arrays.outputs import Targets
+from kipoi_mcdropout.dropout.locked_model import LockedModel, MaskBank
+from kipoi_mcdropout.effects.summary import EffectOptions, summarize_effects
+from kipoi_mcdropout.engine.choose import Choice, Engines, Job, check_engine
+from kipoi_mcdropout.engine.full import Engine
+from kipoi_mcdropout.model.reference import ModelReference
+from kipoi_mcdropout.model.sequence_model import SequenceModel, sequence_model
+from kipoi_mcdropout.vcf.place.chunks import AlleleWindows, to_batch
+from kipoi_mcdropout.vcf.place.views import ViewAverage
 from kipoi_mcdropout.vcf.units import Summaries
-from kipoi_mcdropout.vcf.views import ViewAverage
 
 MakeEngine = Callable[[LockedModel, MaskBank, int], Engine]  # model, masks, batch_size
 

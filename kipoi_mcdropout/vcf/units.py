@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kipoi_mcdropout.effects import EffectSummary
+from kipoi_mcdropout.effects.summary import EffectSummary
 from kipoi_mcdropout.runs.compute import Unit
+from kipoi_mcdropout.runs.schedule import Failure
 from kipoi_mcdropout.runs.store import digest_of_texts
 from kipoi_mcdropout.runs.summaries import decode_summaries, encode_summaries
 from kipoi_mcdropout.runs.unit_file import StoredUnit
-from kipoi_mcdropout.schedule import Failure
-from kipoi_mcdropout.vcf.alleles import Skip
-from kipoi_mcdropout.vcf.chunks import AlleleWindows, Chunk, owners
-from kipoi_mcdropout.vcf.placement import Outcome, Placer, Scored
-from kipoi_mcdropout.vcf.reader import Record
+from kipoi_mcdropout.vcf.place.chunks import AlleleWindows, Chunk, owners
+from kipoi_mcdropout.vcf.place.placement import Outcome, Placer, Scored
+from kipoi_mcdropout.vcf.read.alleles import Skip
+from kipoi_mcdropout.vcf.read.reader import Record
 
 Summaries = list[EffectSummary]
 

@@ -11,17 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kipoi_mcdropout.effects import EffectOptions, EffectSummary, summarize_effects
-from kipoi_mcdropout.encoding import DNA
-from kipoi_mcdropout.engine import DrawBlock
+from kipoi_mcdropout.arrays.nested import Nested, leaves, n_rows, take
+from kipoi_mcdropout.arrays.outputs import Targets
+from kipoi_mcdropout.dropout.locked_model import MaskBank
+from kipoi_mcdropout.effects.scores import Score, get_score
+from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary, summarize_effects
+from kipoi_mcdropout.engine.full import DrawBlock
 from kipoi_mcdropout.errors import InputError, TargetError
-from kipoi_mcdropout.forward import MaskBank
-from kipoi_mcdropout.kipoi_model import KipoiModel, alphabet_of
-from kipoi_mcdropout.nested import Nested, leaves, n_rows, take
-from kipoi_mcdropout.outputs import Targets
-from kipoi_mcdropout.scores import Score, get_score
-from kipoi_mcdropout.vcf.alleles import Edit as _Edit
-from kipoi_mcdropout.vcf.alleles import kind_of, unscorable
+from kipoi_mcdropout.model.adapter import KipoiModel, alphabet_of
+from kipoi_mcdropout.sequence.one_hot import DNA
+from kipoi_mcdropout.vcf.read.alleles import Edit as _Edit
+from kipoi_mcdropout.vcf.read.alleles import kind_of, unscorable
 
 STATISTICS = ("mean", "sd", "mcse", "point", "prob_positive")
 _NAMES = dict(

@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kipoi_mcdropout.vcf.alleles import unscorable
-from kipoi_mcdropout.vcf.reader import Record, VcfReader
+from kipoi_mcdropout.vcf.read.alleles import unscorable
+from kipoi_mcdropout.vcf.read.reader import Record, VcfReader
 
 # What kipoi-veff 0.3.1 would do with the records that are left out.
 REASONS = {

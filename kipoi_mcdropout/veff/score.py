@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from kipoi_mcdropout.errors import InputError, OutputError
-from kipoi_mcdropout.scratch import scratch_folder
+from kipoi_mcdropout.files.scratch import scratch_folder
 from kipoi_mcdropout.veff.evaluation import McDropoutEffects
 from kipoi_mcdropout.veff.filtering import Filtered, filter_snvs
 from kipoi_mcdropout.veff.postprocessing import attach_postprocessing

@@ -14,9 +14,9 @@ from paths import ROOT
 from kipoi_mcdropout import errors
 from kipoi_mcdropout.cli import COMMANDS
 from kipoi_mcdropout.mr import diagnose as diagnose_function
-from kipoi_mcdropout.mr.table import REPEATED
-from kipoi_mcdropout.vcf.alleles import REASONS
-from kipoi_mcdropout.vcf.placement import FLAGS
+from kipoi_mcdropout.mr.instruments.table import REPEATED
+from kipoi_mcdropout.vcf.place.placement import FLAGS
+from kipoi_mcdropout.vcf.read.alleles import REASONS
 
 DOCS = ROOT / "docs"
 MESSAGES = (DOCS / "messages.md").read_text()
@@ -43,7 +43,7 @@ def test_the_command_line_reference_has_every_option(built: Path) -> None:
     text = (built / "reference" / "command_line.html").read_text()
     for command in COMMANDS:
         assert f"kipoi mcdropout {command}" in text
-        parser = importlib.import_module(f"kipoi_mcdropout.cli.{command}").get_parser()
+        parser = importlib.import_module(f"kipoi_mcdropout.cli.commands.{command}").get_parser()
         for action in parser._actions:
             assert all(option in text for option in action.option_strings)
 

@@ -86,7 +86,7 @@ def test_the_options_that_they_use_exist(name: str) -> None:
     calls = re.findall(r"kipoi mcdropout (\w+)(.*?)(?:2> \{log\}|\"\"\")", text, flags=re.DOTALL)
     assert [command for command, _ in calls] == ["ism", "mr", "score_variants"]
     for command, arguments in calls:
-        parser = importlib.import_module(f"kipoi_mcdropout.cli.{command}").get_parser()
+        parser = importlib.import_module(f"kipoi_mcdropout.cli.commands.{command}").get_parser()
         known = {option for action in parser._actions for option in action.option_strings}
         used = set(re.findall(r"(?<=\s)--?[a-z]\w*", arguments))
         assert len(used) > 3

@@ -15,7 +15,7 @@ def _parsers() -> dict[str, argparse.ArgumentParser]:
     """Parser of each command, and of each kind of a command that has kinds."""
     found = {}
     for command in COMMANDS:
-        parser = importlib.import_module(f"kipoi_mcdropout.cli.{command}").get_parser()
+        parser = importlib.import_module(f"kipoi_mcdropout.cli.commands.{command}").get_parser()
         found[command] = parser
         for action in parser._actions:
             if isinstance(action, argparse._SubParsersAction):

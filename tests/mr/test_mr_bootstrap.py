@@ -19,7 +19,7 @@ from kipoi_mcdropout.mr import (
     mr_weighted_median,
     resampling,
 )
-from kipoi_mcdropout.mr.points import ivw_slope
+from kipoi_mcdropout.mr.estimators.points import ivw_slope
 
 
 def wobbling_slope(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

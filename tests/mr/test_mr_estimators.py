@@ -32,7 +32,7 @@ from kipoi_mcdropout.mr import (
     resampling,
     wald_ratios,
 )
-from kipoi_mcdropout.mr.points import egger_slope, ivw_slope, mad, mode, weighted_median
+from kipoi_mcdropout.mr.estimators.points import egger_slope, ivw_slope, mad, mode, weighted_median
 
 
 def summary(n: int, seed: int = 0) -> Instruments:

@@ -24,8 +24,8 @@ from kipoi_mcdropout.mr import (
     outcome_correlation,
     select_instruments,
 )
-from kipoi_mcdropout.mr import export as export_module
-from kipoi_mcdropout.mr.export_readme import BASE_R
+from kipoi_mcdropout.mr.export import files as export_module
+from kipoi_mcdropout.mr.export.readme import BASE_R
 
 ALLELES = {"effect_allele": list("ACGT") * 5, "other_allele": list("CATA") * 5}
 

@@ -20,7 +20,7 @@ from kipoi_mcdropout.mr import (
     i2_gx,
     mean_f,
 )
-from kipoi_mcdropout.mr.estimate import wald_test
+from kipoi_mcdropout.mr.estimators.estimate import wald_test
 
 DATA = Path(__file__).parent / "data"
 RECORDS = json.loads((DATA / "expected_rows.json").read_text())

@@ -253,7 +253,7 @@ def test_bad_meta_analyses_are_refused(estimates: Any, se: Any, method: Any) -> 
 
 
 def test_combining_a_table_requires_its_columns() -> None:
-    from kipoi_mcdropout.mr.meta import combine_table
+    from kipoi_mcdropout.mr.estimators.meta import combine_table
 
     with pytest.raises(InputError, match=r"missing \['se'\]"):
         combine_table(pd.DataFrame({"estimate": [1.0, 2.0]}))

@@ -11,8 +11,8 @@ import pytest
 from toy import make_toy
 
 from kipoi_mcdropout.cli import cli_main, interpret_ism
-from kipoi_mcdropout.cli.plot import KINDS, get_parser
-from kipoi_mcdropout.results import read_effects
+from kipoi_mcdropout.cli.commands.plot import KINDS, get_parser
+from kipoi_mcdropout.files.read import read_effects
 
 TABLE_KINDS = ["mean_variance", "ism", "effects", "ref_alt_covariance", "convergence", "volcano"]
 

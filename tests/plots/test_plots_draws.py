@@ -14,8 +14,9 @@ from plot_tables import ism_table, of
 from readable import by_gid, legend_labels, notes
 
 from kipoi_mcdropout import MCDropoutISM, mc_predict
+from kipoi_mcdropout.effects.draws_enough import draws_enough
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.plots import draws_enough, plot_convergence
+from kipoi_mcdropout.plots import plot_convergence
 from kipoi_mcdropout.plots.convergence import running_moments
 
 

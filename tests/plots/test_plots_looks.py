@@ -19,9 +19,9 @@ from readable import check_readable
 from test_plots_mr import instruments
 
 from kipoi_mcdropout import plots
-from kipoi_mcdropout.calibration import calibrate
 from kipoi_mcdropout.plots import style
 from kipoi_mcdropout.plots.save import figure_of
+from kipoi_mcdropout.significance.calibration import calibrate
 
 LONG = "wgEncodeAwgDnaseUwdukeGm12878UniPk_replicate_1.narrowPeak"
 

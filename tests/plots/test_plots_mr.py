@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 from numpy.testing import assert_allclose
 from readable import by_gid, legend_labels, notes, tick_labels
 
-from kipoi_mcdropout.calibration import CalibrationResult, calibrate
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.mr import Instruments, leave_one_out, mr_egger, mr_ivw
 from kipoi_mcdropout.plots import (
@@ -19,6 +18,7 @@ from kipoi_mcdropout.plots import (
     plot_mr_leave_one_out,
     plot_mr_scatter,
 )
+from kipoi_mcdropout.significance.calibration import CalibrationResult, calibrate
 
 
 def instruments(n: int = 20, n_sequences: int = 1, seed: int = 0) -> Instruments:

@@ -126,7 +126,8 @@ def test_no_setting_of_matplotlib_is_changed_and_no_figure_stays_behind() -> Non
 
 def test_matplotlib_is_loaded_only_for_drawing() -> None:
     code = (
-        "import sys, kipoi_mcdropout.plots, kipoi_mcdropout.cli.plot; print('matplotlib' in sys.modules)"
+        "import sys, kipoi_mcdropout.plots, kipoi_mcdropout.cli.commands.plot\n"
+        "print('matplotlib' in sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"

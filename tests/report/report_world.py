@@ -14,7 +14,7 @@ import pyarrow as pa
 from toy import Toy, make_toy
 
 from kipoi_mcdropout.cli import cli_main, interpret_ism
-from kipoi_mcdropout.writers.table import ParquetTable
+from kipoi_mcdropout.files.table import ParquetTable
 
 IMG = "<img src=x onerror=alert(1)>"
 SCRIPT = "</script><script>alert(2)</script>"

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from report_world import effects, record_of, write_parquet
 
-from kipoi_mcdropout.atomic import write_tsv
 from kipoi_mcdropout.cli import cli_main
 from kipoi_mcdropout.errors import InputError, OutputError
+from kipoi_mcdropout.files.atomic import write_tsv
 from kipoi_mcdropout.report import gather, render, write_report
 from kipoi_mcdropout.report.inputs import find_inputs
 

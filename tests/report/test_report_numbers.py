@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from report_world import record_of
 
 from kipoi_mcdropout.mr import diagnose
-from kipoi_mcdropout.mr.methods import METHODS
+from kipoi_mcdropout.mr.estimators.methods import METHODS
 from kipoi_mcdropout.report import story
 from kipoi_mcdropout.report.mr_words import METHOD_WORDS, WARNING_WORDS, warning_words
 from kipoi_mcdropout.report.numbers import decimals, fixed, p_value, percent, significant

@@ -16,7 +16,7 @@ import os, signal, sys
 sys.path[:0] = sys.argv[1:3]
 from pathlib import Path
 import run_world
-from kipoi_mcdropout import atomic
+from kipoi_mcdropout.files import atomic
 from kipoi_mcdropout.runs import store
 
 run_world.same_date()

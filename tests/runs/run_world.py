@@ -120,7 +120,7 @@ def same_date(monkeypatch: pytest.MonkeyPatch | None = None) -> None:
             utc = None
 
     patch = monkeypatch or pytest.MonkeyPatch()
-    patch.setattr("kipoi_mcdropout.provenance.datetime", Module)
+    patch.setattr("kipoi_mcdropout.files.provenance.datetime", Module)
 
 
 def contents(folder: Path, names: list[str]) -> dict[str, bytes]:

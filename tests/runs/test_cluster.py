@@ -21,8 +21,8 @@ distributed = pytest.importorskip("distributed", reason="needs the extra 'distri
 from run_world import World, make_world, same_date  # noqa: E402
 
 from kipoi_mcdropout.errors import InputError, McDropoutError  # noqa: E402
-from kipoi_mcdropout.schedule import Failure, InProcess, Work, open_scheduler  # noqa: E402
-from kipoi_mcdropout.schedule.dask_cluster import DaskCluster  # noqa: E402
+from kipoi_mcdropout.runs.schedule import Failure, InProcess, Work, open_scheduler  # noqa: E402
+from kipoi_mcdropout.runs.schedule.dask_cluster import DaskCluster  # noqa: E402
 
 ISM_FILES = ["out.h5", "out.tsv", "out.parquet"]
 VCF_FILES = ["out.vcf.gz", "t.parquet", "s.tsv"]
@@ -186,7 +186,7 @@ def test_a_client_that_is_stopped_is_resumed(world: World, address: str, number:
 def test_other_weights_elsewhere_are_refused(
     world: World, address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("kipoi_mcdropout.kipoi_model.weights_checksum", lambda module: "0" * 64)
+    monkeypatch.setattr("kipoi_mcdropout.model.adapter.weights_checksum", lambda module: "0" * 64)
     with pytest.raises(SystemExit) as stop:
         both(world, "cluster", "--scheduler", address, "--on_error", "skip")
     assert stop.value.code == 2
@@ -276,7 +276,7 @@ def test_a_unit_that_raises_is_tried_twice(cluster: DaskCluster, tmp_path: Path)
     ],
 )
 def test_bad_schedulers(where: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kipoi_mcdropout.schedule.dask_cluster._CONNECT_SECONDS", 1)
+    monkeypatch.setattr("kipoi_mcdropout.runs.schedule.dask_cluster._CONNECT_SECONDS", 1)
     with pytest.raises(InputError, match=message):
         open_scheduler(where)
 
@@ -298,7 +298,7 @@ def test_a_model_without_a_name_cannot_travel(world: World, cluster: DaskCluster
 
 def test_a_unit_is_not_left_waiting_for_workers_that_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Dask keeps a task for workers that it was told of, also if they are gone and others have come."""
-    from kipoi_mcdropout.schedule import dask_cluster
+    from kipoi_mcdropout.runs.schedule import dask_cluster
 
     monkeypatch.setattr(dask_cluster, "_ASK_SECONDS", 0.5)
 

@@ -13,7 +13,7 @@ import pytest
 from killing import HERE
 from run_world import World, make_world, same_date
 
-from kipoi_mcdropout.writers.hdf5 import ErrorKeepingFile
+from kipoi_mcdropout.files.hdf5 import ErrorKeepingFile
 
 LIMITED = """
 import os, resource, sys

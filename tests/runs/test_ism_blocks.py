@@ -13,7 +13,7 @@ import pytest
 from run_world import N_SEQUENCES, World, contents, make_world, same_date
 
 from kipoi_mcdropout.cli import run
-from kipoi_mcdropout.results import read_draws, read_effects
+from kipoi_mcdropout.files.read import read_draws, read_effects
 from kipoi_mcdropout.runs.store import UnitStore
 
 FILES = ["out.h5", "out.tsv", "out.parquet"]
@@ -32,8 +32,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
 @pytest.fixture
 def blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kipoi_mcdropout.saturation._WHOLE_BYTES", BYTES)
-    monkeypatch.setattr("kipoi_mcdropout.saturation._BLOCK_BYTES", BYTES)
+    monkeypatch.setattr("kipoi_mcdropout.effects.saturation._WHOLE_BYTES", BYTES)
+    monkeypatch.setattr("kipoi_mcdropout.effects.saturation._BLOCK_BYTES", BYTES)
 
 
 def ism(world: World, folder: str, *more: str, files: list[str] = FILES) -> None:
@@ -127,7 +127,7 @@ def test_shards_share_the_blocks_of_a_sequence(world: World) -> None:
 def test_a_sequence_with_a_failed_block_is_left_out_whole(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kipoi_mcdropout.saturation import SaturationMutagenesis
+    from kipoi_mcdropout.effects.saturation import SaturationMutagenesis
 
     block = SaturationMutagenesis.block
 

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from run_world import N_SEQUENCES, World, contents, make_world, same_date
 
-from kipoi_mcdropout.effects import summarize_effects
-from kipoi_mcdropout.results import read_effects
+from kipoi_mcdropout.effects.summary import summarize_effects
+from kipoi_mcdropout.files.read import read_effects
 from kipoi_mcdropout.runs.store import UnitStore
 
 FILES = ["out.h5", "out.tsv", "out.tsv.gz", "out.parquet"]
@@ -67,7 +67,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(
         return summarize_effects(*args, **keywords)
 
     with monkeypatch.context() as patch:
-        patch.setattr("kipoi_mcdropout.saturation.summarize_effects", counting)
+        patch.setattr("kipoi_mcdropout.effects.saturation.summarize_effects", counting)
         world.ism(*words(world, "stopped", "--resume"))
     assert len(computed) == N_SEQUENCES - n, "finished sequences are not computed again"
     world.ism(*words(world, "whole"))

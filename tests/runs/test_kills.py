@@ -16,7 +16,7 @@ import pytest
 from killing import start, stop_when
 from run_world import World, contents, make_world, same_date
 
-from kipoi_mcdropout.atomic import AtomicFile
+from kipoi_mcdropout.files.atomic import AtomicFile
 
 KILLS = int(os.environ.get("KIPOI_MCDROPOUT_KILLS", "2"))
 FILES = {

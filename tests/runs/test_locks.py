@@ -12,9 +12,9 @@ import pytest
 from killing import start
 from run_world import World, make_world, same_date
 
-from kipoi_mcdropout.atomic import AtomicFile, atomic_path, replace_file, write_tsv
 from kipoi_mcdropout.errors import OutputError
-from kipoi_mcdropout.output_lock import OutputLock
+from kipoi_mcdropout.files.atomic import AtomicFile, atomic_path, replace_file, write_tsv
+from kipoi_mcdropout.files.lock import OutputLock
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_a_second_run_of_a_shard_is_refused(world: World, capsys: pytest.Capture
 HOLD = """
 import sys
 from pathlib import Path
-from kipoi_mcdropout.atomic import AtomicFile
+from kipoi_mcdropout.files.atomic import AtomicFile
 file = AtomicFile(Path(sys.argv[1]))
 file.temporary.write_text("half")
 print("ready", flush=True)

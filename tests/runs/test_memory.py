@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from kipoi_mcdropout.ism import MCDropoutISM
+from kipoi_mcdropout.plugin.mutation import MCDropoutISM
 from kipoi_mcdropout.runs.ism import IsmPaths, run_ism
 from kipoi_mcdropout.runs.ism.units import ism_units
-from kipoi_mcdropout.schedule import InProcess, Work
-import kipoi_mcdropout.writers.hdf5
+from kipoi_mcdropout.runs.schedule import InProcess, Work
+import kipoi_mcdropout.files.hdf5
 
 LENGTH, OUTPUTS = 1000, 22_000
 net = nn.Sequential(

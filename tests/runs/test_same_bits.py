@@ -10,7 +10,7 @@ import pytest
 from run_world import World, contents, make_world, same_date
 
 from kipoi_mcdropout.cli import run
-from kipoi_mcdropout.results import read_provenance
+from kipoi_mcdropout.files.read import read_provenance
 from kipoi_mcdropout.runs.store import UnitStore
 
 FILES = {"ism": ["out.h5", "out.tsv"], "score_variants": ["out.vcf.gz", "t.parquet"]}
@@ -25,9 +25,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     same_date(monkeypatch)
     monkeypatch.setattr("kipoi_mcdropout.vcf.score.chunk_alleles", lambda *_: 40)
     # The toy is so small that whole inputs are always cheaper: choose by the count alone.
-    monkeypatch.setattr("kipoi_mcdropout.incremental.choose._MUST_WORK", 0.0)
-    monkeypatch.setattr("kipoi_mcdropout.incremental.choose._MUST_RUN", 0)
-    monkeypatch.setattr("kipoi_mcdropout.incremental.choose._MUST_GAIN", 0.99)
+    monkeypatch.setattr("kipoi_mcdropout.engine.choose._MUST_WORK", 0.0)
+    monkeypatch.setattr("kipoi_mcdropout.engine.choose._MUST_RUN", 0)
+    monkeypatch.setattr("kipoi_mcdropout.engine.choose._MUST_GAIN", 0.99)
     world = make_world(tmp_path)
     # Without the trap, which no engine can see through; the first sequence is mostly unknown.
     source = (world.model / "model.py").read_text().replace("        spring(seq)\n", "")

@@ -10,7 +10,7 @@ from run_world import World, contents, make_world, same_date
 
 from kipoi_mcdropout.cli import run
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.schedule.shard import Shard
+from kipoi_mcdropout.runs.shard import Shard
 
 ISM_FILES = ["out.h5", "out.tsv", "out.tsv.gz", "out.parquet"]
 VCF_FILES = ["out.vcf.gz", "t.parquet", "s.tsv"]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kipoi_mcdropout.vcf.alleles import (
+from kipoi_mcdropout.vcf.read.alleles import (
     REASONS,
     Edit,
     kind_of,

@@ -14,7 +14,7 @@ from toy import Toy, make_toy
 from variant_world import body, write_vcf
 
 from kipoi_mcdropout.cli import run
-from kipoi_mcdropout.cli.score_variants import main
+from kipoi_mcdropout.cli.commands.score_variants import main
 
 
 @pytest.fixture(scope="module")

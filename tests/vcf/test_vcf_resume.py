@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from variant_world import LENGTH, random_sequence, tiny_net, write_fasta, write_vcf
 
-from kipoi_mcdropout.engine import FullEngine
+from kipoi_mcdropout.engine.full import FullEngine
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.vcf import score_variants
 

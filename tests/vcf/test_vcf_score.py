@@ -12,9 +12,9 @@ import torch
 from scipy import stats
 from variant_world import LENGTH, TinyNet, one_hot, random_sequence, tiny_net, write_fasta, write_vcf
 
-from kipoi_mcdropout.engine import FullEngine
+from kipoi_mcdropout.dropout.locked_model import POINT, locked_forward
+from kipoi_mcdropout.engine.full import FullEngine
 from kipoi_mcdropout.errors import InputError, NonFiniteOutputError
-from kipoi_mcdropout.forward import POINT, locked_forward
 from kipoi_mcdropout.vcf import score_variants
 
 SEQUENCE = random_sequence(200, 11)
@@ -283,8 +283,8 @@ def test_the_model_is_as_it_was(world: dict[str, Any]) -> None:
 def test_the_incremental_engine_is_checked_as_it_runs(
     world: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kipoi_mcdropout.incremental import EngineMismatchError
-    from kipoi_mcdropout.incremental.rules.pointwise import Pointwise
+    from kipoi_mcdropout.engine import EngineMismatchError
+    from kipoi_mcdropout.engine.incremental.rules.pointwise import Pointwise
 
     model, right = tiny_net(), Pointwise.run
     lines = [f"c {pos} . {base_at(pos)} {other(base_at(pos))} . . ." for pos in range(40, 60)]

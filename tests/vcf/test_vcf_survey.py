@@ -15,7 +15,7 @@ import pytest
 from toy import Toy, make_toy
 from variant_world import LENGTH, body, info, random_sequence, tiny_net, write_fasta, write_vcf
 
-from kipoi_mcdropout.cli.score_variants import main
+from kipoi_mcdropout.cli.commands.score_variants import main
 from kipoi_mcdropout.errors import EXIT_OK, EXIT_STRICT, InputError, InputWarning
 from kipoi_mcdropout.vcf import SkippedAllelesError, VariantRun, score_variants
 

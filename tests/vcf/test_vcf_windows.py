@@ -8,9 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from variant_world import random_sequence, write_fasta
 
-from kipoi_mcdropout.vcf.alleles import Edit, normalised
-from kipoi_mcdropout.vcf.genome import Genome
-from kipoi_mcdropout.vcf.windows import (
+from kipoi_mcdropout.sequence.genome import Genome
+from kipoi_mcdropout.vcf.place.windows import (
     allele_window,
     anchor_of,
     centre_of,
@@ -20,6 +19,7 @@ from kipoi_mcdropout.vcf.windows import (
     reference_window,
     reverse_complement,
 )
+from kipoi_mcdropout.vcf.read.alleles import Edit, normalised
 
 SEQUENCE = random_sequence(300, 1)
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from kipoi_mcdropout.files.group import OutputGroup, Writers
+from kipoi_mcdropout.files.record import SequenceBlocks, SequenceRecord
 from kipoi_mcdropout.runs.ism.codec import decode, failure_row
 from kipoi_mcdropout.runs.unit_file import StoredUnit
-from kipoi_mcdropout.writers.group import OutputGroup, Writers
-from kipoi_mcdropout.writers.record import SequenceBlocks, SequenceRecord
 
 
 class EffectsAssembler:

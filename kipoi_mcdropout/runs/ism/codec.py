@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kipoi_mcdropout.encoding import OneHotLayout
-from kipoi_mcdropout.mutants import Substitutions
-from kipoi_mcdropout.outputs import Targets
+from kipoi_mcdropout.arrays.outputs import Targets
+from kipoi_mcdropout.effects.saturation import SequenceEffects
+from kipoi_mcdropout.files.record import SequenceRecord, range_of
 from kipoi_mcdropout.runs.ism.units import Block
+from kipoi_mcdropout.runs.schedule import Failure
 from kipoi_mcdropout.runs.summaries import decode_summaries, encode_summaries
 from kipoi_mcdropout.runs.unit_file import StoredUnit
-from kipoi_mcdropout.saturation import SequenceEffects
-from kipoi_mcdropout.schedule import Failure
-from kipoi_mcdropout.writers.record import SequenceRecord, range_of
+from kipoi_mcdropout.sequence.mutants import Substitutions
+from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 
 
 class IsmCodec:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kipoi_mcdropout.effects.saturation import SequenceEffects
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.ism import MCDropoutISM
-from kipoi_mcdropout.model_reference import ModelReference
+from kipoi_mcdropout.model.reference import ModelReference
+from kipoi_mcdropout.plugin.mutation import MCDropoutISM
 from kipoi_mcdropout.runs.ism.units import BlockTask
-from kipoi_mcdropout.saturation import SequenceEffects
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kipoi_mcdropout.atomic import STDOUT, check_free, check_outputs
 from kipoi_mcdropout.errors import InputError, OutputError
-from kipoi_mcdropout.schedule import Shard
-from kipoi_mcdropout.writers import SUFFIXES
+from kipoi_mcdropout.files import SUFFIXES
+from kipoi_mcdropout.files.atomic import STDOUT, check_free, check_outputs
+from kipoi_mcdropout.runs.schedule import Shard
 
 FAILED_SUFFIX = ".failed.tsv"
 

@@ -7,20 +7,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kipoi_mcdropout.effects.saturation import SequenceEffects
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.files import effect_writers
+from kipoi_mcdropout.files.record import SequenceRecord
 from kipoi_mcdropout.runs.compute import Counts, Unit, check_not_all_failed, compute_units
 from kipoi_mcdropout.runs.ism.assemble import EffectsAssembler
 from kipoi_mcdropout.runs.ism.codec import IsmCodec, decode
 from kipoi_mcdropout.runs.ism.paths import IsmPaths
 from kipoi_mcdropout.runs.ism.units import Block, BlockTask
 from kipoi_mcdropout.runs.merge import ShardedRun
+from kipoi_mcdropout.runs.schedule import Scheduler, Work
+from kipoi_mcdropout.runs.schedule.work import OnError
 from kipoi_mcdropout.runs.session import RunPlan, RunSession, absolute
 from kipoi_mcdropout.runs.unit_file import StoredUnit
-from kipoi_mcdropout.saturation import SequenceEffects
-from kipoi_mcdropout.schedule import Scheduler, Work
-from kipoi_mcdropout.schedule.work import OnError
-from kipoi_mcdropout.writers import effect_writers
-from kipoi_mcdropout.writers.record import SequenceRecord
 
 KIND = "ism"
 
@@ -73,7 +73,7 @@ def run_ism(
     InputError
         If what is to be resumed is damaged, or was begun with other inputs or options.
     """
-    from kipoi_mcdropout.results import read_provenance
+    from kipoi_mcdropout.files.read import read_provenance
 
     with RunSession(_plan(paths, record), read_provenance) as session:
         if session.nothing_left:

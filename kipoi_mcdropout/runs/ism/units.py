@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from kipoi_mcdropout.arrays.nested import Nested, leaves, n_rows, take
+from kipoi_mcdropout.effects.saturation import SaturationMutagenesis, SequenceEffects
 from kipoi_mcdropout.errors import McDropoutError
-from kipoi_mcdropout.nested import Nested, leaves, n_rows, take
+from kipoi_mcdropout.files.record import metadata_rows, sequence_name
 from kipoi_mcdropout.runs.compute import Unit
-from kipoi_mcdropout.saturation import SaturationMutagenesis, SequenceEffects
-from kipoi_mcdropout.writers.record import metadata_rows, sequence_name
 
 
 @dataclass(frozen=True)

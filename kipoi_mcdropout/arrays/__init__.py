@@ -1,0 +1,1 @@
+"""Arrays of any nesting, and numbers that are added up over draws."""

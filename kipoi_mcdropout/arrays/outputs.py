@@ -1,0 +1,165 @@
+"""A model's outputs as one row of labelled numbers per input, and the choice of some of them."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kipoi_mcdropout.arrays.nested import Nested, leaves
+from kipoi_mcdropout.arrays.output_labels import OutputLabels
+from kipoi_mcdropout.errors import ModelError, TargetError
+
+MAX_UNASKED = 100_000  # outputs that are all taken where none were asked for
+_SHOWN = 10  # labels listed in an error
+
+
+def flatten_outputs(outputs: Nested, n: int, selected: Tensor | None = None) -> Tensor:
+    """Outputs of a batch as a matrix.
+
+    Parameters
+    ----------
+    outputs : nested tensors, each shape=(n, ...)
+    n : int
+        Number of inputs.
+    selected : Tensor of int64, optional
+        Columns to keep.
+
+    Returns
+    -------
+    Tensor, shape=(n, outputs)
+        All leaves in order, each flattened in C order; floating point.
+    """
+    parts = []
+    for path, leaf in leaves(outputs):
+        is_tensor = isinstance(leaf, Tensor)
+        if not is_tensor or leaf.dim() == 0 or leaf.shape[0] != n or leaf.is_complex():
+            came = f"{tuple(leaf.shape)}, {leaf.dtype}" if is_tensor else type(leaf).__name__
+            raise ModelError(
+                f"model output {path!r} must be a tensor of real numbers with the batch of {n} first; "
+                f"got {came}. Wrap the model in a module that returns only such tensors"
+            )
+        parts.append(_floating(leaf).reshape(n, -1))
+    if not parts:
+        raise ModelError("the model must return a tensor, or several; it returned nothing")
+    matrix = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+    return matrix if selected is None else matrix[:, selected]
+
+
+def _floating(leaf: Tensor) -> Tensor:
+    if leaf.is_quantized:
+        return leaf.dequantize()
+    return leaf if leaf.is_floating_point() else leaf.to(torch.float64)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The model outputs that are reported."""
+
+    labels: tuple[str, ...]
+    columns: tuple[int, ...]  # of `flatten_outputs`
+    n_outputs: int  # of the model
+
+    @property
+    def selected(self) -> Tensor | None:
+        """Columns as an index tensor; None for all of them."""
+        everything = self.columns == tuple(range(self.n_outputs))
+        return None if everything else torch.tensor(self.columns, dtype=torch.int64)
+
+
+def as_targets(wanted: Any) -> tuple[str | int, ...]:
+    """What a user asks for, as a tuple: a single label or number counts as one; None is all.
+
+    Raises
+    ------
+    TargetError
+        If something is neither text nor a whole number.
+    """
+    if wanted is None:
+        return ()
+    if isinstance(wanted, (str, int, np.integer)):
+        wanted = (wanted,)
+    targets: list[str | int] = []
+    for target in wanted:
+        if isinstance(target, (bool, np.bool_)) or not isinstance(target, (str, int, np.integer)):
+            raise TargetError(
+                f"targets must be labels, numbers from 0, or patterns with *; got {target!r}"
+            )
+        targets.append(target if isinstance(target, str) else int(target))
+    return tuple(targets)
+
+
+def select_targets(labels: Sequence[str], wanted: str | int | Sequence[str | int] | None) -> Targets:
+    """Choose outputs by label, by index from 0, or by a shell pattern such as "FOXA*".
+
+    A label that is matched exactly wins over reading it as an index or a pattern. Outputs keep the
+    model's order and are taken once.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        Of all outputs; an `OutputLabels` makes only those that are chosen.
+    wanted : str, int, or sequence of them, optional
+        All by default, where there are at most 100,000.
+
+    Raises
+    ------
+    TargetError
+        If a wanted target names no output, or all of very many outputs would be taken unasked.
+    """
+    targets = as_targets(wanted)
+    if not targets:
+        if len(labels) > MAX_UNASKED:
+            raise TargetError(
+                f"the model has {len(labels)} outputs for each input, {_shown(labels)}: choose some "
+                "with targets (--target), by label, number or pattern; '*' takes all"
+            )
+        return Targets(tuple(labels), tuple(range(len(labels))), len(labels))
+    chosen: set[int] = set()
+    for target in targets:
+        found = _find(labels, target)
+        if not found:
+            raise TargetError(_names_nothing(labels, target))
+        chosen.update(found)
+    columns = tuple(sorted(chosen))
+    return Targets(tuple(labels[i] for i in columns), columns, len(labels))
+
+
+def _names_nothing(labels: Sequence[str], target: str | int) -> str:
+    if isinstance(target, str) and (numbered := _match(labels, f"{glob.escape(target)}#*")):
+        several = ", ".join(repr(labels[i]) for i in numbered[:_SHOWN])
+        return f"target {target!r} names {len(numbered)} outputs; say which: {several}"
+    return (
+        f"target {target!r} names none of the model's {len(labels)} outputs; give a label, an "
+        f"index from 0 to {len(labels) - 1}, or a pattern with *. Labels: {_shown(labels)}"
+    )
+
+
+def _shown(labels: Sequence[str]) -> str:
+    return ", ".join(labels[:_SHOWN]) + (", ..." if len(labels) > _SHOWN else "")
+
+
+def _find(labels: Sequence[str], target: str | int) -> list[int]:
+    if isinstance(target, int):
+        return [target] if 0 <= target < len(labels) else []
+    if isinstance(labels, OutputLabels):
+        exact = labels.find(target)
+    else:
+        exact = [i for i, label in enumerate(labels) if label == target]
+    if exact:
+        return exact
+    if target.isascii() and target.isdigit():
+        return [int(target)] if int(target) < len(labels) else []
+    return _match(labels, target)
+
+
+def _match(labels: Sequence[str], pattern: str) -> list[int]:
+    if isinstance(labels, OutputLabels):
+        return labels.match(pattern)
+    return [i for i, label in enumerate(labels) if fnmatch.fnmatchcase(label, pattern)]

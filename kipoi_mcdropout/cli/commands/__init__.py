@@ -1,0 +1,1 @@
+"""The commands, one file each: `get_parser()` and `main(args, prog)`."""

@@ -1,0 +1,139 @@
+"""`kipoi mcdropout calibrate`: predicted effects and their sd against measured ones."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from kipoi_mcdropout.cli.arguments import Parser
+from kipoi_mcdropout.errors import EXIT_OK
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from kipoi_mcdropout.significance.calibration import CalibrationResult
+
+_DESCRIPTION = """\
+Compare predicted effects with measured ones: the share of measured effects inside the 50, 80 and 95 %
+intervals before and after recalibration; lambda, the mean of ((measured - predicted) / spread)**2, which
+is 1 where the spread is right; sd_scale, the factor for the sd that makes lambda 1; and the histogram of
+the probability integral transform (PIT: the predicted probability of a value below the measured one; the
+histogram is flat where the intervals are right). Warnings say what makes these numbers meaningless, such
+as effects that are not correlated."""
+
+
+def get_parser(prog: str = "kipoi mcdropout calibrate") -> argparse.ArgumentParser:
+    """Parser of the command."""
+    parser = Parser(prog, _DESCRIPTION, f"{prog} out.h5 measured.tsv --target DNase -o calibration.tsv")
+    parser.add_argument("result", metavar="RESULT", help="of `ism` or the table of `score_variants`")
+    parser.add_argument(
+        "measured",
+        nargs="?",
+        metavar="TSV",
+        help="columns variant (chrom:position:ref:alt, position from 1, forward strand), effect, and "
+        "maybe se, with decimal points; not needed with --sd_scale",
+    )
+    parser.add_argument("--target", required=True, metavar="OUTPUT", help="model output")
+    parser.add_argument(
+        "--score", default=None, help="which of the result's scores; needed if it has several"
+    )
+    parser.add_argument(
+        "--align",
+        choices=["none", "linear"],
+        default="none",
+        help="'linear': first find the line between the two scales (default none)",
+    )
+    parser.add_argument("-o", "--output", metavar="FILE", help="coverage table, .tsv, or -")
+    parser.add_argument(
+        "--scaled",
+        metavar="FILE",
+        help="also write the result's table with effect_sd times sd_scale, .tsv, or -",
+    )
+    parser.add_argument(
+        "--sd_scale",
+        type=float,
+        metavar="FACTOR",
+        help="what --scaled multiplies effect_sd by, e.g. a factor found on other variants (default: "
+        "the sd_scale found here)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    return parser
+
+
+def main(args: list[str], prog: str = "kipoi mcdropout calibrate") -> int:
+    """Run the command; returns its exit code."""
+    options = get_parser(prog).parse_args(args)
+
+    from kipoi_mcdropout.cli.messages import say
+    from kipoi_mcdropout.files.atomic import check_free, check_outputs, write_tsv
+    from kipoi_mcdropout.files.measured import read_measured
+    from kipoi_mcdropout.files.read import one_score, read_effects, read_provenance
+    from kipoi_mcdropout.significance.calibration import calibrate, scale_sd
+
+    _check_words(options)
+    wanted = [path for path in (options.output, options.scaled) if path is not None]
+    check_free(check_outputs(wanted, (".tsv",)), options.overwrite)
+    predicted = read_effects(options.result, [options.target], options.score)
+    one_score(predicted, options.score)
+    _check_one_output(predicted["output"], options.target)
+    record = read_provenance(options.result)
+    result = None
+    if options.measured is not None:
+        measured = read_measured(options.measured)
+        result = calibrate(measured, predicted, align=options.align)
+        made = {**record, "calibration": result.provenance()}
+        write_tsv(result.table(), options.output, options.overwrite, provenance=made)
+    if options.scaled:
+        made = {} if result is None else result.provenance()
+        factor = options.sd_scale if result is None or options.sd_scale else result.sd_scale
+        made = {**record, "calibration": {**made, "sd_scale": factor}}
+        scaled = scale_sd(predicted, factor)
+        write_tsv(scaled, options.scaled, options.overwrite, provenance=made)
+    if result is None:
+        say(f"effect_sd times {options.sd_scale:g}: {options.scaled}")
+    else:
+        _tell(result)
+    return EXIT_OK
+
+
+def _tell(result: CalibrationResult) -> None:
+    """What was found, and what makes it meaningless."""
+    from kipoi_mcdropout.cli.messages import say, warn
+
+    say(f"{result.n} variants; lambda {result.variance_scale:.4g}, sd_scale {result.sd_scale:.4g}")
+    say(
+        f"correlation of measured and predicted effects {result.correlation.r:.3g} (95 % interval "
+        f"{result.correlation.lower:.3g} to {result.correlation.upper:.3g})"
+    )
+    if result.align == "linear":
+        say(f"the line: measured = {result.intercept:.4g} + {result.slope:.4g} * predicted")
+    say(f"PIT histogram, 10 bins: {' '.join(map(str, result.pit_counts))}")
+    for n, words in (
+        (result.n_no_spread, "variants are left out: they have no interval, as no draw differs"),
+        (result.n_only_measured, "measured variants have no prediction and are left out"),
+        (result.n_repeated, "rows are left out: their variant is nearer the middle of another window"),
+    ):
+        if n:
+            say(f"{n} {words}")
+    for code, message in result.cautions:
+        warn(f"warning: {code}: {message}")
+
+
+def _check_one_output(outputs: pd.Series, target: str) -> None:
+    from kipoi_mcdropout.errors import InputError
+
+    names = list(outputs.unique())
+    if len(names) != 1:
+        raise InputError(f"--target must name one output; {target!r} names {', '.join(names)}")
+
+
+def _check_words(options: argparse.Namespace) -> None:
+    """Raise InputError where arguments do not go together."""
+    from kipoi_mcdropout.errors import InputError
+
+    if options.sd_scale is not None and not options.scaled:
+        raise InputError("--sd_scale is what --scaled applies; give --scaled FILE too")
+    if options.measured is None and options.sd_scale is None:
+        raise InputError("give a table of measured effects, or --sd_scale with a factor found before")
+    if (options.measured is None) != (options.output is None):
+        raise InputError("-o is for the coverage of measured effects: give both of them or neither")

@@ -1,0 +1,46 @@
+"""`kipoi mcdropout export_mr`: what the R packages for Mendelian randomization read."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from kipoi_mcdropout.cli.arguments import Parser
+from kipoi_mcdropout.cli.instruments import add_instrument_arguments, load_instruments
+from kipoi_mcdropout.errors import EXIT_OK
+
+_DESCRIPTION = """\
+Write effects on an exposure and an outcome for TwoSampleMR, MendelianRandomization, RadialMR, MR-PRESSO
+and deepmr, pooled and per sequence, with a README.txt of the R lines that load each. With several
+outcomes each has a folder with its name, in which characters that file names cannot have, and %, are
+written as in a URL: a/b becomes a%2Fb. README.txt in it has the name itself."""
+
+
+def get_parser(prog: str = "kipoi mcdropout export_mr") -> argparse.ArgumentParser:
+    """Parser of the command."""
+    parser = Parser(prog, _DESCRIPTION, f"{prog} out.h5 --exposure FOXA2 --outcome DNase -o mr/")
+    add_instrument_arguments(parser)
+    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder to write into")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    return parser
+
+
+def main(args: list[str], prog: str = "kipoi mcdropout export_mr") -> int:
+    """Run the command; returns its exit code."""
+    options = get_parser(prog).parse_args(args)
+
+    from kipoi_mcdropout.cli.messages import say, warn
+    from kipoi_mcdropout.files.file_names import safe_file_name
+    from kipoi_mcdropout.mr import diagnose, export_mr
+
+    many = load_instruments(options)
+    for instruments in many:
+        folder = Path(options.output)
+        if len(many) > 1:
+            folder /= safe_file_name(instruments.outcome)
+        folder.mkdir(parents=True, exist_ok=True)
+        files = export_mr(instruments, folder, overwrite=options.overwrite)
+        for code, message in diagnose(instruments):
+            warn(f"warning: {instruments.exposure} -> {instruments.outcome}: {code}: {message}")
+        say(f"{instruments.n_kept} instruments: {folder}/{{{','.join(sorted(files))}}}")
+    return EXIT_OK

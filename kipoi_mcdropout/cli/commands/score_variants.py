@@ -1,0 +1,274 @@
+"""`kipoi mcdropout score_variants`: a VCF in, a VCF and a table out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from kipoi_mcdropout.cli.arguments import (
+    Parser,
+    add_draw_arguments,
+    add_engine_arguments,
+    add_model,
+    add_run_arguments,
+    parse_shard,
+)
+from kipoi_mcdropout.cli.interrupt import raise_if_interrupted
+from kipoi_mcdropout.errors import EXIT_OK, EXIT_STRICT, InputError
+
+_DESCRIPTION = """\
+Score every ALT allele of every record of a VCF: the effect on each model output, with the model's
+uncertainty. The VCF comes back with the results in INFO and nothing else changed; the table has a row
+per allele and output. Alleles in = scored + skipped; each skipped one has its reason (INFO MCD_SKIP, and
+--skipped).
+
+exit codes: 0 done, 1 the model failed (see --on_error), 2 bad input (no output is written), 3 nothing
+was scored, or something was skipped under --strict."""
+
+
+def get_parser(prog: str = "kipoi mcdropout score_variants") -> argparse.ArgumentParser:
+    """Parser of the command."""
+    parser = Parser(
+        prog,
+        _DESCRIPTION,
+        f"{prog} example/model --source dir -i in.vcf.gz -f genome.fa \\\n"
+        "    -o out.vcf.gz -t table.parquet --n_draws 30 --seed 0",
+    )
+    add_model(parser)
+    add_file_arguments(parser)
+    add_draw_arguments(parser)
+    add_result_arguments(parser)
+    add_window_arguments(parser)
+    add_reading_arguments(parser)
+    add_run_arguments(parser, "a batch of alleles")
+    return parser
+
+
+def add_file_arguments(parser: argparse.ArgumentParser) -> None:
+    """Inputs and outputs."""
+    parser.add_argument(
+        "-i",
+        "--input_vcf",
+        required=True,
+        metavar="VCF",
+        help="VCF (plain, bgzipped) or BCF; - is stdin",
+    )
+    parser.add_argument(
+        "-f", "--fasta_file", required=True, metavar="FASTA", help="the genome, plain or bgzipped"
+    )
+    parser.add_argument(
+        "-o", "--output_vcf", metavar="VCF", help="annotated VCF: .vcf, .vcf.gz (bgzip), or - for stdout"
+    )
+    parser.add_argument("-t", "--table", metavar="FILE", help="table: .parquet, .tsv, .tsv.gz")
+    parser.add_argument("--skipped", metavar="TSV", help="table of the skipped alleles and why")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+
+
+def add_result_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is computed and where it goes."""
+    parser.add_argument(
+        "-s",
+        "--scores",
+        nargs="+",
+        default=["diff"],
+        help="ref alt diff logit logit_ref logit_alt deepsea_effect (default diff)",
+    )
+    parser.add_argument(
+        "--quantiles", nargs="+", type=float, default=[], metavar="Q", help="of the effect, in the table"
+    )
+    parser.add_argument(
+        "--q_values", action="store_true", help="add Benjamini-Hochberg q-values to the table"
+    )
+    parser.add_argument(
+        "--vcf_target",
+        nargs="+",
+        default=None,
+        metavar="OUTPUT",
+        help="those of the outputs that the VCF carries (default: all, if they are few)",
+    )
+    parser.add_argument(
+        "--vcf_statistics",
+        nargs="+",
+        default=None,
+        metavar="NAME",
+        help="what the VCF carries of each (default: effect_mean effect_sd effect_point prob_positive "
+        "ref_mean alt_mean)",
+    )
+    parser.add_argument(
+        "--info_prefix", default="MCD", metavar="PREFIX", help="of the INFO IDs added (default MCD)"
+    )
+
+
+def add_window_arguments(parser: argparse.ArgumentParser) -> None:
+    """How alleles are put into windows."""
+    parser.add_argument("--rc", action="store_true", help="average both strands inside each draw")
+    parser.add_argument(
+        "--shifts",
+        default="0",
+        metavar="BP,BP",
+        help="average windows moved by so many bases inside each draw, e.g. --shifts=-1,0,1 (default 0)",
+    )
+    parser.add_argument("--normalize", action="store_true", help="trim and left-align each allele first")
+    parser.add_argument(
+        "--edge",
+        choices=["pad", "skip"],
+        default="pad",
+        help="windows over an end of a contig (default pad)",
+    )
+    parser.add_argument(
+        "--ref_mismatch",
+        choices=["few", "skip", "error"],
+        default="few",
+        help="a REF that the genome does not have there is never scored: skip it if these are few, else "
+        "refuse the VCF (few, the default); skip it however many there are; or stop at the first",
+    )
+    parser.add_argument(
+        "--length", type=int, default=None, help="of the window, where the model's schema does not say"
+    )
+    parser.add_argument(
+        "-c", "--category_axis", type=int, default=None, help="axis of the bases, where it is not clear"
+    )
+    parser.add_argument(
+        "--alphabet",
+        default=None,
+        help="order of the bases (default: the dataloader's alphabet, else ACGT)",
+    )
+    parser.add_argument(
+        "--unknown",
+        choices=["uniform", "zero"],
+        default="uniform",
+        help="how N is encoded: 0.25 each, as kipoiseq does (uniform, the default), or all zero",
+    )
+
+
+def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is read, and how strictly."""
+    parser.add_argument(
+        "--region", default=None, help="only records that overlap it: chr1, chr1:1000-2000 (1-based)"
+    )
+    parser.add_argument(
+        "--contig_map",
+        default=None,
+        metavar="FILE",
+        help="two columns: a contig of the VCF, its name in the FASTA",
+    )
+    parser.add_argument("--strict", action="store_true", help="exit code 3 if any allele is skipped")
+    parser.add_argument(
+        "--batch_size", type=int, default=32, help="inputs in one forward pass (default 32)"
+    )
+    add_engine_arguments(parser)
+    parser.set_defaults(dataloader="none")  # a VCF needs no dataloader
+
+
+def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
+    """Run the command; returns its exit code."""
+    options = get_parser(prog).parse_args(args)
+    shifts = _shifts(options.shifts)
+
+    from kipoi_mcdropout.cli.messages import mention_engine, say, warn
+    from kipoi_mcdropout.cli.session import load_model
+    from kipoi_mcdropout.vcf.score import score_variants
+    from kipoi_mcdropout.vcf.write.annotate import DEFAULT_STATISTICS
+    from kipoi_mcdropout.vcf.write.ledger import SkippedAllelesError
+    from kipoi_mcdropout.vcf.write.output_paths import OutputPaths
+
+    files = (options.output_vcf, options.table, options.skipped)
+    shard = parse_shard(options.shard)
+    OutputPaths.check(options.input_vcf, *files, options.overwrite, options.resume, shard)
+    model = load_model(options)
+    bar = _Bar(_expected(options, shard))
+    try:
+        run = score_variants(
+            model,
+            options.input_vcf,
+            options.fasta_file,
+            options.output_vcf,
+            options.table,
+            n_draws=options.n_draws,
+            seed=options.seed,
+            scores=options.scores,
+            targets=options.target,
+            quantiles=options.quantiles,
+            vcf_targets=options.vcf_target,
+            vcf_statistics=options.vcf_statistics or DEFAULT_STATISTICS,
+            info_prefix=options.info_prefix,
+            q_values=options.q_values,
+            rc=options.rc,
+            shifts=shifts,
+            normalize=options.normalize,
+            edge=options.edge,
+            ref_mismatch=options.ref_mismatch,
+            strict=options.strict,
+            skipped=options.skipped,
+            region=options.region,
+            contig_map=options.contig_map,
+            length=options.length,
+            category_axis=options.category_axis,
+            unknown=options.unknown,
+            alphabet=options.alphabet,
+            label_axis=options.label_axis,
+            batch_size=options.batch_size,
+            engine=options.engine,
+            memory_bytes=options.memory,
+            verify=not options.no_verify,
+            ignore=options.ignore,
+            overwrite=options.overwrite,
+            resume=options.resume,
+            shard=shard,
+            scheduler=options.scheduler,
+            on_error=options.on_error,
+            command=[*prog.split(), *args],
+            progress=bar.update,
+        )
+    except SkippedAllelesError as error:
+        bar.close()
+        warn(str(error))
+        return EXIT_STRICT
+    bar.close()
+    if run.nothing_left:
+        say("the run was complete before, nothing was left to do")
+        return EXIT_OK
+    say(run.ledger.summary())
+    mention_engine(run.engine)
+    nothing = shard is None and run.ledger.nothing_scored() is not None
+    return EXIT_STRICT if nothing else EXIT_OK
+
+
+def _shifts(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError as error:
+        raise InputError(
+            f"--shifts must be whole numbers apart by commas, such as 0,1,-1; got {text!r}"
+        ) from error
+
+
+def _expected(options: argparse.Namespace, shard: Any) -> int | None:
+    """How many records there will be, about, where somebody looks."""
+    if not sys.stderr.isatty() or options.region is not None:
+        return None
+    from kipoi_mcdropout.vcf.read.count import count_records
+
+    n = count_records(options.input_vcf)
+    return n if n is None or shard is None else n // shard.of
+
+
+class _Bar:
+    """Counts records on stderr, with their rate and the time left; silent where it is no terminal."""
+
+    def __init__(self, total: int | None) -> None:
+        from tqdm import tqdm
+
+        from kipoi_mcdropout.cli.messages import bar_is_off
+
+        self._bar = tqdm(
+            total=total, unit="record", unit_scale=True, disable=bar_is_off(), file=sys.stderr
+        )
+
+    def update(self, ledger: Any) -> None:
+        raise_if_interrupted()
+        self._bar.update(ledger.records - self._bar.n)
+
+    def close(self) -> None:
+        self._bar.close()

@@ -1,0 +1,1 @@
+"""Masks, dropout sites, and the forward pass under locked masks."""

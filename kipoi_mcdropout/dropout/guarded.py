@@ -1,0 +1,235 @@
+"""Randomness that shows in training mode only: locked where it is dropout, else refused by name."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from kipoi_mcdropout.arrays.nested import Nested, take
+from kipoi_mcdropout.dropout.named_parts import IN_FORWARD, is_ignored, module_at_fault, named_parts
+from kipoi_mcdropout.dropout.probe import Call, probe_pair, same_output
+from kipoi_mcdropout.dropout.watch import Observation, RandomnessWatch
+from kipoi_mcdropout.errors import ModelForwardError, UnlockableDropoutError
+
+_MOST_FAILURES = 20  # modules that cannot run in training mode, before the search ends
+
+
+def find_guarded(
+    module: nn.Module, call: Call, pair: Nested, ignore: tuple[str, ...]
+) -> tuple[tuple[nn.Module, ...], tuple[str, ...]]:
+    """Modules that drop units only while their training flag is on, and notes about them.
+
+    Code such as `if self.training: x = F.dropout(x)` is silent in evaluation mode. Such a module may
+    run with its own flag on if, with nothing dropped, the output is that of evaluation mode.
+
+    Raises
+    ------
+    UnlockableDropoutError
+        If the model uses other random numbers, in evaluation or training mode; if a module cannot run
+        in training mode; or if a module does more than drop units there. All are named at once.
+    """
+    with RandomnessWatch(module, call) as watch:
+        quiet = _in_evaluation(watch, pair, ignore)
+        loud, again = _in_training(watch, pair, ignore)
+        _refuse_noise(watch, loud, again, ignore)
+        _refuse_unseen(watch, quiet, loud, ignore)
+        names = [name for name in loud.sites - quiet.sites if not is_ignored(name, ignore)]
+        lifted = tuple(watch.parts[name] for name in names)
+        if lifted and not _only_drops(watch, pair, lifted, quiet):
+            raise UnlockableDropoutError(
+                f"the dropout in module {', '.join(map(repr, names))} runs only in training mode, where "
+                "the module also does other things. Call F.dropout(x, p, self.training) without a "
+                f"condition, or leave it off: {_advice(names)}"
+            )
+    return lifted, tuple(
+        f"{name}: dropout guarded by `self.training`; locked all the same" for name in names
+    )
+
+
+def refuse_random_point(module: nn.Module, call: Call, inputs: Nested, ignore: tuple[str, ...]) -> None:
+    """Refuse a model whose prediction with dropout off is random.
+
+    Raises
+    ------
+    UnlockableDropoutError
+        Naming the modules.
+    """
+    with RandomnessWatch(module, call) as watch:
+        pair = probe_pair(take(inputs, slice(0, 1)))
+        _in_evaluation(watch, pair, ignore)
+
+
+def _in_evaluation(watch: RandomnessWatch, pair: Nested, ignore: tuple[str, ...]) -> Observation:
+    """A pass in evaluation mode, in which nothing but dropout may use random numbers.
+
+    Those of ignored modules must have no effect. The second pass sees other random numbers.
+    """
+    quiet, again = watch.observe(pair), watch.observe(pair, shift=1)
+    noise = _noise(quiet, again, ignore)
+    if noise:
+        raise UnlockableDropoutError(
+            f"{_listed(watch, noise)} in evaluation mode{_threads(quiet)}: randomness that is no "
+            "dropout cannot be locked. Remove it, or replace it by a dropout of torch; if no output "
+            f"depends on it: {_advice(list(noise))}"
+        )
+    _refuse_differing(watch, quiet, again, "evaluation")
+    return quiet
+
+
+def _noise(first: Observation, second: Observation, ignore: tuple[str, ...]) -> dict[str, str]:
+    """Random numbers that are no dropout, by module; of another thread's only one pass sees any."""
+    found = {**first.moved, **first.noise}
+    return {
+        name: what
+        for name, what in found.items()
+        if not is_ignored(name, ignore) and (name in second.moved or name in second.noise)
+    }
+
+
+def _in_training(
+    watch: RandomnessWatch, pair: Nested, ignore: tuple[str, ...]
+) -> tuple[Observation, Observation]:
+    """Two passes with all training flags on, except of ignored modules and of normalization layers.
+
+    Normalization layers would use the statistics of the batch. The passes see different random numbers.
+    """
+    norm = nn.modules.batchnorm._NormBase
+    flags = {
+        name: part
+        for name, part in watch.parts.items()
+        if not isinstance(part, norm) and not is_ignored(name, ignore)
+    }
+    failures: dict[str, str] = {}
+    while len(failures) < _MOST_FAILURES:
+        parts = tuple(flags.values())
+        try:
+            loud, again = watch.observe(pair, parts), watch.observe(pair, parts, shift=1)
+        except ModelForwardError as error:
+            name = module_at_fault(watch.module, error.__cause__ or error)
+            failures[name] = str(error).replace(IN_FORWARD, ", in ")
+            if flags.pop(name, None) is None:
+                break
+            continue
+        if not failures:
+            return loud, again
+        break
+    raise UnlockableDropoutError(
+        "the model cannot run in training mode, so dropout that is guarded by `self.training` cannot be "
+        f"searched for: {'; '.join(failures.values())}. Mend it, or do without the dropout inside: "
+        f"{_advice(list(failures))}"
+    )
+
+
+def _refuse_noise(
+    watch: RandomnessWatch, loud: Observation, again: Observation, ignore: tuple[str, ...]
+) -> None:
+    """Refuse randomness of training mode that is neither dropout nor a mask."""
+    noise = _noise(loud, again, ignore)
+    if noise:
+        raise UnlockableDropoutError(
+            f"{_listed(watch, noise)} in training mode{_threads(loud)}, which cannot be locked. Use a "
+            "dropout function of torch, or multiply by zeros and ones made by torch.bernoulli or "
+            f"torch.rand(...) > p; or leave it off: {_advice(list(noise))}"
+        )
+    _refuse_differing(watch, loud, again, "training")
+
+
+def _refuse_differing(
+    watch: RandomnessWatch, first: Observation, second: Observation, mode: str
+) -> None:
+    if same_output(first.output, second.output):
+        return
+    name = watch.first_difference(first, second)
+    advice = f", or leave it off: {_advice([name])}" if mode == "training" else ""
+    raise UnlockableDropoutError(
+        f"module {name!r} ({type(watch.parts[name]).__name__}) gives another output in each of two "
+        f"passes over the same input in {mode} mode, with every dropout off: it has random numbers of "
+        f"its own, or remembers earlier inputs. Use a dropout function of torch{advice}"
+    )
+
+
+def _refuse_unseen(
+    watch: RandomnessWatch, quiet: Observation, loud: Observation, ignore: tuple[str, ...]
+) -> None:
+    """Refuse modules that look like dropout, change their output in training, and call no dropout."""
+    before = dict(quiet.sums)
+    for name, sums in loud.sums:
+        part = watch.parts[name]
+        if name in loud.sites or is_ignored(name, ignore) or not _looks_like_dropout(part):
+            continue
+        if before.get(name) != sums:
+            raise UnlockableDropoutError(
+                f"module {name!r} ({type(part).__name__}) looks like dropout but calls no dropout "
+                f"function of torch. Call F.dropout in it, or leave it off: {_advice([name])}"
+            )
+
+
+def _only_drops(
+    watch: RandomnessWatch, pair: Nested, lifted: tuple[nn.Module, ...], quiet: Observation
+) -> bool:
+    """Whether these modules do in training mode what they do in evaluation mode, but for the masks.
+
+    Random masks are replaced by their mean, which is right where the model divides by it; else by
+    ones, and by zeros, for masks that say what is dropped.
+    """
+    for mask in (None, 1.0, 0.0):
+        try:
+            if same_output(watch.observe(pair, lifted, mask).output, quiet.output):
+                return True
+        except ModelForwardError:  # e.g. a function that takes no mean in place of a bool mask
+            continue
+    return False
+
+
+def _listed(watch: RandomnessWatch, noise: dict[str, str]) -> str:
+    return "; ".join(
+        f"module {name!r} ({type(watch.parts[name]).__name__}) uses {what}"
+        for name, what in noise.items()
+    )
+
+
+def _threads(seen: Observation) -> str:
+    if not seen.in_threads:
+        return ""
+    names = ", ".join(map(repr, sorted(seen.in_threads)))
+    return (
+        f" (module {names} runs in a thread of its own, where dropout cannot be seen: run it directly)"
+    )
+
+
+def _advice(names: list[str]) -> str:
+    return f"ignore={names[0]!r}" if len(names) == 1 else f"ignore={names}"
+
+
+def refuse_torchscript(module: nn.Module, ignore: tuple[str, ...]) -> None:
+    """Refuse TorchScript, before the probing: it takes no hooks either."""
+    names: list[str] = []
+    for name, part in named_parts(module).items():
+        inside = is_ignored(name, (*ignore, *names))  # of what is named already
+        if isinstance(part, torch.jit.ScriptModule) and not inside:
+            names.append(name)
+    if names:
+        raise UnlockableDropoutError(
+            f"module {', '.join(map(repr, names))} is TorchScript; the dropouts inside cannot be seen. "
+            f"Load the Python class with its weights instead, or leave them off: {_advice(names)}"
+        )
+
+
+def _looks_like_dropout(part: nn.Module) -> bool:
+    """A leaf module of the user's own, named like dropout, with a probability other than 0."""
+    if type(part).__module__.startswith("torch.nn") or next(part.children(), None) is not None:
+        return False
+    probability = next(
+        (getattr(part, name) for name in ("p", "drop_prob", "rate", "prob") if hasattr(part, name)),
+        None,
+    )
+    return "drop" in type(part).__name__.lower() and probability != 0
+
+
+def idle_dropouts(module: nn.Module, seen: set[str]) -> dict[str, str]:
+    """Dropout modules of torch that drop nothing, by name, with the reason."""
+    return {
+        name: "p = 0" if part.p == 0 else "not called by the forward pass"
+        for name, part in module.named_modules()
+        if isinstance(part, nn.modules.dropout._DropoutNd) and name not in seen
+    }

@@ -1,0 +1,308 @@
+"""The plain forward pass under locked dropout masks: the oracle that every faster path must equal."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import torch
+from torch import Tensor, nn
+
+from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested, n_rows
+from kipoi_mcdropout.arrays.outputs import flatten_outputs
+from kipoi_mcdropout.dropout.batch_check import Observed, observe
+from kipoi_mcdropout.dropout.borrow import borrowed, user_code
+from kipoi_mcdropout.dropout.call import DropoutCall
+from kipoi_mcdropout.dropout.calls import DropoutInterceptor
+from kipoi_mcdropout.dropout.guarded import refuse_random_point
+from kipoi_mcdropout.dropout.input_types import InputTypes
+from kipoi_mcdropout.dropout.masks import RUN_SCOPE, check_seed, keep_mask
+from kipoi_mcdropout.dropout.memory import is_out_of_memory
+from kipoi_mcdropout.dropout.named_parts import (
+    explained,
+    known_names,
+    plain_module,
+    refuse_uninitialised,
+)
+from kipoi_mcdropout.dropout.probe import Call, Probe, probe_inputs, training_flag
+from kipoi_mcdropout.dropout.sites import NO_SITES, Site, SitePlan, find_sites
+from kipoi_mcdropout.errors import (
+    McDropoutError,
+    ModelError,
+    ModelForwardError,
+    UnlockableDropoutError,
+)
+
+POINT = -1  # in place of a draw: the prediction with dropout off
+_NOT_THE_MODELS = (
+    McDropoutError,
+    ModelForwardError,
+    KeyboardInterrupt,
+    MemoryError,
+    torch.OutOfMemoryError,
+)
+_MASK_CACHE_BYTES = 256 * 2**20
+
+
+def call_module(module: nn.Module) -> Call:
+    """Call a module as Kipoi does: a dict as keyword arguments, a list as positional ones."""
+
+    def call(inputs: Nested) -> Nested:
+        if isinstance(inputs, dict):
+            return module(**inputs)
+        if isinstance(inputs, (list, tuple)):
+            return module(*inputs)
+        return module(inputs)
+
+    return call
+
+
+class MaskBank:
+    """Masks of one seed on one device, kept while they fit into a budget of memory."""
+
+    def __init__(self, seed: int, budget_bytes: int = _MASK_CACHE_BYTES) -> None:
+        self.seed = check_seed(seed)
+        self.budget_bytes = budget_bytes
+        self._kept: OrderedDict[tuple[object, ...], Tensor] = OrderedDict()
+        self._bytes = 0
+
+    def keep(self, site: Site, draw: int, scope: int, device: torch.device) -> Tensor:
+        """Mask of a site, bool, shape=site.shape: True where the unit is kept."""
+        key = (site.index, site.shape, site.p, draw, scope, device)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        mask = keep_mask(self.seed, draw, site.index, site.shape, site.p, scope)
+        tensor = torch.from_numpy(mask).to(device)
+        self._kept[key] = tensor
+        self._bytes += tensor.nbytes
+        while self._bytes > self.budget_bytes and len(self._kept) > 1:
+            self._bytes -= self._kept.popitem(last=False)[1].nbytes
+        return tensor
+
+
+class _LockedPass(DropoutInterceptor):
+    """Applies the masks of one draw, site by site, in call order."""
+
+    def __init__(self, plan: SitePlan, masks: MaskBank, draw: int, scope: int, n: int) -> None:
+        super().__init__()
+        self.plan, self.masks, self.draw, self.scope, self.n = plan, masks, draw, scope, n
+        self.position = 0
+
+    def drop(self, call: DropoutCall) -> Tensor:
+        if self.draw == POINT:
+            return call.x
+        site = self._next_site(call)
+        if site.ignored:
+            return call.x
+        keep = self.masks.keep(site, self.draw, self.scope, call.x.device)
+        return call.apply(site.over_batch(keep, self.n))
+
+    def _next_site(self, call: DropoutCall) -> Site:
+        if self.position >= len(self.plan.sites):
+            raise self._changed(f"a dropout more than the {len(self.plan.sites)} that it has")
+        site = self.plan.sites[self.position]
+        self.position += 1
+        expected, came = site.seen_shape(self.n), call.mask_shape()
+        if site.ignored and site.kind == call.kind:
+            return site
+        if (site.kind, site.p, expected) != (call.kind, call.p, came):
+            raise self._changed(
+                f"{call.kind} with p={call.p} on shape {came} where site {site.index} ({site.name}) is "
+                f"{site.kind} with p={site.p} on shape {expected}"
+            )
+        return site
+
+    def finish(self) -> None:
+        if self.draw != POINT and self.position != len(self.plan.sites):
+            raise self._changed(f"{self.position} dropouts instead of {len(self.plan.sites)}")
+
+    def _changed(self, what: str) -> ModelError:
+        return ModelError(
+            f"the forward pass differs between batches: it called {what}. Masks are tied to the order "
+            "of the dropout calls, which must not depend on the data"
+        )
+
+
+class LockedModel:
+    """A PyTorch model whose dropout is under our control, draw by draw.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Borrowed while `borrow()` is active, never changed.
+    call : callable, optional
+        How to run it on nested tensors; by default as Kipoi does (`call_module`).
+    ignore : tuple of str
+        Modules whose dropout is to be left off, and that of the modules inside them.
+
+    Raises
+    ------
+    InputError
+        If `ignore` names a module that the model does not have.
+    ModelError
+        If a module has no weights yet.
+    """
+
+    def __init__(
+        self, module: nn.Module, call: Call | None = None, ignore: tuple[str, ...] = ()
+    ) -> None:
+        self.module = plain_module(module)
+        refuse_uninitialised(self.module)
+        self.call = call or call_module(self.module)
+        self.ignore = known_names(self.module, ignore)
+        self._plans: dict[tuple[object, ...], SitePlan] = {}
+        self._observed: dict[tuple[object, ...], Observed] = {}
+        self._points: set[tuple[object, ...]] = set()  # shapes of input for which `point` was checked
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's weights are."""
+        first = next(self.module.parameters(), None)
+        return torch.device("cpu") if first is None else first.device
+
+    @contextmanager
+    def borrow(self) -> Iterator[LockedModel]:
+        """Hold the model in evaluation mode; as it was afterwards, also after an error."""
+        with borrowed(self.module):
+            yield self
+
+    def run(self, inputs: Nested) -> Nested:
+        """Run the user's forward pass; its errors become one of ours, with the module and the line.
+
+        Raises
+        ------
+        ModelForwardError
+            If the model's own code raises, or ends the program. Want of memory passes as it is.
+        """
+        with user_code():
+            try:
+                return self.call(map_nested(torch.clone, inputs))  # some models write into their input
+            except _NOT_THE_MODELS:
+                raise
+            except (Exception, SystemExit) as error:
+                if is_out_of_memory(error):
+                    raise
+                raise explained(self.module, error) from error
+
+    def plan(self, inputs: Nested) -> SitePlan:
+        """Dropout sites for inputs of this shape; see `sites.find_sites` for the errors."""
+        key = _shapes(inputs)
+        if key not in self._plans:
+            with suppress(UnlockableDropoutError):  # find_sites knows better what is random
+                self.takes_one(inputs)
+            known = self._observed.get(key)
+            self._plans[key] = find_sites(self.module, self.run, inputs, self.ignore, known)
+            self._observed.pop(key, None)
+        return self._plans[key]
+
+    def plan_for(self, inputs: Nested, n_draws: int) -> SitePlan:
+        """As `plan`; for no draws the model needs no dropout, and it may have one that can't be locked.
+
+        Raises
+        ------
+        UnlockableDropoutError
+            For no draws: if the model is random in evaluation mode by anything but dropout.
+        """
+        if n_draws > 0:
+            return self.plan(inputs)
+        key = _shapes(inputs)
+        if key not in self._points:
+            self.takes_one(inputs)  # checks that the rows of a batch are independent
+            refuse_random_point(self.module, self.run, inputs, self.ignore)
+            self._points.add(key)
+        return NO_SITES
+
+    def takes_one(self, inputs: Nested) -> bool:
+        """Whether the model runs on a batch of one input of this shape, within `borrow()`.
+
+        Raises
+        ------
+        BatchDependenceError
+            If the outputs of an input depend on the other inputs in the batch.
+        """
+        key = _shapes(inputs)
+        if key in self._plans:
+            return self._plans[key].takes_one
+        if key not in self._observed:
+            self._observed[key] = self._observe(inputs)
+        return self._observed[key].takes_one
+
+    def _observe(self, inputs: Nested) -> Observed:
+        try:
+            with Probe(self.module, self.run) as probe:
+                return observe(probe, probe_inputs(inputs))
+        except UnlockableDropoutError:
+            refuse_random_point(self.module, self.run, inputs, self.ignore)  # says what is random
+            raise
+
+    def outputs(
+        self,
+        inputs: Nested,
+        draw: int,
+        masks: MaskBank,
+        scope: int = RUN_SCOPE,
+        selected: Tensor | None = None,
+    ) -> Tensor:
+        """Outputs of a batch under the masks of one draw, within `borrow()`.
+
+        Parameters
+        ----------
+        inputs : nested tensors, each shape=(n, ...), on the model's device
+        draw : int
+            Number of the draw, from 0, or POINT for dropout off.
+        masks : MaskBank
+        scope : int
+            0 for masks shared by the run, else the sequence's own (masks.keep_mask).
+        selected : Tensor of int64, optional
+            Output columns to keep.
+
+        Returns
+        -------
+        Tensor, shape=(n, outputs)
+        """
+        n = n_rows(inputs)
+        if draw != POINT:
+            self.plan(inputs)
+        takes_one = self.takes_one(inputs)  # checks, too, that the rows of a batch are independent
+        if n == 1 and not takes_one:  # some models squeeze a batch of one away
+            return self.outputs(_twice(inputs), draw, masks, scope, selected)[:1]
+        return flatten_outputs(self.raw_outputs(inputs, draw, masks, scope), n, selected)
+
+    def raw_outputs(self, inputs: Nested, draw: int, masks: MaskBank, scope: int = RUN_SCOPE) -> Nested:
+        """As `outputs`, in the model's own structure."""
+        n = n_rows(inputs)
+        plan = NO_SITES if draw == POINT else self.plan(inputs)
+        locked = _LockedPass(plan, masks, draw, scope, n)
+        with training_flag(plan.lifted), locked:
+            outputs = self.run(inputs)
+        locked.finish()
+        return outputs
+
+
+def _shapes(inputs: Nested) -> tuple[object, ...]:
+    return tuple((path, tuple(x.shape[1:]), x.dtype) for path, x in leaves(inputs))
+
+
+def _twice(inputs: Nested) -> Nested:
+    return map_nested(lambda x: torch.cat([x, x]), inputs)
+
+
+def locked_forward(
+    module: nn.Module, inputs: Nested, draw: int, seed: int, scope: int = RUN_SCOPE
+) -> Tensor:
+    """Outputs of a PyTorch module under the masks of one draw (or POINT): the oracle, for anyone.
+
+    `inputs` are tensors or numpy arrays, batch first; they go to the module's device, in the type of its
+    weights.
+
+    >>> net = nn.Sequential(nn.Linear(2, 3), nn.Dropout(0.5), nn.Linear(3, 1))
+    >>> locked_forward(net, torch.ones(4, 2), draw=0, seed=1).shape
+    torch.Size([4, 1])
+    """
+    model = LockedModel(module)
+    model.call = InputTypes(model.module).wrap(model.call)
+    tensors = map_nested(lambda x: torch.as_tensor(x, device=model.device), inputs)
+    with model.borrow():
+        return model.outputs(tensors, draw, MaskBank(seed), scope)

@@ -1,0 +1,1 @@
+"""From the outputs of draws to effects and their summaries."""

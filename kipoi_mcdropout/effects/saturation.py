@@ -1,0 +1,319 @@
+"""Saturation mutagenesis of whole sequences: every substitution's effect with its uncertainty."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kipoi_mcdropout.arrays.nested import Nested, leaves, n_rows, take
+from kipoi_mcdropout.arrays.outputs import Targets
+from kipoi_mcdropout.dropout.locked_model import MaskBank
+from kipoi_mcdropout.dropout.masks import RUN_SCOPE, check_seed
+from kipoi_mcdropout.dropout.sites import SitePlan
+from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary, concatenate, summarize_effects
+from kipoi_mcdropout.engine.choose import Choice, Engines, Job, check_engine
+from kipoi_mcdropout.engine.incremental.engine import DEFAULT_MEMORY_BYTES
+from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.model.adapter import KipoiModel
+from kipoi_mcdropout.sequence.mutants import (
+    MutantBatch,
+    Substitutions,
+    all_substitutions,
+    get_input,
+    sequence_scope,
+    substituted,
+)
+from kipoi_mcdropout.sequence.one_hot import DNA, OneHotLayout
+
+MASK_SCOPES = ("run", "sequence")
+# Of statistics that are held at a time: of a whole sequence, else of a block of its mutants.
+_WHOLE_BYTES = 384 * 2**20
+_BLOCK_BYTES = 128 * 2**20
+
+
+@dataclass(frozen=True)
+class IsmOptions:
+    """What is mutated and how.
+
+    `start` and `end` are the window of positions, 0-based and half-open. Under `mask_scope` "run" all
+    sequences of a draw see the same masks; under "sequence" each has its own, made from its content.
+    `engine` is "incremental", "full", or "auto" (`incremental.Engines.choose`), `memory_bytes` what the
+    incremental one may hold above the weights; with `verify` a sample of what it computes is compared
+    with the plain forward pass. `alphabet` are the letters of the categories, in order; `category_axis`
+    is by default the axis that has as many places.
+    """
+
+    model_input: Any
+    effects: EffectOptions
+    seed: int = 0
+    targets: tuple[str | int, ...] = ()
+    category_axis: int | None = None
+    start: int = 0
+    end: int | None = None
+    include_reference: bool = False
+    mask_scope: str = "run"
+    batch_size: int = 32
+    engine: str = "auto"
+    memory_bytes: int = DEFAULT_MEMORY_BYTES
+    verify: bool = True
+    alphabet: str = DNA
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+        if self.mask_scope not in MASK_SCOPES:
+            raise InputError(f"mask_scope must be 'run' or 'sequence'; got {self.mask_scope!r}")
+        check_engine(self.engine)
+        if isinstance(self.batch_size, bool) or not isinstance(self.batch_size, (int, np.integer)):
+            raise InputError(f"batch_size must be an integer; got {self.batch_size!r}")
+        if self.batch_size < 1:
+            raise InputError(f"batch_size must be at least 1; got {self.batch_size}")
+
+
+@dataclass(frozen=True)
+class MutatedSequence:
+    """One sequence and the substitutions that are made in it."""
+
+    inputs: Nested  # all inputs of the model, one row
+    key: Any  # of the input that is mutated
+    layout: OneHotLayout
+    codes: NDArray[np.uint8]  # shape=(positions,)
+    window: tuple[int, int]  # positions mutated, 0-based and half-open
+    substitutions: Substitutions
+
+
+@dataclass
+class SequenceEffects:
+    """All substitutions of one sequence, or a block of them.
+
+    `summaries` has one entry per score; their mutants are in the order of `substitutions`.
+    """
+
+    layout: OneHotLayout
+    reference: NDArray[np.uint8]  # codes, shape=(positions,)
+    window: tuple[int, int]  # positions mutated, 0-based and half-open
+    substitutions: Substitutions
+    targets: Targets
+    summaries: list[EffectSummary]
+
+
+class SaturationMutagenesis:
+    """In-silico mutagenesis of one-hot encoded sequences under locked dropout.
+
+    The model is borrowed for one sequence at a time, so that it is the user's between two results.
+    """
+
+    def __init__(self, model: KipoiModel, options: IsmOptions) -> None:
+        self.model = model
+        self.options = options
+        masks = MaskBank(options.seed)
+        self.engines = Engines(
+            model.locked, masks, options.batch_size, options.memory_bytes, options.verify
+        )
+        self._fixed: Choice | None = None
+        self._choices: dict[Any, Choice] = {}
+        self._targets: Targets | None = None
+
+    def plan(self, inputs: Nested) -> SitePlan:
+        """The model's dropout sites for inputs of this shape."""
+        one = self.model.tensors(take(inputs, slice(0, 1)))
+        with self.model.locked.borrow():
+            return self.model.locked.plan_for(one, self.options.effects.n_draws)
+
+    def layout(self, inputs: Nested) -> OneHotLayout:
+        """Where the bases and positions of the mutated input are."""
+        key = self.model.input_key(self.options.model_input, inputs)
+        sequences = np.asarray(get_input(inputs, key))
+        return OneHotLayout.of(sequences, self.options.category_axis, self.options.alphabet)
+
+    def targets(self, inputs: Nested) -> Targets:
+        """The outputs that are reported."""
+        if self._targets is None:
+            with self.model.locked.borrow():
+                outputs = self.model.example_outputs(inputs)
+            self._targets = self.model.targets(outputs, self.options.targets)
+        return self._targets
+
+    def choice(self, inputs: Nested) -> Choice:
+        """The engine for inputs of this shape: a function of the model and the options alone.
+
+        Warns where it is "full" because the incremental engine failed.
+        """
+        known = len(self._choices)
+        choice = self._choice(inputs)
+        if choice.problem and len(self._choices) > known:
+            warnings.warn(f"engine: {choice}", stacklevel=2)
+        return choice
+
+    def fix_engine(self, inputs: Nested) -> Choice:
+        """Choose the engine by these inputs for all that follow, so that a run has one engine."""
+        self._fixed = self._choice(inputs)
+        return self._fixed
+
+    def _choice(self, inputs: Nested) -> Choice:
+        if self._fixed is not None:
+            return self._fixed
+        if self.options.engine != "auto":
+            return Choice(self.options.engine, "as asked for")
+        inputs = self.model.arrays(inputs)
+        shapes = tuple((path, x.shape[1:], str(x.dtype)) for path, x in leaves(inputs))
+        if shapes not in self._choices:
+            key = self.model.input_key(self.options.model_input, inputs)
+            layout = self._layout(get_input(inputs, key))
+            with self.model.locked.borrow():
+                self._choices[shapes] = self.engines.choose(inputs, key, layout, self._job(layout))
+        return self._choices[shapes]
+
+    def _layout(self, sequences: NDArray[np.generic]) -> OneHotLayout:
+        return OneHotLayout.of(sequences, self.options.category_axis, self.options.alphabet)
+
+    def _job(self, layout: OneHotLayout) -> Job:
+        """The size of a sequence without N."""
+        options = self.options
+        end = layout.n_positions if options.end is None else options.end
+        alternatives = layout.n_categories - (0 if options.include_reference else 1)
+        return Job(max(0, end - options.start) * alternatives, options.effects.n_draws)
+
+    def run(
+        self, inputs: Nested, progress: Callable[[int, int], None] | None = None
+    ) -> Iterator[SequenceEffects]:
+        """Mutate each sequence of a batch.
+
+        Parameters
+        ----------
+        inputs : nested numpy.ndarray
+            All inputs of the model, batch first, as a Kipoi dataloader gives them.
+        progress : callable, optional
+            Called with the number of (mutant, draw) pairs just done and the sequence's total.
+
+        Raises
+        ------
+        InputError
+            If an input is missing, not one-hot, or of unequal length.
+        """
+        for sequence in self.sequences(inputs):
+            total = len(sequence.substitutions.position) * (self.options.effects.n_draws + 1)
+
+            def report(done: int, total: int = total) -> None:
+                if progress is not None:
+                    progress(done, total)
+
+            parts = [self.block(sequence, rows, report) for rows in self.blocks(sequence)]
+            summaries = [concatenate(list(p)) for p in zip(*(x.summaries for x in parts), strict=True)]
+            yield replace(parts[0], substitutions=sequence.substitutions, summaries=summaries)
+
+    def sequences(self, inputs: Nested) -> Iterator[MutatedSequence]:
+        """Each sequence of a batch with its substitutions; nothing is computed yet.
+
+        Raises
+        ------
+        InputError
+            If an input is missing, not one-hot, or of unequal length, or has no base to mutate.
+        """
+        inputs = self.model.arrays(inputs)
+        key = self.model.input_key(self.options.model_input, inputs)
+        sequences = get_input(inputs, key)
+        _check_lengths(inputs)
+        layout = self._layout(sequences)
+        codes = layout.codes(sequences)
+        if len(codes):
+            self.plan(inputs)
+        for i in range(len(codes)):
+            row = take(inputs, slice(i, i + 1))
+            window, edits = self._substitutions(codes[i], layout)
+            yield MutatedSequence(row, key, layout, codes[i], window, edits)
+
+    def _substitutions(
+        self, codes: NDArray[np.uint8], layout: OneHotLayout
+    ) -> tuple[tuple[int, int], Substitutions]:
+        options = self.options
+        end = layout.n_positions if options.end is None else options.end
+        edits = all_substitutions(
+            codes, layout.n_categories, options.start, end, options.include_reference, layout.no_base
+        )
+        if len(edits.position) == 0:
+            raise InputError(
+                f"no position in the window {options.start}-{end} has a reference base to mutate: all "
+                f"{len(edits.without_base)} are N. Choose another window with start and end"
+            )
+        return (options.start, end), edits
+
+    def blocks(self, sequence: MutatedSequence) -> list[slice]:
+        """The substitutions of a sequence in blocks of bounded size, each of whole positions.
+
+        Their size depends on numbers of the plan alone (outputs, scores, draws that are kept), so that
+        every run has the same blocks.
+        """
+        targets, effects = self.targets(sequence.inputs), self.options.effects
+        kept = effects.n_draws if effects.keep_draws or effects.quantiles else 0
+        per_output = 8 * len(effects.scores) * (16 + kept)
+        per_mutant = len(targets.columns) * per_output + sequence.layout.n_positions
+        position = sequence.substitutions.position
+        if len(position) * per_mutant <= _WHOLE_BYTES:
+            return [slice(0, len(position))]
+        first = np.flatnonzero(np.diff(position, prepend=-1))  # mutant of each position
+        at_once = max(1, _BLOCK_BYTES // per_mutant // (len(position) // len(first)))
+        starts = [*map(int, first[::at_once]), len(position)]
+        return [slice(a, b) for a, b in itertools.pairwise(starts)]
+
+    def block(
+        self, sequence: MutatedSequence, rows: slice, progress: Callable[[int], None] | None = None
+    ) -> SequenceEffects:
+        """Compute a block of the substitutions of a sequence.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called with the number of (mutant, draw) pairs just done.
+        """
+        options, targets = self.options, self.targets(sequence.inputs)
+        scope = RUN_SCOPE
+        if options.mask_scope == "sequence":
+            scope = sequence_scope([x for _, x in leaves(sequence.inputs)])
+        edits, codes = sequence.substitutions, sequence.codes
+        mutants = substituted(codes, edits.position[rows], edits.alt[rows])
+        owner = np.zeros(len(mutants), np.int64)
+        batch = MutantBatch(
+            sequence.inputs, sequence.key, sequence.layout, codes[None], owner, mutants, scope
+        )
+        engine = self.engines.get(self.choice(sequence.inputs).engine)
+        with self.model.locked.borrow():
+            summaries = summarize_effects(engine, batch, targets, options.effects, progress)
+        edits = Substitutions(edits.position[rows], edits.alt[rows], edits.without_base)
+        return SequenceEffects(sequence.layout, codes, sequence.window, edits, targets, summaries)
+
+
+def _check_lengths(inputs: Nested) -> None:
+    n = n_rows(inputs)
+    for path, leaf in leaves(inputs):
+        if leaf.ndim == 0 or len(leaf) != n:
+            raise InputError(
+                f"all inputs must have the same number of sequences; the first has {n}, input {path!r} "
+                f"has shape {leaf.shape}"
+            )
+
+
+def dense(effects: SequenceEffects, values: NDArray[Any], fill: float) -> NDArray[Any]:
+    """Values per mutant laid out like the window of the input, `fill` where nothing is mutated.
+
+    Returns
+    -------
+    numpy.ndarray, shape=(*input shape, ...)
+        The axis of positions has those of the window alone. An input with more than one axis of
+        positions is given whole.
+    """
+    layout, edits = effects.layout, effects.substitutions
+    others = [size for axis, size in enumerate(layout.shape) if axis != layout.category_axis]
+    start, end = (0, layout.n_positions)
+    if sum(size > 1 for size in others) <= 1:
+        start, end = effects.window
+        others = [end - start if size > 1 else 1 for size in others]
+    table = np.full((end - start, layout.n_categories, *values.shape[1:]), fill, values.dtype)
+    table[edits.position - start, edits.alt] = values
+    shaped = table.reshape(*others, layout.n_categories, *values.shape[1:])
+    return np.moveaxis(shaped, len(others), layout.category_axis)

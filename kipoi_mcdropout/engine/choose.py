@@ -1,0 +1,206 @@
+"""Which engine runs: the incremental one where it is right and pays, else the plain one.
+
+The choice is a function of the model and of the sizes of the run alone: never of a clock, of the data,
+or of what was run before. So a resumed run, every shard and every worker choose the same, and their
+results are equal bit by bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kipoi_mcdropout.arrays.nested import Nested
+from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, MaskBank
+from kipoi_mcdropout.engine.full import Engine, FullEngine
+from kipoi_mcdropout.engine.incremental.capture import CaptureError
+from kipoi_mcdropout.engine.incremental.engine import DEFAULT_MEMORY_BYTES, IncrementalEngine
+from kipoi_mcdropout.engine.incremental.example import example_batch
+from kipoi_mcdropout.engine.incremental.out_of_memory import is_out_of_memory
+from kipoi_mcdropout.engine.incremental.plan import plan_cost
+from kipoi_mcdropout.engine.incremental.rules import RuleError
+from kipoi_mcdropout.engine.verify import VerifyingEngine, is_rounding, relative_error, tolerance
+from kipoi_mcdropout.errors import InputError, McDropoutError
+from kipoi_mcdropout.sequence.mutants import MutantBatch
+from kipoi_mcdropout.sequence.one_hot import OneHotLayout
+
+ENGINES = ("auto", "incremental", "full")
+# These numbers were set on benchmarks/networks.py.
+_MUST_GAIN = 0.6  # largest estimated share of the cost of whole inputs
+_MUST_WORK = 1e9  # floating point operations per draw below which the bookkeeping costs more
+_MUST_RUN = 200  # forward passes of a run; finding out costs up to about 40
+
+
+def check_engine(engine: str) -> str:
+    """The name of an engine; InputError if there is none of that name."""
+    if engine not in ENGINES:
+        raise InputError(f"engine must be one of {', '.join(ENGINES)}; got {engine!r}")
+    return engine
+
+
+@dataclass(frozen=True)
+class Job:
+    """The sizes of a unit of a run (a sequence, or a chunk of alleles), as planned."""
+
+    n_mutants: int
+    n_draws: int  # 0: the prediction with dropout off alone
+    n_references: int = 1
+
+    @property
+    def n_passes(self) -> int:
+        """Forward passes of mutants in whole inputs."""
+        return self.n_mutants * (self.n_draws + 1)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether most references have few mutants; both engines run references whole."""
+        return self.n_references * 4 > self.n_mutants
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An engine, "incremental" or "full", and why; `problem` where it is because something failed."""
+
+    engine: str
+    reason: str
+    problem: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.engine}, {self.reason}"
+
+
+class Engines:
+    """The engines for a model and a seed.
+
+    Parameters
+    ----------
+    model : LockedModel
+    masks : MaskBank
+    batch_size : int
+        Inputs in one forward pass, where whole inputs are computed.
+    memory_bytes : int
+        What the incremental engine may hold at a time, about, above the weights.
+    verify : bool
+        Recompute a sample of what the incremental engine gives by the plain forward pass, and raise
+        EngineMismatchError if it differs.
+    """
+
+    def __init__(
+        self,
+        model: LockedModel,
+        masks: MaskBank,
+        batch_size: int = 32,
+        memory_bytes: int = DEFAULT_MEMORY_BYTES,
+        verify: bool = False,
+    ) -> None:
+        self.full = FullEngine(model, masks, batch_size)
+        self.incremental = IncrementalEngine(model, masks, batch_size, memory_bytes)
+        self._verify = verify
+
+    def get(self, engine: str) -> Engine:
+        """The engine of a name, "incremental" or "full"."""
+        if engine == "full":
+            return self.full
+        if engine != "incremental":
+            raise InputError(f"engine must be 'incremental' or 'full'; got {engine!r}")
+        if not self._verify:
+            return self.incremental
+        return VerifyingEngine(self.incremental, self.incremental.model, self.incremental.masks)
+
+    def choose(self, inputs: Nested, input_key: Any, layout: OneHotLayout, job: Job) -> Choice:
+        """The engine for "auto", within `borrow()` of the model.
+
+        Parameters
+        ----------
+        inputs : nested numpy.ndarray
+            All inputs of the model; of the mutated one the dtype is used, of the others the first row.
+        input_key
+            Of the mutated input.
+        layout : OneHotLayout
+            Of the mutated input.
+        job : Job
+
+        Raises
+        ------
+        McDropoutError
+            If the model cannot be run under locked dropout at all.
+        """
+        if job.n_passes < _MUST_RUN:
+            passes = f"{job.n_passes} forward passes a unit"
+            return Choice("full", f"as {passes} are too few to find out whether another engine pays")
+        example = example_batch(inputs, input_key, layout)
+        try:
+            return self._estimated(example, job)
+        except CaptureError as error:
+            return Choice("full", f"the model cannot be captured: {error}")
+        except RuleError as error:
+            return Choice("full", error.what, problem=True)
+        except McDropoutError:
+            raise
+        except Exception as error:  # whatever can go wrong, the plain engine is not touched by it
+            if is_out_of_memory(error):
+                return Choice("full", "the trial of the incremental engine ran out of memory", True)
+            what = f"{type(error).__name__}: {error}"
+            return Choice("full", f"the incremental engine failed in its trial ({what})", True)
+
+    def _estimated(self, example: MutantBatch, job: Job) -> Choice:
+        """By the counted cost; where that is low enough, after a trial."""
+        mine, full = plan_cost(self.incremental.planned(example, job.n_draws == 0).plan)
+        full = max(full, 1.0)
+        estimate = (mine + full) / (2 * full) if job.crowded else mine / full
+        words = f"estimated at {estimate:.2f} of the cost of whole inputs"
+        if not job.crowded and full * job.n_mutants < _MUST_WORK:
+            return Choice("full", f"{words}, but these are few operations")
+        if estimate >= _MUST_GAIN:
+            return Choice("full", words)
+        difference = self._trial(example, POINT if job.n_draws == 0 else 0)
+        if difference > 0:
+            what = f"differs by {difference:.2g} of the output's scale in its trial"
+            return Choice("full", f"the incremental engine {what}", problem=True)
+        return Choice("incremental", words)
+
+    def _trial(self, example: MutantBatch, draw: int) -> float:
+        """By how much the incremental engine differs from the plain one, 0 where that is rounding."""
+        got = _outputs(self.incremental, example, draw)
+        expected = _outputs(self.full, example, draw)
+        difference = relative_error(got, expected)
+        if difference <= tolerance(expected.dtype):
+            return 0.0
+        exact = self.incremental.precise_outputs(example, draw)
+        if exact is None or not is_rounding(got[-len(exact) :], expected[-len(exact) :], exact):
+            return difference
+        return 0.0
+
+
+def make_engine(
+    model: LockedModel,
+    masks: MaskBank,
+    batch_size: int = 32,
+    engine: str = "incremental",
+    memory_bytes: int = DEFAULT_MEMORY_BYTES,
+    verify: bool = False,
+) -> Engine:
+    """The engine of a name, "incremental" or "full"; see `Engines`, and `choose_engine` for "auto".
+
+    Raises
+    ------
+    InputError
+        If there is no such engine.
+    """
+    return Engines(model, masks, batch_size, memory_bytes, verify).get(engine)
+
+
+def choose_engine(
+    model: LockedModel, masks: MaskBank, inputs: Nested, input_key: Any, layout: OneHotLayout, job: Job
+) -> Choice:
+    """The engine that suits a model and a job; see `Engines.choose`."""
+    return Engines(model, masks).choose(inputs, input_key, layout, job)
+
+
+def _outputs(engine: Engine, batch: MutantBatch, draw: int) -> Tensor:
+    """Outputs of references and mutants, (rows, outputs)."""
+    blocks = list(engine.run(batch, [draw]))
+    return torch.cat([blocks[0].ref[0], *(block.alt[0] for block in blocks)])

@@ -1,0 +1,158 @@
+"""How the incremental engine will run a model, and how long it takes: for `kipoi mcdropout audit`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from kipoi_mcdropout.arrays.nested import Nested, take
+from kipoi_mcdropout.dropout.locked_model import MaskBank
+from kipoi_mcdropout.engine import (
+    CaptureError,
+    Engines,
+    Job,
+    PlanReport,
+    RuleError,
+    describe,
+)
+from kipoi_mcdropout.engine.full import Engine
+from kipoi_mcdropout.engine.incremental.example import example_batch
+from kipoi_mcdropout.model.adapter import KipoiModel
+from kipoi_mcdropout.sequence.mutants import MutantBatch, get_input
+from kipoi_mcdropout.sequence.one_hot import DNA, OneHotLayout
+
+# Mutants and draws that are timed, one after the other while there is time: with many the engine is
+# at its best, but a forward pass of a large model takes seconds.
+_TRIALS = ((2, 1), (16, 2), (128, 4), (512, 4))
+_TRIAL_SECONDS = 10.0
+_REPORTED_DRAWS = 30
+
+
+@dataclass(frozen=True)
+class EnginePlan:
+    """What `--engine auto` does for one sequence.
+
+    `seconds` is the time for all its substitutions and 30 draws, extrapolated from a trial.
+    """
+
+    engine: str
+    reason: str
+    report: PlanReport | None  # None where the model cannot be captured
+    bytes_per_mutant: float
+    n_mutants: int
+    seconds: float
+
+
+def engine_plan(
+    model: Any,
+    inputs: Nested,
+    model_input: Any,
+    category_axis: int | None = None,
+    alphabet: str = DNA,
+    say: Callable[[str], None] = lambda text: None,
+) -> EnginePlan:
+    """Plan the engine for inputs of this shape, and time it for about ten seconds at most.
+
+    Parameters
+    ----------
+    model : kipoi model, nn.Module, or KipoiModel
+    inputs : nested numpy.ndarray
+        All inputs of the model, at least one row.
+    model_input
+        Name of the mutated one.
+    category_axis : int, optional
+        Of one input, without the batch; found out where only one is possible.
+    alphabet : str
+        Letters of the categories, in order.
+    say : callable
+        Told what is happening, before it takes time.
+
+    Raises
+    ------
+    InputError
+        If the input is not one-hot along the category axis.
+    """
+    adapter = model if isinstance(model, KipoiModel) else KipoiModel(model)
+    reference = take(adapter.arrays(inputs), slice(0, 1))
+    key = adapter.input_key(model_input, reference)
+    layout = OneHotLayout.of(get_input(reference, key), category_axis, alphabet)
+    layout.codes(get_input(reference, key))
+    n_mutants = layout.n_positions * (layout.n_categories - 1)
+    engines = Engines(adapter.locked, MaskBank(0))
+    with adapter.locked.borrow():
+        say("choosing the engine: the model is captured and tried on a few mutants")
+        choice = engines.choose(reference, key, layout, Job(n_mutants, _REPORTED_DRAWS))
+        try:
+            compiled = engines.incremental.planned(example_batch(reference, key, layout))
+            report, held = describe(compiled.plan), compiled.bytes_per_mutant()
+        except (CaptureError, RuleError):
+            report, held = None, 0.0
+        say(f"timing the engine {choice.engine}: about {_TRIAL_SECONDS:.0f} s at most")
+        batches = [(example_batch(reference, key, layout, n), draws) for n, draws in _TRIALS]
+        per_pair = seconds_per_pair(engines.get(choice.engine), batches)
+    seconds = per_pair * n_mutants * _REPORTED_DRAWS
+    return EnginePlan(choice.engine, choice.reason, report, held, n_mutants, seconds)
+
+
+def seconds_per_pair(
+    engine: Engine,
+    trials: list[tuple[MutantBatch, int]],
+    limit: float = _TRIAL_SECONDS,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """Time of a mutant in a draw, from the largest of the trials (mutants, draws) that fits the limit.
+
+    The first is always run.
+    """
+    spent = per_pair = 0.0
+    for batch, n_draws in trials:
+        pairs = batch.n_mutants * n_draws
+        if spent + per_pair * pairs > limit:
+            break
+        begin = clock()
+        for _ in engine.run(batch, range(n_draws)):
+            pass
+        took = clock() - begin
+        spent, per_pair = spent + took, took / pairs
+    return per_pair
+
+
+def format_plan(plan: EnginePlan) -> str:
+    """The plan as a table for a terminal."""
+    lines = []
+    if plan.report is not None:
+        header = ("operation", "module", "how", "changed", "MFLOP", "whole", "rule, or why none")
+        cells = [header]
+        for row in plan.report.rows:
+            if row.how == "constant":
+                continue
+            of = "" if row.n_positions is None else f"{row.width_out:.0f} of {row.n_positions}"
+            how = f"{row.how}, once" if row.once_for_all_draws else row.how
+            cells.append(
+                (
+                    row.operation,
+                    row.module,
+                    how,
+                    of,
+                    f"{row.flops / 1e6:.3g}",
+                    f"{row.dense_flops / 1e6:.3g}",
+                    row.rule or row.reason,
+                )
+            )
+        widths = [max(len(line[i]) for line in cells) for i in range(len(header))]
+        lines += [
+            "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells
+        ]
+        lines += [
+            "",
+            f"per mutant and draw: {plan.report.flops / 1e6:.3g} MFLOP, whole inputs "
+            f"{plan.report.dense_flops / 1e6:.3g}; {plan.bytes_per_mutant / 1e6:.3g} MB held",
+        ]
+    lines.append(f"engine auto: {plan.engine} ({plan.reason})")
+    lines.append(
+        f"a sequence with {plan.n_mutants} substitutions and {_REPORTED_DRAWS} draws: about "
+        f"{plan.seconds:.2g} s here"
+    )
+    return "\n".join(lines)

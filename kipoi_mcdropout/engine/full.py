@@ -1,0 +1,78 @@
+"""What an engine is, and the plain one: mini-batches of whole inputs, draw by draw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kipoi_mcdropout.arrays.nested import Nested, map_nested, take
+from kipoi_mcdropout.dropout.locked_model import LockedModel, MaskBank
+from kipoi_mcdropout.sequence.mutants import MutantBatch, chunks
+
+
+class DrawBlock(NamedTuple):
+    """Outputs of some mutants and of all references for consecutive draws."""
+
+    mutants: slice
+    ref: Tensor  # shape=(draws, references, outputs)
+    alt: Tensor  # shape=(draws, mutants, outputs)
+
+
+class Engine(Protocol):
+    """Runs the model on references and mutants under the masks of given draws.
+
+    The blocks of one slice of mutants come one after another and cover the draws in order; the
+    slices cover all mutants.
+    """
+
+    def run(
+        self, batch: MutantBatch, draws: Sequence[int], selected: Tensor | None = None
+    ) -> Iterator[DrawBlock]:
+        """Yield the outputs (columns `selected`) for the draws, each a number from 0 or POINT."""
+        ...
+
+
+def to_tensors(inputs: Nested, device: torch.device) -> Nested:
+    """Numpy arrays as tensors on a device, of the same dtype, as Kipoi hands them to the model."""
+    return map_nested(lambda x: torch.from_numpy(np.array(x)).to(device), inputs)
+
+
+class FullEngine:
+    """The oracle in mini-batches: every mutant goes through the whole model in every draw.
+
+    Parameters
+    ----------
+    model : LockedModel
+        Within `borrow()` while running.
+    masks : MaskBank
+    batch_size : int
+        Inputs in one forward pass.
+    """
+
+    def __init__(self, model: LockedModel, masks: MaskBank, batch_size: int = 32) -> None:
+        self.model = model
+        self.masks = masks
+        self.batch_size = batch_size
+
+    def run(
+        self, batch: MutantBatch, draws: Sequence[int], selected: Tensor | None = None
+    ) -> Iterator[DrawBlock]:
+        """See `Engine.run`: a block per mini-batch and draw."""
+        device = self.model.device
+
+        def outputs(inputs: Nested, draw: int) -> Tensor:
+            return self.model.outputs(inputs, draw, self.masks, batch.scope, selected)
+
+        references = to_tensors(batch.references, device)
+        slices = list(chunks(len(batch.reference_codes), self.batch_size))
+        ref = torch.stack(
+            [torch.cat([outputs(take(references, rows), draw) for rows in slices]) for draw in draws]
+        )
+        for rows in chunks(batch.n_mutants, self.batch_size):
+            inputs = to_tensors(batch.inputs(rows), device)
+            for i, draw in enumerate(draws):
+                yield DrawBlock(rows, ref[i : i + 1], outputs(inputs, draw)[None])

@@ -1,0 +1,94 @@
+"""Mutants grouped into blocks whose windows lie alike, and where these lie at every node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import Tensor
+
+from kipoi_mcdropout.engine.incremental.plan import Plan
+from kipoi_mcdropout.engine.incremental.rules.base import Key
+from kipoi_mcdropout.engine.incremental.windows import Ints, Place, Span, Window
+from kipoi_mcdropout.sequence.mutants import MutantBatch
+
+
+@dataclass
+class Block:
+    """Mutants (numbers within the slice at hand) and the places of their windows."""
+
+    mutants: Ints
+    places: dict[Key, Place]
+    kept: dict[Key, Window] = field(default_factory=dict)  # before the first mask: the same in all draws
+
+    def forget(self) -> None:
+        """Let go of row numbers.
+
+        They are cheap to make. Kept, these small pieces would lie between the large tensors of the
+        blocks and keep the memory of those from being used again: in a deep network, gigabytes of it.
+        """
+        for place in self.places.values():
+            place.forget()
+
+
+def changed_spans(batch: MutantBatch, rows: slice) -> Span:
+    """First to last changed position of each mutant; one position where nothing changes."""
+    differs = batch.codes[rows] != batch.reference_codes[batch.owner[rows]]
+    n = differs.shape[1]
+    any_change = differs.any(axis=1)
+    start = np.where(any_change, differs.argmax(axis=1), 0)
+    end = np.where(any_change, n - differs[:, ::-1].argmax(axis=1), 1)
+    width = _rounded(end - start)
+    return Span(start.astype(np.int64), (start + width).astype(np.int64))
+
+
+def _rounded(width: Ints) -> Ints:
+    """Widths of several bases as powers of two, so that there are few different ones."""
+    return (2 ** np.ceil(np.log2(width))).astype(np.int64)
+
+
+def make_blocks(plan: Plan, span: Span, mutants: Ints, most: int) -> list[Block]:
+    """Blocks of at most `most` mutants.
+
+    Parameters
+    ----------
+    span : Span
+        Changed positions at the input.
+    mutants : numpy.ndarray
+        Number of each.
+    """
+    spans = plan.spans(span.start, span.end)
+    keys = [(plan.mutated, 0), *plan.local_order]
+    columns = [span.end - span.start]
+    offsets: dict[Key, list[Ints]] = {keys[0]: []}
+    for key in keys[1:]:
+        rule = plan.steps[key[0]].rule
+        assert rule is not None
+        own = spans[key]
+        offsets[key] = rule.offsets([spans[source] for source in plan.sources[key]], own)
+        columns += [own.end - own.start, *offsets[key]]
+    signature = np.stack(columns, axis=1)
+    _, first, group = np.unique(signature, axis=0, return_index=True, return_inverse=True)
+    group = group.ravel()
+    blocks = []
+    for number, example in enumerate(first):
+        members = np.flatnonzero(group == number)
+        members = members[np.argsort(span.start[members], kind="stable")]
+        for part in _parts(members, most):
+            places: dict[Key, Place] = {}
+            caches: dict[tuple[bytes, int, int], dict[object, Tensor]] = {}
+            for key in keys:
+                start = spans[key].start[part]
+                width = int(spans[key].end[example] - spans[key].start[example])
+                length = plan.layouts[key[0]].n_positions
+                cache = caches.setdefault((start.tobytes(), width, length), {})
+                offset = tuple(int(o[example]) for o in offsets[key])
+                places[key] = Place(start, width, length, offset, cache)
+            blocks.append(Block(mutants[part], places))
+    return blocks
+
+
+def _parts(members: Ints, most: int) -> Iterator[Ints]:
+    n = max(1, -(-len(members) // most))
+    yield from np.array_split(members, n)

@@ -1,0 +1,228 @@
+"""A captured model with its plan, checked against the model itself."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested, n_rows
+from kipoi_mcdropout.arrays.outputs import flatten_outputs
+from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, MaskBank
+from kipoi_mcdropout.dropout.sites import NO_SITES
+from kipoi_mcdropout.engine.full import to_tensors
+from kipoi_mcdropout.engine.incremental.capture import CaptureError, capture
+from kipoi_mcdropout.engine.incremental.costs import n_elements
+from kipoi_mcdropout.engine.incremental.exits import FlatLinear
+from kipoi_mcdropout.engine.incremental.graph import Graph, Ref, map_leaves
+from kipoi_mcdropout.engine.incremental.interpret import Masking, run_nodes
+from kipoi_mcdropout.engine.incremental.looked_at import looked_at
+from kipoi_mcdropout.engine.incremental.plan import Plan, make_plan
+from kipoi_mcdropout.engine.incremental.references import References
+from kipoi_mcdropout.engine.incremental.tail import Tail, find_tail
+from kipoi_mcdropout.sequence.mutants import MutantBatch, get_input, set_input
+
+_CHECK_ROWS = 4  # more than the three that were recorded
+
+
+@dataclass
+class Compiled:
+    """What is known of a model for inputs of one shape; nothing in it depends on what was run."""
+
+    plan: Plan
+    masking: Masking
+    path: str  # of the mutated input
+    tails: dict[int, Tail]  # by the node of their linear layer
+    dtype: torch.dtype
+    looked_at: frozenset[int]  # nodes whose reference activations are kept
+    single: bool = False  # whether a batch of one gives what a batch of two does
+    checked: bool = False  # against the model itself
+
+    @property
+    def graph(self) -> Graph:
+        """The captured model."""
+        return self.plan.graph
+
+    def input_values(self, inputs: Nested) -> dict[int, Tensor]:
+        """Inputs by node."""
+        return {self.graph.input_paths[path]: x for path, x in leaves(inputs)}
+
+    def flat_outputs(self, references: References, i: int, selected: Tensor | None) -> Tensor:
+        """Outputs of the references for the i-th draw, (references, outputs)."""
+        values = [references.value(ref.index, i) for ref in self.graph.output]
+        return flatten_outputs(values, references.n, selected)[: references.count]
+
+    def precise_outputs(self, inputs: Nested, draw: int, scope: int, selected: Tensor | None) -> Tensor:
+        """Outputs for whole inputs by the graph in float64, (inputs, outputs)."""
+
+        def precise(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return value.double() if value.is_floating_point() else value
+            return torch.float64 if value is torch.float32 else value
+
+        nodes = [
+            replace(
+                node,
+                args=map_leaves(precise, node.args),
+                kwargs=map_leaves(precise, node.kwargs),
+            )
+            for node in self.graph.nodes
+        ]
+        values = {i: precise(x) for i, x in self.input_values(inputs).items()}
+        keep = set(self.graph.output_indices())
+        masking = self.masking.of(scope)
+        values = run_nodes(nodes, values, n_rows(inputs), draw, masking, keep)
+        outputs = [values[ref.index] for ref in self.graph.output]
+        return flatten_outputs(outputs, n_rows(inputs), selected)
+
+    def bytes_per_reference(self) -> float:
+        """Activations of a reference that are held for one draw."""
+        steps = [self.plan.steps[index] for index in self.looked_at]
+        kept = [step.node for step in steps if step.kind == "windows" and step.drawn]
+        return 8.0 * sum(n_elements(node) for node in kept) + 1.0
+
+    def bytes_per_mutant(self) -> float:
+        """Windows and results of a mutant that are held for one draw."""
+        plan = self.plan
+        outputs = sum(n_elements(plan.steps[i].node) for i in self.graph.output_indices())
+        held = 2.0 * outputs
+        for step in plan.steps.values():
+            if step.kind == "leaving" and step.exit is not None:
+                held += step.width_in * step.exit.layout.n_channels
+                held += 2.0 * n_elements(step.node)
+        still = [i for i, s in plan.steps.items() if s.kind == "windows" and not s.drawn]
+        border = [i for i in still if any(plan.steps[u].drawn for u in plan.steps[i].node.users)]
+        held += sum(plan.steps[i].width * plan.layouts[i].n_channels for i in border)
+        return 4.0 * held * (2 if self.dtype == torch.float64 else 1) + 1.0
+
+    def widest(self) -> float:
+        """Numbers in the largest window of a mutant."""
+        plan = self.plan
+        sizes = [plan.steps[i].width * plan.layouts[i].n_channels for i in plan.layouts]
+        return max([1.0, *(s for s in sizes if math.isfinite(s))])
+
+
+def compile_model(
+    model: LockedModel, masks: MaskBank, batch: MutantBatch, point_only: bool = False
+) -> Compiled:
+    """Capture the model and plan; nothing is checked yet.
+
+    With `point_only` the dropout calls are left out, and need not be such as can be locked. Of the
+    batch only the shapes are used, and what its first reference has beside the sequence.
+
+    Raises
+    ------
+    CaptureError
+        If the model cannot be captured.
+    RuleError
+        If a rule for an operation fails.
+    """
+    probe = _probe_inputs(batch, model.device)
+    site_plan = NO_SITES if point_only else model.plan(probe)
+    graph = capture(model, probe, site_plan)
+    masking = Masking(site_plan, masks, batch.scope, model.device)
+    path = _path(batch)
+    plan = make_plan(graph, batch.layout, path, masking)
+    tails = _tails(plan)
+    used = looked_at(plan, tails.values())
+    return Compiled(plan, masking, path, tails, _dtype(batch), used)
+
+
+def check_compiled(compiled: Compiled, model: LockedModel, masks: MaskBank, batch: MutantBatch) -> None:
+    """Compare the graph with the model itself, on a few inputs.
+
+    Raises
+    ------
+    CaptureError
+        If the graph does not do what the model does.
+    """
+    probe = _probe_inputs(batch, model.device)
+    _check(compiled, model, masks, probe)
+    compiled.single = _single_works(compiled, probe)
+    compiled.checked = True
+
+
+def _dtype(batch: MutantBatch) -> torch.dtype:
+    x = get_input(batch.references, batch.input_key)
+    return torch.from_numpy(np.empty(0, x.dtype)).dtype
+
+
+def _path(batch: MutantBatch) -> str:
+    marks = map_nested(lambda _: 0, batch.references)
+    marked = set_input(marks, batch.input_key, np.ones(1))
+    return next(path for path, x in leaves(marked) if isinstance(x, np.ndarray))
+
+
+def _probe_inputs(batch: MutantBatch, device: torch.device) -> Nested:
+    """Different inputs of random bases; the rest is of the first reference, shuffled in all but one.
+
+    The sequences are always the same, so that what is found does not depend on the data.
+    """
+    order = np.random.Generator(np.random.Philox(1))
+
+    def several(x: Any) -> Any:
+        return np.stack([x[0] if i == 0 else _shuffled(x[0], order) for i in range(_CHECK_ROWS)])
+
+    inputs = map_nested(several, batch.references)
+    codes = order.integers(0, batch.layout.n_categories, (_CHECK_ROWS, batch.layout.n_positions))
+    dtype = get_input(batch.references, batch.input_key).dtype
+    encoded = batch.layout.encode(codes.astype(np.uint8), dtype)
+    return to_tensors(set_input(inputs, batch.input_key, encoded), device)
+
+
+def _shuffled(x: Any, order: np.random.Generator) -> Any:
+    x = np.asarray(x)
+    return x.ravel()[order.permutation(x.size)].reshape(x.shape)
+
+
+def _check(compiled: Compiled, model: LockedModel, masks: MaskBank, probe: Nested) -> None:
+    """Raise CaptureError unless the graph equals the model with masks on, and with dropout off."""
+    n, scope = n_rows(probe), compiled.masking.scope
+    for draw in (POINT, 0) if compiled.masking.plan.sites else (POINT,):
+        expected = model.outputs(probe, draw, masks, scope)
+        got = _graph_outputs(compiled, probe, n, draw)
+        scale = expected.abs().max().clamp(min=1e-30)
+        error = ((got - expected).abs().max() / scale).item()
+        both = torch.isfinite(expected) == torch.isfinite(got)
+        limit = 1e-10 if expected.dtype == torch.float64 else 1e-5
+        if not both.all() or (torch.isfinite(expected).all() and not error <= limit):
+            raise CaptureError(
+                f"the captured graph differs from the model (by {error:.2g} of the output's scale)"
+            )
+
+
+def _graph_outputs(compiled: Compiled, inputs: Nested, n: int, draw: int) -> Tensor:
+    graph = compiled.graph
+    values = {**compiled.plan.fixed, **compiled.input_values(inputs)}
+    keep = set(graph.output_indices())
+    values = run_nodes(graph.nodes, values, n, draw, compiled.masking, keep)
+    return flatten_outputs([values[ref.index] for ref in graph.output if isinstance(ref, Ref)], n)
+
+
+def _single_works(compiled: Compiled, probe: Nested) -> bool:
+    one = map_nested(lambda x: x[:1], probe)
+    two = map_nested(lambda x: x[:2], probe)
+    try:
+        alone = _graph_outputs(compiled, one, 1, POINT)
+    except (RuntimeError, IndexError, ValueError):  # e.g. a squeeze that takes the batch away
+        return False
+    beside = _graph_outputs(compiled, two, 2, POINT)[:1]
+    return alone.shape == beside.shape and torch.allclose(
+        alone, beside, rtol=1e-5, atol=1e-6, equal_nan=True
+    )
+
+
+def _tails(plan: Plan) -> dict[int, Tail]:
+    tails = {}
+    for index, step in plan.steps.items():
+        if step.kind == "leaving" and isinstance(step.exit, FlatLinear):
+            if plan.lanes[step.exit.source] != 1:
+                continue
+            tail = find_tail(plan.steps, step.exit, lambda i: len(plan.steps[i].node.users))
+            if tail is not None:
+                tails[index] = tail
+    return tails

@@ -1,0 +1,71 @@
+"""Which activations of the references a run looks at, told from the plan alone.
+
+The size of what is computed at a time depends on it. Were it learned while running, the same sequence
+would be cut otherwise after other sequences, and its results would differ in the last digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kipoi_mcdropout.engine.incremental.exits import Reduce
+from kipoi_mcdropout.engine.incremental.graph import Node
+from kipoi_mcdropout.engine.incremental.plan import Plan, Step
+from kipoi_mcdropout.engine.incremental.tail import Tail
+
+
+def whole_row_nodes(plan: Plan) -> tuple[list[Node], set[int]]:
+    """Nodes that are computed on whole rows after the windows, and those that they take."""
+    outputs = set(plan.graph.output_indices())
+    wanted = set(outputs)
+    kept = []
+    for step in reversed(plan.steps.values()):
+        if step.kind == "dense" and step.node.index in wanted:
+            kept.append(step.node)
+            wanted.update(step.node.inputs())
+    kept.reverse()
+    return kept, {i for node in kept for i in node.inputs()} | outputs
+
+
+def looked_at(plan: Plan, tails: Iterable[Tail]) -> frozenset[int]:
+    """Nodes whose activations of the references are asked for, or may be."""
+    as_values: dict[int, bool] = {}  # whether a node's windows hold values, not differences
+    found: set[int] = set()
+
+    def take(source: int, values: bool) -> None:
+        if as_values[source] != values:  # one is made of the other and the reference
+            found.add(source)
+
+    for index, step in plan.steps.items():
+        if step.kind == "windows":
+            as_values[index] = _windows(step, as_values, take, found)
+        elif step.kind == "leaving" and step.exit is not None:
+            found.add(index)
+            maximum = isinstance(step.exit, Reduce) and step.exit.kind == "max"
+            take(step.exit.source, maximum)
+            if maximum:
+                found.add(step.exit.source)
+    for index in whole_row_nodes(plan)[1]:
+        if plan.steps[index].kind in ("windows", "reference"):
+            found.add(index)
+    for tail in tails:
+        if tail.chain:
+            found |= {tail.chain[0].sources[0], tail.chain[-1].node.index}
+    return frozenset(found)
+
+
+def _windows(step: Step, as_values: dict[int, bool], take, found: set[int]) -> bool:  # type: ignore
+    """Note what a step looks at; whether its result is values."""
+    rule = step.rule
+    if rule is None:  # the mutated input
+        return False
+    if rule.passes_on:
+        forms = {as_values[source] for source in rule.sources}
+        if len(forms) > 1:  # strands made in different ways
+            found.add(step.node.index)
+        return forms.pop()
+    for source in rule.sources:
+        take(source, rule.on_values)
+        if rule.looks_around:
+            found.add(source)
+    return rule.on_values

@@ -1,0 +1,74 @@
+"""Writers of results: HDF5, TSV and Parquet, streaming and atomic."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from kipoi_mcdropout.files.atomic import check_outputs
+from kipoi_mcdropout.files.group import OutputGroup, Writers, open_writers
+from kipoi_mcdropout.files.record import PredictionRecord, SequenceBlocks
+
+__all__ = ["SUFFIXES", "effect_files", "effect_writers", "prediction_files"]
+
+SUFFIXES = (".h5", ".hdf5", ".tsv", ".tsv.gz", ".parquet", ".pq")
+
+
+def effect_writers(
+    group: OutputGroup, paths: Sequence[Path], provenance: dict[str, Any]
+) -> contextlib.AbstractContextManager[Writers[SequenceBlocks]]:
+    """Writers of the effects of sequences, one `SequenceBlocks` at a time; use as a context."""
+
+    # Each format's library is loaded only where that format is written.
+    def open_one(name: str, temporary: Path | None) -> Any:
+        if temporary is not None and _is_hdf5(name):
+            from kipoi_mcdropout.files.hdf5 import Hdf5Effects
+
+            return Hdf5Effects(temporary, provenance)
+        from kipoi_mcdropout.files.effect_rows import effect_tables
+        from kipoi_mcdropout.files.table import RowWriter, open_table
+
+        return RowWriter(open_table(name, temporary, provenance), effect_tables)
+
+    return open_writers(group, paths, open_one)
+
+
+@contextlib.contextmanager
+def effect_files(
+    paths: Sequence[str | Path], provenance: dict[str, Any], overwrite: bool = False
+) -> Iterator[Writers[SequenceBlocks]]:
+    """Files that take the effects of sequences, one `SequenceBlocks` at a time."""
+    checked = check_outputs(paths, SUFFIXES)
+    with OutputGroup(checked, overwrite) as group:
+        with effect_writers(group, checked, provenance) as writers:
+            yield writers
+        group.commit()
+
+
+@contextlib.contextmanager
+def prediction_files(
+    paths: Sequence[str | Path], provenance: dict[str, Any], overwrite: bool = False
+) -> Iterator[Writers[PredictionRecord]]:
+    """Files that take the predictions of a batch, one `PredictionRecord` at a time."""
+
+    def open_one(name: str, temporary: Path | None) -> Any:
+        if temporary is not None and _is_hdf5(name):
+            from kipoi_mcdropout.files.hdf5 import Hdf5Predictions
+
+            return Hdf5Predictions(temporary, provenance)
+        from kipoi_mcdropout.files.prediction_rows import prediction_tables
+        from kipoi_mcdropout.files.table import RowWriter, open_table
+
+        return RowWriter(open_table(name, temporary, provenance), prediction_tables)
+
+    checked = check_outputs(paths, SUFFIXES)
+    with OutputGroup(checked, overwrite) as group:
+        with open_writers(group, checked, open_one) as writers:
+            yield writers
+        group.commit()
+
+
+def _is_hdf5(name: str) -> bool:
+    return name.endswith((".h5", ".hdf5"))

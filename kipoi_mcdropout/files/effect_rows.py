@@ -1,0 +1,67 @@
+"""Effects of a sequence as tidy rows: one per substitution, output and score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from kipoi_mcdropout.effects.summary import EffectSummary
+from kipoi_mcdropout.files.record import SequenceBlocks, SequenceRecord
+from kipoi_mcdropout.sequence.mutants import chunks
+
+_ROWS = 100_000  # of a table held at a time
+
+
+def effect_tables(sequence: SequenceBlocks) -> Iterator[pa.Table]:
+    """The rows of one sequence, in pieces: all of the first score, then all of the second, ...
+
+    Columns: `sequence` (number, from 0) and `name`; `chrom`, `pos` (1-based, as in a VCF) and `strand`
+    where the dataloader gives ranges, else null; `position` (0-based, in the sequence), `ref` and
+    `alt` (on the sequence's own strand), `output`, `score`, then the statistics of
+    `effects.EffectSummary` as float32, the counts, and `n_draws`.
+    """
+    n_scores = len(next(sequence.blocks()).effects.summaries)
+    for score in range(n_scores):
+        for record in sequence.blocks():
+            n_mutants = len(record.effects.substitutions.position)
+            for rows in chunks(n_mutants, max(1, _ROWS // len(record.effects.targets.labels))):
+                yield _rows(record, record.effects.summaries[score], rows)
+
+
+def _rows(record: SequenceRecord, summary: EffectSummary, rows: slice) -> pa.Table:
+    effects, edits = record.effects, record.effects.substitutions
+    labels, letters = effects.targets.labels, np.array(effects.layout.letters())
+    position, n_outputs = edits.position[rows], len(labels)
+    n = len(position) * n_outputs
+
+    def per_mutant(values: Any) -> Any:
+        return np.repeat(values, n_outputs)
+
+    def constant(value: Any, kind: pa.DataType) -> pa.Array:
+        return pa.repeat(pa.scalar(value, kind), n)
+
+    where = record.range
+    pos = None if where is None else per_mutant(where.position_1_based(position))
+    columns: dict[str, Any] = {
+        "sequence": constant(record.index, pa.int64()),
+        "name": constant(record.name, pa.string()),
+        "chrom": constant(None if where is None else where.chrom, pa.string()),
+        "pos": pa.nulls(n, pa.int64()) if pos is None else pa.array(pos, pa.int64()),
+        "strand": constant(None if where is None else where.strand, pa.string()),
+        "position": pa.array(per_mutant(position), pa.int64()),
+        "ref": pa.array(per_mutant(letters[effects.reference[position]])),
+        "alt": pa.array(per_mutant(letters[edits.alt[rows]])),
+        "output": pa.array(np.tile(np.array(labels, dtype=object), len(position)), pa.string()),
+        "score": constant(summary.score.name, pa.string()),
+    }
+    for name, values in summary.reference.items():
+        columns[name] = pa.array(np.tile(values[0].astype(np.float32), len(position)))
+    for name, values in summary.per_mutant().items():
+        if name != "effect_draws":  # kept in HDF5 only
+            kind = np.int32 if name in summary.counts else np.float32
+            columns[name] = pa.array(values[rows].reshape(-1).astype(kind))
+    columns["n_draws"] = constant(summary.n_draws, pa.int32())
+    return pa.table(columns)

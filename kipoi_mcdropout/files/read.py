@@ -1,0 +1,301 @@
+"""Read results back: the tidy table of effects, the effect of every draw, and the provenance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
+from numpy.typing import NDArray
+
+from kipoi_mcdropout.arrays.outputs import select_targets
+from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.files.column_types import to_frame
+from kipoi_mcdropout.files.first_line import PROVENANCE_KEY
+from kipoi_mcdropout.files.hdf5 import FORMAT, FORMAT_VERSION, PREDICTION_FORMAT
+from kipoi_mcdropout.files.read_tables import is_parquet, read_header, read_table, reading
+from kipoi_mcdropout.files.record import range_of, sequence_name
+
+EFFECT_COLUMNS = ("output", "score", "effect_mean", "effect_sd", "effect_mcse", "n_draws")
+
+
+def read_provenance(path: str | Path) -> dict[str, Any]:
+    """What is recorded about the run that wrote a result.
+
+    Raises
+    ------
+    InputError
+        If the file is no result of this package.
+    """
+    path = _existing(path)
+    record: dict[str, Any] | None
+    if _is_hdf5(path):
+        with open_hdf5(path) as file, reading(path):
+            return json.loads(file.attrs["provenance"])
+    if is_parquet(path):
+        with reading(path), path.open("rb") as raw:
+            text = (pyarrow.parquet.read_schema(raw).metadata or {}).get(PROVENANCE_KEY.encode())
+            record = None if text is None else json.loads(text)
+    else:
+        line = read_header(path).record
+        record = None if line is None else line[PROVENANCE_KEY]
+    if record is None:
+        raise InputError(
+            f"{path} has no provenance: it was not written by kipoi_mcdropout. Give a file that ism, "
+            "predict or score_variants has written"
+        )
+    return record
+
+
+def read_effects(
+    path: str | Path,
+    outputs: Sequence[str | int] | None = None,
+    score: str | None = None,
+) -> pd.DataFrame:
+    """Effects as a tidy table, a row per substitution, output and score, from any of the formats.
+
+    Parameters
+    ----------
+    path : str or Path
+        .h5, .hdf5, .tsv, .tsv.gz, .parquet or .pq.
+    outputs : sequence of str or int, optional
+        Outputs to read, by label, index or pattern; all by default.
+    score : str, optional
+        The score to read; all by default.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of `writers.effect_rows`, of the same types from every format (`column_types`): a
+        contig called 1 is the text "1". `position` counts from 0 in the sequence, `pos` from 1 in
+        the genome.
+
+    Raises
+    ------
+    InputError
+        If the file is no result of this package, is damaged or cut, is of another version, has no
+        effects (as that of `predict`), or lacks the score.
+    """
+    path = _existing(path)
+    if _is_hdf5(path):
+        return _effects_from_hdf5(path, outputs, score)
+    if not is_parquet(path):
+        read_provenance(path)
+    table = read_table(path)
+    check_effects(path, table.columns)
+    if outputs is not None:
+        labels = list(dict.fromkeys(table["output"]))
+        table = table[table["output"].isin(select_targets(labels, outputs).labels)]
+    if score is not None:
+        _check_score(score, sorted(set(table["score"])), path)
+        table = table[table["score"] == score]
+    return table.reset_index(drop=True)
+
+
+def check_effects(path: Path, columns: Iterable[Any]) -> None:
+    """Raise InputError unless the columns of a table are those of effects."""
+    names = [str(name) for name in columns]
+    missing = [name for name in EFFECT_COLUMNS if name not in names]
+    if not missing:
+        return
+    is_prediction = {"mean", "mcse", "point"} <= set(names)
+    what = (
+        "is a table of `predict`: it has predictions and no effects"
+        if is_prediction
+        else (f"has no effects: it lacks the columns {', '.join(missing)} and has {', '.join(names)}")
+    )
+    raise InputError(f"{path} {what}. Give the result of `ism` or the table of `score_variants`")
+
+
+def read_draws(
+    path: str | Path, outputs: Sequence[str | int] | None = None, score: str = "diff"
+) -> NDArray[np.float32]:
+    """The effect of every draw, in the order of the rows of `read_effects(path, outputs, score)`.
+
+    Returns
+    -------
+    numpy.ndarray of float32, shape=(draws, rows)
+
+    Raises
+    ------
+    InputError
+        If the result is not HDF5, or was written without --keep_draws.
+    """
+    path = _existing(path)
+    if not _is_hdf5(path):
+        raise InputError(f"{path} has no draws: only HDF5 does, where --keep_draws was asked for")
+    with open_hdf5(path) as file, reading(path):
+        _check_score(score, list(file["scores"]), path)
+        group = file[f"scores/{score}"]
+        if "effect_draws" not in group:
+            raise InputError(f"{path} was written without --keep_draws; run it again with that flag")
+        columns = _columns(file, outputs)
+        parts = []
+        for i in range(len(file["reference"])):
+            mutated = np.argwhere(_mutated(group["n_nonfinite"][i]))
+            draws = group["effect_draws"][i][mutated[:, 0], mutated[:, 1]][:, columns]
+            parts.append(draws.reshape(-1, draws.shape[-1]))
+    return np.concatenate(parts).T
+
+
+def has_draws(path: str | Path) -> bool:
+    """Whether a result holds the effect of every draw."""
+    path = _existing(path)
+    if not _is_hdf5(path):
+        return False
+    with open_hdf5(path) as file, reading(path):
+        return all("effect_draws" in group for group in file["scores"].values())
+
+
+def one_score(table: pd.DataFrame, score: str | None) -> str:
+    """The score that is asked for, or the only one that the table has.
+
+    Raises
+    ------
+    InputError
+        If none is asked for and there are several, or none, as there are no rows.
+    """
+    scores = sorted(set(table["score"].astype(str)))
+    if score is not None:
+        return score
+    if len(scores) != 1:
+        raise InputError(
+            f"--score must be one of the result's scores: {', '.join(scores) or 'it has no rows'}"
+        )
+    return scores[0]
+
+
+def _effects_from_hdf5(
+    path: Path, outputs: Sequence[str | int] | None, score: str | None
+) -> pd.DataFrame:
+    with open_hdf5(path) as file, reading(path):
+        scores = list(file["scores"])
+        if score is not None:
+            _check_score(score, scores, path)
+            scores = [score]
+        record = json.loads(file.attrs["provenance"])
+        columns = _columns(file, outputs)
+        tables = [
+            sequence_rows(file, i, name, columns, int(record["n_draws"]))
+            for i in range(len(file["reference"]))
+            for name in scores
+        ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def sequence_rows(file: h5py.File, i: int, score: str, columns: list[int], n_draws: int) -> pd.DataFrame:
+    """Rows of `read_effects` for one sequence (by its row) and score of a file of `open_hdf5`."""
+    group = file[f"scores/{score}"]
+    mutated = np.argwhere(_mutated(group["n_nonfinite"][i]))
+    position = file["axes/position"][:][mutated[:, 0]]
+    letters, labels = file["axes/category"].asstr()[:], file["axes/output"].asstr()[:][columns]
+    metadata = _metadata(file, i)
+    where = range_of(metadata)
+    n_outputs = len(columns)
+    number = int(file["sequence"][i]) if "sequence" in file else i
+    rows: dict[str, Any] = {
+        "sequence": number,
+        "name": sequence_name(metadata, number),
+        "chrom": where.chrom if where else None,
+        "pos": np.repeat(where.position_1_based(position), n_outputs) if where else None,
+        "strand": where.strand if where else None,
+        "position": np.repeat(position, n_outputs),
+        "ref": np.repeat(file["reference"][i].astype(str)[mutated[:, 0]], n_outputs),
+        "alt": np.repeat(letters[mutated[:, 1]], n_outputs),
+        "output": np.tile(labels, len(mutated)),
+        "score": score,
+    }
+    for name, dataset in group.items():
+        if name == "effect_draws":
+            continue
+        values = dataset[i]
+        per_mutant = values.ndim == 3
+        rows[name] = (
+            values[mutated[:, 0], mutated[:, 1]][:, columns].ravel()
+            if per_mutant
+            else np.tile(values[columns], len(mutated))
+        )
+    rows["n_draws"] = n_draws
+    n = len(mutated) * n_outputs
+    columns_of = {
+        name: values if isinstance(values, np.ndarray) else [values] * n for name, values in rows.items()
+    }
+    return to_frame(pa.table(columns_of))
+
+
+def _mutated(n_nonfinite: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which (position, category) hold a mutant: this count is NaN only where there is none."""
+    return np.isfinite(n_nonfinite[..., 0])
+
+
+def _columns(file: h5py.File, outputs: Sequence[str | int] | None) -> list[int]:
+    return list(select_targets(list(file["axes/output"].asstr()[:]), outputs).columns)
+
+
+def _metadata(file: h5py.File, i: int) -> dict[str, Any]:
+    """What the dataloader said of a sequence, flat."""
+    found: dict[str, Any] = {}
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and item.ndim == 1:
+            text = h5py.check_string_dtype(item.dtype) is not None
+            found[name] = item.asstr()[i] if text else item[i]
+
+    if "metadata" in file:
+        file["metadata"].visititems(visit)
+    return found
+
+
+def _existing(path: str | Path) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"there is no result file {path}. Check the path")
+    return path
+
+
+def _is_hdf5(path: Path) -> bool:
+    return path.name.endswith((".h5", ".hdf5"))
+
+
+def open_hdf5(path: Path) -> h5py.File:
+    """An HDF5 result of this version; else InputError."""
+    try:
+        # Results appear under their name when they are whole, so no lock is needed to read one; and
+        # network file systems often have none.
+        file = h5py.File(path, "r", locking=False)
+    except OSError as error:
+        if "unable to lock" in str(error):
+            raise OSError(
+                f"{path} cannot be locked: {error}. The file itself may be sound. Another program has "
+                "it open, or the file system (NFS, Lustre) has no locks: set HDF5_USE_FILE_LOCKING=FALSE"
+            ) from error
+        raise InputError(
+            f"{path} cannot be read as HDF5: {error}. It is damaged, cut, or no HDF5 file. Write or "
+            "copy it again"
+        ) from error
+    with reading(path):
+        kind, version = file.attrs.get("format"), file.attrs.get("format_version")
+    if kind == PREDICTION_FORMAT:
+        file.close()
+        raise InputError(
+            f"{path} is a result of `predict`: it has predictions and no effects. Give the result of "
+            "`ism`"
+        )
+    if kind != FORMAT or version != FORMAT_VERSION:
+        file.close()
+        raise InputError(
+            f"{path} must be a {FORMAT!r} file of version {FORMAT_VERSION}; got {kind!r}, version "
+            f"{version}. Write it again with this version of kipoi_mcdropout"
+        )
+    return file
+
+
+def _check_score(score: str, known: Sequence[str], path: Path) -> None:
+    if score not in known:
+        raise InputError(f"score {score!r} is not in {path}; it has {', '.join(known)}")

@@ -1,0 +1,1 @@
+"""Any model made ready: adapters, labels, audit, predictions."""

@@ -1,0 +1,218 @@
+"""A model as `kipoi.get_model` returns it, or a bare PyTorch module, made ready for locked dropout."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested, n_rows, take
+from kipoi_mcdropout.arrays.outputs import Targets, select_targets
+from kipoi_mcdropout.dropout.input_types import InputTypes, as_arrays
+from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, MaskBank, call_module
+from kipoi_mcdropout.dropout.memory import name_memory
+from kipoi_mcdropout.dropout.named_parts import refuse_uninitialised
+from kipoi_mcdropout.dropout.probe import Call
+from kipoi_mcdropout.engine.full import to_tensors
+from kipoi_mcdropout.errors import (
+    InputError,
+    ModelError,
+)
+from kipoi_mcdropout.model.identity import (
+    function_checksum,
+    made_of,
+    required_module,
+    weights_checksum,
+)
+from kipoi_mcdropout.model.output_names import label_outputs
+from kipoi_mcdropout.sequence.one_hot import DNA, check_alphabet
+
+OutputFunction = Callable[[Nested], Nested]  # one input's outputs (numpy) -> the outputs wanted
+
+
+class KipoiModel:
+    """The torch module inside a Kipoi model, with the names of its inputs and outputs.
+
+    Parameters
+    ----------
+    model : kipoi.model.PyTorchModel, another Kipoi model with a torch module as `.model`, or nn.Module
+    output_sel_fn : callable, optional
+        kipoi-interpret's output selection: applied to the outputs of each input (numpy, no batch axis).
+    ignore : tuple of str
+        Modules whose dropout is left off, and that of the modules inside them.
+    label_axis : int, optional
+        The axis of an output that its column labels name, where more than one has their length.
+
+    Raises
+    ------
+    ModelError
+        If the model holds no torch module, or has NaN or infinite weights.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        output_sel_fn: OutputFunction | None = None,
+        ignore: Sequence[str] = (),
+        label_axis: int | None = None,
+    ) -> None:
+        self.model = model
+        self.label_axis = label_axis
+        module = required_module(model)
+        refuse_uninitialised(module)
+        _check_weights(module)
+        self._made_of = made_of(model)  # now: a forward pass may keep things in attributes
+        if output_sel_fn is not None:
+            self._made_of["output_sel_fn_sha256"] = function_checksum(output_sel_fn)
+        self._types = InputTypes(module)
+        self._own_types = not _runs_by_its_module(model, module)
+        call = _own_call(model) if self._own_types else self._types.wrap(call_module(module))
+        call = name_memory(call)
+        if output_sel_fn is not None:
+            call = _with_selection(call, output_sel_fn)
+        self.locked = LockedModel(module, call, tuple(ignore))
+        self.has_selection = output_sel_fn is not None
+
+    def identity(self) -> dict[str, str]:
+        """See `model_identity.model_identity`; with `output_sel_fn_sha256` where there is one."""
+        return {"weights_sha256": weights_checksum(self.locked.module), **self._made_of}
+
+    def input_key(self, name: Any, inputs: Nested) -> Any:
+        """Key of a named input in a batch: of the dict, the position in the list, None for an array.
+
+        Raises
+        ------
+        InputError
+            If there is no such input.
+        """
+        schema = getattr(getattr(self.model, "schema", None), "inputs", None)
+        if isinstance(inputs, Mapping):
+            known = list(inputs)
+            if name in inputs:
+                return name
+        elif isinstance(inputs, (list, tuple)):
+            items = schema if isinstance(schema, (list, tuple)) else [None] * len(inputs)
+            known = [getattr(item, "name", None) or i for i, item in enumerate(items)]
+            if name in known:
+                return known.index(name)
+            is_number = isinstance(name, int) or (isinstance(name, str) and name.isdigit())
+            if is_number and int(name) < len(inputs):
+                return int(name)
+        else:
+            known = [getattr(schema, "name", None) or 0]
+            if schema is None or name in (*known, 0, "0"):
+                return None
+        raise InputError(
+            "model_input must name one of the model's inputs: "
+            f"{', '.join(map(str, known))}; got {name!r}"
+        )
+
+    def targets(self, outputs: Nested, wanted: str | int | Sequence[str | int] | None) -> Targets:
+        """The outputs asked for, labelled by the model's schema where it says; see `select_targets`.
+
+        Raises
+        ------
+        TargetError
+            If a wanted target names no output, or the labels fit more than one axis.
+        ModelError
+            If outputs and schema have different names.
+        """
+        schema = None if self.has_selection else getattr(self.model, "schema", None)
+        labels = label_outputs(outputs, getattr(schema, "targets", None), self.label_axis)
+        return select_targets(labels, wanted)
+
+    def arrays(self, inputs: Nested) -> Nested:
+        """Inputs as numpy arrays, in the type that the model takes (`model_inputs.InputTypes`)."""
+        return as_arrays(inputs) if self._own_types else self._types.arrays(inputs)
+
+    @property
+    def input_dtype(self) -> np.dtype:
+        """Type of floating inputs: that of the weights where numpy has it, else float32."""
+        return self._types.numpy_dtype
+
+    def tensors(self, inputs: Nested) -> Nested:
+        """The same as tensors on the model's device."""
+        return to_tensors(self.arrays(inputs), self.locked.device)
+
+    def example_outputs(self, inputs: Nested) -> Nested:
+        """Outputs for the first input with dropout off, as the model has them, within `borrow()`."""
+        rows = [0] if self.locked.takes_one(self.tensors(take(inputs, [0]))) else [0, 0]
+        return self.locked.raw_outputs(self.tensors(take(inputs, rows)), POINT, MaskBank(0))
+
+
+def alphabet_of(dataloader: Any) -> str:
+    """The order of the bases in what a dataloader gives: its argument `alphabet`, else ACGT.
+
+    Parameters
+    ----------
+    dataloader : dataloader, or class or function that makes one, or Kipoi model
+        Of a model it is the default dataloader, with the arguments that the model gives it: AGCT for
+        DeepSEA/beluga, for example.
+
+    Raises
+    ------
+    InputError
+        If the alphabet has a letter twice.
+    """
+    found = getattr(dataloader, "default_dataloader", None) or dataloader
+    parameters: Mapping[str, inspect.Parameter] = {}
+    maker = found if inspect.isfunction(found) or inspect.isclass(found) else type(found)
+    with contextlib.suppress(TypeError, ValueError):  # no signature: it says nothing of an alphabet
+        parameters = inspect.signature(maker).parameters
+    default = parameters["alphabet"].default if "alphabet" in parameters else None
+    stated = getattr(found, "alphabet", None) if not inspect.isclass(found) else None
+    return as_alphabet(stated) or as_alphabet(default) or DNA
+
+
+def as_alphabet(value: Any) -> str | None:
+    """What dataloaders take for an alphabet ("AGCT", "DNA", ["A", "C", ...]) as a word, else None."""
+    if isinstance(value, str) and value.upper() == "DNA":
+        return DNA
+    if isinstance(value, (list, tuple)) and all(isinstance(x, str) and len(x) == 1 for x in value):
+        value = "".join(value)
+    return check_alphabet(value) if isinstance(value, str) and value else None
+
+
+def _check_weights(module: nn.Module) -> None:
+    for name, value in module.state_dict().items():
+        floating = isinstance(value, Tensor) and value.is_floating_point()
+        if floating and not torch.isfinite(value).all():
+            raise ModelError(
+                f"the model's weights must be finite; {name!r} has "
+                f"{int((~torch.isfinite(value)).sum())} NaN or infinite values. Reload or retrain them"
+            )
+
+
+def _runs_by_its_module(model: Any, module: nn.Module) -> bool:
+    """Whether the model runs by its module, and not by a predict_on_batch of its own."""
+    return isinstance(model, nn.Module) or model is module or _has_stock_predict(model)
+
+
+def _own_call(model: Any) -> Call:
+    def call(inputs: Nested) -> Nested:
+        outputs = model.predict_on_batch(map_nested(lambda x: x.cpu().numpy(), inputs))
+        return map_nested(lambda x: torch.as_tensor(np.asarray(x)), outputs)
+
+    return call
+
+
+def _has_stock_predict(model: Any) -> bool:
+    from kipoi.model import PyTorchModel
+
+    stock = PyTorchModel.predict_on_batch
+    own = getattr(type(model), "predict_on_batch", stock)
+    return own is stock or not hasattr(model, "predict_on_batch")
+
+
+def _with_selection(call: Call, select: OutputFunction) -> Call:
+    def selected(inputs: Nested) -> Nested:
+        outputs = as_arrays(call(inputs))
+        rows = [dict(leaves(select(take(outputs, i)))) for i in range(n_rows(inputs))]
+        return {name: torch.as_tensor(np.stack([row[name] for row in rows])) for name in rows[0]}
+
+    return selected

@@ -1,0 +1,143 @@
+"""From what a model's schema says of its outputs to the labels of the outputs that it gives."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kipoi_mcdropout.arrays.nested import Nested, entries, is_named, leaves
+from kipoi_mcdropout.arrays.output_labels import ArrayLabels, OutputLabels, unique_names
+from kipoi_mcdropout.errors import ModelError, TargetError
+
+
+class OutputLabelWarning(UserWarning):
+    """Labels of the schema that do not fit the model's outputs, which are numbered instead."""
+
+
+@dataclass(frozen=True)
+class _Array:
+    """What a schema says of one output array."""
+
+    title: str
+    names: tuple[str, ...] = ()
+
+
+def label_outputs(outputs: Nested, schema: Any = None, label_axis: int | None = None) -> OutputLabels:
+    """A label per column of `outputs.flatten_outputs`.
+
+    Parameters
+    ----------
+    outputs : nested arrays, batch first
+        As the model gives them. Dicts, named tuples and dataclasses are labelled by their names, lists
+        and tuples by position or by the names in the schema.
+    schema : kipoi array schema, or dict or list of them, optional
+        Its column labels name the axis of an array (without the batch) that has their length. Labels
+        that occur twice are numbered: A, A, B become A#1, A#2, B.
+    label_axis : int, optional
+        The axis (from 0, or from the end) that the column labels name, where several have their length.
+
+    Raises
+    ------
+    ModelError
+        If outputs and schema both have names and these differ.
+    TargetError
+        If more than one axis has the length of the column labels, or `label_axis` is no such axis.
+    """
+    found = list(leaves(outputs))
+    said = _said(outputs, [path for path, _ in found], schema)
+    titles = unique_names([array.title for array in said]) if len(said) > 1 else ("",)
+    arrays = [
+        _array_labels(title, tuple(leaf.shape[1:]), array.names, label_axis)
+        for title, (_, leaf), array in zip(titles, found, said, strict=True)
+    ]
+    return OutputLabels(arrays)
+
+
+def _said(outputs: Nested, paths: list[str], schema: Any) -> list[_Array]:
+    """What the schema says of each output array, in the order of the arrays."""
+    unknown = [_Array(path) for path in paths]
+    if schema is None:
+        return unknown
+    items = [(str(name), array) for name, array in entries(schema) or [("", schema)]]
+    if isinstance(schema, Mapping) and is_named(outputs):
+        keys = [str(name) for name, value in entries(outputs) or () if value is not None]
+        _check_keys(keys, [name for name, _ in items])
+        by_name = {name: _Array(name, _names(array)) for name, array in items}
+        return [by_name.get(path, _Array(path)) for path in paths]
+    titled = [_Array(_title(name, array, schema), _names(array)) for name, array in items]
+    if is_named(outputs) and all(array.title in paths for array in titled):
+        by_name = {array.title: array for array in titled}
+        return [by_name.get(path, _Array(path)) for path in paths]
+    if is_named(outputs) and len(paths) > 1 and isinstance(outputs, Mapping):
+        if all(getattr(array, "name", None) for _, array in items):
+            _check_keys(paths, [array.title for array in titled])
+        return unknown  # a dict has no order that a list could follow
+    if len(titled) == len(paths):
+        return titled
+    everything = [name for array in titled for name in array.names or (array.title,)]
+    _warn(
+        f"the model's schema describes {len(titled)} output arrays and the model gives {len(paths)}; "
+        f"the outputs are numbered and the labels of the schema ({_shown(everything)}) are not used"
+    )
+    return unknown
+
+
+def _check_keys(came: Sequence[str], said: Sequence[str]) -> None:
+    if set(came) != set(said):
+        raise ModelError(
+            f"the model's outputs must have the names in its schema ({_shown(said)}); its forward pass "
+            f"gives {_shown(came)}. Mend schema.targets in the model.yaml, or the model"
+        )
+
+
+def _title(name: str, array: Any, schema: Any) -> str:
+    return name if isinstance(schema, Mapping) else str(getattr(array, "name", None) or name)
+
+
+def _names(array: Any) -> tuple[str, ...]:
+    return unique_names(list(getattr(array, "column_labels", None) or []))
+
+
+def _array_labels(
+    title: str, shape: tuple[int, ...], names: tuple[str, ...], label_axis: int | None
+) -> ArrayLabels:
+    if not names:
+        return ArrayLabels(shape, title)
+    axes = [axis for axis, size in enumerate(shape) if size == len(names)]
+    if len(names) == 1 and math.prod(shape) == 1:
+        return ArrayLabels(shape, title, names, None)
+    if len(axes) == 1 and (label_axis is None or label_axis % len(shape) == axes[0]):
+        return ArrayLabels(shape, title, names, axes[0])
+    if axes:
+        return ArrayLabels(shape, title, names, _asked_for(label_axis, axes, shape, title))
+    if len(names) == math.prod(shape):
+        return ArrayLabels(shape, title, names, None)
+    _warn(
+        f"the {len(names)} column labels of the model's output{f' {title!r}' if title else ''} "
+        f"({_shown(names)}) fit no axis of its shape {shape} (without the batch); it is numbered instead"
+    )
+    return ArrayLabels(shape, title)
+
+
+def _asked_for(label_axis: int | None, axes: list[int], shape: tuple[int, ...], title: str) -> int:
+    what = f"the model's output{f' {title!r}' if title else ''} has shape {shape} (without the batch)"
+    choices = " or ".join(map(str, axes))
+    if label_axis is None:
+        raise TargetError(
+            f"{what} and its {shape[axes[0]]} column labels fit axes {choices}: say which they name, "
+            f"label_axis={axes[0]} for the first of them (--label_axis)"
+        )
+    if not -len(shape) <= label_axis < len(shape) or label_axis % len(shape) not in axes:
+        raise TargetError(f"label_axis must be {choices}, as {what}; got {label_axis}")
+    return label_axis % len(shape)
+
+
+def _shown(names: Sequence[str], n: int = 5) -> str:
+    return ", ".join(map(str, names[:n])) + (", ..." if len(names) > n else "")
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, OutputLabelWarning, stacklevel=2)

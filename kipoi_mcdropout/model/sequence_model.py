@@ -1,0 +1,185 @@
+"""A model whose only input is one window of DNA, one-hot: what a VCF can be scored with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kipoi_mcdropout.arrays.nested import Nested, leaves
+from kipoi_mcdropout.arrays.outputs import Targets
+from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.model.adapter import KipoiModel, alphabet_of
+from kipoi_mcdropout.sequence.mutants import MutantBatch
+from kipoi_mcdropout.sequence.one_hot import DNA, OneHotLayout, check_alphabet, find_category_axis
+
+Unknown = Literal["uniform", "zero"]
+_N_BASES = 4
+
+
+@dataclass(frozen=True)
+class SequenceModel:
+    """A model with the layout of its DNA input."""
+
+    adapter: KipoiModel
+    layout: OneHotLayout
+    key: Any  # of the input: of the dict, the position in the list, None for an array
+    container: type  # dict, list, or numpy.ndarray for the array itself
+    dtype: np.dtype
+    unknown: int  # code of a position without a base
+
+    @property
+    def length(self) -> int:
+        """Length of the window, bp."""
+        return self.layout.n_positions
+
+    def inputs(self, codes: NDArray[np.uint8]) -> Nested:
+        """Inputs of the model for codes, shape=(n, length)."""
+        x = self.layout.encode(codes, self.dtype)
+        if self.container is dict:
+            return {self.key: x}
+        return [x] if self.container is list else x
+
+    def batch(
+        self, reference: NDArray[np.uint8], owner: NDArray[np.int64], codes: NDArray[np.uint8]
+    ) -> MutantBatch:
+        """Mutants of several references, all given as codes, shape=(..., length)."""
+        return MutantBatch(self.inputs(reference), self.key, self.layout, reference, owner, codes)
+
+    def targets(self, wanted: str | int | Sequence[str | int] | None) -> Targets:
+        """The outputs asked for, within `adapter.locked.borrow()`."""
+        nothing = np.full((1, self.length), self.unknown, np.uint8)
+        nothing[0, :] = np.arange(self.length) % _N_BASES
+        return self.adapter.targets(self.adapter.example_outputs(self.inputs(nothing)), wanted)
+
+
+def sequence_model(
+    model: Any,
+    *,
+    length: int | None = None,
+    category_axis: int | None = None,
+    input_shape: Sequence[int | None] | None = None,
+    unknown: Unknown = "uniform",
+    ignore: Sequence[str] = (),
+    alphabet: str | None = None,
+    label_axis: int | None = None,
+) -> SequenceModel:
+    """Find out how a model takes its DNA.
+
+    Parameters
+    ----------
+    model : kipoi model, nn.Module, or KipoiModel
+    length : int, optional
+        Of the window, bp; needed where the model's schema does not say.
+    category_axis : int, optional
+        Axis of the bases A, C, G, T in one input (without the batch); needed where more than one axis
+        of the input has size 4, or for a bare nn.Module without `input_shape`: 0 for (4, length), 1 for
+        (length, 4).
+    input_shape : sequence of int, optional
+        Shape of one input, in place of the schema's.
+    unknown : "uniform" or "zero"
+        What stands for a position without a base: 1/4 each, as kipoiseq encodes N, or all zeros.
+    alphabet : str, optional
+        Order of the bases; by default what the model's dataloader says, else ACGT.
+    label_axis : int, optional
+        The axis of an output that the model's column labels name, where more than one has their length.
+
+    Raises
+    ------
+    InputError
+        If the model has other inputs too, or its layout cannot be told.
+    """
+    if unknown not in ("uniform", "zero"):
+        raise InputError(f'unknown must be "uniform" or "zero"; got {unknown!r}')
+    adapter = model
+    if not isinstance(model, KipoiModel):
+        adapter = KipoiModel(model, ignore=tuple(ignore), label_axis=label_axis)
+    schema = getattr(getattr(adapter.model, "schema", None), "inputs", None)
+    key, container, array = _only_input(schema)
+    shape: Sequence[int | None] | None = input_shape or getattr(array, "shape", None)
+    if shape is None:
+        if length is None or category_axis is None:
+            raise InputError(
+                "the model does not say what its input looks like; give input_shape, or length and "
+                f"category_axis; got length={length}, category_axis={category_axis}"
+            )
+        if category_axis not in (0, 1):
+            raise InputError(
+                "category_axis must be 0 for inputs (4, length) or 1 for (length, 4); got "
+                f"{category_axis}. Give input_shape for others"
+            )
+        shape = (_N_BASES, None) if category_axis == 0 else (None, _N_BASES)
+    letters = alphabet_of(adapter.model) if alphabet is None else check_alphabet(alphabet)
+    if sorted(letters) != sorted(DNA):
+        raise InputError(f"alphabet must be A, C, G and T in some order for a VCF; got {letters!r}")
+    layout = _layout(tuple(shape), length, category_axis, letters)
+    code = layout.unknown_uniform if unknown == "uniform" else layout.unknown_zero
+    return SequenceModel(adapter, layout, key, container, adapter.input_dtype, code)
+
+
+def _only_input(schema: Any) -> tuple[Any, type, Any]:
+    if schema is None:
+        return None, np.ndarray, None
+    names = [getattr(item, "name", None) or path for path, item in leaves(schema)]
+    if len(names) != 1:
+        raise InputError(
+            "a VCF gives the model one window of DNA and nothing else, so it must have one input; this "
+            f"one has {len(names)}: {', '.join(map(str, names))}"
+        )
+    if isinstance(schema, Mapping):
+        key = next(iter(schema))
+        return key, dict, schema[key]
+    if isinstance(schema, (list, tuple)):
+        return 0, list, schema[0]
+    return None, np.ndarray, schema
+
+
+def _layout(
+    shape: tuple[int | None, ...], length: int | None, category_axis: int | None, alphabet: str
+) -> OneHotLayout:
+    axis = _category_axis(shape, category_axis)
+    others = [i for i in range(len(shape)) if i != axis]
+    long = [i for i in others if shape[i] != 1]
+    if len(long) > 1:
+        raise InputError(
+            f"the input must have one axis of positions; one input of shape {shape} has several"
+        )
+    if not long:
+        raise InputError(f"the input must have an axis of positions; got shape {shape}")
+    known = shape[long[0]]
+    if known is not None and length not in (None, known):
+        raise InputError(
+            f"length must be that of the model's input, {known} bp, or be left out; got {length}"
+        )
+    size = known if length is None else length
+    if size is None:
+        raise InputError(
+            f"the model takes windows of any length (input shape {shape}); give length, in bp"
+        )
+    if size < 1:
+        raise InputError(f"length must be at least 1 bp; got {size}")
+    full = tuple(_N_BASES if i == axis else size if i == long[0] else 1 for i in range(len(shape)))
+    layout = OneHotLayout(full, axis, alphabet)
+    if math.prod(full) != size * _N_BASES:
+        raise InputError(f"the input must be one-hot DNA; got shape {shape}")
+    return layout
+
+
+def _category_axis(shape: tuple[int | None, ...], category_axis: int | None) -> int:
+    if category_axis is not None:
+        if not -len(shape) <= category_axis < len(shape) or shape[category_axis] != _N_BASES:
+            raise InputError(
+                f"category_axis must be an axis of size 4 of one input, of shape {shape}; got "
+                f"{category_axis}"
+            )
+        return category_axis % len(shape)
+    if _N_BASES not in shape:
+        raise InputError(
+            f"only one-hot DNA can be scored: an axis of 4 places for A, C, G, T is required; one input "
+            f"has shape {shape}. Wrap the model in a module that takes such an input"
+        )
+    return find_category_axis(shape)

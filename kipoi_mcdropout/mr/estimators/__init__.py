@@ -1,0 +1,1 @@
+"""Estimators of the slope, one file each."""

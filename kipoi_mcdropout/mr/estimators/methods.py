@@ -1,0 +1,63 @@
+"""Methods by name, for tables, leave-one-out and the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.mr.estimators.bootstrap import mr_bootstrap
+from kipoi_mcdropout.mr.estimators.convention import Convention
+from kipoi_mcdropout.mr.estimators.debiased_ivw import mr_debiased_ivw
+from kipoi_mcdropout.mr.estimators.egger import mr_egger
+from kipoi_mcdropout.mr.estimators.estimate import Estimate
+from kipoi_mcdropout.mr.estimators.ivw import mr_ivw
+from kipoi_mcdropout.mr.estimators.median import mr_simple_median, mr_weighted_median
+from kipoi_mcdropout.mr.estimators.mode import mr_simple_mode, mr_weighted_mode
+from kipoi_mcdropout.mr.instruments.instruments import Instruments
+
+CLOSED_FORM: dict[str, Callable[..., Estimate]] = {
+    "egger": mr_egger,
+    "ivw": mr_ivw,
+    "ivw_fixed": partial(mr_ivw, model="fixed"),
+    "ivw_delta": partial(mr_ivw, weights="second_order"),
+    "debiased_ivw": mr_debiased_ivw,
+    "egger_correlated": partial(mr_egger, correlated=True),
+    "ivw_correlated": partial(mr_ivw, correlated=True),
+}
+RESAMPLED: dict[str, Callable[..., Estimate]] = {
+    "simple_median": mr_simple_median,
+    "weighted_median": mr_weighted_median,
+    "penalised_weighted_median": partial(mr_weighted_median, penalised=True),
+    "simple_mode": mr_simple_mode,
+    "weighted_mode": mr_weighted_mode,
+    "egger_bootstrap_draws": partial(mr_bootstrap, method="egger"),
+    "ivw_bootstrap_draws": partial(mr_bootstrap, method="ivw"),
+    "egger_bootstrap_both": partial(mr_bootstrap, method="egger", resample="both"),
+    "ivw_bootstrap_both": partial(mr_bootstrap, method="ivw", resample="both"),
+}
+METHODS = (*CLOSED_FORM, *RESAMPLED)
+
+
+def mr_estimate(
+    instruments: Instruments,
+    method: str,
+    *,
+    convention: Convention = "twosamplemr",
+    n_bootstrap: int = 1000,
+    seed: int = 0,
+) -> Estimate:
+    """Estimate by a method's name, one of `METHODS`.
+
+    `n_bootstrap` and `seed` serve the methods that resample.
+
+    Raises
+    ------
+    InputError
+        An unknown name, or whatever the method itself refuses.
+    """
+    if method in CLOSED_FORM:
+        return CLOSED_FORM[method](instruments, convention=convention)
+    if method in RESAMPLED:
+        return RESAMPLED[method](instruments, convention=convention, n_bootstrap=n_bootstrap, seed=seed)
+    raise InputError(f"method must be one of {', '.join(METHODS)}; got {method!r}.")

@@ -1,0 +1,70 @@
+"""Replicates of the effects, from their standard errors or from their draws."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+
+from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.mr.instruments.instruments import FloatArray, Instruments
+
+Resample = Literal["draws", "instruments", "both"]
+MAX_BLOCK_VALUES = 2_000_000  # per array held at once: 16 MB
+
+
+def noise_blocks(n_bootstrap: int, shape: tuple[int, ...], seed: int) -> Iterator[FloatArray]:
+    """Standard normal values, shape=(n_bootstrap, *shape), in blocks of replicates.
+
+    The values do not depend on the size of the blocks.
+    """
+    check_bootstrap(n_bootstrap, seed)
+    rng = np.random.default_rng(seed)
+    block = max(1, MAX_BLOCK_VALUES // math.prod(shape))
+    for start in range(0, n_bootstrap, block):
+        yield rng.standard_normal((min(block, n_bootstrap - start), *shape))
+
+
+def draw_replicates(
+    instruments: Instruments, n_bootstrap: int, seed: int, resample: Resample
+) -> Iterator[tuple[FloatArray, FloatArray, FloatArray, FloatArray]]:
+    """Blocks of (bx, by, sx, sy), each shape=(block, n), from resampled draws and instruments.
+
+    One set of draws serves all instruments and both outputs of a replicate: what the shared masks
+    tie together stays tied. Standard errors only weight and are held.
+    """
+    check_bootstrap(n_bootstrap, seed)
+    x, y = instruments.draws_exposure, instruments.draws_outcome
+    if x is None or y is None:
+        raise InputError(
+            "the bootstrap over draws requires the effects of each draw on both outputs; got "
+            "summaries "
+            "only. Keep the draws when running the model, and pass them with the instruments."
+        )
+    rng = np.random.default_rng(seed)
+    n_draws, n = x.shape
+    block = max(1, MAX_BLOCK_VALUES // max(n, n_draws))
+    for start in range(0, n_bootstrap, block):
+        size = min(block, n_bootstrap - start)
+        share = np.full((size, n_draws), 1 / n_draws)
+        if resample != "instruments":
+            share = rng.multinomial(n_draws, np.full(n_draws, 1 / n_draws), size) / n_draws
+        rows = np.broadcast_to(np.arange(n), (size, n))
+        if resample != "draws":
+            rows = rng.integers(n, size=(size, n))
+        yield (
+            np.take_along_axis(share @ x, rows, axis=1),
+            np.take_along_axis(share @ y, rows, axis=1),
+            instruments.se_exposure[rows],
+            instruments.se_outcome[rows],
+        )
+
+
+def check_bootstrap(n_bootstrap: int, seed: int) -> None:
+    """Raise InputError unless there are at least 2 replicates and the seed is not negative."""
+    if n_bootstrap < 2:
+        raise InputError(f"n_bootstrap must be at least 2; got {n_bootstrap}.")
+    if seed < 0:
+        raise InputError(f"seed must not be negative; got {seed}.")

@@ -1,0 +1,1 @@
+"""Mutants as instruments: their arrays, selection and correlation."""

@@ -1,0 +1,83 @@
+"""Correlation of the outcome effects: given, or taken over the draws.
+
+All effects of a run share their draws (locked masks), so effects of different mutants are
+correlated.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.mr.instruments.instruments import FloatArray, Instruments
+
+
+def outcome_correlation(instruments: Instruments) -> FloatArray:
+    """Invertible correlation of the outcome effects, shape=(n, n), in the order of the instruments.
+
+    The correlation given with the instruments, else that of their draws. A correlation of sd and
+    one of mcse are the same.
+
+    Raises
+    ------
+    InputError
+        Neither is there; more instruments than draws - 1 (the matrix is then singular); or the
+        matrix given is not positive definite.
+    """
+    matrix = instruments.correlation
+    if matrix is None:
+        matrix = correlation_of_draws(instruments)
+    try:
+        np.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError:
+        raise InputError(
+            "the correlation matrix must be positive definite; this one is not. Drop instruments "
+            "that "
+            "repeat each other, or use the bootstrap over draws, which needs no inverse."
+        ) from None
+    return matrix
+
+
+def correlation_of_draws(instruments: Instruments, side: str = "outcome") -> FloatArray:
+    """Correlation over draws of the effects on the "outcome" or the "exposure", shape=(n, n).
+
+    Raises
+    ------
+    InputError
+        No draws, or too few of them for an invertible matrix.
+    """
+    draws = instruments.draws_outcome if side == "outcome" else instruments.draws_exposure
+    if draws is None:
+        raise InputError(
+            "a correlated method requires the correlation of the outcome effects or the draws it "
+            "can be "
+            "taken from; got neither. Pass correlation=... or draws of both outputs."
+        )
+    n_draws, n = draws.shape
+    if n > n_draws - 1:
+        raise InputError(
+            f"{n} instruments and {n_draws} draws: the correlation over draws is singular when "
+            "there are more "
+            f"instruments than draws - 1. Select at most {n_draws - 1} instruments, run at least "
+            f"{n + 1} draws, "
+            "or use the bootstrap over draws, which needs no inverse."
+        )
+    return np.atleast_2d(np.corrcoef(draws, rowvar=False))
+
+
+def covariance_of_draws(instruments: Instruments) -> dict[str, FloatArray]:
+    """Covariances over draws (ddof=1), each shape=(n, n): "xx", "yy" and "xy".
+
+    x are exposure effects and y outcome effects:
+    ``xy[i, j]`` is that of exposure effect i with outcome effect j. They are of single draws, the
+    square of `sd`; divide by n_draws for the mean over draws.
+    """
+    x, y = instruments.draws_exposure, instruments.draws_outcome
+    if x is None or y is None:
+        raise InputError(
+            "draws of both outputs are required for their covariance; got none. Run ism with "
+            "--keep_draws, and pass read_draws(...)."
+        )
+    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    scale = 1 / (len(x) - 1)
+    return {"xx": x.T @ x * scale, "yy": y.T @ y * scale, "xy": x.T @ y * scale}

@@ -1,0 +1,184 @@
+"""Which mutants serve as instruments.
+
+Choosing mutants by the same noisy effects that are then used to estimate favours those whose noise
+points away from zero (the winner's curse). With ``select_draws="half"`` the first half of the draws
+chooses and the second half estimates, so that the noise of the two has nothing in common.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.mr.instruments.instruments import ZERO_VARIANCE_RTOL, FloatArray, Instruments
+
+SelectDraws = Literal["all", "half"]
+MIN_DRAWS_TO_SPLIT = 4  # 2 in each half, the least that has a variance
+
+
+def select_instruments(
+    instruments: Instruments,
+    *,
+    min_z: float | None = None,
+    one_per_position: bool = False,
+    min_distance_bp: int | None = None,
+    top_n: int | None = None,
+    select_draws: SelectDraws = "all",
+) -> Instruments:
+    """Keep mutants by the strength of their exposure effect.
+
+    Steps are applied in the order of the arguments. Rows that are not selected stay, with
+    ``mr_keep`` False and the step as ``reason``. The provenance gets an entry "selection" with
+    every option and the number of rows left after each step.
+
+    Parameters
+    ----------
+    instruments : Instruments
+    min_z : float, optional
+        Least ``|effect| / sd`` of the exposure, sd over draws whatever `se_type` is.
+    one_per_position : bool
+        Of the alternatives at one position keep the strongest.
+    min_distance_bp : int, optional
+        Going from the strongest down, drop mutants nearer than this to one already kept on their
+        chromosome, or, where their place on the genome is not known, in their sequence.
+    top_n : int, optional
+        Keep the n strongest.
+    select_draws : "all" or "half"
+        "half": select on the first half of the draws, and return effects of the second half.
+
+    Raises
+    ------
+    InputError
+        Options out of range, positions or draws missing where needed, or nothing left.
+    """
+    _check_options(min_z, min_distance_bp, top_n, select_draws)
+    chooser, used, split = _split(instruments, select_draws)
+    z = exposure_z(chooser)
+    steps: dict[str, Callable[[NDArray[np.bool_]], NDArray[np.bool_]]] = {}
+    if select_draws == "half":
+        steps["zero_variance_in_selection_draws"] = lambda keep: keep & chooser.mr_keep
+    if min_z is not None:
+        steps["below_min_z"] = lambda keep: keep & (z >= min_z)
+    if one_per_position:
+        steps["weaker_alternative"] = lambda keep: _spaced(used, z, keep, 1)
+    if min_distance_bp is not None:
+        steps["near_a_stronger_one"] = lambda keep: _spaced(used, z, keep, min_distance_bp)
+    if top_n is not None:
+        steps["not_in_top_n"] = lambda keep: _strongest(z, keep, top_n)
+    keep, reason, left = used.mr_keep, used.reason, {"usable": used.n_kept}
+    for name, step in steps.items():
+        passed = step(keep)
+        reason = np.where(keep & ~passed, name, reason)
+        keep, left[name] = passed, int(passed.sum())
+    options = {
+        "min_z": min_z,
+        "one_per_position": one_per_position,
+        "min_distance_bp": min_distance_bp,
+        "top_n": top_n,
+        "select_draws": select_draws,
+        **split,
+        "left_after": left,
+    }
+    if "selection" in used.provenance:
+        options["before"] = used.provenance["selection"]
+    selected = used.with_keep(keep, reason, {**used.provenance, "selection": options})
+    selected.kept(1, "the selection of instruments")
+    return selected
+
+
+def exposure_z(instruments: Instruments) -> FloatArray:
+    """``|effect| / sd`` of the exposure, shape=(n,); 0 where the sd is 0."""
+    sd = instruments.se_exposure
+    if instruments.se_type == "mcse":
+        sd = instruments.with_se_type("sd").se_exposure
+    return np.divide(np.abs(instruments.beta_exposure), sd, out=np.zeros(len(sd)), where=sd > 0)
+
+
+def from_draw_subset(instruments: Instruments, draws: NDArray[Any] | slice) -> Instruments:
+    """The same mutants with effects and standard errors of some of the draws.
+
+    Raises
+    ------
+    InputError
+        No draws are there.
+    """
+    if instruments.draws_exposure is None or instruments.draws_outcome is None:
+        raise InputError(
+            "effects of each draw are required to split the draws; got summaries only. Keep the "
+            "draws when running the model, and pass them with the instruments."
+        )
+    new: dict[str, Any] = {"n_draws": None}
+    for side in ("exposure", "outcome"):
+        part = getattr(instruments, f"draws_{side}")[draws]
+        scale = len(part) ** -0.5 if instruments.se_type == "mcse" else 1.0
+        new[f"draws_{side}"] = part
+        new[f"beta_{side}"] = part.mean(axis=0)
+        new[f"se_{side}"] = part.std(axis=0, ddof=1) * scale
+    return replace(instruments, **new, zero_variance_rtol=ZERO_VARIANCE_RTOL)
+
+
+def _split(
+    instruments: Instruments, select_draws: str
+) -> tuple[Instruments, Instruments, dict[str, Any]]:
+    if select_draws == "all":
+        return instruments, instruments, {}
+    n_draws = instruments.n_draws or 0
+    if instruments.draws_exposure is not None and n_draws < MIN_DRAWS_TO_SPLIT:
+        raise InputError(
+            f"at least {MIN_DRAWS_TO_SPLIT} draws are required to split them; got {n_draws}."
+        )
+    half = n_draws // 2
+    chooser = from_draw_subset(instruments, slice(0, half))
+    used = from_draw_subset(instruments, slice(half, None))
+    return chooser, used, {"n_draws_selection": half, "n_draws_estimation": n_draws - half}
+
+
+def _strongest(z: FloatArray, keep: NDArray[np.bool_], top_n: int) -> NDArray[np.bool_]:
+    order = np.argsort(-np.where(keep, z, -np.inf), kind="stable")[: min(top_n, int(keep.sum()))]
+    passed = np.zeros_like(keep)
+    passed[order] = True
+    return passed
+
+
+def _spaced(
+    instruments: Instruments, z: FloatArray, keep: NDArray[np.bool_], distance_bp: int
+) -> NDArray[np.bool_]:
+    """Thinning: from the strongest down, keep what is at least `distance_bp` from all kept."""
+    if instruments.position is None:
+        raise InputError(
+            "positions are required to thin instruments by distance; got none. Leave the distance "
+            "out, or give instruments with positions."
+        )
+    group = instruments.chrom if instruments.chrom is not None else instruments.sequence
+    names = np.zeros(len(z), int) if group is None else group
+    taken: dict[Any, list[int]] = defaultdict(list)
+    passed = np.zeros_like(keep)
+    for row in np.argsort(-z, kind="stable"):
+        if not keep[row]:
+            continue
+        position, near = int(instruments.position[row]), taken[names[row]]
+        at = bisect_left(near, position)
+        neighbours = near[max(0, at - 1) : at + 1]
+        if all(abs(position - other) >= distance_bp for other in neighbours):
+            insort(near, position)
+            passed[row] = True
+    return passed
+
+
+def _check_options(
+    min_z: float | None, min_distance_bp: int | None, top_n: int | None, select_draws: str
+) -> None:
+    if min_z is not None and not min_z >= 0:
+        raise InputError(f"min_z must not be negative; got {min_z}.")
+    for name, value in (("min_distance_bp", min_distance_bp), ("top_n", top_n)):
+        if value is not None and value < 1:
+            raise InputError(f"{name} must be at least 1; got {value}.")
+    if select_draws not in ("all", "half"):
+        raise InputError(f"select_draws must be 'all' or 'half'; got {select_draws!r}.")

@@ -1,0 +1,224 @@
+"""kipoi-interpret's ISM scorer with uncertainty: the method `mcdropout_ism`.
+
+Importing this module imports no torch: Kipoi's command line loads it to list the methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from kipoi_interpret.importance_scores.ism import Mutation
+
+from kipoi_mcdropout.errors import InputError
+
+if TYPE_CHECKING:
+    from kipoi_mcdropout.arrays.nested import Nested
+    from kipoi_mcdropout.effects.saturation import SaturationMutagenesis, SequenceEffects
+
+
+class MCDropoutISM(Mutation):
+    """In-silico mutagenesis with the model's uncertainty, by Monte Carlo dropout with locked masks.
+
+    Takes what kipoi-interpret's `Mutation` takes, and works where it works.
+
+    Parameters
+    ----------
+    model : kipoi model
+        With a torch module inside, as `kipoi.get_model` returns it. It is borrowed, never changed.
+    model_input : str or int
+        Name (or number) of the input to mutate.
+    scores : sequence of str or callable
+        Any of ref, alt, diff, logit, logit_ref, logit_alt, deepsea_effect, applied within each draw.
+    score_kwargs : sequence of dict, optional
+        One per score, as in kipoi-interpret.
+    batch_size : int
+        Inputs in one forward pass.
+    output_sel_fn : callable, optional
+        Applied to each input's outputs before scoring.
+    id_value : int
+        Accepted for `Mutation`'s sake; it has no effect there either.
+    category_axis : int, optional
+        Axis of one input (no batch axis) that holds the categories: 1 for (1000, 4), 0 for (4, 1000). By
+        default the only axis that has as many places as the alphabet has letters.
+    test_ref_ref : bool
+        Also report each reference base "mutated" to itself; its effect is exactly 0.
+    n_draws : int
+        Number of draws, at least 2; or 0 for the point effects alone, of any model.
+    seed : int
+        0 <= seed < 2**64. The result is a function of model, inputs, seed and n_draws alone.
+    targets : sequence of str or int, optional
+        Outputs to report, by label, index or shell pattern; all by default.
+    start, end : int
+        Window of positions to mutate, 0-based and half-open.
+    mask_scope : {"run", "sequence"}
+        Whether all sequences of a draw share the masks, or each has its own.
+    quantiles : sequence of float
+        Quantiles of the effect over the draws to report.
+    keep_draws : bool
+        Also return the effect of every draw.
+    ignore : sequence of str
+        Modules whose dropout is left off, and that of the modules inside them.
+    engine : {"auto", "incremental", "full"}
+        How mutants are computed: whole, or as changes of their reference, which is exact and many
+        times faster for convolutional models. "auto" chooses by the model and the sizes of the run
+        alone, the same for every sequence of a shape.
+    memory_bytes : int, optional
+        What the incremental engine may hold at a time, about, above the weights.
+    verify : bool
+        Recompute a small sample of mutants and draws by the plain forward pass, and raise if they
+        differ by more than 1e-5 of the output's scale (float32).
+    alphabet : str, optional
+        What the categories are, in order; by default what the model's dataloader says, else ACGT.
+    label_axis : int, optional
+        The axis of an output (without the batch) that the model's column labels name, where more than
+        one has their length.
+
+    Raises
+    ------
+    kipoi_mcdropout.errors.McDropoutError
+        If the model cannot be run under locked dropout, or an argument is not as stated.
+
+    Examples
+    --------
+    >>> model = kipoi.get_model("example/model", source="dir")               # doctest: +SKIP
+    >>> ism = MCDropoutISM(model, "seq", n_draws=30, seed=0, targets=["DNase"])  # doctest: +SKIP
+    >>> ism.score(batch["inputs"])["diff"]["effect_sd"].shape                # doctest: +SKIP
+    (8, 500, 4, 1)
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        model_input: Any,
+        scores: Sequence[str | Callable[..., Any]] | str = ("diff",),
+        score_kwargs: Sequence[dict[str, Any]] | None = None,
+        batch_size: int = 32,
+        output_sel_fn: Callable[..., Any] | None = None,
+        id_value: int = 0,
+        category_axis: int | None = None,
+        test_ref_ref: bool = False,
+        *,
+        n_draws: int = 30,
+        seed: int = 0,
+        targets: Sequence[str | int] | str | int | None = None,
+        start: int = 0,
+        end: int | None = None,
+        mask_scope: str = "run",
+        quantiles: Sequence[float] = (),
+        keep_draws: bool = False,
+        ignore: Sequence[str] = (),
+        engine: str = "auto",
+        memory_bytes: int | None = None,
+        verify: bool = True,
+        alphabet: str | None = None,
+        label_axis: int | None = None,
+    ) -> None:
+        from kipoi_mcdropout.arrays.outputs import as_targets
+        from kipoi_mcdropout.effects.saturation import (
+            DEFAULT_MEMORY_BYTES,
+            IsmOptions,
+            SaturationMutagenesis,
+        )
+        from kipoi_mcdropout.effects.summary import EffectOptions
+        from kipoi_mcdropout.model.adapter import KipoiModel, alphabet_of
+        from kipoi_mcdropout.sequence.one_hot import check_alphabet
+
+        scores = [scores] if isinstance(scores, str) or callable(scores) else list(scores)
+        chosen = _parse_scores(scores, score_kwargs)
+        names = [score for score in scores if isinstance(score, str)]
+        super().__init__(
+            model, model_input, names, None, batch_size, output_sel_fn, id_value,
+            1 if category_axis is None else category_axis, test_ref_ref,
+        )  # fmt: skip
+        options = IsmOptions(
+            model_input,
+            EffectOptions(chosen, n_draws, tuple(quantiles), keep_draws),
+            seed,
+            as_targets(targets),
+            category_axis,
+            start,
+            end,
+            test_ref_ref,
+            mask_scope,
+            batch_size,
+            engine,
+            DEFAULT_MEMORY_BYTES if memory_bytes is None else memory_bytes,
+            verify,
+            alphabet_of(model) if alphabet is None else check_alphabet(alphabet),
+        )
+        self.options = options
+        self.mutagenesis: SaturationMutagenesis = SaturationMutagenesis(
+            KipoiModel(model, output_sel_fn, ignore, label_axis), options
+        )
+
+    @classmethod
+    def is_compatible(cls, model: Any) -> bool:
+        """Whether the model holds a torch module, in which dropout can be switched."""
+        from kipoi_mcdropout.model.identity import torch_module
+
+        return torch_module(model) is not None
+
+    def effects(
+        self, input_batch: Nested, progress: Callable[[int, int], None] | None = None
+    ) -> Iterator[SequenceEffects]:
+        """Effects of each sequence of a batch, one at a time, flat over the mutants."""
+        return self.mutagenesis.run(input_batch, progress)
+
+    def score(self, input_batch: Nested) -> dict[str, dict[str, np.ndarray]]:
+        """Effects of all substitutions of a batch of sequences.
+
+        Parameters
+        ----------
+        input_batch : numpy.ndarray, or dict or list of them, batch first
+            `batch["inputs"]` of a Kipoi dataloader.
+
+        Returns
+        -------
+        dict of str to dict of str to numpy.ndarray
+            For each score: `ref_mean`, `ref_var`, `ref_point`, shape=(n, outputs), and for each
+            substitution `alt_mean`, `alt_var`, `alt_point`, `ref_alt_cov`, `effect_mean`,
+            `effect_sd`, `effect_mcse`, `effect_point`, `prob_positive`, `n_nonfinite`,
+            `n_saturated`, the quantiles (`effect_q0.05`, ...), all float64 with shape=(n, *input shape,
+            outputs), NaN where nothing is mutated; with keep_draws `effect_draws`, float32,
+            shape=(n, *input shape, outputs, draws). `outputs` are `output_labels`.
+        """
+        from kipoi_mcdropout.effects.saturation import dense
+
+        sequences = []
+        for effects in self.effects(input_batch):
+            by_score = {}
+            for summary in effects.summaries:
+                arrays = {name: values[0] for name, values in summary.reference.items()}
+                for name, values in summary.per_mutant().items():
+                    arrays[name] = dense(effects, values, np.nan)
+                by_score[summary.score.name] = arrays
+            sequences.append(by_score)
+        if not sequences:
+            raise InputError("the batch must have at least one sequence; got none")
+        return {
+            score: {name: np.stack([s[score][name] for s in sequences]) for name in arrays}
+            for score, arrays in sequences[0].items()
+        }
+
+    def output_labels(self, input_batch: Nested) -> tuple[str, ...]:
+        """Labels of the outputs that `score` reports, in order."""
+        return self.mutagenesis.targets(input_batch).labels
+
+
+def _parse_scores(scores: Sequence[Any], score_kwargs: Sequence[dict[str, Any]] | None) -> tuple:
+    from kipoi_mcdropout.effects.scores import get_score
+
+    if score_kwargs is not None and len(score_kwargs) != len(scores):
+        raise InputError(
+            f"score_kwargs must have one dict per score ({len(scores)}); got {len(score_kwargs)}"
+        )
+    kwargs = score_kwargs or [{}] * len(scores)
+    return tuple(
+        get_score(score, **(options or {})) for score, options in zip(scores, kwargs, strict=True)
+    )
+
+
+for _call in globals().pop("_when_loaded", []):  # of plugin.registration
+    _call()

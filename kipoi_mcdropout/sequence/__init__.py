@@ -1,0 +1,1 @@
+"""One-hot sequences, edits of them, and the genome they come from."""

@@ -1,0 +1,1 @@
+"""Whether an effect is real, and whether its error bar is right."""

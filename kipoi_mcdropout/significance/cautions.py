@@ -1,0 +1,87 @@
+"""What makes a calibration meaningless, however good its numbers look.
+
+A line fits everything: effects of the wrong sign, and effects that have nothing to do with each other.
+So the correlation of measured and predicted effects is looked at, and how far the sd is from fitting.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from scipy.special import ndtri
+
+from kipoi_mcdropout.significance.matched_effects import Matched
+
+Align = Literal["none", "linear"]
+MAX_SD_FACTOR = 10.0  # beyond, or below a tenth, the two scales are likely not the same
+
+
+class Caution(NamedTuple):
+    """A stable code and a message for people."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Pearson's correlation of measured and predicted effects, with its 95 % interval (Fisher's z).
+
+    NaN where all effects of one table are equal.
+    """
+
+    r: float
+    lower: float
+    upper: float
+
+
+def correlation_of(found: Matched) -> Correlation:
+    """Of measured and predicted effects."""
+    if np.ptp(found.mean) == 0 or np.ptp(found.effect) == 0:
+        return Correlation(float("nan"), float("nan"), float("nan"))
+    r = float(np.clip(np.corrcoef(found.mean, found.effect)[0, 1], -1, 1))
+    half = float(ndtri(0.975)) / np.sqrt(len(found.mean) - 3)
+    with np.errstate(divide="ignore"):  # r = 1 is its own interval
+        lower, upper = np.tanh(np.arctanh(r) + np.array([-half, half]))
+    return Correlation(r, float(lower), float(upper))
+
+
+def cautions_of(found: Correlation, sd_scale: float, slope: float, align: Align) -> list[Caution]:
+    """What makes coverage and sd_scale meaningless, however good they look."""
+    cautions = []
+    words = f"r = {found.r:.3g}, 95 % interval {found.lower:.3g} to {found.upper:.3g}"
+    if found.upper < 0:
+        cautions.append(
+            Caution(
+                "negative_correlation",
+                f"measured effects fall where predicted ones rise ({words}). Are REF and ALT exchanged "
+                "in one of the tables, or is it the wrong output?"
+                + (f" The line has slope {slope:.3g}, which hides it." if align == "linear" else ""),
+            )
+        )
+    elif not found.lower > 0:
+        cautions.append(
+            Caution(
+                "no_correlation",
+                f"measured and predicted effects are not seen to be correlated ({words}): the "
+                "predictions say nothing about these measurements."
+                + (
+                    f" The line is nearly flat (slope {slope:.3g}), so sd_scale {sd_scale:.3g} does not "
+                    "measure the sd."
+                    if align == "linear"
+                    else ""
+                ),
+            )
+        )
+    if not 1 / MAX_SD_FACTOR <= sd_scale <= MAX_SD_FACTOR:
+        advice = " If they differ by a factor, use align 'linear'." if align == "none" else ""
+        cautions.append(
+            Caution(
+                "sd_scale_far_from_one",
+                f"the sd would have to be multiplied by {sd_scale:.3g}: are measured and predicted "
+                f"effects on one scale, and is the se of the measurements right?{advice}",
+            )
+        )
+    return cautions

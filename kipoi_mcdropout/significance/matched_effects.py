@@ -1,0 +1,162 @@
+"""Measured and predicted effects of the same variants, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from kipoi_mcdropout.effects.rounding import effect_rounding
+from kipoi_mcdropout.effects.row_identity import first_of_each_variant, genomic_variants, variant_names
+from kipoi_mcdropout.errors import InputError
+
+FloatArray = NDArray[np.float64]
+MIN_VARIANTS = 10
+_NAME_COLUMNS = ("chrom", "position", "ref", "alt")
+
+
+@dataclass(frozen=True, eq=False)
+class Matched:
+    """Effects of the variants that both tables have, in the order of the measured ones.
+
+    Attributes
+    ----------
+    effect, se : array, shape=(n,)
+        Measured; se is 0 where the table has none.
+    mean, sd : array, shape=(n,)
+        Predicted.
+    n_only_measured, n_only_predicted, n_no_spread, n_repeated : int
+        What was left out; see `calibration.CalibrationResult`.
+    """
+
+    effect: FloatArray
+    se: FloatArray
+    mean: FloatArray
+    sd: FloatArray
+    n_only_measured: int
+    n_only_predicted: int
+    n_no_spread: int
+    n_repeated: int
+
+
+def match(measured: pd.DataFrame, predicted: pd.DataFrame, output: str | None) -> Matched:
+    """The variants of both tables; see `calibration.calibrate` for their columns.
+
+    Raises
+    ------
+    InputError
+        Columns missing, names repeated, numbers not finite, or fewer than 10 variants.
+    """
+    left = _measured(measured)
+    right, n_repeated = _predicted(predicted, output)
+    for table, what in ((left, "measured"), (right, "predicted")):
+        again = table["variant"][table["variant"].duplicated()]
+        if len(again):
+            raise InputError(
+                f"each variant may occur once; {len(again)} {what} rows repeat one, first: "
+                f"{again.iloc[0]}. Average them, or choose one."
+            )
+    both = left.merge(right, on="variant", validate="one_to_one")
+    if len(both) < MIN_VARIANTS:
+        raise InputError(
+            f"at least {MIN_VARIANTS} variants in both tables are required; {len(both)} are. Measured "
+            f"names look like {_example(left)}, predicted like {_example(right)}: are they the same?"
+        )
+    _check_numbers(both)
+    spread, n_no_spread = _with_spread(both)
+    columns = {name: spread[name].to_numpy(np.float64) for name in ("effect", "se", "mean", "sd")}
+    only = (len(left) - len(both), len(right) - len(both))
+    return Matched(**columns, n_only_measured=only[0], n_only_predicted=only[1],
+                   n_no_spread=n_no_spread, n_repeated=n_repeated)  # fmt: skip
+
+
+def require(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:
+    """Raise InputError unless the table has the columns."""
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise InputError(
+            f"{what} must have columns {', '.join(columns)}; it lacks {', '.join(missing)} and has "
+            f"{', '.join(map(str, table.columns))}. Rename its columns."
+        )
+
+
+def _measured(table: pd.DataFrame) -> pd.DataFrame:
+    require(table, ("variant", "effect"), "the table of measured effects")
+    se = table["se"] if "se" in table.columns else 0.0
+    return pd.DataFrame({"variant": table["variant"].astype(str), "effect": table["effect"]}).assign(
+        se=se
+    )
+
+
+def _predicted(table: pd.DataFrame, output: str | None) -> tuple[pd.DataFrame, int]:
+    """variant, mean, sd and least (what is only rounding), and the number of rows left out."""
+    require(table, ("effect_mean", "effect_sd"), "the table of predicted effects")
+    table = _one_output(table, output)
+    first = np.ones(len(table), bool)
+    if "variant" in table.columns:
+        names = table["variant"].astype(str)
+    elif (variants := genomic_variants(table)) is not None:
+        names, first = variant_names(variants), first_of_each_variant(table, variants)
+    else:
+        require(table, _NAME_COLUMNS, "the table of predicted effects, without 'variant',")
+        if table["chrom"].isna().any():
+            raise InputError(
+                "the predicted effects have no place on the genome (chrom is empty), so they cannot be "
+                "matched with measured ones by name. Run ism with a dataloader that gives ranges, or "
+                "add a column variant."
+            )
+        names = table[list(_NAME_COLUMNS)].astype(str).agg(":".join, axis=1)
+    rows = pd.DataFrame(
+        {"variant": names, "mean": table["effect_mean"], "sd": table["effect_sd"]}
+    ).assign(least=effect_rounding(table))
+    return rows[first], int((~first).sum())
+
+
+def _one_output(predicted: pd.DataFrame, output: str | None) -> pd.DataFrame:
+    if "output" not in predicted.columns:
+        return predicted
+    names = predicted["output"].astype(str)
+    known = names.unique().tolist()
+    if output is None and len(known) == 1:
+        return predicted
+    if output not in known:
+        raise InputError(
+            f"one output is required, of {', '.join(known[:5])}{' ...' if len(known) > 5 else ''}; "
+            f"got {output!r}."
+        )
+    return predicted[names == output]
+
+
+def _example(table: pd.DataFrame) -> str:
+    return repr(table["variant"].iloc[0]) if len(table) else "nothing"
+
+
+def _check_numbers(both: pd.DataFrame) -> None:
+    values = both[["effect", "mean", "sd", "se"]].to_numpy(float)
+    bad = ~np.isfinite(values).all(axis=1)
+    if bad.any():
+        raise InputError(
+            f"effects, sd and se must be finite; they are not for {bad.sum()} variants, first: "
+            f"{both['variant'][bad].iloc[0]}. Remove these."
+        )
+    wrong = (both["sd"] < 0) | (both["se"] < 0)
+    if wrong.any():
+        raise InputError(
+            f"sd and se must not be negative; this fails for {wrong.sum()} variants, first: "
+            f"{both['variant'][wrong].iloc[0]}. Remove these."
+        )
+
+
+def _with_spread(both: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """The variants that have an interval, and the number of the others."""
+    spread = np.hypot(both["sd"].to_numpy(float), both["se"].to_numpy(float))
+    wide = spread > both["least"].to_numpy(float)
+    if wide.sum() < MIN_VARIANTS:
+        raise InputError(
+            f"at least {MIN_VARIANTS} variants whose effects vary over the draws are required; "
+            f"{wide.sum()} do. Is there a dropout between them and the output? See `audit`"
+        )
+    return both[wide].reset_index(drop=True), int((~wide).sum())

@@ -1,0 +1,1 @@
+"""From alleles to windows of the genome."""

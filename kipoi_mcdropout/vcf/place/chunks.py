@@ -1,0 +1,139 @@
+"""Consecutive records of a VCF gathered into batches for the engine."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kipoi_mcdropout.model.sequence_model import SequenceModel
+from kipoi_mcdropout.vcf.place.placement import Outcome, Placed, Placer
+from kipoi_mcdropout.vcf.place.views import ViewedBatch
+from kipoi_mcdropout.vcf.place.windows import Anchor, code_table, reverse_complement
+from kipoi_mcdropout.vcf.read.alleles import Skip
+from kipoi_mcdropout.vcf.read.reader import Record
+
+PlacedAllele = tuple[Record, int, Placed]  # record, number of the ALT from 1, its windows
+
+
+@dataclass
+class Chunk:
+    """Some consecutive records, whole, with what becomes of their alleles."""
+
+    records: list[tuple[Record, list[Outcome]]] = field(default_factory=list)
+    scored: list[PlacedAllele] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, records: Iterable[Record], placer: Placer) -> Chunk:
+        """Place the alleles of some records."""
+        chunk = cls()
+        for record in records:
+            outcomes = placer.place(record)
+            chunk.records.append((record, outcomes))
+            for number, outcome in enumerate(outcomes, start=1):
+                if isinstance(outcome, Placed):
+                    chunk.scored.append((record, number, outcome))
+        return chunk
+
+    def failed(self, reason: str) -> Chunk:
+        """The chunk with every allele that was to be scored skipped as `failed`."""
+        skip = Skip("failed", reason)
+        return Chunk([(r, [skip if isinstance(o, Placed) else o for o in os]) for r, os in self.records])
+
+
+def gather(records: Iterable[Record], n_alleles: int) -> Iterator[list[Record]]:
+    """Cut a stream of records into groups of about `n_alleles` ALT alleles, in order.
+
+    Where a group ends depends on the records alone, not on what becomes of them: a resumed run, and
+    every shard of a run, has the same groups.
+    """
+    group: list[Record] = []
+    n = 0
+    for record in records:
+        group.append(record)
+        n += max(len(record.alts), 1)
+        if n >= n_alleles:
+            yield group
+            group, n = [], 0
+    if group:
+        yield group
+
+
+@dataclass(frozen=True)
+class AlleleWindows:
+    """What the model is shown of the alleles of a chunk: letters, not yet encoded.
+
+    Small when pickled, as neighbouring windows have much in common.
+
+    Attributes
+    ----------
+    references : numpy.ndarray of uint8 (ASCII), shape=(shifts, references, length)
+        Each distinct one once.
+    alleles : numpy.ndarray of uint8 (ASCII), shape=(shifts, alleles, length)
+    owner : numpy.ndarray of int64, shape=(alleles,)
+        Row of the reference of each allele.
+    """
+
+    references: NDArray[np.uint8]
+    alleles: NDArray[np.uint8]
+    owner: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, scored: list[PlacedAllele]) -> AlleleWindows:
+        """The windows of placed alleles, in order."""
+        owner = owners(scored)
+        first = np.unique(owner, return_index=True)[1]
+        return cls(
+            np.stack([scored[i][2].ref_windows for i in first], axis=1),
+            np.stack([placed.alt_windows for _, _, placed in scored], axis=1),
+            owner,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        letters = {"references": self.references, "alleles": self.alleles}
+        packed = {name: (x.shape, zlib.compress(x.tobytes(), level=1)) for name, x in letters.items()}
+        return {"owner": self.owner, **packed}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name in ("references", "alleles"):
+            shape, data = state[name]
+            x = np.frombuffer(zlib.decompress(data), np.uint8).reshape(shape)
+            object.__setattr__(self, name, x)
+        object.__setattr__(self, "owner", state["owner"])
+
+
+def owners(scored: list[PlacedAllele]) -> NDArray[np.int64]:
+    """Number of the reference of each allele; alleles with the same anchor share one."""
+    rows: dict[Anchor, int] = {}
+    return np.array([rows.setdefault(placed.anchor, len(rows)) for _, _, placed in scored], np.int64)
+
+
+def to_batch(model: SequenceModel, windows: AlleleWindows, rc: bool) -> ViewedBatch:
+    """The engine's batch: each distinct reference window once, a mutant per allele.
+
+    The views are the shifted windows and, with `rc`, the reverse complement of each.
+    """
+    alphabet = model.layout.alphabet
+    table = code_table(model.unknown, alphabet)
+    views = []
+    for refs, alts in zip(table[windows.references], table[windows.alleles], strict=True):
+        views.append((refs, alts))
+        if rc:
+            views.append((reverse_complement(refs, alphabet), reverse_complement(alts, alphabet)))
+    batches = tuple(model.batch(refs, windows.owner, alts) for refs, alts in views)
+    base = batches[0]
+    return ViewedBatch(
+        base.references, base.input_key, base.layout, base.reference_codes, base.owner, base.codes,
+        views=batches,
+    )  # fmt: skip
+
+
+def chunk_alleles(n_outputs: int, n_scores: int, n_draws: int, batch_size: int) -> int:
+    """Alleles in a chunk: whole mini-batches, within about 64 MB of results and reference outputs."""
+    bytes_per_allele = n_outputs * (n_scores * 300 + 4 * (n_draws + 1))
+    fitting = int(64e6 // bytes_per_allele) // batch_size * batch_size
+    return min(max(fitting, batch_size), max(1024 // batch_size * batch_size, batch_size))

@@ -1,0 +1,67 @@
+"""Several views of one sequence (strands, shifted windows), averaged within each draw.
+
+The outputs of all views are computed under the same masks and averaged; only then are reference and
+mutant compared. So a draw remains one thinned network, and the spread of the effect over the draws is
+that of the averaged prediction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kipoi_mcdropout.engine.full import DrawBlock, Engine
+from kipoi_mcdropout.sequence.mutants import MutantBatch
+
+
+@dataclass(frozen=True)
+class ViewedBatch(MutantBatch):
+    """A batch that is the first of several views of the same mutants, in the same order."""
+
+    views: tuple[MutantBatch, ...] = ()  # all of them
+
+    def unchanged(self) -> NDArray[np.bool_]:
+        """Which mutants equal their reference in all views, shape=(mutants,)."""
+        return np.logical_and.reduce([view.unchanged() for view in self.views])
+
+
+class ViewAverage:
+    """An engine that averages the outputs of all views of a batch, draw by draw."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def run(
+        self, batch: MutantBatch, draws: Sequence[int], selected: Tensor | None = None
+    ) -> Iterator[DrawBlock]:
+        """See `Engine.run`. With several views, one block holds all mutants and draws."""
+        views = batch.views if isinstance(batch, ViewedBatch) else (batch,)
+        if len(views) == 1:
+            yield from self.engine.run(views[0], draws, selected)
+            return
+        totals: DrawBlock | None = None
+        for view in views:
+            outputs = _whole(list(self.engine.run(view, draws, selected)))
+            if totals is None:
+                totals = outputs
+            else:
+                totals.ref.add_(outputs.ref)
+                totals.alt.add_(outputs.alt)
+        if totals is not None:
+            yield DrawBlock(totals.mutants, totals.ref / len(views), totals.alt / len(views))
+
+
+def _whole(blocks: list[DrawBlock]) -> DrawBlock:
+    """All blocks of a run as one, in float64; engines may cut the same mutants differently."""
+    slices: dict[int, list[DrawBlock]] = {}
+    for block in blocks:
+        slices.setdefault(block.mutants.start, []).append(block)
+    parts = [slices[start] for start in sorted(slices)]
+    ref = torch.cat([block.ref for block in parts[0]]).to(torch.float64)
+    alt = torch.cat([torch.cat([block.alt for block in part]) for part in parts], dim=1)
+    return DrawBlock(slice(0, alt.shape[1]), ref, alt.to(torch.float64))

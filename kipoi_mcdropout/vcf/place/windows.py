@@ -1,0 +1,83 @@
+"""The windows of the reference and of an allele that the model is shown.
+
+The base at POS of a record lies at index (L - 1) // 2 of a window of length L: in the middle where L is
+odd, and left of the middle where it is even (as kipoi-veff has it there). The window of an allele is cut
+from the genome with the allele put in and begins at the same base, so the flank on the left stays and
+the flank on the right is refilled, or cut, from the genome.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kipoi_mcdropout.sequence.genome import PAD, Genome
+from kipoi_mcdropout.sequence.one_hot import DNA
+from kipoi_mcdropout.vcf.read.alleles import Edit
+
+Window = NDArray[np.uint8]  # ASCII codes, shape=(length,)
+
+
+class Anchor(NamedTuple):
+    """Where a window lies: the references of equal anchors are the same."""
+
+    contig: str  # as the genome names it
+    start: int  # 0-based, may be negative
+
+
+def centre_of(length: int) -> int:
+    """Index, from 0, of the base at POS in a window."""
+    return (length - 1) // 2
+
+
+def anchor_of(contig: str, edit: Edit, length: int) -> Anchor:
+    """The window around an edit."""
+    return Anchor(contig, edit.position - centre_of(length))
+
+
+def fits(edit: Edit, length: int, shifts: tuple[int, ...] = (0,)) -> bool:
+    """Whether both alleles lie within the window whole, for all shifts of it."""
+    longest = max(len(edit.ref), len(edit.alt), 1)
+    index = centre_of(length)
+    return all(0 <= index - shift <= length - longest for shift in shifts)
+
+
+def reference_window(genome: Genome, anchor: Anchor, length: int, shift: int = 0) -> Window:
+    """Window of the reference, moved to the right by `shift` bases."""
+    start = anchor.start + shift
+    return genome.fetch(anchor.contig, start, start + length)
+
+
+def allele_window(genome: Genome, anchor: Anchor, edit: Edit, length: int, shift: int = 0) -> Window:
+    """Window of the edited genome that begins at the same base as that of the reference."""
+    start = anchor.start + shift
+    left = genome.fetch(anchor.contig, start, edit.position)
+    alt = np.frombuffer(edit.alt.encode("ascii"), np.uint8)
+    resume = edit.position + len(edit.ref)
+    missing = max(length - len(left) - len(alt), 0)
+    right = genome.fetch(anchor.contig, resume, resume + missing)
+    return np.concatenate([left, alt, right])[:length]
+
+
+def over_edge(window: Window) -> bool:
+    """Whether a window runs past an end of the contig."""
+    return bool(window[0] == PAD or window[-1] == PAD)
+
+
+def code_table(unknown: int, alphabet: str = DNA) -> NDArray[np.uint8]:
+    """From ASCII codes to codes of the bases; all that is not A, C, G or T, and PAD, is `unknown`."""
+    table = np.full(256, unknown, np.uint8)
+    for code, base in enumerate(alphabet):
+        table[ord(base)] = code
+        table[ord(base.lower())] = code
+    return table
+
+
+def reverse_complement(codes: NDArray[np.uint8], alphabet: str = DNA) -> NDArray[np.uint8]:
+    """Reverse complement of codes, shape=(..., length); codes above 3 stay what they are."""
+    table = np.arange(256, dtype=np.uint8)
+    for base, other in zip("ACGT", "TGCA", strict=True):
+        table[alphabet.index(base)] = alphabet.index(other)
+    return table[codes[..., ::-1]]

@@ -1,0 +1,1 @@
+"""From a VCF file to records and alleles."""

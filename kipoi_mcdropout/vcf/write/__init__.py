@@ -1,0 +1,1 @@
+"""From effects to the annotated VCF, its table and its ledger."""

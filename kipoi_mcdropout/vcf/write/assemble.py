@@ -1,0 +1,138 @@
+"""From finished units to the annotated VCF, the table, the skipped alleles, and the ledger."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from kipoi_mcdropout.runs.session import RunSession
+from kipoi_mcdropout.vcf.place.placement import Scored
+from kipoi_mcdropout.vcf.read.header import Header
+from kipoi_mcdropout.vcf.read.reader import Record
+from kipoi_mcdropout.vcf.units import VariantResult
+from kipoi_mcdropout.vcf.write.annotate import Annotator, InfoField, field_cells
+from kipoi_mcdropout.vcf.write.ledger import SKIPPED_COLUMNS, Ledger, skipped_rows
+from kipoi_mcdropout.vcf.write.output_paths import OutputPaths
+from kipoi_mcdropout.vcf.write.table import rows, schema_of
+from kipoi_mcdropout.vcf.write.table_output import TableOutput
+from kipoi_mcdropout.vcf.write.text_output import TextOutput
+
+
+@dataclass(frozen=True)
+class VariantLayout:
+    """How the outputs are written, as plain values, so that a merge writes the same.
+
+    Attributes
+    ----------
+    prefix : str
+        Of the INFO fields.
+    fields : tuple of InfoField
+    labels : tuple of str
+        Model outputs in the table.
+    quantiles : tuple of float
+        Of the table.
+    q_values : bool
+        Whether the table has them.
+    contigs : dict of str to int
+        Lengths to declare in the header, where that declares none.
+    """
+
+    prefix: str
+    fields: tuple[InfoField, ...]
+    labels: tuple[str, ...]
+    quantiles: tuple[float, ...]
+    q_values: bool
+    contigs: dict[str, int]
+
+    def annotator(self, header: Header) -> Annotator:
+        """What makes the lines of the VCF."""
+        return Annotator(header, self.prefix, self.fields, self.contigs)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> VariantLayout:
+        """From `dataclasses.asdict`, also by way of JSON."""
+        return cls(
+            values["prefix"],
+            tuple(InfoField(**field) for field in values["fields"]),
+            tuple(values["labels"]),
+            tuple(values["quantiles"]),
+            values["q_values"],
+            dict(values["contigs"]),
+        )
+
+
+class VariantAssembler:
+    """Writes the records of units as they come, and counts what became of their alleles.
+
+    Without paths, as in a shard, it only counts.
+    """
+
+    def __init__(self, layout: VariantLayout, header: Header) -> None:
+        self.ledger = Ledger()
+        self._layout = layout
+        self._annotator = layout.annotator(header)
+        self._vcf: TextOutput | None = None
+        self._skipped: TextOutput | None = None
+        self._table: TableOutput | None = None
+
+    @contextlib.contextmanager
+    def writing(self, session: RunSession, paths: OutputPaths) -> Iterator[VariantAssembler]:
+        """Open the outputs; when the context is left, all of them are whole under hidden names."""
+        try:
+            self._open(session, paths)
+            yield self
+            for text in (self._vcf, self._skipped):
+                if text is not None:
+                    text.close()
+            if self._table is not None:
+                record = {**session.record, "ledger": self.ledger.to_dict()}
+                self._table.finish(record, self._layout.q_values)
+        except BaseException:
+            for output in (self._vcf, self._skipped, self._table):
+                if output is not None:
+                    with contextlib.suppress(OSError, ValueError):  # e.g. the disk is full
+                        output.close()
+            raise
+
+    def _open(self, session: RunSession, paths: OutputPaths) -> None:
+        group = session.group
+        if paths.vcf is not None:
+            self._vcf = TextOutput(paths.vcf.name, group.temporary(paths.vcf))
+            self._vcf.write(self._annotator.header_text(session.record))
+        if paths.skipped is not None:
+            self._skipped = TextOutput(".tsv", group.temporary(paths.skipped))
+            self._skipped.write("\t".join(SKIPPED_COLUMNS) + "\n")
+        if paths.table is not None:
+            file = group.files[paths.table]
+            schema = schema_of(self._layout.quantiles)
+            self._table = TableOutput(paths.table.name, file.rows, file.temporary, schema)
+
+    def add(self, records: list[Record], result: VariantResult) -> None:
+        """The records of a unit, with what was found."""
+        scored = [
+            (record, number, outcome)
+            for record, outcomes in zip(records, result.outcomes, strict=True)
+            for number, outcome in enumerate(outcomes, start=1)
+            if isinstance(outcome, Scored)
+        ]
+        cells: list[list[str]] = []
+        if scored:
+            if self._table is not None:
+                layout = self._layout
+                self._table.write(
+                    rows(scored, result.owner, layout.labels, result.summaries, layout.quantiles)
+                )
+            cells = field_cells(self._annotator.fields, result.summaries, result.owner)
+        done = 0
+        for record, outcomes in zip(records, result.outcomes, strict=True):
+            n = self.ledger.add(outcomes)
+            mine = [texts[done : done + n] for texts in cells] if n else []
+            done += n
+            if self._vcf is not None:
+                self._vcf.write(self._annotator.line(record, outcomes, mine))
+            if self._skipped is not None:
+                self._skipped.write(skipped_rows(record, outcomes))
+        if self._vcf is not None:
+            self._vcf.flush()

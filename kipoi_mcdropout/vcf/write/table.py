@@ -1,0 +1,130 @@
+"""The tidy table: a row per scored allele, score and model output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from kipoi_mcdropout.effects.rounding import DIFFERENCES, difference_rounding
+from kipoi_mcdropout.effects.scores import Score
+from kipoi_mcdropout.effects.summary import EffectSummary
+from kipoi_mcdropout.vcf.place.placement import Scored
+from kipoi_mcdropout.vcf.read.reader import Record
+
+ScoredAllele = tuple[Record, int, Scored]  # record, number of the ALT from 1, its windows
+
+_IDENTITY = ("chrom", "pos", "id", "ref", "alt", "allele", "line", "kind", "flags", "score", "output")
+STATISTICS = (
+    "ref_mean", "ref_var", "ref_point", "alt_mean", "alt_var", "alt_point", "ref_alt_cov",
+    "effect_mean", "effect_sd", "effect_mcse", "effect_point", "z", "p_value", "prob_positive",
+)  # fmt: skip
+_REPEATED = ("chrom", "id", "ref", "alt", "kind", "flags", "score", "output")
+
+
+def z_and_p(
+    statistics: Mapping[str, NDArray[np.float64]], score: Score
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The quotient z = effect_mean / effect_sd, and the two-sided p of an effect of zero.
+
+    Both under the normal approximation of the draws: effects of single draws are taken to be normal
+    with this mean and sd. The sd does not shrink with more draws, so neither does p. NaN where the sd
+    is 0 or only rounding (`rounding.difference_rounding`).
+
+    Parameters
+    ----------
+    statistics : mapping of str to array
+        `effect_mean`, `effect_sd`, `ref_mean`, `ref_var`, `alt_mean`, `alt_var`, all of one shape.
+    score : Score
+        Of these effects.
+    """
+    sd, floor = statistics["effect_sd"], np.zeros(())
+    if score.name in DIFFERENCES:
+        floor = difference_rounding(statistics, DIFFERENCES[score.name])
+    z = statistics["effect_mean"] / np.where(sd > floor, sd, np.nan)
+    return z, 2 * ndtr(-np.abs(z))
+
+
+def schema_of(quantiles: Sequence[float]) -> pa.Schema:
+    """Columns of the table."""
+    integers = {"pos": pa.int64(), "allele": pa.int32(), "line": pa.int64()}
+    text = pa.dictionary(pa.int32(), pa.string())
+    fields = [(name, integers.get(name, text)) for name in _IDENTITY]
+    fields += [(name, pa.float64()) for name in STATISTICS]
+    fields += [(quantile_name(q), pa.float64()) for q in quantiles]
+    fields += [(name, pa.int32()) for name in ("n_draws", "n_nonfinite", "n_saturated")]
+    return pa.schema(fields)
+
+
+def quantile_name(q: float) -> str:
+    """Name of the column of a quantile of the effect, e.g. effect_q0.05."""
+    return f"effect_q{q:g}"
+
+
+def rows(
+    alleles: Sequence[ScoredAllele],
+    owner: NDArray[np.int64],
+    labels: Sequence[str],
+    summaries: Sequence[EffectSummary],
+    quantiles: Sequence[float],
+) -> Iterator[pa.RecordBatch]:
+    """The rows of some scored alleles, a batch per score."""
+    schema = schema_of(quantiles)
+    for summary in summaries:
+        columns = {**_identity(alleles, labels, summary.score.name)}
+        columns.update(_statistics(summary, owner))
+        columns.update({quantile_name(q): summary.quantiles[q].ravel() for q in quantiles})
+        columns["n_draws"] = np.full(len(alleles) * len(labels), summary.n_draws, np.int32)
+        columns.update({name: summary.counts[name].ravel() for name in summary.counts})
+        arrays = [
+            _as_array(columns[field.name], field.type, len(alleles), len(labels)) for field in schema
+        ]
+        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _statistics(summary: EffectSummary, owner: NDArray[np.int64]) -> dict[str, Any]:
+    values = {name: array[owner].ravel() for name, array in summary.reference.items()}
+    values.update({name: array.ravel() for name, array in summary.mutant.items()})
+    values["z"], values["p_value"] = z_and_p(values, summary.score)
+    return values
+
+
+def _identity(alleles: Sequence[ScoredAllele], labels: Sequence[str], score: str) -> dict[str, Any]:
+    def of_allele(values: list[Any]) -> tuple[list[Any], int, int]:
+        return values, len(labels), 1
+
+    return {
+        "chrom": of_allele([record.contig for record, _, _ in alleles]),
+        "pos": of_allele([record.pos for record, _, _ in alleles]),
+        "id": of_allele([record.id for record, _, _ in alleles]),
+        "ref": of_allele([record.ref for record, _, _ in alleles]),
+        "alt": of_allele([record.alts[number - 1] for record, number, _ in alleles]),
+        "allele": of_allele([number for _, number, _ in alleles]),
+        "line": of_allele([record.line for record, _, _ in alleles]),
+        "kind": of_allele([placed.kind for _, _, placed in alleles]),
+        "flags": of_allele(["&".join(placed.flags) for _, _, placed in alleles]),
+        "score": ([score], len(alleles) * len(labels), 1),
+        "output": (list(labels), 1, len(alleles)),
+    }
+
+
+def _as_array(values: Any, kind: pa.DataType, n_alleles: int, n_labels: int) -> pa.Array:
+    """An Arrow array of values, or of (values, repeats of each, repeats of all)."""
+    if not isinstance(values, tuple):
+        return pa.array(values, type=kind)
+    distinct, each, times = values
+    if not pa.types.is_dictionary(kind):
+        return pa.array(np.tile(np.repeat(np.asarray(distinct), each), times), type=kind)
+    words = {word: code for code, word in enumerate(dict.fromkeys(distinct))}
+    codes = np.array([words[word] for word in distinct], np.int32)
+    indices = pa.array(np.tile(np.repeat(codes, each), times))
+    return pa.DictionaryArray.from_arrays(indices, pa.array([_clean(w) for w in words], pa.string()))
+
+
+def _clean(word: str) -> str:
+    """Text that is no UTF-8 in the file, made fit for Arrow."""
+    return word.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

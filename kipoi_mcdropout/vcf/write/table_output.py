@@ -1,0 +1,120 @@
+"""The table of a run over a VCF: rows go to a hidden Arrow file, which becomes the table in the end.
+
+So q-values of all rows can be computed, and the counts of the whole run recorded, before it is written.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import scipy.stats
+from numpy.typing import NDArray
+
+from kipoi_mcdropout.files.table import open_table
+
+TABLE_SUFFIXES = (".parquet", ".pq", ".tsv", ".tsv.gz")
+Q_VALUE = "q_value"
+
+
+class TableOutput:
+    """Rows that become a table.
+
+    Parameters
+    ----------
+    name : str
+        Of the finished file; its suffix says the format.
+    rows : Path
+        Where the rows are kept meanwhile.
+    target : Path
+        Where the table is written by `finish`.
+    schema : pyarrow.Schema
+    """
+
+    def __init__(self, name: str, rows: Path, target: Path, schema: pa.Schema) -> None:
+        self._name, self._path, self._target, self.schema = name, rows, target, schema
+        self._file = pa.OSFile(str(rows), "wb")
+        options = pa.ipc.IpcWriteOptions(compression="lz4", emit_dictionary_deltas=False)
+        self._stream = pa.ipc.new_stream(self._file, schema, options=options)
+
+    def write(self, batches: Iterable[pa.RecordBatch]) -> None:
+        """Append rows."""
+        for batch in batches:
+            self._stream.write_batch(batch)
+
+    def finish(self, provenance: Mapping[str, Any], q_values: bool) -> None:
+        """Write the table, with q-values of Benjamini and Hochberg if asked for."""
+        self.close()
+        q = self._q_values() if q_values else None
+        table = open_table(self._name, self._target, dict(provenance))
+        try:
+            empty = pa.RecordBatch.from_pylist([], schema=self.schema)  # no rows make a table too
+            for batch in _with_q(itertools.chain([empty], self._read()), q):
+                table.write(_plain(batch))
+        finally:
+            table.close()
+
+    def close(self) -> None:
+        """Close the file of rows; does nothing the second time."""
+        if not self._file.closed:
+            try:
+                self._stream.close()
+            finally:
+                self._file.close()
+
+    def _read(self) -> Iterator[pa.RecordBatch]:
+        with pa.OSFile(str(self._path), "rb") as file:
+            yield from pa.ipc.open_stream(file)
+
+    def _q_values(self) -> dict[str, NDArray[np.float64]]:
+        """q-values by score, in the order of the rows; 8 bytes a row are held in memory."""
+        found: dict[str, list[NDArray[np.float64]]] = {}
+        for batch in self._read():
+            if batch.num_rows:
+                score = batch.column("score")[0].as_py()
+                found.setdefault(score, []).append(batch.column("p_value").to_numpy())
+        return {score: benjamini_hochberg(np.concatenate(parts)) for score, parts in found.items()}
+
+
+def benjamini_hochberg(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """q-values that control the false discovery rate; NaN stays NaN and does not count as a test.
+
+    Benjamini and Hochberg, "Controlling the false discovery rate" (1995): the smallest level at which
+    each test is rejected by the step-up procedure.
+
+    >>> benjamini_hochberg(np.array([0.01, 0.04, 0.03])).round(9).tolist()
+    [0.03, 0.04, 0.04]
+    """
+    q = np.full(len(p), np.nan)
+    valid = np.isfinite(p)
+    if valid.any():
+        q[valid] = scipy.stats.false_discovery_control(p[valid])
+    return q
+
+
+def _with_q(
+    batches: Iterator[pa.RecordBatch], q: dict[str, NDArray[np.float64]] | None
+) -> Iterator[pa.RecordBatch]:
+    used: dict[str, int] = {}
+    for batch in batches:
+        if q is None:
+            yield batch
+        else:
+            score = batch.column("score")[0].as_py() if batch.num_rows else ""
+            begin = used.get(score, 0)
+            used[score] = begin + batch.num_rows
+            values = q[score][begin : used[score]] if batch.num_rows else np.empty(0)
+            yield batch.append_column(Q_VALUE, pa.array(values))
+
+
+def _plain(batch: pa.RecordBatch) -> pa.Table:
+    """The rows with their texts written out."""
+    table = pa.Table.from_batches([batch])
+    for i, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            table = table.set_column(i, field.name, table.column(i).cast(pa.string()))
+    return table
