@@ -331,6 +331,7 @@ def _provenance(
             "method": METHOD,
             "model_input": settings.model_input,
             "scores": [score.name for score in settings.effects.scores],
+            "score_kwargs": keywords["score_kwargs"],
             "outputs": len(ism.mutagenesis.targets(inputs).labels),
             "target": list(settings.targets),
             "label_axis": keywords["label_axis"],
