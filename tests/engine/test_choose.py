@@ -280,11 +280,11 @@ def test_batch_mates_are_no_reason_for_another_engine() -> None:
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             y = self.body(x)
-            return y - y.mean(0)
+            return y - y.mean(0) if len(y) > 3 else y  # not seen by the probing, which runs 3 at most
 
     model, bank = LockedModel(Centred()), MaskBank(3)
     with model.borrow():
-        engine = VerifyingEngine(IncrementalEngine(model, bank), model, bank)
+        engine = VerifyingEngine(FullEngine(model, bank), model, bank)
         with pytest.raises(BatchDependenceError, match="depends on the other inputs") as error:
             list(engine.run(substitutions(LENGTH), [0]))
     assert "'full'" not in str(error.value)
