@@ -33,14 +33,14 @@ ModelParser = None
 DataloaderParser = None
 
 _HOMES = {
-    "POINT": "forward",
-    "MCDropoutISM": "ism",
+    "POINT": "dropout.locked_model",
+    "MCDropoutISM": "plugin.mutation",
     "McDropoutError": "errors",
-    "Predictions": "predict",
-    "audit": "audit_sites",
+    "Predictions": "model.predict",
+    "audit": "model.audit",
     "cli_main": "cli",
-    "locked_forward": "forward",
-    "mc_predict": "predict",
+    "locked_forward": "dropout.locked_model",
+    "mc_predict": "model.predict",
 }
 
 

@@ -93,7 +93,7 @@ def draws_enough(
     Parameters
     ----------
     table : DataFrame
-        As `results.read_effects` gives; `effect_mean`, `effect_sd`, `n_draws`.
+        As `read.read_effects` gives; `effect_mean`, `effect_sd`, `n_draws`.
     output, score : str, optional
         Which of the table's; see `rows.choose_rows`.
     min_z : float

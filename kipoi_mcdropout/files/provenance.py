@@ -68,7 +68,7 @@ def provenance(
 ) -> dict[str, Any]:
     """All that is needed to say where numbers come from, as plain values for JSON.
 
-    `identity` is that of the model; see `model_identity.model_identity`. `engine_reason` says why the
+    `identity` is that of the model; see `identity.model_identity`. `engine_reason` says why the
     engine in `options["engine_used"]` was taken, where there is a choice.
     """
     record = {

@@ -25,7 +25,7 @@ class ModelReference:
     name, source : str
         As for `kipoi.get_model`; the name is a full path where the source is "dir".
     identity : dict of str to str
-        See `model_identity.model_identity`.
+        See `identity.model_identity`.
     versions : dict of str to str
         Of the packages that must be the same.
     """
