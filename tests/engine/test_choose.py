@@ -280,7 +280,7 @@ def test_batch_mates_are_no_reason_for_another_engine() -> None:
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             y = self.body(x)
-            return y - y.mean(0) if len(y) > 3 else y  # not seen by the probing, which runs 3 at most
+            return y - y.mean(0) if len(x) > 3 else y  # not seen when the model is probed with a few
 
     model, bank = LockedModel(Centred()), MaskBank(3)
     with model.borrow():

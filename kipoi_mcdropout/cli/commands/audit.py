@@ -47,12 +47,15 @@ def main(args: list[str], prog: str = "kipoi mcdropout audit") -> int:
     """Run the command; returns its exit code."""
     options = get_parser(prog).parse_args(args)
 
+    from kipoi_mcdropout.arrays.nested import take
     from kipoi_mcdropout.cli.messages import say
     from kipoi_mcdropout.cli.session import batches, load_data, load_model
     from kipoi_mcdropout.engine.explain import engine_plan, format_plan
     from kipoi_mcdropout.files.standard_output import results
     from kipoi_mcdropout.model.adapter import KipoiModel
     from kipoi_mcdropout.model.audit import audit, example_inputs, format_audit
+    from kipoi_mcdropout.sequence.mutants import get_input
+    from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 
     with_data = options.dataloader_args is not None
     model = load_model(options, with_dataloader=with_data)
@@ -64,28 +67,28 @@ def main(args: list[str], prog: str = "kipoi mcdropout audit") -> int:
         say("no --dataloader_args: probed with a random input of the shape in the model's schema")
     print(format_audit(*audit(model, inputs, tuple(options.ignore))), file=results())
     if not options.no_plan:
-        name, axis = _mutated_input(options, inputs)
         adapter = KipoiModel(model, ignore=options.ignore)
-        plan = engine_plan(adapter, inputs, name, axis, options.alphabet, say)
+        reference = take(adapter.arrays(inputs), slice(0, 1))
+        key = adapter.input_key(_mutated_input(options, inputs), reference)
+        sequence = get_input(reference, key)
+        layout = OneHotLayout.of(sequence, options.category_axis, options.alphabet)
+        layout.codes(sequence)  # refuses an input that is not one-hot
+        plan = engine_plan(adapter.locked, reference, key, layout, say)
         print(f"\n{format_plan(plan)}", file=results())
     return EXIT_OK
 
 
-def _mutated_input(options: argparse.Namespace, inputs: Any) -> tuple[Any, int]:
-    """Name of the input that would be mutated, and its category axis."""
+def _mutated_input(options: argparse.Namespace, inputs: Any) -> Any:
+    """Name of the input that would be mutated."""
     from kipoi_mcdropout.arrays.nested import leaves
     from kipoi_mcdropout.errors import InputError
-    from kipoi_mcdropout.sequence.mutants import get_input
-    from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 
     name = options.model_input
     names = list(inputs) if isinstance(inputs, dict) else list(range(len(list(leaves(inputs)))))
     if name is None:
         if len(names) > 1:
             raise InputError(f"--model_input must be one of {', '.join(map(str, names))}, or --no_plan")
-        name = names[0]
-    elif isinstance(inputs, dict) and name not in names:
+        return names[0]
+    if isinstance(inputs, dict) and name not in names:
         raise InputError(f"--model_input must be one of {', '.join(map(str, names))}; got {name!r}")
-    if options.category_axis is not None:
-        return name, options.category_axis
-    return name, OneHotLayout.of(get_input(inputs, name), None, options.alphabet).category_axis
+    return name

@@ -213,7 +213,6 @@ def _run(
     ism.mutagenesis.model.input_key(ism.options.model_input, first["inputs"])
     choice = ism.mutagenesis.fix_engine(first["inputs"])
     mention_engine(choice)
-    keywords = {**keywords, "engine": choice.engine}  # the workers take the same
     record = _provenance(ism, first["inputs"], dataloader_kwargs, options, keywords, command)
     for note in ism.mutagenesis.plan(first["inputs"]).notes:
         say(f"note: {note}")
@@ -234,7 +233,7 @@ def _run(
     try:
         run = run_ism(
             ism_units(itertools.chain([first], stream), ism.mutagenesis),
-            _work(ism, keywords, progress if here else None),
+            _work(ism, keywords, choice.engine, progress if here else None),
             scheduler,
             paths,
             record,
@@ -264,15 +263,23 @@ def _report(run: Any, ism: Any, paths: Any, n_bad: int) -> None:
         warn(f"{n_bad} effects are NaN: see the columns n_nonfinite and n_saturated")
 
 
-def _work(ism: Any, keywords: dict[str, Any], progress: Any) -> Any:
-    """Computing one unit, here; elsewhere too, where there will be a scheduler."""
+def _work(ism: Any, keywords: dict[str, Any], engine: str, progress: Any) -> Any:
+    """Computing one unit, here; elsewhere too, by the same engine, where there will be a scheduler."""
+    from dataclasses import replace
+
     from kipoi_mcdropout.model.reference import ModelReference
     from kipoi_mcdropout.runs.ism import IsmJob
     from kipoi_mcdropout.runs.schedule import Work
 
     if progress is not None:
         return Work(lambda task: task.run(ism.mutagenesis, progress.update))
-    job = IsmJob(ModelReference.of(ism.mutagenesis.model), keywords)
+    job = IsmJob(
+        ModelReference.of(ism.mutagenesis.model),
+        replace(ism.options, engine=engine),
+        tuple(keywords["ignore"]),
+        keywords["label_axis"],
+        keywords["output_sel_fn"],
+    )
     return Work(lambda task: task.run(ism.mutagenesis), job)
 
 

@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from kipoi_mcdropout.effects.saturation import SequenceEffects
+from kipoi_mcdropout.effects.saturation import IsmOptions, SaturationMutagenesis, SequenceEffects
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.model.adapter import KipoiModel
 from kipoi_mcdropout.model.reference import ModelReference
-from kipoi_mcdropout.plugin.mutation import MCDropoutISM
 from kipoi_mcdropout.runs.ism.units import BlockTask
 
 
 @dataclass(frozen=True)
 class IsmJob:
-    """All that another process needs to mutate sequences with its own copy of the model.
+    """All that another process needs to mutate sequences with its own copy of the model; picklable.
 
-    `keywords` are arguments of `MCDropoutISM`, its `output_sel_fn` as FILE.py::FUNCTION.
+    `ignore` and `label_axis` are as for `KipoiModel`; `output_sel_fn` is FILE.py::FUNCTION.
     """
 
     model: ModelReference
-    keywords: Mapping[str, Any]
+    options: IsmOptions
+    ignore: tuple[str, ...] = ()
+    label_axis: int | None = None
+    output_sel_fn: str | None = None
 
     def __call__(self) -> Callable[[BlockTask], SequenceEffects]:
         """Load the model; the function computes a block of substitutions."""
-        keywords = dict(self.keywords)
-        if keywords.get("output_sel_fn") is not None:
-            keywords["output_sel_fn"] = load_function(keywords["output_sel_fn"])
-        ism = MCDropoutISM(self.model.load(), **keywords)
-        return lambda task: task.run(ism.mutagenesis)
+        function = None if self.output_sel_fn is None else load_function(self.output_sel_fn)
+        model = KipoiModel(self.model.load(), function, self.ignore, self.label_axis)
+        mutagenesis = SaturationMutagenesis(model, self.options)
+        return lambda task: task.run(mutagenesis)
 
 
 def load_function(text: str) -> Callable[..., Any]:
