@@ -13,6 +13,7 @@ from scipy.special import ndtr
 from kipoi_mcdropout.effects.rounding import DIFFERENCES, difference_rounding
 from kipoi_mcdropout.effects.scores import Score
 from kipoi_mcdropout.effects.summary import EffectSummary
+from kipoi_mcdropout.effects.z import z_ratio
 from kipoi_mcdropout.vcf.place.placement import Scored
 from kipoi_mcdropout.vcf.read.reader import Record
 
@@ -45,7 +46,7 @@ def z_and_p(
     sd, floor = statistics["effect_sd"], np.zeros(())
     if score.name in DIFFERENCES:
         floor = difference_rounding(statistics, DIFFERENCES[score.name])
-    z = statistics["effect_mean"] / np.where(sd > floor, sd, np.nan)
+    z = np.where(sd > floor, z_ratio(statistics["effect_mean"], sd, floor), np.nan)
     return z, 2 * ndtr(-np.abs(z))
 
 
