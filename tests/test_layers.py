@@ -83,7 +83,8 @@ def test_the_engine_runs_where_there_is_no_kipoi() -> None:
 import sys
 sys.modules.update(dict.fromkeys({sorted(KIPOI)}))  # importing one of them is an ImportError
 import numpy as np, torch
-from kipoi_mcdropout.dropout.locked_model import LockedModel, MaskBank
+from kipoi_mcdropout.dropout.locked_model import LockedModel
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.engine import Engines, Job
 from kipoi_mcdropout.engine.incremental.example import example_batch
 from kipoi_mcdropout.sequence.one_hot import OneHotLayout

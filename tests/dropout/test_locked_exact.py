@@ -14,7 +14,8 @@ from scipy import stats
 from torch import Tensor, nn
 
 from kipoi_mcdropout.arrays.outputs import Targets
-from kipoi_mcdropout.dropout.locked_model import LockedModel, MaskBank
+from kipoi_mcdropout.dropout.locked_model import LockedModel
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.masks import RUN_SCOPE, keep_mask
 from kipoi_mcdropout.dropout.sites import Site
 from kipoi_mcdropout.effects.scores import SCORES

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from kipoi_mcdropout.arrays.outputs import Targets
-from kipoi_mcdropout.dropout.locked_model import LockedModel, MaskBank
+from kipoi_mcdropout.dropout.locked_model import LockedModel
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.effects.rounding import (
     FLOAT32_EPS,
     SHARE_OF_LARGEST,

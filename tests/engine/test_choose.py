@@ -10,7 +10,8 @@ import torch
 from helpers import choose, collect, error_against_oracle, substitutions
 from zoo import LENGTH, build
 
-from kipoi_mcdropout.dropout.locked_model import LockedModel, MaskBank
+from kipoi_mcdropout.dropout.locked_model import LockedModel
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.engine import (
     EngineMismatchError,
     IncrementalEngine,
