@@ -19,7 +19,8 @@ from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.masks import RUN_SCOPE, keep_mask
 from kipoi_mcdropout.dropout.sites import Site
 from kipoi_mcdropout.effects.scores import SCORES
-from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary, summarize_effects
+from kipoi_mcdropout.effects.summarize import summarize_effects
+from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary
 from kipoi_mcdropout.engine.full import FullEngine
 from kipoi_mcdropout.sequence.mutants import MutantBatch, all_substitutions, sequence_scope, substituted
 from kipoi_mcdropout.sequence.one_hot import OneHotLayout

@@ -21,7 +21,8 @@ from kipoi_mcdropout.effects.rounding import (
     output_rounding,
 )
 from kipoi_mcdropout.effects.scores import SCORES, Score
-from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary, summarize_effects
+from kipoi_mcdropout.effects.summarize import summarize_effects
+from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary
 from kipoi_mcdropout.effects.z import z_ratio, z_values
 from kipoi_mcdropout.engine.choose import make_engine
 from kipoi_mcdropout.engine.full import DrawBlock, Engine

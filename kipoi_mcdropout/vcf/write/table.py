@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from kipoi_mcdropout.effects.columns import quantile_name
 from kipoi_mcdropout.effects.rounding import DIFFERENCES, difference_rounding
 from kipoi_mcdropout.effects.scores import Score
 from kipoi_mcdropout.effects.summary import EffectSummary
@@ -59,11 +60,6 @@ def schema_of(quantiles: Sequence[float]) -> pa.Schema:
     fields += [(quantile_name(q), pa.float64()) for q in quantiles]
     fields += [(name, pa.int32()) for name in ("n_draws", "n_nonfinite", "n_saturated")]
     return pa.schema(fields)
-
-
-def quantile_name(q: float) -> str:
-    """Name of the column of a quantile of the effect, e.g. effect_q0.05."""
-    return f"effect_q{q:g}"
 
 
 def rows(
