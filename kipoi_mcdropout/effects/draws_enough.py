@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from kipoi_mcdropout.effects.rounding import z_values
+from kipoi_mcdropout.effects.z import z_values
 from kipoi_mcdropout.errors import InputError
 
 SHARE = 0.95  # of the mutants that the number of draws must be enough for

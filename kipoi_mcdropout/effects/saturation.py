@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from kipoi_mcdropout.arrays.nested import Nested, leaves, n_rows, take
 from kipoi_mcdropout.arrays.outputs import Targets
-from kipoi_mcdropout.dropout.locked_model import MaskBank
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.masks import RUN_SCOPE, check_seed
 from kipoi_mcdropout.dropout.sites import SitePlan
-from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary, concatenate, summarize_effects
+from kipoi_mcdropout.effects.summarize import summarize_effects
+from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary, concatenate
 from kipoi_mcdropout.engine.choose import Choice, Engines, Job, check_engine
 from kipoi_mcdropout.engine.incremental.engine import DEFAULT_MEMORY_BYTES
 from kipoi_mcdropout.errors import InputError

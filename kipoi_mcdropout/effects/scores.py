@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kipoi_mcdropout.effects.score_names import UNSIGNED_SCORES
 from kipoi_mcdropout.errors import InputError
 
 PairFunction = Callable[[Tensor, Tensor], Tensor]  # (ref, alt), broadcastable, float64
@@ -20,19 +21,22 @@ class Score:
     """How the effect of a mutant is measured in one draw.
 
     `logit_scale` says that reference and mutant are summarised as logits, log(p / (1 - p)), too.
-    `signed` is False where the sign of the effect carries no direction.
     """
 
     name: str
     function: PairFunction  # of outputs, or of logits where logit_scale
     logit_scale: bool = False
-    signed: bool = True
+
+    @property
+    def signed(self) -> bool:
+        """Whether the sign of the effect is a direction."""
+        return self.name not in UNSIGNED_SCORES
 
     def __reduce__(self) -> tuple[Any, ...]:
         """By name, as the functions of the named ones cannot be pickled."""
         if SCORES.get(self.name) is self:
             return get_score, (self.name,)
-        return Score, (self.name, self.function, self.logit_scale, self.signed)
+        return Score, (self.name, self.function, self.logit_scale)
 
 
 def logit(p: Tensor) -> Tensor:
@@ -47,13 +51,13 @@ def _deepsea_effect(ref: Tensor, alt: Tensor) -> Tensor:
 SCORES = {
     score.name: score
     for score in (
-        Score("ref", lambda ref, alt: ref.expand_as(alt), signed=False),
-        Score("alt", lambda ref, alt: alt, signed=False),
+        Score("ref", lambda ref, alt: ref.expand_as(alt)),
+        Score("alt", lambda ref, alt: alt),
         Score("diff", lambda ref, alt: alt - ref),
         Score("logit", lambda ref, alt: alt - ref, logit_scale=True),
-        Score("logit_ref", lambda ref, alt: ref.expand_as(alt), logit_scale=True, signed=False),
-        Score("logit_alt", lambda ref, alt: alt, logit_scale=True, signed=False),
-        Score("deepsea_effect", _deepsea_effect, signed=False),
+        Score("logit_ref", lambda ref, alt: ref.expand_as(alt), logit_scale=True),
+        Score("logit_alt", lambda ref, alt: alt, logit_scale=True),
+        Score("deepsea_effect", _deepsea_effect),
     )
 }
 

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from kipoi_mcdropout.arrays.nested import Nested
-from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, MaskBank
+from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.memory import is_out_of_memory
 from kipoi_mcdropout.engine.full import Engine, FullEngine
 from kipoi_mcdropout.engine.incremental.capture import CaptureError

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from kipoi_mcdropout.arrays.nested import Nested, map_nested, take
-from kipoi_mcdropout.dropout.locked_model import LockedModel, MaskBank
+from kipoi_mcdropout.dropout.locked_model import LockedModel
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.sequence.mutants import MutantBatch, chunks
 
 

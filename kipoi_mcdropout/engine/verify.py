@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from kipoi_mcdropout.arrays.nested import Nested, take
-from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, MaskBank
+from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.engine.full import DrawBlock, Engine, to_tensors
 from kipoi_mcdropout.errors import BatchDependenceError, ModelError
 from kipoi_mcdropout.sequence.mutants import MutantBatch

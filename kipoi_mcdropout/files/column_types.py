@@ -12,6 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kipoi_mcdropout.effects.columns import MUTANT_STATISTICS, REFERENCE_STATISTICS
+
 # An empty one of these is a name that is empty; of other texts it is a missing value.
 _NAMES = frozenset(
     {
@@ -34,8 +36,7 @@ _INTEGERS = frozenset(
 )  # fmt: skip
 _STATISTICS = frozenset(
     {
-        *(f"{side}_{what}" for side in ("ref", "alt") for what in ("mean", "var", "point")),
-        "ref_alt_cov", "effect_mean", "effect_sd", "effect_mcse", "effect_point", "prob_positive",
+        *REFERENCE_STATISTICS, *MUTANT_STATISTICS,
         "z", "p_value", "q_value", "mean", "var", "sd", "mcse", "point",
     }
 )  # fmt: skip

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested, n_rows, take
 from kipoi_mcdropout.arrays.outputs import Targets, select_targets
 from kipoi_mcdropout.dropout.input_types import InputTypes, as_arrays
-from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, MaskBank, call_module
+from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, call_module
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.memory import name_memory
 from kipoi_mcdropout.dropout.named_parts import refuse_uninitialised
 from kipoi_mcdropout.dropout.probe import Call

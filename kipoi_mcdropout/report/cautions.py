@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from kipoi_mcdropout.effects.draws_enough import TOLERANCE, draws_for_sd
+from kipoi_mcdropout.effects.score_names import NO_EFFECT
 from kipoi_mcdropout.report.draws import DrawFacts
-from kipoi_mcdropout.report.effects import NO_EFFECT, SHIFTED_SD, EffectFacts
+from kipoi_mcdropout.report.effects import SHIFTED_SD, EffectFacts
 from kipoi_mcdropout.report.ledger import LedgerFacts
 from kipoi_mcdropout.report.mr import MrFacts
 

@@ -13,9 +13,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kipoi_mcdropout.effects.draws_enough import TOLERANCE, draws_enough, sd_error
+from kipoi_mcdropout.effects.score_names import NO_EFFECT
 from kipoi_mcdropout.errors import McDropoutError
 from kipoi_mcdropout.files.read import has_draws
-from kipoi_mcdropout.report.effects import NO_EFFECT, EffectFacts
+from kipoi_mcdropout.report.effects import EffectFacts
 from kipoi_mcdropout.report.selection import Selection
 
 _SCHEDULE = (10, 25, 30, 50, 100, 200, 400, 1000)

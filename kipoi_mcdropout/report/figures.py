@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 
 from kipoi_mcdropout import plots
+from kipoi_mcdropout.effects.score_names import PREFERRED_SCORES
 from kipoi_mcdropout.errors import McDropoutError
 from kipoi_mcdropout.files.read import has_draws
 from kipoi_mcdropout.files.read_stream import iter_effects
 from kipoi_mcdropout.mr.estimators.convention import CONVENTIONS, Convention
 from kipoi_mcdropout.report.draws import follow
-from kipoi_mcdropout.report.effects import PREFERRED_SCORES, EffectFacts
+from kipoi_mcdropout.report.effects import EffectFacts
 from kipoi_mcdropout.report.facts import Facts
 from kipoi_mcdropout.report.mr import MrFacts, instruments_of_result
 from kipoi_mcdropout.report.selection import Selection

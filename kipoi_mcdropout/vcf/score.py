@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kipoi_mcdropout.arrays.outputs import Targets, as_targets
-from kipoi_mcdropout.dropout.locked_model import MaskBank
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.effects.scores import Score, get_score
 from kipoi_mcdropout.effects.summary import EffectOptions
 from kipoi_mcdropout.engine import DEFAULT_MEMORY_BYTES, Choice

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from kipoi_mcdropout.arrays.nested import Nested, leaves, n_rows, take
 from kipoi_mcdropout.arrays.outputs import Targets
-from kipoi_mcdropout.dropout.locked_model import MaskBank
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.effects.scores import Score, get_score
-from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary, summarize_effects
+from kipoi_mcdropout.effects.summarize import summarize_effects
+from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary
 from kipoi_mcdropout.engine.full import DrawBlock
 from kipoi_mcdropout.errors import InputError, TargetError
 from kipoi_mcdropout.model.adapter import KipoiModel, alphabet_of

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, MaskBank, locked_forward
+from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, locked_forward
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.masks import keep_mask
 from kipoi_mcdropout.dropout.sites import SitePlan
 from kipoi_mcdropout.errors import InputError, NoRandomSiteError, UnlockableDropoutError

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mr_data import from_draws, simulated
 from numpy.testing import assert_allclose, assert_array_equal
 
+from kipoi_mcdropout.effects.score_names import UNSIGNED_SCORES
 from kipoi_mcdropout.effects.scores import SCORES
 from kipoi_mcdropout.errors import InputError, TargetError
 from kipoi_mcdropout.mr import (
@@ -21,7 +22,6 @@ from kipoi_mcdropout.mr import (
     mr_estimate,
     select_instruments,
 )
-from kipoi_mcdropout.mr.instruments.table import UNSIGNED_SCORES
 
 N_DRAWS = 30
 MUTANTS = [("s1", 10, "A", "C"), ("s1", 10, "A", "G"), ("s1", 14, "T", "A"), ("s2", 10, "A", "C")]

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from run_world import N_SEQUENCES, World, contents, make_world, same_date
 
-from kipoi_mcdropout.effects.summary import summarize_effects
+from kipoi_mcdropout.effects.summarize import summarize_effects
 from kipoi_mcdropout.files.read import read_effects
 from kipoi_mcdropout.runs.store import UnitStore
 

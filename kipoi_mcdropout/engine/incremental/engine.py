@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from kipoi_mcdropout.arrays.nested import leaves, take
-from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, MaskBank
+from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.memory import is_out_of_memory
 from kipoi_mcdropout.engine.full import DrawBlock, to_tensors
 from kipoi_mcdropout.engine.incremental.capture import CaptureError

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from kipoi_mcdropout.dropout.call import DropoutCall
-from kipoi_mcdropout.dropout.locked_model import POINT, MaskBank
+from kipoi_mcdropout.dropout.locked_model import POINT
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.sites import Site, SitePlan
 from kipoi_mcdropout.engine.incremental.graph import Drop, Graph, Node, Ref, resolve
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from kipoi_mcdropout.effects.z import z_ratio
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.mr.instruments.instruments import ZERO_VARIANCE_RTOL, FloatArray, Instruments
 
@@ -94,11 +95,11 @@ def select_instruments(
 
 
 def exposure_z(instruments: Instruments) -> FloatArray:
-    """``|effect| / sd`` of the exposure, shape=(n,); 0 where the sd is 0."""
+    """``|effect| / sd`` of the exposure, shape=(n,); see `z.z_ratio` where the sd is 0."""
     sd = instruments.se_exposure
     if instruments.se_type == "mcse":
         sd = instruments.with_se_type("sd").se_exposure
-    return np.divide(np.abs(instruments.beta_exposure), sd, out=np.zeros(len(sd)), where=sd > 0)
+    return np.abs(z_ratio(instruments.beta_exposure, sd))
 
 
 def from_draw_subset(instruments: Instruments, draws: NDArray[Any] | slice) -> Instruments:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from kipoi_mcdropout.effects.rounding import effect_rounding
 from kipoi_mcdropout.effects.row_identity import first_of_each_variant, genomic_variants, variant_names
+from kipoi_mcdropout.effects.score_names import UNSIGNED_SCORES
 from kipoi_mcdropout.errors import InputError, TargetError
 from kipoi_mcdropout.mr.instruments.instruments import Instruments, SeType
 
@@ -19,14 +20,6 @@ ALLELE_COLUMNS = ("position", "ref", "alt")
 EFFECT_COLUMNS = ("output", "effect_mean", "effect_sd", "effect_mcse", "n_draws")
 
 REPEATED = "same_mutant_in_another_window"
-
-UNSIGNED_SCORES = {
-    "deepsea_effect": "is a product of magnitudes and has no sign",
-    "ref": "is the reference's own prediction, the same for every mutant",
-    "alt": "is the mutant's own prediction, not a change",
-    "logit_ref": "is the reference's own prediction, the same for every mutant",
-    "logit_alt": "is the mutant's own prediction, not a change",
-}
 
 
 def instruments_from_table(
