@@ -82,7 +82,7 @@ class UnitFailedError(RuntimeError):
     """
 
 
-KEPT = "No output was written. What was done is kept: run the same command with --resume"
+KEPT = "No output was written. The finished part is kept: run the same command with --resume"
 NOTHING_KEPT = "No output was written"
 
 

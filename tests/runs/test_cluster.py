@@ -175,7 +175,7 @@ def test_a_client_that_is_stopped_is_resumed(world: World, address: str, number:
     _, error = process.communicate()
     assert process.returncode == (130 if number == signal.SIGINT else -number), error
     if number == signal.SIGINT:
-        assert "What was done is kept: run the same command with --resume" in error
+        assert "The finished part is kept: run the same command with --resume" in error
         assert os.listdir(world.folder / "cluster") == [".out.h5.units"]
     world.remove_trap()
     both(world, "cluster", "--scheduler", address, "--resume")

@@ -127,7 +127,7 @@ def test_a_sequence_that_fails_stops_the_run_or_is_named(
     error = capsys.readouterr().err
     assert "sequence 4 (region4): RuntimeError: the trap has sprung" in error
     assert "--on_error skip" in error
-    assert "What was done is kept: run the same command with --resume" in error
+    assert "The finished part is kept: run the same command with --resume" in error
     world.ism(*words(world, "stopped", "--on_error", "skip", "--resume"))
     assert "1 sequences failed" in capsys.readouterr().err
     failed = pd.read_table(world.folder / "stopped/out.h5.failed.tsv")
