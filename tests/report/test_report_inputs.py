@@ -182,4 +182,4 @@ def test_the_command_says_what_to_be_cautious_of(
     err = capsys.readouterr().err
     assert "Few draws: 12" in err and f"report: {path}" in err
     assert "<title>Mine</title>" in path.read_text()
-    assert "2 of 9 effects (diff): those of the largest |effect|" in path.read_text()
+    assert "2 of 9 effects (diff), those with the largest |effect|" in path.read_text()

@@ -48,7 +48,7 @@ def leave_one_out(
         Too few instruments to leave one out, or a method that resamples.
     """
     if method not in CLOSED_FORM:
-        raise InputError(f"leave-one-out offers {', '.join(CLOSED_FORM)}; got {method!r}.")
+        raise InputError(f"leave-one-out supports the methods {', '.join(CLOSED_FORM)}; got {method!r}.")
     used = instruments.kept()
     groups = used.snp
     if by_sequence:

@@ -66,7 +66,7 @@ def mr_across_sequences(
     if len(usable) < 2:
         raise InputError(
             f"a meta-analysis requires at least 2 sequences with an estimate; {len(usable)} of "
-            f"{len(table)} "
-            f"have one. First reason: {next((n for n in table['note'] if n), 'only one sequence')}"
+            f"{len(table)} have one. The first reason is: "
+            f"{next((n for n in table['note'] if n), 'only one sequence')}"
         )
     return SequencesResult(combine_table(usable, meta_method), table)

@@ -134,8 +134,8 @@ def draw_slopes(instruments: Instruments, method: str = "egger") -> FloatArray:
     x, y = used.draws_exposure, used.draws_outcome
     if x is None or y is None:
         raise InputError(
-            "the slope of each draw requires the draws of both outputs; got summaries only. "
-            "Run ism with --keep_draws, and pass read_draws(...)."
+            "the slope of each draw requires the draws of both outputs; got only means and standard "
+            "errors. Run ism with --keep_draws, and pass read_draws(...)."
         )
     sx, sy = (np.broadcast_to(se, x.shape) for se in (used.se_exposure, used.se_outcome))
     return POINT_ESTIMATORS[method](x, y, sx, sy)
@@ -143,7 +143,9 @@ def draw_slopes(instruments: Instruments, method: str = "egger") -> FloatArray:
 
 def _used(instruments: Instruments, method: str) -> Instruments:
     if method not in POINT_ESTIMATORS:
-        raise InputError(f"the bootstrap offers {', '.join(POINT_ESTIMATORS)}; got {method!r}.")
+        raise InputError(
+            f"the bootstrap supports the methods {', '.join(POINT_ESTIMATORS)}; got {method!r}."
+        )
     least = MIN_INSTRUMENTS.get(method, 3)
     if method in ("egger", "ivw"):
         return instruments.kept(least, f"the bootstrap of {method}")

@@ -57,9 +57,8 @@ def mr_egger(
     used = instruments.kept(3, "MR-Egger").oriented()
     if (used.beta_exposure == used.beta_exposure[0]).all():
         raise InputError(
-            "MR-Egger requires exposure effects that differ; all are "
-            f"{used.beta_exposure[0]:.6g} in size, so slope and intercept cannot be told apart. "
-            "Use IVW."
+            "MR-Egger requires exposure effects that differ; all have the size "
+            f"{used.beta_exposure[0]:.6g}, so slope and intercept cannot both be estimated. Use IVW."
         )
     fit = fit_effects(used, intercept=True, correlated=correlated)
     law = distribution or ("t" if convention == "twosamplemr" else "normal")

@@ -120,7 +120,8 @@ def _checked(estimates: ArrayLike, se: ArrayLike, method: str) -> tuple[FloatArr
         )
     if not (np.isfinite(y).all() and np.isfinite(s).all() and (s > 0).all()):
         raise InputError(
-            "estimates must be finite and their se finite and positive. Drop those that are not."
+            "estimates must be finite and their se must be finite and positive. Remove those that are "
+            "not."
         )
     return y, s**2
 
@@ -161,5 +162,6 @@ def _tau2_reml(y: FloatArray, v: FloatArray, tolerance: float) -> float:
             return new
         tau2 = new
     raise InputError(
-        f"the REML variance between sequences was not found in {MAX_ITERATIONS} steps; use method 'DL'."
+        f"the REML variance between sequences did not converge in {MAX_ITERATIONS} steps; use method "
+        "'DL'."
     )

@@ -33,7 +33,7 @@ def with_exposure_effect(instruments: Instruments, at_least: int, what: str) -> 
     if none.any():
         raise InputError(
             f"{what} requires exposure effects other than 0; {none.sum()} are 0, first: "
-            f"{used.snp[none][0]}. Select instruments by strength first."
+            f"{used.snp[none][0]}. Select stronger instruments."
         )
     return used
 

@@ -39,9 +39,9 @@ def draw_replicates(
     x, y = instruments.draws_exposure, instruments.draws_outcome
     if x is None or y is None:
         raise InputError(
-            "the bootstrap over draws requires the effects of each draw on both outputs; got "
-            "summaries "
-            "only. Keep the draws when running the model, and pass them with the instruments."
+            "the bootstrap over draws requires the effects of each draw on both outputs; got only "
+            "means and standard errors. Run ism with --keep_draws, and pass the draws with the "
+            "instruments."
         )
     rng = np.random.default_rng(seed)
     n_draws, n = x.shape

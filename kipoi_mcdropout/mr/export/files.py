@@ -29,9 +29,8 @@ MAX_MATRIX = (
 Writer = Callable[[Path], None]
 
 DEEPMR_COMMENT = (
-    "# X_pred_var and Y_pred_var keep the names of deepmr, and like there they hold no variance "
-    "but a "
-    "standard error: {what}. Read with comment.char='#' (R) or comment='#' (pandas)."
+    "# X_pred_var and Y_pred_var keep the names that deepmr gave them, but they hold a standard error "
+    "and not a variance: {what}. Read with comment.char='#' (R) or comment='#' (pandas)."
 )
 
 
@@ -252,9 +251,8 @@ def _check_free(paths: list[Path], overwrite: bool) -> None:
     there = [path for path in paths if path.exists()]
     if there and not overwrite:
         raise OutputError(
-            f"{len(there)} of the files to write exist, first: {there[0]}. Choose another folder, "
-            "or allow "
-            "overwriting."
+            f"{len(there)} of the files to write already exist, first: {there[0]}. Choose another "
+            "folder, or allow overwriting."
         )
 
 
@@ -275,7 +273,7 @@ def _deepmr(instruments: Instruments, path: Path) -> None:
     what = {
         "sd": "the standard deviation of the effect over draws (ddof=1; deepmr's had ddof=0)",
         "mcse": "the Monte Carlo standard error of the mean effect, sd / sqrt(n_draws)",
-        None: "the standard error that the effects came with",
+        None: "the standard error that was given with the effects",
     }[instruments.se_type]
     table = deepmr_table(instruments).to_csv(index=False)
     _text(DEEPMR_COMMENT.format(what=what) + "\n" + table, path)

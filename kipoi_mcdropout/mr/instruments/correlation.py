@@ -31,9 +31,9 @@ def outcome_correlation(instruments: Instruments) -> FloatArray:
         np.linalg.cholesky(matrix)
     except np.linalg.LinAlgError:
         raise InputError(
-            "the correlation matrix must be positive definite; this one is not. Drop instruments "
-            "that "
-            "repeat each other, or use the bootstrap over draws, which needs no inverse."
+            "the correlation matrix must be positive definite; this one is not. Remove instruments "
+            "that have the same effects as others, or use the bootstrap over draws, which needs no "
+            "inverse."
         ) from None
     return matrix
 
@@ -49,18 +49,15 @@ def correlation_of_draws(instruments: Instruments, side: str = "outcome") -> Flo
     draws = instruments.draws_outcome if side == "outcome" else instruments.draws_exposure
     if draws is None:
         raise InputError(
-            "a correlated method requires the correlation of the outcome effects or the draws it "
-            "can be "
-            "taken from; got neither. Pass correlation=... or draws of both outputs."
+            "a correlated method requires the correlation of the outcome effects, or draws to compute "
+            "it from; got neither. Pass correlation=... or draws of both outputs."
         )
     n_draws, n = draws.shape
     if n > n_draws - 1:
         raise InputError(
-            f"{n} instruments and {n_draws} draws: the correlation over draws is singular when "
-            "there are more "
-            f"instruments than draws - 1. Select at most {n_draws - 1} instruments, run at least "
-            f"{n + 1} draws, "
-            "or use the bootstrap over draws, which needs no inverse."
+            f"{n} instruments and {n_draws} draws: the matrix of correlations over draws has no inverse "
+            f"when there are more instruments than draws - 1. Select at most {n_draws - 1} instruments, "
+            f"run at least {n + 1} draws, or use the bootstrap over draws, which needs no inverse."
         )
     return np.atleast_2d(np.corrcoef(draws, rowvar=False))
 
