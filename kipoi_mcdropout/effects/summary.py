@@ -94,14 +94,14 @@ class EffectOptions:
             raise InputError(f"n_draws must be an integer; got {self.n_draws!r}")
         if self.n_draws < 0 or self.n_draws == 1:
             raise InputError(
-                "n_draws must be at least 2, as one draw has no variance, or 0 for point effects "
-                f"only; got {self.n_draws}"
+                "n_draws must be at least 2, because one draw has no variance, or 0 for effects with "
+                f"dropout off; got {self.n_draws}"
             )
         if not self.scores:
             raise InputError("at least one score is required; got none")
         names = [score.name for score in self.scores]
         if len(set(names)) < len(names):
-            raise InputError(f"each score can be asked for once; got {', '.join(names)}")
+            raise InputError(f"each score can be given only once; got {', '.join(names)}")
         for q in self.quantiles:
             if not 0 <= q <= 1:
                 raise InputError(f"quantiles must lie between 0 and 1; got {q}")
@@ -169,7 +169,7 @@ def _check_reference(ref: Tensor) -> None:
     broken = ~torch.isfinite(ref).any(dim=1)
     if broken.any():
         raise NonFiniteOutputError(
-            f"the model gives NaN or infinity in all {ref.shape[1]} outputs for the reference itself "
+            f"the model gives NaN or infinity in all {ref.shape[1]} outputs for the reference sequence "
             f"(sequence {int(broken.nonzero()[0])} of the batch, dropout off). Check the model's "
             "weights and the scale of its inputs"
         )
@@ -268,8 +268,8 @@ class _Accumulator:
         if self.score.logit_scale:
             if not (is_probability(ref) and is_probability(alt)):
                 raise InputError(
-                    f"score {self.score.name!r} needs outputs between 0 and 1; the model's are not "
-                    "probabilities. Use the score 'diff'"
+                    f"score {self.score.name!r} needs outputs between 0 and 1; this model's outputs are "
+                    "not probabilities. Use the score 'diff'"
                 )
             ref, alt = logit(ref), logit(alt)
         own = ref[:, owner]

@@ -128,7 +128,10 @@ def spread_mutants(rows: Rows, min_z: float, n: int) -> NDArray[np.int64]:
         order = np.flatnonzero(varies & (z > 0))
         candidates = order[np.argsort(-z[order], kind="stable")][:n]
     if not len(candidates) or n < 1:
-        raise InputError("convergence needs a mutant whose effect varies over the draws; there is none")
+        raise InputError(
+            "the plot convergence needs a mutant whose effect varies over the draws; this "
+            "result has none"
+        )
     size = np.abs(rows.table["effect_mean"].to_numpy(np.float64))[candidates]
     ranked = candidates[np.argsort(-size, kind="stable")]
     return ranked[np.unique(np.linspace(0, len(ranked) - 1, min(n, len(ranked))).astype(int))]

@@ -140,8 +140,8 @@ def effect_grid(table: pd.DataFrame) -> EffectGrid:
     cell = (row, where - first)
     if len(np.unique(np.ravel_multi_index(cell, shape))) < len(table):
         raise InputError(
-            "a heat map needs each mutant once; the table of this sequence repeats some. "
-            "Choose one output and score, or drop the repeats"
+            "a heat map needs each mutant once; the table of this sequence has some more than once. "
+            "Choose one output and score, or remove the repeats"
         )
     grids = []
     for values in (table["effect_mean"], table["effect_sd"], z_values(table)):
@@ -168,7 +168,7 @@ def _window(whole: EffectGrid, start: int | None, end: int | None) -> tuple[int,
 def _check_size(grid: EffectGrid) -> None:
     if len(grid.positions) > 2 * MOST_LETTERS:
         raise InputError(
-            f"a logo is readable up to {2 * MOST_LETTERS} positions; --start to --end has "
+            f"a logo is readable for up to {2 * MOST_LETTERS} positions; --start to --end has "
             f"{len(grid.positions)}. Choose a shorter window"
         )
 

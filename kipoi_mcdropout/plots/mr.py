@@ -190,7 +190,7 @@ def plot_mr_leave_one_out(
     ax.set_ylim(len(rows) - 0.5, -0.5)
     what = "sequence" if by_sequence else "mutant"
     shown = len(rows) - 1
-    fewer = f"the {shown} of {total:,} that matter most" if shown < total else ""
+    fewer = f"the {shown} of {total:,} that change it most" if shown < total else ""
     style.note(ax, f"each {what} in turn; 95 % intervals", fewer)
     return ax
 

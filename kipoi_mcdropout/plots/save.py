@@ -129,7 +129,7 @@ def _lay_out(figure: Figure) -> None:
             width, height = (size * MM_PER_INCH for size in figure.get_size_inches())
             raise InputError(
                 f"the figure, {width:.0f} x {height:.0f} mm, is too small for its labels; make it wider "
-                "(--width_mm), or higher"
+                "(--width_mm) or higher"
             ) from error
 
 

@@ -145,7 +145,7 @@ def test_a_trial_that_runs_out_of_memory(error: Exception, monkeypatch: pytest.M
     monkeypatch.setattr(SliceRun, "outputs", fails)
     choice = choose(locked("deepsea")[0], substitutions(LENGTH))
     assert choice.engine == "full" and choice.problem
-    assert "ran out of memory" in choice.reason
+    assert "not enough memory" in choice.reason
 
 
 def test_verify_passes_what_is_right_and_counts() -> None:

@@ -127,7 +127,7 @@ def test_what_always_fails_is_named_and_left_out(
         both(world, "cluster", "--scheduler", address)
     assert stop.value.code == 1
     error = capsys.readouterr().err
-    why = "the trap has sprung" if kind == "raise" else "workers died at it again and again"
+    why = "the trap has sprung" if kind == "raise" else "several workers died while they computed it"
     assert f"sequence 4 (region4): {'RuntimeError: ' if kind == 'raise' else ''}{why}" in error
     both(world, "cluster", "--scheduler", address, "--resume", "--on_error", "skip")
     failed = pd.read_table(world.folder / "cluster/out.h5.failed.tsv")
@@ -191,7 +191,7 @@ def test_other_weights_elsewhere_are_refused(
         both(world, "cluster", "--scheduler", address, "--on_error", "skip")
     assert stop.value.code == 2
     error = capsys.readouterr().err
-    assert "cannot begin" in error and "its weights differ here" in error
+    assert "cannot start" in error and "its weights differ here" in error
 
 
 def test_nobody_else_can_send_code_to_a_local_cluster() -> None:

@@ -166,6 +166,6 @@ def test_a_complete_run_has_nothing_left_to_do(
     with pytest.raises(SystemExit) as stop:
         run_here(world, command, "killed", "--resume", "--seed", "1")
     assert stop.value.code == 2
-    assert "is of a run with other inputs or options; different: seed" in capsys.readouterr().err
+    assert "is from a run with other inputs or options; they differ in: seed" in capsys.readouterr().err
     run_here(world, command, "killed", "--resume", "--overwrite", "--seed", "1")
     assert contents(world.folder / "killed", FILES[command]) != before
