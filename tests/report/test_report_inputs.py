@@ -105,7 +105,7 @@ def empty_folder(folder: Path) -> Path:
 
 
 BAD = {
-    bad_text: "nothing that a report can show",
+    bad_text: "a report cannot show",
     bad_table: "no provenance",
     predictions: "another command",
     no_provenance: "no provenance",

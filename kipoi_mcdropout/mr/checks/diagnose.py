@@ -117,9 +117,9 @@ def _weak(used: Instruments) -> list[Diagnosis]:
     return [
         Diagnosis(
             "weak_instruments",
-            f"the mean F, (effect / se)**2 on the exposure, is {f:.3g}{_by(used)}, below "
-            f"{MIN_MEAN_F:g}: the instruments are weak, and the noise of their exposure effects biases "
-            "the slope. Select stronger mutants (min_z).",
+            f"the mean F is {f:.3g}{_by(used)}, below {MIN_MEAN_F:g} (F of a mutant is (effect / se)**2 "
+            "on the exposure): the instruments are weak, and the noise of their exposure effects "
+            "biases the slope. Select stronger mutants (min_z).",
         )
     ]
 
