@@ -311,7 +311,7 @@ def test_averaged_strands_have_positions_of_their_own() -> None:
     assert site.rows == (("part", N_POSITIONS), ("input", 0))
 
 
-# --- what cannot be determined --------------------------------------------------------------------------
+# --- what cannot be determined ------------------------------------------------------------------
 
 
 def strands_after_the_first_layer(s: Any, x: Tensor) -> Tensor:
