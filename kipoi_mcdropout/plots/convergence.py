@@ -32,10 +32,10 @@ def plot_convergence(
 ) -> dict[str, Axes]:
     """Mean and sd of the effects of some mutants over the first n draws, against n.
 
-    Each curve is divided by its last value, so that errors are seen as shares of it. Bands are one
-    Monte Carlo standard error: sd / sqrt(n) of a mean, and sd / sqrt(2 (n - 1)) of an sd (normal
-    draws). The mutants are spread from the strongest to the weakest effect of those that reach
-    `min_z`. Vertical lines are where `draws_enough` says that there are enough.
+    Each curve is divided by its last value, so errors are shown as shares of it. Bands are one Monte
+    Carlo standard error: sd / sqrt(n) of a mean, and sd / sqrt(2 (n - 1)) of an sd (normal draws). The
+    mutants are chosen evenly from the strongest to the weakest effect with |z| >= `min_z`. Vertical
+    lines show how many draws are enough by `draws_enough`.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def plot_convergence(
     tolerance : float
         Relative error for `draws_enough`.
     ax : Axes, optional
-        Whose place is divided into the panels; a new figure by default.
+        Its place is divided into the panels; a new figure by default.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What a user must be told before believing an estimate."""
+"""Reasons to doubt an estimate."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def diagnose(
     ----------
     instruments : Instruments
     convention : str
-        Whose I2_GX.
+        The R package whose definition of I2_GX is used.
     correlated : bool
-        A correlated method will be used: look at the correlation over draws too.
+        Also check the correlation over draws, which the correlated methods use.
 
     Raises
     ------
     InputError
-        No instrument is left at all.
+        No instrument is left.
     """
     used = instruments.kept()
     return [

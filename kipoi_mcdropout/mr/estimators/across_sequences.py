@@ -14,7 +14,7 @@ from kipoi_mcdropout.mr.instruments.instruments import Instruments
 
 
 class SequencesResult(NamedTuple):
-    """Combined estimate, and the estimates it was made of, a row per sequence."""
+    """Combined estimate, and the estimate of each sequence in a row."""
 
     combined: MetaResult
     table: pd.DataFrame
@@ -31,9 +31,9 @@ def mr_across_sequences(
 ) -> SequencesResult:
     """Estimate within each sequence, then combine over sequences.
 
-    Slopes may differ between sequences; `tau2` says how much, and the prediction interval where
-    that of a further sequence would lie. Sequences with too few instruments are in the table with a
-    `note`, and not in the combination.
+    Slopes may differ between sequences: `tau2` is their variance, and the prediction interval says where
+    the slope of a new sequence is expected. Sequences with too few instruments are in the table with a
+    `note`, but are not combined.
 
     Parameters
     ----------

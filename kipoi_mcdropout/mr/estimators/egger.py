@@ -24,8 +24,8 @@ def mr_egger(
 ) -> Estimate:
     """Slope and intercept of outcome effects on exposure effects, weighted by 1 / se_outcome**2.
 
-    Instruments are first oriented to positive exposure effects, and their correlation with them:
-    the result does not depend on which allele was counted.
+    Instruments, and their correlation, are first oriented to positive exposure effects. So the result
+    does not depend on which allele is the effect allele.
 
     Parameters
     ----------
@@ -48,8 +48,9 @@ def mr_egger(
 
     Notes
     -----
-    Instruments are taken as independent (or correlated as told) and their exposure effects as
-    exact. Over mutants of one sequence neither holds; `bootstrap_draws` does without the first.
+    MR-Egger assumes that instruments are independent (or have the given correlation) and that exposure
+    effects have no error. For mutants of one sequence neither is true; the bootstrap over draws does not
+    need the first assumption.
     """
     check_convention(convention)
     if distribution not in (None, "normal", "t"):

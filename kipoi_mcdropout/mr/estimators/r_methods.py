@@ -1,4 +1,5 @@
-"""Which call gives which number of the R packages, and which of their methods are not offered.
+"""The calls that give the numbers of the R packages, and the methods of these packages that are left
+out.
 
 Every number of `R_EQUIVALENTS` is checked in the tests against R 4.2.2 with TwoSampleMR 0.7.9 and
 MendelianRandomization 0.10.0.

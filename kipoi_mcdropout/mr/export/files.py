@@ -1,8 +1,8 @@
-"""Files for the R packages, and for those who go on elsewhere.
+"""Files for the R packages and for other programs.
 
 Numbers are written so that reading them back gives the same float64. Texts are quoted where needed, by
-the rules of csv; a missing value is an empty field, as an output may be called NA. Effects stay those of
-ALT against REF; every R method orients for itself.
+the rules of csv; a missing value is an empty field, as an output may be called NA. Effects are always of
+ALT against REF; every R method orients them itself.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ def twosamplemr_table(instruments: Instruments) -> pd.DataFrame:
 
     `reason` says why mr_keep is FALSE.
 
-    ``harmonise_data()`` must not be run on it: with unknown allele frequencies its default drops
-    A/T and C/G mutants, a third of all.
+    ``harmonise_data()`` must not be run on it: with unknown allele frequencies, it drops A/T and C/G
+    mutants by default, a third of all.
     """
     i = instruments
     columns: dict[str, object] = {"SNP": i.snp}
@@ -199,7 +199,7 @@ def draws_table(instruments: Instruments) -> pd.DataFrame:
 
 
 def _plan(instruments: Instruments) -> dict[str, Writer]:
-    """What will be written, by file name; nothing is touched yet."""
+    """The files to write, by name; nothing is written yet."""
     used = instruments.kept()
     plan: dict[str, Writer] = {
         "twosamplemr.tsv": lambda path: _tsv(twosamplemr_table(instruments), path),

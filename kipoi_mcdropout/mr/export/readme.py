@@ -1,8 +1,8 @@
 """The README that goes with an export: what each file is, and the R lines that load it.
 
-The lines in the section headed `BASE_R` need nothing but R; the tests run them as they stand. Every
-column of texts is named in `colClasses`: of itself R makes TRUE of the allele T where all are T, and 1
-of a contig 01. Missing values are empty fields, so that an output called NA stays a text.
+The lines in the section headed `BASE_R` need only R; the tests run them unchanged. `colClasses`
+names every text column, because R would turn alleles that are all T into TRUE, and a contig 01 into 1.
+Missing values are empty fields, so that an output with the name NA stays a text.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Correlation of the outcome effects: given, or taken over the draws.
+"""Correlation of the outcome effects: given, or computed over the draws.
 
 All effects of a run share their draws (locked masks), so effects of different mutants are
 correlated.
@@ -15,8 +15,8 @@ from kipoi_mcdropout.mr.instruments.instruments import FloatArray, Instruments
 def outcome_correlation(instruments: Instruments) -> FloatArray:
     """Invertible correlation of the outcome effects, shape=(n, n), in the order of the instruments.
 
-    The correlation given with the instruments, else that of their draws. A correlation of sd and
-    one of mcse are the same.
+    This is the correlation given with the instruments, or else that of their draws. It is the same for
+    sd and mcse.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The record every Mendelian-randomization method takes: one row per mutant, two effects each."""
+"""The data that every Mendelian-randomization method takes: one row per mutant, with two effects."""
 
 from __future__ import annotations
 
