@@ -24,10 +24,13 @@ def add_message_arguments(parser: argparse._ArgumentGroup) -> None:
     """--quiet and --verbose, which every command has."""
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
-        "-q", "--quiet", action="store_true", help="warnings and errors only, no progress bar"
+        "-q", "--quiet", action="store_true", help="print only warnings and errors, and no progress bar"
     )
     group.add_argument(
-        "-v", "--verbose", action="store_true", help="also how it is computed, and tracebacks of errors"
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="also print how the results are computed, and tracebacks of errors",
     )
 
 

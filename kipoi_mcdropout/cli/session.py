@@ -38,7 +38,7 @@ def source_of(model: str, source: str | None) -> str:
         return source
     if not (Path(model) / "model.yaml").is_file():
         return "kipoi"
-    say(f"{model} is a folder here with a model.yaml: taken as with --source dir")
+    say(f"{model} is a local folder with a model.yaml, so --source dir is used")
     return "dir"
 
 
@@ -53,11 +53,11 @@ def load_data(args: argparse.Namespace, model: Any) -> tuple[Any, dict[str, Any]
     import kipoi
     from kipoi_utils.utils import parse_json_file_str_or_arglist
 
-    with explained("--dataloader_args must be JSON, a .json file, or words key=value"):
+    with explained("--dataloader_args must be JSON, a .json file, or words of the form key=value"):
         kwargs = _as_json(args.dataloader_args)
         if kwargs is None:
             kwargs = parse_json_file_str_or_arglist(args.dataloader_args)
-    with explained("the dataloader cannot be made; give its arguments with --dataloader_args"):
+    with explained("the dataloader cannot be created; give its arguments with --dataloader_args"):
         factory = model.default_dataloader
         if args.dataloader is not None:
             factory = kipoi.get_dataloader_factory(args.dataloader, args.dataloader_source or "kipoi")

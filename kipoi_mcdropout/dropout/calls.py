@@ -190,7 +190,7 @@ def _recurrent(kind: str) -> _Handler:
 
 def _native_dropout(mode: DropoutInterceptor, func: Any, args: Any, kwargs: Any) -> Any:
     raise UnlockableDropoutError(
-        "torch.native_dropout returns its own mask and cannot be locked; call F.dropout instead"
+        "torch.native_dropout makes its own mask and cannot be locked; call F.dropout instead"
     )
 
 

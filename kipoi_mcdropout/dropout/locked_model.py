@@ -76,7 +76,7 @@ class _LockedPass(DropoutInterceptor):
 
     def _next_site(self, call: DropoutCall) -> Site:
         if self.position >= len(self.plan.sites):
-            raise self._changed(f"a dropout more than the {len(self.plan.sites)} that it has")
+            raise self._changed(f"one more dropout than the {len(self.plan.sites)} of the first pass")
         site = self.plan.sites[self.position]
         self.position += 1
         expected, came = site.seen_shape(self.n), call.mask_shape()
@@ -95,8 +95,8 @@ class _LockedPass(DropoutInterceptor):
 
     def _changed(self, what: str) -> ModelError:
         return ModelError(
-            f"the forward pass differs between batches: it called {what}. Masks are tied to the order "
-            "of the dropout calls, which must not depend on the data"
+            f"the forward pass differs between batches: it called {what}. Each mask belongs to one "
+            "dropout call, so the order of the calls must not depend on the data"
         )
 
 

@@ -38,8 +38,8 @@ def check_n_draws(n_draws: int) -> int:
         raise InputError(f"n_draws must be an integer; got {n_draws!r}")
     if n_draws < 0 or n_draws == 1:
         raise InputError(
-            "n_draws must be at least 2, as one draw has no variance, or 0 for point effects "
-            f"only; got {n_draws}"
+            "n_draws must be at least 2, because one draw has no variance, or 0 for effects with "
+            f"dropout off; got {n_draws}"
         )
     return int(n_draws)
 

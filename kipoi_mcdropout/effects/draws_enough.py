@@ -71,7 +71,8 @@ class DrawsEnough:
             f"the mean effect to {_percent(self.mean_error)} or better in {100 * SHARE:g} % of the "
             f"{self.n_mutants:,} mutants with |effect| of at least {self.min_z:g} sd"
             if self.n_mutants
-            else f"no mutant has an |effect| of at least {self.min_z:g} sd, so the means need no more"
+            else f"no mutant has an |effect| of at least {self.min_z:g} sd, so the means need no more "
+            "draws"
         )
         found = f"{self.n_draws} draws give each sd to {_percent(self.sd_error)}, and {mean}."
         if not self.enough:

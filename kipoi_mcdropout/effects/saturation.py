@@ -160,7 +160,7 @@ class SaturationMutagenesis:
         if self._fixed is not None:
             return self._fixed
         if self.options.engine != "auto":
-            return Choice(self.options.engine, "as asked for")
+            return Choice(self.options.engine, "as requested")
         inputs = self.model.arrays(inputs)
         shapes = tuple((path, x.shape[1:], str(x.dtype)) for path, x in leaves(inputs))
         if shapes not in self._choices:
@@ -239,7 +239,7 @@ class SaturationMutagenesis:
         )
         if len(edits.position) == 0:
             raise InputError(
-                f"no position in the window {options.start}-{end} has a reference base to mutate: all "
+                f"no position in the window {options.start}-{end} can be mutated: all "
                 f"{len(edits.without_base)} are N. Choose another window with start and end"
             )
         return (options.start, end), edits

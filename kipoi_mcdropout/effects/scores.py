@@ -79,7 +79,7 @@ def get_score(score: str | Score | Callable[..., object], **options: object) -> 
     """
     unknown = set(options) - {"rc_merging"}
     if unknown or options.get("rc_merging", "mean") != "mean":
-        raise InputError(f"options of score {score!r} can only be rc_merging='mean'; got {options}")
+        raise InputError(f"the only option of score {score!r} is rc_merging='mean'; got {options}")
     if isinstance(score, Score):
         return score
     if isinstance(score, str):

@@ -75,7 +75,7 @@ class EffectOptions:
             raise InputError("at least one score is required; got none")
         names = [score.name for score in self.scores]
         if len(set(names)) < len(names):
-            raise InputError(f"each score can be asked for once; got {', '.join(names)}")
+            raise InputError(f"each score can be given only once; got {', '.join(names)}")
         for q in self.quantiles:
             if not 0 <= q <= 1:
                 raise InputError(f"quantiles must lie between 0 and 1; got {q}")

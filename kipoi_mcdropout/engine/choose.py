@@ -131,7 +131,9 @@ class Engines:
         """
         if job.n_passes < _MUST_RUN:
             passes = f"{job.n_passes} forward passes a unit"
-            return Choice("full", f"as {passes} are too few to find out whether another engine pays")
+            return Choice(
+                "full", f"because {passes} are too few to test whether another engine is faster"
+            )
         example = example_batch(inputs, input_key, layout)
         try:
             return self._estimated(example, job)
@@ -143,7 +145,9 @@ class Engines:
             raise
         except Exception as error:  # whatever can go wrong, the plain engine is not touched by it
             if is_out_of_memory(error):
-                return Choice("full", "the trial of the incremental engine ran out of memory", True)
+                return Choice(
+                    "full", "there was not enough memory for the trial of the incremental engine", True
+                )
             what = f"{type(error).__name__}: {error}"
             return Choice("full", f"the incremental engine failed in its trial ({what})", True)
 
@@ -154,7 +158,7 @@ class Engines:
         estimate = (mine + full) / (2 * full) if job.crowded else mine / full
         words = f"estimated at {estimate:.2f} of the cost of whole inputs"
         if not job.crowded and full * job.n_mutants < _MUST_WORK:
-            return Choice("full", f"{words}, but these are few operations")
+            return Choice("full", f"{words}, but the model has few operations")
         if estimate >= _MUST_GAIN:
             return Choice("full", words)
         difference = self._trial(example, POINT if job.n_draws == 0 else 0)

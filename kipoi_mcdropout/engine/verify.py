@@ -116,9 +116,9 @@ class VerifyingEngine:
         error = relative_error(torch.cat(outputs), expected)
         if not error <= 10 * tolerance(expected.dtype):
             raise BatchDependenceError(
-                f"the model's output for an input depends on the other inputs of its batch: alone and "
-                f"beside others it differs by {error:.2g} of the output's scale. No engine can give "
-                "effects that mean something; look for statistics over the batch in the model (batch "
+                "the model's output for an input depends on the other inputs of its batch: alone and "
+                f"together with others it differs by {error:.2g} of the output's scale. Effects have no "
+                "meaning then, with any engine. Look for statistics over the batch in the model (batch "
                 "norm in training mode or without running statistics, a mean over the batch axis)"
             )
 

@@ -177,8 +177,8 @@ def check_free(paths: Iterable[Path], overwrite: bool) -> None:
         longest = os.pathconf(path.parent, "PC_NAME_MAX") - _ADDED_TO_NAME
         if len(os.fsencode(path.name)) > longest:
             raise OutputError(
-                f"the name of an output must have at most {longest} bytes, as hidden files beside it "
-                f"have longer names; got {path.name}"
+                f"the name of an output must have at most {longest} bytes, because hidden files beside "
+                f"it have longer names; got {path.name}"
             )
         if path.is_dir():
             raise OutputError(f"output {path} is a folder; give the name of a file")
@@ -197,7 +197,7 @@ def check_outputs(paths: Sequence[str | Path], suffixes: Sequence[str]) -> list[
             continue
         if not path.name.endswith(tuple(suffixes)):
             raise OutputError(
-                f"output {path} must end in one of {', '.join(suffixes)}, which say its format"
+                f"output {path} must end in one of {', '.join(suffixes)}, which sets its format"
             )
     if len({path.absolute() for path in checked}) < len(checked):
         raise OutputError(f"outputs must differ; got {', '.join(map(str, paths))}")

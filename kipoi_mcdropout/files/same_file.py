@@ -35,11 +35,13 @@ def check_not_inputs(outputs: Iterable[FilePath], inputs: Mapping[str, FilePath 
             what, path = read[key]
             same = "" if str(path) == str(output) else f", the same file as {path}"
             raise OutputError(
-                f"output {output} is {what}{same}; an input is never replaced. Give another output"
+                f"output {output} is {what}{same}; an output never replaces an input. Give another "
+                "output"
             )
         if key in written:
             raise OutputError(
-                f"two outputs must be different files; {written[key]} and {output} are one. Name another"
+                f"two outputs must be different files; {written[key]} and {output} are the same file. "
+                "Give another output"
             )
         written[key] = output
 

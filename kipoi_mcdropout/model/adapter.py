@@ -184,7 +184,7 @@ def _check_weights(module: nn.Module) -> None:
         floating = isinstance(value, Tensor) and value.is_floating_point()
         if floating and not torch.isfinite(value).all():
             raise ModelError(
-                f"the model's weights must be finite; {name!r} has "
+                f"the model's weights must be finite numbers; {name!r} has "
                 f"{int((~torch.isfinite(value)).sum())} NaN or infinite values. Reload or retrain them"
             )
 

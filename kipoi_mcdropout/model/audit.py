@@ -50,12 +50,12 @@ def audit(model: Any, inputs: Nested, ignore: tuple[str, ...] = ()) -> tuple[lis
     rows = []
     for site in plan.sites:
         shape = " x ".join(map(str, site.shape))
-        how = "left off as asked" if site.ignored else f"locked{_rows_in_words(site)}"
+        how = "off, as requested" if site.ignored else f"locked{_rows_in_words(site)}"
         rows.append(AuditRow(str(site.index), site.name, site.kind, f"{site.p:g}", shape, how))
     rows += [AuditRow("-", name, "dropout", "-", "-", why) for name, why in plan.idle.items()]
     off = [site.name.split("#")[0] for site in plan.sites if site.ignored]
     rows += [
-        AuditRow("-", name, "ignored", "-", "-", "left off as asked")
+        AuditRow("-", name, "ignored", "-", "-", "off, as requested")
         for name in adapter.locked.ignore
         if not any(is_ignored(site, (name,)) for site in off)
     ]
@@ -65,7 +65,7 @@ def audit(model: Any, inputs: Nested, ignore: tuple[str, ...] = ()) -> tuple[lis
 def _rows_in_words(site: Site) -> str:
     """How many rows of the batch share a mask, and why; nothing where each input is one row."""
     if site.batch_axis is None:
-        return ", one mask: what it drops does not depend on the input"
+        return ", one mask: it drops values that do not depend on the input"
     parts, words = count(site.rows, "part"), []
     if parts > 1:
         words.append(f"each of {parts} parts of an input (positions or heads) has its own mask")
@@ -96,7 +96,7 @@ def example_inputs(model: Any) -> Nested:
     """
     schema = getattr(getattr(model, "schema", None), "inputs", None)
     if schema is None:
-        raise InputError("the model has no schema of its inputs; give it data with --dataloader_args")
+        raise InputError("the model has no schema of its inputs; give data with --dataloader_args")
     return map_nested(_random_input, schema)
 
 
@@ -104,8 +104,8 @@ def _random_input(array: Any) -> NDArray[np.float32]:
     shape = tuple(array.shape)
     if any(size is None for size in shape):
         raise InputError(
-            f"the model's schema leaves the shape of input {array.name!r} open: {shape}; give it data "
-            "with --dataloader_args"
+            f"the model's schema leaves the shape of input {array.name!r} open: {shape}; give data with "
+            "--dataloader_args"
         )
     random = np.random.default_rng(0)
     bases = next((size for size in (4, 5) if len(shape) > 1 and size in shape), None)

@@ -32,10 +32,10 @@ def plot_convergence(
 ) -> dict[str, Axes]:
     """Mean and sd of the effects of some mutants over the first n draws, against n.
 
-    Each curve is divided by its last value, so that errors are seen as shares of it. Bands are one
-    Monte Carlo standard error: sd / sqrt(n) of a mean, and sd / sqrt(2 (n - 1)) of an sd (normal
-    draws). The mutants are spread from the strongest to the weakest effect of those that reach
-    `min_z`. Vertical lines are where `draws_enough` says that there are enough.
+    Each curve is divided by its last value, so errors are shown as shares of it. Bands are one Monte
+    Carlo standard error: sd / sqrt(n) of a mean, and sd / sqrt(2 (n - 1)) of an sd (normal draws). The
+    mutants are chosen evenly from the strongest to the weakest effect with |z| >= `min_z`. Vertical
+    lines show how many draws are enough by `draws_enough`.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def plot_convergence(
     tolerance : float
         Relative error for `draws_enough`.
     ax : Axes, optional
-        Whose place is divided into the panels; a new figure by default.
+        Its place is divided into the panels; a new figure by default.
 
     Returns
     -------
@@ -128,7 +128,10 @@ def spread_mutants(rows: Rows, min_z: float, n: int) -> NDArray[np.int64]:
         order = np.flatnonzero(varies & (z > 0))
         candidates = order[np.argsort(-z[order], kind="stable")][:n]
     if not len(candidates) or n < 1:
-        raise InputError("convergence needs a mutant whose effect varies over the draws; there is none")
+        raise InputError(
+            "the plot convergence needs a mutant whose effect varies over the draws; this "
+            "result has none"
+        )
     size = np.abs(rows.table["effect_mean"].to_numpy(np.float64))[candidates]
     ranked = candidates[np.argsort(-size, kind="stable")]
     return ranked[np.unique(np.linspace(0, len(ranked) - 1, min(n, len(ranked))).astype(int))]

@@ -41,10 +41,10 @@ def plot_effects(
 ) -> Axes:
     """Effect of each mutant of a sequence against its position, with the interval of the draws.
 
-    The interval is where this share of single draws lies: between the table's quantiles if it has
-    those two, else effect_mean -+ z effect_sd of the normal distribution. It is the model's
-    uncertainty, not the Monte Carlo error of the mean. Mutants with |effect_mean| < min_z effect_sd
-    are grey.
+    The interval contains this share of the single draws. It goes between two quantiles of the table if
+    it has them, else it is effect_mean -+ z effect_sd by the normal distribution. It is the model's
+    uncertainty, not the Monte Carlo error of the mean. Mutants with |effect_mean| < min_z effect_sd are
+    grey.
 
     Parameters
     ----------

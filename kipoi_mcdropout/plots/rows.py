@@ -137,7 +137,7 @@ def in_window(rows: Rows, start: int | None, end: int | None) -> Rows:
     inside = np.flatnonzero((where >= low) & (where < high))
     if not len(inside):
         raise InputError(
-            f"--start {low} to --end {high} holds no mutant; positions are {where.min()} to "
+            f"--start {low} to --end {high} contains no mutant; positions are {where.min()} to "
             f"{where.max()}"
         )
     return rows.take(inside)

@@ -83,9 +83,9 @@ def apply_registration(module: ModuleType) -> None:
         getattr(registration, REGISTRATIONS[module.__name__])(module)
     except Exception as error:
         warnings.warn(
-            f"kipoi_mcdropout is not registered with {module.__name__}: "
-            f"{type(error).__name__}: {error}. Kipoi works without it; reinstall kipoi_mcdropout, "
-            f"or set {DISABLE_VARIABLE}=1 to leave it out.",
+            f"kipoi_mcdropout is not registered with {module.__name__}: {type(error).__name__}: "
+            f"{error}. Kipoi works without it. Reinstall kipoi_mcdropout, or set {DISABLE_VARIABLE}=1 "
+            "to switch it off.",
             RuntimeWarning,
             stacklevel=2,
         )

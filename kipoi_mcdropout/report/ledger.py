@@ -104,7 +104,7 @@ def _reasons(counts: Mapping[str, int], listed: pd.DataFrame) -> pd.DataFrame:
         {
             "reason": reason,
             "n": int(n),
-            "words": REASONS.get(reason, "see the documentation of this version"),
+            "words": REASONS.get(reason, "see the page Messages and codes"),
             "examples": _examples(listed, reason),
         }
         for reason, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))

@@ -129,15 +129,13 @@ def build_index(source: ByteSource, where: str) -> FastaIndex:
         offset = min(_line_end(source, begin, end) + 1, end)
         name = _name(source.read_at(begin, offset - begin))
         if not name or name in index:
-            problem = f"the name {name!r} is there twice" if name else f"no name at byte {begin}"
-            raise InputError(
-                f"{where}: {problem}; each sequence needs a name of its own. Mend the FASTA"
-            )
+            problem = f"the name {name!r} occurs twice" if name else f"no name at byte {begin}"
+            raise InputError(f"{where}: {problem}; each sequence needs its own name. Correct the FASTA")
         entry = _found(source, offset, end)
         if entry is None:
             raise InputError(
                 f"{where}: all lines of a sequence but its last must have the same length; those of "
-                f"{name} differ. Wrap it anew, e.g. with `seqkit seq -w 60`"
+                f"{name} differ. Wrap the lines again, e.g. with `seqkit seq -w 60`"
             )
         index[name] = entry
     return index

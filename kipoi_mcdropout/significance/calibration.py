@@ -251,13 +251,14 @@ def _line(found: Matched) -> tuple[float, float]:
     """Slope and intercept of measured on predicted."""
     if np.ptp(found.mean) == 0 or np.ptp(found.effect) == 0:
         raise InputError(
-            "a line requires effects that differ; all are equal in one of the tables. Use align 'none'."
+            "align 'linear' requires effects that differ; in one of the tables all are equal. Use "
+            "align 'none'."
         )
     fit = stats.linregress(found.mean, found.effect)
     if fit.slope == 0:
         raise InputError(
-            "a line with a slope is required; that of measured on predicted effects is flat: they are "
-            "not correlated at all. Use align 'none'."
+            "align 'linear' requires a slope other than 0; measured and predicted effects are not "
+            "correlated at all. Use align 'none'."
         )
     return float(fit.slope), float(fit.intercept)
 

@@ -57,7 +57,7 @@ def cautions_of(found: Correlation, sd_scale: float, slope: float, align: Align)
             Caution(
                 "negative_correlation",
                 f"measured effects fall where predicted ones rise ({words}). Are REF and ALT exchanged "
-                "in one of the tables, or is it the wrong output?"
+                "in one of the tables? Is this the right output?"
                 + (f" The line has slope {slope:.3g}, which hides it." if align == "linear" else ""),
             )
         )
@@ -65,11 +65,11 @@ def cautions_of(found: Correlation, sd_scale: float, slope: float, align: Align)
         cautions.append(
             Caution(
                 "no_correlation",
-                f"measured and predicted effects are not seen to be correlated ({words}): the "
+                f"no correlation of measured and predicted effects is visible ({words}): the "
                 "predictions say nothing about these measurements."
                 + (
-                    f" The line is nearly flat (slope {slope:.3g}), so sd_scale {sd_scale:.3g} does not "
-                    "measure the sd."
+                    f" The fitted line is nearly flat (slope {slope:.3g}), so sd_scale {sd_scale:.3g} "
+                    "does not measure the sd."
                     if align == "linear"
                     else ""
                 ),

@@ -114,7 +114,7 @@ class McDropoutEffects:
             if (alphabet := alphabet_of(model)) != DNA:
                 raise InputError(
                     f"kipoi-veff writes A, C, G, T into the rows of a model; this one takes {alphabet}. "
-                    "kipoi mcdropout score_variants, which heeds that"
+                    "Use kipoi mcdropout score_variants, which uses the model's order"
                 )
             self._adapters = {id(model): (model, KipoiModel(model, ignore=self.ignore))}
         return self._adapters[id(model)][1]

@@ -270,7 +270,7 @@ def test_dropout_on_weights_and_position_codes() -> None:
     rows, plan = audit(net, x.numpy())
     assert [site.batch_axis for site in plan.sites] == [None, None]
     assert [site.shape for site in plan.sites] == [(1, 4 * LENGTH), (3, 4 * LENGTH)]
-    assert all("does not depend on the input" in row.locked for row in rows)
+    assert all("do not depend on the input" in row.locked for row in rows)
     # One matrix product a draw: its mask is the same for all inputs.
     got = locked_forward(net, x, 0, SEED)
     for i in range(3):

@@ -20,8 +20,9 @@ from kipoi_mcdropout.errors import EXIT_OK, InputError
 
 METHOD = "mcdropout_ism"
 _DESCRIPTION = """\
-Effect of every single substitution on every model output, with the model's uncertainty: the model is
-run under dropout masks that reference and mutants share, many draws of them."""
+Compute the effect of every single substitution on every model output, with the model's uncertainty. The
+model is run for many draws of dropout masks. In each draw, reference and mutants share the same
+masks."""
 
 
 def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
@@ -41,7 +42,7 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
         "--imp_score_kwargs",
         default=None,
         metavar="JSON",
-        help="arguments of the method as JSON, e.g. '{\"n_draws\": 100}'; they win over the flags",
+        help="arguments of the method as JSON, such as '{\"n_draws\": 100}'; they replace the flags",
     )
     parser.add_argument("--model_input", default=None, help="name of the model input to mutate")
     parser.add_argument(
@@ -70,27 +71,31 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
     parser.add_argument(
         "--alphabet",
         default=None,
-        help="what the categories are, in order (default: the dataloader's alphabet, else ACGT)",
+        help="letters along that axis, in order (default: the dataloader's alphabet, else ACGT)",
     )
     parser.add_argument(
         "-f",
         "--output_sel_fn",
         default=None,
         metavar="FILE::FUNCTION",
-        help="a Python function applied to each input's outputs before scoring",
+        help="a Python function that is applied to the outputs for each input before scoring",
     )
     add_draw_arguments(parser)
     parser.add_argument(
         "--start", type=int, default=0, help="first position to mutate, from 0 (default 0)"
     )
     parser.add_argument(
-        "--end", type=int, default=None, help="position after the last (default: the length)"
+        "--end",
+        type=int,
+        default=None,
+        help="position after the last one to mutate (default: the length)",
     )
     parser.add_argument(
         "--mask_scope",
         default="run",
         metavar="SCOPE",
-        help="run: all sequences of a draw share the masks (default); sequence: each has its own",
+        help="run: in a draw, all sequences share the masks (default); sequence: each sequence has "
+        "masks of its own",
     )
     parser.add_argument(
         "--quantiles",
@@ -98,7 +103,7 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
         type=float,
         default=[],
         metavar="Q",
-        help="of the effect, e.g. 0.05",
+        help="quantiles of the effect over the draws to report, e.g. 0.05",
     )
     parser.add_argument(
         "--keep_draws", action="store_true", help="also write the effect of every draw (HDF5 only)"
@@ -254,11 +259,14 @@ def _report(run: Any, ism: Any, paths: Any, n_bad: int) -> None:
     if paths.shard is not None:
         where = str(shard_folder(paths.first, paths.shard))
     if run.nothing_left:
-        say(f"the run was complete before, nothing was left to do: {where}")
+        say(f"this run was already complete; nothing was done: {where}")
         return
     say(f"{run.n_sequences} sequences, {ism.options.effects.n_draws} draws: {where}")
     if run.failed:
-        warn(f"{len(run.failed)} sequences failed and are left out, first: {run.failed[0]['reason']}")
+        warn(
+            f"{len(run.failed)} sequences failed and are left out; the first failed because: "
+            f"{run.failed[0]['reason']}"
+        )
     if n_bad:
         warn(f"{n_bad} effects are NaN: see the columns n_nonfinite and n_saturated")
 
@@ -288,7 +296,7 @@ def _mention_unmutated(record: Any, warn: Any) -> None:
     if len(missing):
         shown = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
         warn(
-            f"sequence {record.name}: {len(missing)} positions have no reference base (N) and are not "
+            f"sequence {record.name}: {len(missing)} positions are N in the reference and are not "
             f"mutated: {shown}"
         )
 

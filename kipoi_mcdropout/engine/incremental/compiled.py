@@ -192,7 +192,8 @@ def _check(compiled: Compiled, model: LockedModel, masks: MaskBank, probe: Neste
         limit = 1e-10 if expected.dtype == torch.float64 else 1e-5
         if not both.all() or (torch.isfinite(expected).all() and not error <= limit):
             raise CaptureError(
-                f"the captured graph differs from the model (by {error:.2g} of the output's scale)"
+                f"the captured operations give another result than the model (difference {error:.2g} of "
+                "the output's scale)"
             )
 
 

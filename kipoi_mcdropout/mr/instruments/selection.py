@@ -112,8 +112,8 @@ def from_draw_subset(instruments: Instruments, draws: NDArray[Any] | slice) -> I
     """
     if instruments.draws_exposure is None or instruments.draws_outcome is None:
         raise InputError(
-            "effects of each draw are required to split the draws; got summaries only. Keep the "
-            "draws when running the model, and pass them with the instruments."
+            "splitting the draws requires the effects of each draw; got only means and standard "
+            "errors. Run ism with --keep_draws, and pass the draws with the instruments."
         )
     new: dict[str, Any] = {"n_draws": None}
     for side in ("exposure", "outcome"):
@@ -154,8 +154,8 @@ def _spaced(
     """Thinning: from the strongest down, keep what is at least `distance_bp` from all kept."""
     if instruments.position is None:
         raise InputError(
-            "positions are required to thin instruments by distance; got none. Leave the distance "
-            "out, or give instruments with positions."
+            "selection by position or distance requires the positions of the instruments; got none. "
+            "Leave this selection out, or give instruments with positions."
         )
     group = instruments.chrom if instruments.chrom is not None else instruments.sequence
     names = np.zeros(len(z), int) if group is None else group

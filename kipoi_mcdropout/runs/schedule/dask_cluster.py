@@ -28,7 +28,9 @@ from kipoi_mcdropout.runs.schedule.work import Failure, Result, Tag, Unit, Work,
 _TRIES = 2  # of a unit that raises, or at which workers die
 _DEATHS = 2  # of workers at a unit in one try, of those that `local` starts
 _AHEAD = 2  # units under way for each thread of a worker
-_DIED = "workers died at it again and again; they may have had too little memory (see their logs)"
+_DIED = (
+    "several workers died while they computed it; they may have had too little memory (see their logs)"
+)
 _ASK_SECONDS = 5.0  # between two looks at how many workers there are
 _CONNECT_SECONDS = 30
 _PRE_SPAWN = "distributed.nanny.pre-spawn-environ"
@@ -127,7 +129,7 @@ class DaskCluster:
             If the scheduler is lost.
         """
         if work.elsewhere is None:
-            raise InputError("this work cannot be done by other processes; use scheduler 'none'")
+            raise InputError("this work cannot be sent to other processes; use scheduler 'none'")
         maker = cloudpickle.dumps(work.elsewhere)
         key = hashlib.sha256(maker).hexdigest()
         pending: deque[tuple[Tag, _Pending | None]] = deque()
@@ -192,13 +194,13 @@ class _Pending:
             except (concurrent.futures.CancelledError, OSError, TimeoutError) as error:
                 raise UnitFailedError(
                     f"the connection to the Dask scheduler was lost ({one_line(error)}). Run again with "
-                    "--resume to go on"
+                    "--resume to continue"
                 ) from error
             self.future.release()
             if not isinstance(result, _Raised):
                 return result
             if result.at_start:
-                raise ModelError(f"worker {result.worker} cannot begin: {result.reason}")
+                raise ModelError(f"worker {result.worker} cannot start: {result.reason}")
             if result.stops:
                 raise ModelError(result.reason)
             if result.ours or self._tries == _TRIES:

@@ -34,7 +34,7 @@ class RuleError(ModelError):
             f"the rule of the incremental engine for {node.name}{where} failed "
             f"({type(error).__name__}: {error})"
         )
-        raised = cls(f"{what}. Use the engine 'full', and report the model")
+        raised = cls(f"{what}. Use the engine 'full', and please report this model")
         raised.what = what
         return raised
 
