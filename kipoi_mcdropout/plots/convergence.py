@@ -68,14 +68,11 @@ def plot_convergence(
     chosen = spread_mutants(rows, min_z, min(n_mutants, len(style.CATEGORIES)))
     enough = draws_enough(rows.table, min_z=min_z, tolerance=tolerance)
     panels, names_ax = _panels(ax)
-    handles, names = [], variant_names(rows.table.iloc[chosen])
-    for i, color in zip(chosen, style.CATEGORIES, strict=False):
-        handles.append(_curves(panels, *running_moments(effects[:, i]), color))
-    final = rows.table.iloc[chosen]
-    numbers = zip(names, final["effect_mean"], final["effect_sd"], strict=True)
-    words = [f"{style.plain(name)}: mean {mean:.2g}, sd {sd:.2g}" for name, mean, sd in numbers]
-    words = [text.replace(" -", " −") for text in words]
-    style.legend(names_ax, handles, words, longest=60)
+    handles = [
+        _curves(panels, *running_moments(effects[:, i]), color)
+        for i, color in zip(chosen, style.CATEGORIES, strict=False)
+    ]
+    style.legend(names_ax, handles, _names(rows.table.iloc[chosen]), longest=60)
     _mark(panels["mean"], enough.for_mean, enough)
     _mark(panels["sd"], enough.for_sd, enough)
     unit = " (log odds)" if rows.score == "logit" else ""
@@ -85,6 +82,15 @@ def plot_convergence(
     style.note(panels["mean"], "bands: mcse, sd / √n", f"grey: within {100 * tolerance:g} %")
     style.note(panels["sd"], "bands: sd / √(2(n − 1))", _in_words(enough))
     return panels
+
+
+def _names(mutants: pd.DataFrame) -> list[str]:
+    """Each mutant with the values that its curves end at."""
+    numbers = zip(
+        variant_names(mutants), mutants["effect_mean"], mutants["effect_sd"], strict=True
+    )
+    words = [f"{style.plain(name)}: mean {mean:.2g}, sd {sd:.2g}" for name, mean, sd in numbers]
+    return [text.replace(" -", " −") for text in words]
 
 
 def _panels(ax: Axes | None) -> tuple[dict[str, Axes], Axes]:

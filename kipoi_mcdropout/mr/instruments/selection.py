@@ -79,14 +79,9 @@ def select_instruments(
         reason = np.where(keep & ~passed, name, reason)
         keep, left[name] = passed, int(passed.sum())
     options = {
-        "min_z": min_z,
-        "one_per_position": one_per_position,
-        "min_distance_bp": min_distance_bp,
-        "top_n": top_n,
-        "select_draws": select_draws,
-        **split,
-        "left_after": left,
-    }
+        "min_z": min_z, "one_per_position": one_per_position, "min_distance_bp": min_distance_bp,
+        "top_n": top_n, "select_draws": select_draws, **split, "left_after": left,
+    }  # fmt: skip
     if "selection" in used.provenance:
         options["before"] = used.provenance["selection"]
     selected = used.with_keep(keep, reason, {**used.provenance, "selection": options})
