@@ -55,7 +55,7 @@ class Codec(Protocol[Kept, Computed]):
 
 @dataclass
 class Counts:
-    """What became of the units of this run."""
+    """Counts of the units of this run."""
 
     total: int = 0  # of the whole run
     done: int = 0  # of this shard, with those that failed

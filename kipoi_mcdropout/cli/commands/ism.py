@@ -273,7 +273,7 @@ def _report(run: Any, ism: Any, paths: Any, n_bad: int) -> None:
 
 
 def _work(ism: Any, keywords: dict[str, Any], progress: Any) -> Any:
-    """Computing one unit, here; elsewhere too, where there will be a scheduler."""
+    """How a unit is computed in this process and, with a scheduler, in others."""
     from kipoi_mcdropout.model.reference import ModelReference
     from kipoi_mcdropout.runs.ism import IsmJob
     from kipoi_mcdropout.runs.schedule import Work

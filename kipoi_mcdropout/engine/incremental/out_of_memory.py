@@ -1,4 +1,4 @@
-"""Memory that has run out, as torch says it."""
+"""Recognises torch's errors about lack of memory."""
 
 from __future__ import annotations
 
