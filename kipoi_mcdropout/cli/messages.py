@@ -1,4 +1,4 @@
-"""What the commands say on stderr, and how much of it; standard output is for results."""
+"""Messages of the commands on stderr, and their level of detail; standard output is for results."""
 
 from __future__ import annotations
 
@@ -49,24 +49,24 @@ def say(message: str) -> None:
 
 
 def warn(message: str) -> None:
-    """What must be known before the results are used; also where only little is to be said."""
+    """Print a warning, also with --quiet."""
     _print(message)
 
 
 def detail(message: str) -> None:
-    """A line for those who want to know how."""
+    """Print a line with --verbose only."""
     if _level >= _VERBOSE:
         _print(message)
 
 
 def mention_engine(choice: Choice | None) -> None:
-    """The engine that was chosen, for those who want to know how; a warning where something failed."""
+    """Print the chosen engine with --verbose; print a warning if an engine failed."""
     if choice is not None:
         (warn if choice.problem else detail)(f"engine: {choice}")
 
 
 def show_traceback() -> None:
-    """The traceback of the error at hand, for those who want to know how."""
+    """Print the traceback of the current error with --verbose."""
     if _level >= _VERBOSE:
         traceback.print_exc(file=sys.stderr)
 
@@ -90,7 +90,7 @@ def warnings_as_lines() -> Iterator[None]:
 
 
 def bar_is_off() -> bool | None:
-    """For tqdm's `disable`: None leaves it to whether stderr is a terminal."""
+    """Value of tqdm's `disable`; with None, tqdm shows a bar only on a terminal."""
     return True if _level == _QUIET else None
 
 

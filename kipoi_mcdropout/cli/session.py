@@ -105,7 +105,7 @@ def batches(args: argparse.Namespace, dataloader: Any) -> Iterator[dict[str, Any
 
 
 def number_of_sequences(dataloader: Any) -> int | None:
-    """How many sequences there will be, where the dataloader knows."""
+    """Number of sequences, if the dataloader knows it."""
     try:
         return len(dataloader)
     except (TypeError, NotImplementedError):
@@ -146,7 +146,7 @@ class Progress:
 
 @contextlib.contextmanager
 def explained(what: str) -> Iterator[None]:
-    """Errors of Kipoi and of the user's model or dataloader code, as ours, with `what` before them."""
+    """Turn errors of Kipoi and of the user's model or dataloader into ours, with `what` in front."""
     try:
         yield
     except KeyboardInterrupt:

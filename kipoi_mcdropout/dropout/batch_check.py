@@ -1,9 +1,9 @@
 """Check that a model treats each input of a batch by itself, and whether it takes a batch of one.
 
-Three inputs are run two by two, each once in the first place and once in the second, with another one
-beside it each time: an output that changes depends on its batch mates (batch normalization in training
-mode, a mean over the batch, sorting). Such a model has no effect of a mutation that could be stated:
-it would depend on the mutations beside it.
+Three inputs are run in pairs: each is once the first and once the second of a pair, with a different
+partner. If an output changes, it depends on the other input (batch normalization in training mode, a
+mean over the batch, sorting). With such a model the effect of a mutation would depend on the other
+mutations in its batch.
 """
 
 from __future__ import annotations

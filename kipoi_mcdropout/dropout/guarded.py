@@ -1,4 +1,4 @@
-"""Randomness that shows in training mode only: locked where it is dropout, else refused by name."""
+"""Randomness that occurs only in training mode: dropout is locked, all else is refused by name."""
 
 from __future__ import annotations
 

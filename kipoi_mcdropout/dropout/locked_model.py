@@ -1,4 +1,4 @@
-"""The plain forward pass under locked dropout masks: the oracle that every faster path must equal."""
+"""The plain forward pass with locked masks: every faster way must give the same result."""
 
 from __future__ import annotations
 
@@ -106,11 +106,11 @@ class LockedModel:
     Parameters
     ----------
     module : nn.Module
-        Borrowed while `borrow()` is active, never changed.
+        Used in evaluation mode while `borrow()` is active, and restored afterwards.
     call : callable, optional
         How to run it on nested tensors; by default as Kipoi does (`call_module`).
     ignore : tuple of str
-        Modules whose dropout is to be left off, and that of the modules inside them.
+        Modules whose dropout stays off, including the dropout inside them.
 
     Raises
     ------
@@ -149,7 +149,7 @@ class LockedModel:
         Raises
         ------
         ModelForwardError
-            If the model's own code raises, or ends the program. Want of memory passes as it is.
+            If the model's own code raises, or ends the program. Errors of memory are not changed.
         """
         with user_code():
             try:
@@ -267,7 +267,7 @@ def _twice(inputs: Nested) -> Nested:
 def locked_forward(
     module: nn.Module, inputs: Nested, draw: int, seed: int, scope: int = RUN_SCOPE
 ) -> Tensor:
-    """Outputs of a PyTorch module under the masks of one draw (or POINT): the oracle, for anyone.
+    """Outputs of a PyTorch module with the masks of one draw (or POINT, dropout off).
 
     `inputs` are tensors or numpy arrays, batch first; they go to the module's device, in the type of its
     weights.

@@ -1,8 +1,8 @@
 """Dropout masks as a pure function of (seed, draw, site, scope).
 
-A mask is read from its own Philox stream: the seed is the key, and draw, site and scope are words of
-the counter, so no two masks can share random numbers and none depends on what was drawn before it,
-on the batch size, the device, or the number of workers. numpy guarantees the raw stream of Philox
+Each mask has its own Philox stream: the seed is the key, and draw, site and scope are words of the
+counter. So two masks never share random numbers, and a mask does not depend on earlier masks, on the
+batch size, the device, or the number of workers. numpy guarantees the raw stream of Philox
 (https://numpy.org/doc/stable/reference/random/compatibility.html).
 """
 

@@ -1,4 +1,4 @@
-"""Memory that runs out in a model's forward pass, said in one line."""
+"""Turns lack of memory in a model's forward pass into an error of one line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WORDS = ("DefaultCPUAllocator", "not enough memory", "can't allocate memory", "
 
 
 class ModelMemoryError(UnitFailedError, torch.OutOfMemoryError):
-    """The memory does not suffice for a forward pass of the model (exit code 1)."""
+    """There is not enough memory for a forward pass of the model (exit code 1)."""
 
 
 def name_memory(call: Callable[[Nested], Nested]) -> Callable[[Nested], Nested]:

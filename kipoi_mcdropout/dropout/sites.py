@@ -2,8 +2,8 @@
 
 Passes over batches of different size show, for each dropout call, which axis is the batch, and
 whether it has more than one row for each input. Where it has, the rows are followed from the input on
-(row_labels.py): copies of the whole input (both strands) share a mask, parts of it (positions,
-attention heads) have each their own, and what cannot be told is refused.
+(row_labels.py). Copies of the whole input (both strands) share a mask; parts of it (positions, attention
+heads) have their own masks. If this cannot be determined, the model is refused.
 """
 
 from __future__ import annotations

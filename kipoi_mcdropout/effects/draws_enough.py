@@ -33,7 +33,7 @@ def draws_for_sd(tolerance: float) -> int:
 
 @dataclass(frozen=True)
 class DrawsEnough:
-    """What the number of draws of a run gives, and how many are enough.
+    """The precision of a run's number of draws, and how many draws are enough.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class DrawsEnough:
 
     @property
     def enough(self) -> bool:
-        """Whether the run had as many as both need."""
+        """Whether the run had enough draws for both."""
         return self.n_draws >= max(self.for_mean, self.for_sd)
 
     def sentence(self) -> str:
@@ -86,7 +86,7 @@ class DrawsEnough:
 def draws_enough(
     rows: pd.DataFrame, *, min_z: float = 2.0, tolerance: float = TOLERANCE
 ) -> DrawsEnough:
-    """How many draws the mean and the sd of the effects need; from summaries alone.
+    """How many draws the mean and the sd of the effects need; needs only the table of effects.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
-"""When a difference between two outputs is only rounding: the one place that decides it.
+"""Decides whether a difference between two outputs is only rounding.
 
-A network computes in float32 (or another floating-point type), and each of its sums is rounded. The
-same sum in another order gives another last digit, so two inputs that mean the same to the model can
-get outputs that differ by a few units in the last place (ulp). Such a difference is no effect: it has
-no sign, and its spread over the draws is no uncertainty.
+A network computes in float32 (or another floating-point type), and each of its sums is rounded. The same
+sum in another order gives another last digit, so two inputs that mean the same to the model can get
+outputs that differ by a few units in the last place (ulp). Such a difference is not an effect: its sign
+and its sd over the draws have no meaning.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ class SequenceEffects:
 class SaturationMutagenesis:
     """In-silico mutagenesis of one-hot encoded sequences under locked dropout.
 
-    The model is borrowed for one sequence at a time, so that it is the user's between two results.
+    The model is restored after each sequence, so that the user can use it between two results.
     """
 
     def __init__(self, model: KipoiModel, options: IsmOptions) -> None:

@@ -1,8 +1,8 @@
-"""Which engine runs: the incremental one where it is right and pays, else the plain one.
+"""Chooses the engine: the incremental one if it is correct and faster, else the full one.
 
-The choice is a function of the model and of the sizes of the run alone: never of a clock, of the data,
-or of what was run before. So a resumed run, every shard and every worker choose the same, and their
-results are equal bit by bit.
+The choice depends only on the model and the sizes of the run: not on a clock, the data, or earlier runs.
+So a resumed run, every shard and every worker choose the same engine, and their results are bitwise
+equal.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Engines:
     batch_size : int
         Inputs in one forward pass, where whole inputs are computed.
     memory_bytes : int
-        What the incremental engine may hold at a time, about, above the weights.
+        Approximate memory for activations of the incremental engine, in addition to the weights.
     verify : bool
         Recompute a sample of what the incremental engine gives by the plain forward pass, and raise
         EngineMismatchError if it differs.
@@ -127,7 +127,7 @@ class Engines:
         Raises
         ------
         McDropoutError
-            If the model cannot be run under locked dropout at all.
+            If the model cannot be run with locked dropout.
         """
         if job.n_passes < _MUST_RUN:
             passes = f"{job.n_passes} forward passes a unit"

@@ -77,7 +77,7 @@ def register() -> None:
 
 
 def apply_registration(module: ModuleType) -> None:
-    """Run the registration of an executed module; a failure is a warning, for Kipoi must go on."""
+    """Run the registration of an executed module; a failure is only a warning, so that Kipoi works."""
     try:
         registration = import_module("kipoi_mcdropout.plugin.registration")
         getattr(registration, REGISTRATIONS[module.__name__])(module)
@@ -92,12 +92,12 @@ def apply_registration(module: ModuleType) -> None:
 
 
 def _silence_pkg_resources() -> None:
-    """Leave out the warning that each start of `kipoi` prints, of its import of pkg_resources."""
+    """Hide the warning about pkg_resources that each start of `kipoi` prints."""
     warnings.filterwarnings("ignore", "pkg_resources is deprecated as an API", UserWarning)
 
 
 def _run_after_loading(spec: ModuleSpec) -> None:
-    """Let the loader of `spec` execute the module, become itself again, and registration follow."""
+    """Make the loader of `spec` run the registration after it has executed the module."""
     loader = spec.loader
     if loader is None or not hasattr(loader, "exec_module"):
         return

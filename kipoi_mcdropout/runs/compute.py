@@ -55,7 +55,7 @@ class Codec(Protocol[Kept, Computed]):
 
 @dataclass
 class Counts:
-    """What became of the units of this run."""
+    """Counts of the units of this run."""
 
     total: int = 0  # of the whole run
     good: int = 0  # with a result

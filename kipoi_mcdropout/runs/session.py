@@ -1,8 +1,8 @@
-"""One run from its locks to its outputs, the same for all kinds of runs.
+"""A run from its locks to its outputs, for all kinds of runs.
 
 A session locks the outputs, finds what an earlier run has left, keeps the store of finished units, and
-in the end gives all outputs their names. Whatever happens in between, either the outputs are whole, or
-what was done can be resumed, or nothing is left behind.
+in the end gives all outputs their names. If the run stops early, either the outputs are complete, or the
+run can be resumed, or no file is left behind.
 """
 
 from __future__ import annotations

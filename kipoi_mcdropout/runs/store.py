@@ -1,4 +1,4 @@
-"""The finished units of a run, or of a shard of it, in a folder: what a run is resumed and merged from.
+"""The finished units of a run or a shard, in a folder. Resume and merge read from it.
 
 run.json        what the run is: its provenance, its outputs, its shard, whether it is complete
 000000012.unit  a finished unit, see `unit_file`

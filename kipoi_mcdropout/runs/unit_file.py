@@ -1,4 +1,4 @@
-"""The file of one finished unit: its result with all that tells whether it is whole and the right one.
+"""The file of a finished unit: its result, with data to check that it is complete and the right one.
 
 kipoi_mcdropout unit 1
 {"number": 12, "run": ..., "inputs": ..., "failed": null, "empty": false, "about": {...}, "arrays": ...}
@@ -62,7 +62,7 @@ class UnitIdentity:
 
 
 def write_unit(path: Path, identity: UnitIdentity, unit: StoredUnit, durable: bool = True) -> None:
-    """Write the file of a unit, whole or not at all."""
+    """Write the file of a unit atomically."""
     replace_file(path, _with_digest(_pieces(identity, unit)), durable)
 
 

@@ -1,4 +1,5 @@
-"""BED and narrowPeak files, read as text: nothing is taken for a number, a quote or a comment by chance.
+"""BED and narrowPeak files, read as text, so that names are not mistaken for numbers, quotes or
+comments.
 
 Coordinates are 0-based and half-open.
 """

@@ -1,4 +1,4 @@
-"""Bytes at a place of a file: of the file itself, or of what a bgzipped file holds uncompressed.
+"""Random access to the bytes of a file, or to the uncompressed bytes of a bgzipped file.
 
 Reading never moves a position that others share, so a source may be used after a fork.
 """

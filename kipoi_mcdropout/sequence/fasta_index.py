@@ -1,4 +1,5 @@
-"""Where the sequences of a FASTA file lie: read from a .fai index, checked against the file, or found.
+"""Positions of the sequences in a FASTA file: from a .fai index that fits the file, or found by reading
+it.
 
 The columns of a .fai are those of `man faidx` of samtools.
 """
@@ -60,7 +61,7 @@ def read_fai(path: Path) -> FastaIndex | None:
 
 
 def mismatch(index: FastaIndex, source: ByteSource) -> str | None:
-    """How an index contradicts its file; None if it describes the file.
+    """How an index differs from its file; None if it fits the file.
 
     Every byte of the file must belong to a sequence, to the line of its name, or to white space; of each
     sequence the first, a middle and the last line are looked at.

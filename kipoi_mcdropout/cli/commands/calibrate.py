@@ -102,7 +102,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout calibrate") -> int:
 
 
 def _tell(result: CalibrationResult) -> None:
-    """What was found, and what makes it meaningless."""
+    """Print the results and their warnings."""
     from kipoi_mcdropout.cli.messages import say, warn
 
     say(f"{result.n} variants; lambda {result.variance_scale:.4g}, sd_scale {result.sd_scale:.4g}")
@@ -139,7 +139,7 @@ def _check_one_output(outputs: pd.Series, target: str) -> None:
 
 
 def _check_words(options: argparse.Namespace) -> None:
-    """Raise InputError where arguments do not go together."""
+    """Raise InputError if arguments cannot be combined."""
     from kipoi_mcdropout.errors import InputError
 
     if options.sd_scale is not None and not options.scaled:

@@ -272,7 +272,7 @@ def _report(run: Any, ism: Any, paths: Any, n_bad: int) -> None:
 
 
 def _work(ism: Any, keywords: dict[str, Any], engine: str, progress: Any) -> Any:
-    """Computing one unit, here; elsewhere too, by the same engine, where there will be a scheduler."""
+    """How a unit is computed in this process and, with a scheduler, by the same engine in others."""
     from dataclasses import replace
 
     from kipoi_mcdropout.model.reference import ModelReference

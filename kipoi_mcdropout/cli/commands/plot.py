@@ -281,7 +281,7 @@ def _read(options: argparse.Namespace) -> pd.DataFrame:
 
 
 def _provenance(result: str) -> dict[str, Any]:
-    """What is recorded about the result; nothing of a table that was written anew by other software."""
+    """The provenance of the result; None for a table that other software has written again."""
     from kipoi_mcdropout.files.read import read_provenance
 
     try:

@@ -103,7 +103,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
 
 
 class _BadValues:
-    """Counts predictions that are no numbers, and names the first of each batch."""
+    """Counts predictions that are NaN, and names the first of each batch."""
 
     def __init__(self) -> None:
         self.n = 0

@@ -267,7 +267,7 @@ def _shifts(text: str) -> tuple[int, ...]:
 
 
 def _expected(options: argparse.Namespace, shard: Any) -> int | None:
-    """How many records there will be, about, where somebody looks."""
+    """Approximate number of records, for the progress bar; None if no bar is shown."""
     if not sys.stderr.isatty() or options.region is not None:
         return None
     from kipoi_mcdropout.vcf.read.count import count_records
@@ -277,7 +277,7 @@ def _expected(options: argparse.Namespace, shard: Any) -> int | None:
 
 
 class _Bar:
-    """Counts records on stderr, with their rate and the time left; silent where it is no terminal."""
+    """Progress bar of records on stderr; not shown if stderr is not a terminal."""
 
     def __init__(self, total: int | None) -> None:
         from tqdm import tqdm

@@ -38,7 +38,7 @@ class IncrementalEngine:
     batch_size : int
         Inputs in one forward pass, where whole inputs are computed.
     memory_bytes : int
-        What the engine may hold at a time, about.
+        Approximate memory for activations.
 
     Attributes
     ----------

@@ -57,8 +57,8 @@ mr_egger(input)
 mr_ivw(input)
 """,
     "correlation_outcome.tsv": """\
-# # ... with the correlation of the outcome effects. Its rows are matched by order, and it must have an
-# inverse: # there must be fewer instruments than draws.
+## ... with the correlation of the outcome effects. Its rows are matched by order. It must have an
+## inverse: there must be fewer instruments than draws.
 rho <- as.matrix(read.delim("correlation_outcome.tsv", row.names = 1, check.names = FALSE))
 stopifnot(identical(rownames(rho), d$snps))
 correlated <- mr_input(

@@ -1,7 +1,7 @@
 """Units computed by the workers of a Dask cluster.
 
-Results go from the workers to this process, which need not hold more than a few of them: so many units
-are under way that no worker waits, and no more.
+Workers send results to this process. Only as many units are sent out as the workers need to stay busy,
+so this process holds only a few results.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _certificates() -> distributed.Security:
 
 
 class _PatientCluster(distributed.LocalCluster):
-    """Keeps the place of a worker that is gone.
+    """Keeps the place of a worker that has died, so that it is started again.
 
     Dask gives up the place of a worker that is not there 15 s after it died, also where it was started
     again and died again; in the end none would be left.

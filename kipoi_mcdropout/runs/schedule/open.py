@@ -1,4 +1,4 @@
-"""From the word after `--scheduler` to a scheduler."""
+"""Creates a scheduler from the argument of `--scheduler`."""
 
 from __future__ import annotations
 
@@ -51,9 +51,7 @@ def open_scheduler(where: str) -> Scheduler:
     try:
         import distributed  # noqa: F401
     except ModuleNotFoundError as error:
-        raise InputError(
-            f"scheduler {where!r} needs Dask: pip install distributed"
-        ) from error
+        raise InputError(f"scheduler {where!r} needs Dask: pip install distributed") from error
     from kipoi_mcdropout.runs.schedule.dask_cluster import DaskCluster
 
     return DaskCluster.local(n_workers) if local is not None else DaskCluster.at(where)

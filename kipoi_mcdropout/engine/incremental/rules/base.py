@@ -20,7 +20,7 @@ class NoRule(Exception):  # noqa: N818
 
 
 class RuleError(ModelError):
-    """A rule for an operation failed: a fault of this package, never a reason to compute densely."""
+    """A rule for an operation failed. This is a bug of this package."""
 
     stops_the_run = True
 
