@@ -137,6 +137,10 @@ def _add_table_arguments(parser: argparse.ArgumentParser, kind: str) -> None:
         + ("" if one else f"; a panel each (default: all, if at most {_WITHOUT_TARGET})"),
     )
     parser.add_argument("--score", help="score to show (default: diff if the result has it, else logit)")
+    _add_arguments_of_kind(parser, kind)
+
+
+def _add_arguments_of_kind(parser: argparse.ArgumentParser, kind: str) -> None:
     if kind == "calibration":
         parser.add_argument(
             "--measured",
