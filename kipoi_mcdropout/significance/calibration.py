@@ -29,6 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 from scipy.special import ndtr, ndtri
 
+from kipoi_mcdropout.effects.z import z_ratio
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.significance.cautions import (
     Align,
@@ -262,9 +263,7 @@ def _line(found: Matched) -> tuple[float, float]:
 
 
 def _standardised(error: FloatArray, sd: FloatArray, se: FloatArray) -> FloatArray:
-    spread = np.hypot(sd, se)
-    certain = np.where(error == 0, 0.0, np.copysign(np.inf, error))  # of a spread of 0
-    return np.divide(error, spread, out=certain, where=spread > 0)
+    return z_ratio(error, np.hypot(sd, se))
 
 
 def _sd_scale(error: FloatArray, sd: FloatArray, se: FloatArray) -> float:
