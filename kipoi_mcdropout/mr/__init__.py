@@ -20,7 +20,7 @@ Input
 and, for all that needs more than summaries, an array of the effects of each draw, shape=(n_draws,
 rows), a column per row of the table. `Instruments` takes plain arrays.
 
-Then: `select_instruments`, one of the ``mr_*`` methods or `mr_report` for a table of several,
+Then: `select_instruments`, one of the ``mr_*`` methods or `estimates` for a table of several,
 `diagnose` for what must be known before believing it, `export_mr` for R.
 
 sd or mcse
@@ -46,7 +46,7 @@ from kipoi_mcdropout.mr.checks.diagnose import Diagnosis, diagnose
 from kipoi_mcdropout.mr.checks.heterogeneity import heterogeneity
 from kipoi_mcdropout.mr.checks.leave_one_out import leave_one_out
 from kipoi_mcdropout.mr.checks.strength import f_statistics, i2_gx, mean_f
-from kipoi_mcdropout.mr.estimates import mr_report
+from kipoi_mcdropout.mr.estimate_table import estimates
 from kipoi_mcdropout.mr.estimators.across_sequences import SequencesResult, mr_across_sequences
 from kipoi_mcdropout.mr.estimators.bootstrap import bootstrap_estimates, draw_slopes, mr_bootstrap
 from kipoi_mcdropout.mr.estimators.convention import CONVENTIONS, Convention
@@ -62,14 +62,14 @@ from kipoi_mcdropout.mr.estimators.multiple import mr_multiple
 from kipoi_mcdropout.mr.estimators.r_methods import NOT_OFFERED, R_EQUIVALENTS
 from kipoi_mcdropout.mr.estimators.ratio import wald_ratios
 from kipoi_mcdropout.mr.export.files import export_mr
-from kipoi_mcdropout.mr.instruments.correlation import (
+from kipoi_mcdropout.mr.pairs.correlation import (
     correlation_of_draws,
     covariance_of_draws,
     outcome_correlation,
 )
-from kipoi_mcdropout.mr.instruments.instruments import Instruments
-from kipoi_mcdropout.mr.instruments.selection import select_instruments
-from kipoi_mcdropout.mr.instruments.table import instruments_from_table
+from kipoi_mcdropout.mr.pairs.instruments import Instruments
+from kipoi_mcdropout.mr.pairs.selection import select_instruments
+from kipoi_mcdropout.mr.pairs.table import instruments_from_table
 
 __all__ = [
     "CONVENTIONS",
@@ -103,7 +103,7 @@ __all__ = [
     "mr_estimate",
     "mr_ivw",
     "mr_multiple",
-    "mr_report",
+    "estimates",
     "mr_simple_median",
     "mr_simple_mode",
     "mr_weighted_median",

@@ -21,7 +21,7 @@ from kipoi_mcdropout.mr import (
     mr_estimate,
     select_instruments,
 )
-from kipoi_mcdropout.mr.instruments.table import UNSIGNED_SCORES
+from kipoi_mcdropout.mr.pairs.table import UNSIGNED_SCORES
 
 N_DRAWS = 30
 MUTANTS = [("s1", 10, "A", "C"), ("s1", 10, "A", "G"), ("s1", 14, "T", "A"), ("s2", 10, "A", "C")]

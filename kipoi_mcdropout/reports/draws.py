@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from kipoi_mcdropout.effects.draws_enough import TOLERANCE, draws_enough, sd_error
 from kipoi_mcdropout.errors import McDropoutError
 from kipoi_mcdropout.files.read import has_draws
-from kipoi_mcdropout.report.effects import NO_EFFECT, EffectFacts
-from kipoi_mcdropout.report.selection import Selection
+from kipoi_mcdropout.reports.effects import NO_EFFECT, EffectFacts
+from kipoi_mcdropout.reports.selection import Selection
 
 _SCHEDULE = (10, 25, 30, 50, 100, 200, 400, 1000)
 _FOLLOWED = 5  # mutants
