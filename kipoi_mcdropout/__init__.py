@@ -8,24 +8,38 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kipoi_mcdropout import mr
     from kipoi_mcdropout.cli import cli_main
     from kipoi_mcdropout.dropout.locked_model import POINT, locked_forward
     from kipoi_mcdropout.errors import McDropoutError
+    from kipoi_mcdropout.files.effects import Effects, read
     from kipoi_mcdropout.model.audit import audit
+    from kipoi_mcdropout.model.model import Model
     from kipoi_mcdropout.model.predict import Predictions, mc_predict
     from kipoi_mcdropout.plugin.mutation import MCDropoutISM
+    from kipoi_mcdropout.runs.ism.mutate import MutationOptions, ism
+    from kipoi_mcdropout.runs.options import RunOptions
+    from kipoi_mcdropout.runs.shard import Shard
 
 __version__ = "0.1.0"
 
 __all__ = [
     "POINT",
+    "Effects",
     "MCDropoutISM",
     "McDropoutError",
+    "Model",
+    "MutationOptions",
     "Predictions",
+    "RunOptions",
+    "Shard",
     "audit",
     "cli_main",
+    "ism",
     "locked_forward",
     "mc_predict",
+    "mr",
+    "read",
 ]
 
 # What Kipoi asks of a plugin: this package adds nothing to model.yaml or dataloader.yaml.
@@ -33,14 +47,21 @@ ModelParser = None
 DataloaderParser = None
 
 _HOMES = {
-    "POINT": "forward",
-    "MCDropoutISM": "ism",
+    "POINT": "dropout.locked_model",
+    "Effects": "files.effects",
+    "MCDropoutISM": "plugin.mutation",
     "McDropoutError": "errors",
-    "Predictions": "predict",
-    "audit": "audit_sites",
+    "Model": "model.model",
+    "MutationOptions": "runs.ism.mutate",
+    "Predictions": "model.predict",
+    "RunOptions": "runs.options",
+    "Shard": "runs.shard",
+    "audit": "model.audit",
     "cli_main": "cli",
-    "locked_forward": "forward",
-    "mc_predict": "predict",
+    "ism": "runs.ism.mutate",
+    "locked_forward": "dropout.locked_model",
+    "mc_predict": "model.predict",
+    "read": "files.effects",
 }
 
 
@@ -48,6 +69,8 @@ def __getattr__(name: str) -> Any:
     """Load a public name from its module (PEP 562)."""
     import importlib
 
+    if name == "mr":
+        return importlib.import_module(f"{__name__}.mr")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

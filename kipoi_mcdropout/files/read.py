@@ -15,6 +15,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from kipoi_mcdropout.arrays.outputs import select_targets
+from kipoi_mcdropout.effects.summary import COUNTS, MUTANT_STATISTICS, REFERENCE_STATISTICS
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.column_types import to_frame
 from kipoi_mcdropout.files.first_line import PROVENANCE_KEY
@@ -22,6 +23,8 @@ from kipoi_mcdropout.files.hdf5 import FORMAT, FORMAT_VERSION, PREDICTION_FORMAT
 from kipoi_mcdropout.files.read_tables import is_parquet, read_header, read_table, reading
 from kipoi_mcdropout.files.record import range_of, sequence_name
 
+_STATISTICS = (*REFERENCE_STATISTICS, *MUTANT_STATISTICS)
+_QUANTILE = "effect_q"
 EFFECT_COLUMNS = ("output", "score", "effect_mean", "effect_sd", "effect_mcse", "n_draws")
 
 
@@ -180,6 +183,7 @@ def _effects_from_hdf5(
             _check_score(score, scores, path)
             scores = [score]
         record = json.loads(file.attrs["provenance"])
+        scores.sort(key=record["options"]["scores"].index)  # HDF5 has them by name
         columns = _columns(file, outputs)
         tables = [
             sequence_rows(file, i, name, columns, int(record["n_draws"]))
@@ -211,10 +215,10 @@ def sequence_rows(file: h5py.File, i: int, score: str, columns: list[int], n_dra
         "output": np.tile(labels, len(mutated)),
         "score": score,
     }
-    for name, dataset in group.items():
+    for name in sorted(group, key=_column_order):
         if name == "effect_draws":
             continue
-        values = dataset[i]
+        values = group[name][i]
         per_mutant = values.ndim == 3
         rows[name] = (
             values[mutated[:, 0], mutated[:, 1]][:, columns].ravel()
@@ -227,6 +231,14 @@ def sequence_rows(file: h5py.File, i: int, score: str, columns: list[int], n_dra
         name: values if isinstance(values, np.ndarray) else [values] * n for name, values in rows.items()
     }
     return to_frame(pa.table(columns_of))
+
+
+def _column_order(name: str) -> tuple[int, float]:
+    """Place of a statistic in the tables: the quantiles stand before the counts."""
+    if name.startswith(_QUANTILE):
+        return len(_STATISTICS), float(name.removeprefix(_QUANTILE))
+    known = (*_STATISTICS, _QUANTILE, *COUNTS)
+    return (known.index(name) if name in known else len(known)), 0
 
 
 def _mutated(n_nonfinite: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -206,7 +206,6 @@ def test_a_model_without_dropout_is_an_error(
 
 
 BAD_INPUT = {
-    "no model_input": (["--model_input"], [], "--model_input is required"),
     "wrong model_input": ([], ["--model_input", "dna"], "must name one of the model's inputs: seq"),
     "negative n_draws": ([], ["--n_draws", "-3"], "n_draws must be at least 2"),
     "one draw": ([], ["--n_draws", "1"], "one draw has no variance"),
@@ -238,8 +237,6 @@ def test_bad_input_is_explained_and_writes_nothing(
     words = [*_model_words(toy), "-o", "a.tsv", "a.h5", "--n_draws", "2"]
     if "model" in removed:
         words[0] = "no_such_folder"
-    if "--model_input" not in removed:
-        words += ["--model_input", "seq"]
     with pytest.raises(SystemExit) as stop:
         cli_main("mcdropout", ["ism", *words, *added])
     assert stop.value.code == 2

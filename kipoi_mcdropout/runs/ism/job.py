@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from kipoi_mcdropout.effects.saturation import SequenceEffects
+from kipoi_mcdropout.effects.saturation import IsmOptions, SaturationMutagenesis, SequenceEffects
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.model.model import Model, ModelSettings
 from kipoi_mcdropout.model.reference import ModelReference
-from kipoi_mcdropout.plugin.mutation import MCDropoutISM
 from kipoi_mcdropout.runs.ism.units import BlockTask
 
 
 @dataclass(frozen=True)
 class IsmJob:
-    """All that another process needs to mutate sequences with its own copy of the model.
-
-    `keywords` are arguments of `MCDropoutISM`, its `output_sel_fn` as FILE.py::FUNCTION.
-    """
+    """All that another process needs to mutate sequences with its own copy of the model."""
 
     model: ModelReference
-    keywords: Mapping[str, Any]
+    settings: ModelSettings
+    options: IsmOptions
+    output_sel_fn: str | None = None  # FILE.py::FUNCTION
 
     def __call__(self) -> Callable[[BlockTask], SequenceEffects]:
         """Load the model; the function computes a block of substitutions."""
-        keywords = dict(self.keywords)
-        if keywords.get("output_sel_fn") is not None:
-            keywords["output_sel_fn"] = load_function(keywords["output_sel_fn"])
-        ism = MCDropoutISM(self.model.load(), **keywords)
-        return lambda task: task.run(ism.mutagenesis)
+        select = None if self.output_sel_fn is None else load_function(self.output_sel_fn)
+        model = Model.of(self.model.load(), self.settings, select)
+        mutagenesis = SaturationMutagenesis(model.adapter, self.options)
+        return lambda task: task.run(mutagenesis)
 
 
 def load_function(text: str) -> Callable[..., Any]:
@@ -40,12 +40,15 @@ def load_function(text: str) -> Callable[..., Any]:
     InputError
         If it is not there.
     """
-    from kipoi_utils.utils import load_module
-
     path, separator, name = text.partition("::")
     if not separator:
         raise InputError(f"--output_sel_fn must be FILE.py::FUNCTION; got {text!r}")
     try:
-        return getattr(load_module(path), name)
+        spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{path} is no Python file")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return getattr(module, name)
     except Exception as error:  # the file is code of the user's
         raise InputError(f"--output_sel_fn {text!r} cannot be loaded: {error!r}") from error
