@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from kipoi_mcdropout.model.model import Model
     from kipoi_mcdropout.model.predict import Predictions, mc_predict
     from kipoi_mcdropout.plugin.mutation import MCDropoutISM
+    from kipoi_mcdropout.reports.call import report
     from kipoi_mcdropout.runs.ism.mutate import MutationOptions, ism
     from kipoi_mcdropout.runs.options import RunOptions
     from kipoi_mcdropout.runs.shard import Shard
+    from kipoi_mcdropout.vcf.call import score_variants
+    from kipoi_mcdropout.vcf.options import VariantOptions, VcfOptions
 
 __version__ = "0.1.0"
 
@@ -33,6 +36,8 @@ __all__ = [
     "Predictions",
     "RunOptions",
     "Shard",
+    "VariantOptions",
+    "VcfOptions",
     "audit",
     "cli_main",
     "ism",
@@ -40,6 +45,8 @@ __all__ = [
     "mc_predict",
     "mr",
     "read",
+    "report",
+    "score_variants",
 ]
 
 # What Kipoi asks of a plugin: this package adds nothing to model.yaml or dataloader.yaml.
@@ -56,12 +63,16 @@ _HOMES = {
     "Predictions": "model.predict",
     "RunOptions": "runs.options",
     "Shard": "runs.shard",
+    "VariantOptions": "vcf.options",
+    "VcfOptions": "vcf.options",
     "audit": "model.audit",
     "cli_main": "cli",
     "ism": "runs.ism.mutate",
     "locked_forward": "dropout.locked_model",
     "mc_predict": "model.predict",
     "read": "files.effects",
+    "report": "reports.call",
+    "score_variants": "vcf.call",
 }
 
 

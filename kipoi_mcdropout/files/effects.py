@@ -16,7 +16,14 @@ from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.atomic import STDOUT, check_free, check_outputs
 from kipoi_mcdropout.files.column_types import to_frame
 from kipoi_mcdropout.files.effect_rows import effect_tables
-from kipoi_mcdropout.files.read import has_draws, one_score, read_draws, read_effects, read_provenance
+from kipoi_mcdropout.files.read import (
+    choose_rows,
+    has_draws,
+    one_score,
+    read_draws,
+    read_effects,
+    read_provenance,
+)
 from kipoi_mcdropout.files.record import SequenceBlocks, SequenceRecord
 from kipoi_mcdropout.files.same_file import check_not_inputs
 
@@ -69,6 +76,11 @@ class Effects:
         files = [path for path in paths if str(path) != STDOUT and path.name.endswith(_PREFERRED)]
         ranks = [next(i for i, end in enumerate(_PREFERRED) if p.name.endswith(end)) for p in files]
         return cls(_InFile(files[ranks.index(min(ranks))] if files else None))
+
+    @classmethod
+    def in_memory_from(cls, path: Path) -> Effects:
+        """Effects in a table, which is read now and not needed afterwards."""
+        return cls(_Rows(read_effects(path), read_provenance(path)))
 
     @property
     def path(self) -> Path | None:
@@ -199,6 +211,8 @@ class Effects:
         what = "alleles of a VCF" if self.is_variants else "substitutions"
         if "sequence" in table:
             what += f" of {_count(table['sequence'].nunique(), 'sequence')}"
+        if "ledger" in record:
+            what += f" ({sum(record['ledger']['skipped'].values())} skipped)"
         shown = ", ".join(labels[:_SHOWN]) + (", ..." if len(labels) > _SHOWN else "")
         draws = _count(self.n_draws, "draw") + (" (kept)" if self.has_draws else "")
         engine = record["options"].get("engine_used")
@@ -278,6 +292,28 @@ class _InMemory:
         names = [summary.score.name for summary in self._first().effects.summaries]
         if score is not None and score not in names:
             raise InputError(f"score must be one of {', '.join(names)}; got {score!r}")
+
+
+class _Rows:
+    """Effects as rows in memory: those of the alleles of a VCF."""
+
+    path: Path | None = None
+
+    def __init__(self, rows: pd.DataFrame, record: dict[str, Any]) -> None:
+        self._rows = rows
+        self._record = record
+
+    def provenance(self) -> dict[str, Any]:
+        return self._record
+
+    def table(self, outputs: _Chosen, score: str | None) -> pd.DataFrame:
+        return choose_rows(self._rows, outputs, score, "the result").copy()
+
+    def draws(self, outputs: _Chosen, score: str) -> NDArray[np.float32]:
+        raise InputError("the effects of a VCF have no draws; give ism regions around the variants")
+
+    def has_draws(self) -> bool:
+        return False
 
 
 class _InFile:

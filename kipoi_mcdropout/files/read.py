@@ -92,11 +92,24 @@ def read_effects(
         read_provenance(path)
     table = read_table(path)
     check_effects(path, table.columns)
+    return choose_rows(table, outputs, score, path)
+
+
+def choose_rows(
+    table: pd.DataFrame, outputs: Sequence[str | int] | None, score: str | None, source: str | Path
+) -> pd.DataFrame:
+    """The rows of some outputs and of a score; `source` is what messages call the table.
+
+    Raises
+    ------
+    TargetError, InputError
+        If there is no such output or score.
+    """
     if outputs is not None:
         labels = list(dict.fromkeys(table["output"]))
         table = table[table["output"].isin(select_targets(labels, outputs).labels)]
     if score is not None:
-        _check_score(score, sorted(set(table["score"])), path)
+        _check_score(score, sorted(set(table["score"])), source)
         table = table[table["score"] == score]
     return table.reset_index(drop=True)
 
@@ -308,6 +321,6 @@ def open_hdf5(path: Path) -> h5py.File:
     return file
 
 
-def _check_score(score: str, known: Sequence[str], path: Path) -> None:
+def _check_score(score: str, known: Sequence[str], path: str | Path) -> None:
     if score not in known:
         raise InputError(f"score {score!r} is not in {path}; it has {', '.join(known)}")

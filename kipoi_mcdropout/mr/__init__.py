@@ -1,5 +1,8 @@
 """Mendelian randomization with mutants as instruments: effects of one model output on another.
 
+``instruments(effects, exposure, outcome)`` takes what `ism` or `score_variants` has given, and
+``estimates`` makes a table of slopes by several methods of it.
+
 Input
 -----
 `instruments_from_table` takes a tidy DataFrame with one row per mutant and model output:
@@ -67,6 +70,7 @@ from kipoi_mcdropout.mr.pairs.correlation import (
     covariance_of_draws,
     outcome_correlation,
 )
+from kipoi_mcdropout.mr.pairs.from_effects import instruments
 from kipoi_mcdropout.mr.pairs.instruments import Instruments
 from kipoi_mcdropout.mr.pairs.selection import select_instruments
 from kipoi_mcdropout.mr.pairs.table import instruments_from_table
@@ -93,6 +97,7 @@ __all__ = [
     "f_statistics",
     "heterogeneity",
     "i2_gx",
+    "instruments",
     "instruments_from_table",
     "leave_one_out",
     "mean_f",

@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from variant_call import score_variants
 from variant_world import LENGTH, random_sequence, tiny_net, write_fasta
 
 from kipoi_mcdropout.errors import InputError, InputWarning
-from kipoi_mcdropout.vcf import score_variants
 
 
 class OutcomeOfFile(NamedTuple):
