@@ -36,6 +36,8 @@ class UnlockableDropoutError(ModelError):
 class BatchDependenceError(ModelError):
     """The outputs of an input depend on the other inputs in the batch."""
 
+    stops_the_run = True
+
 
 class InputError(McDropoutError):
     """The data given to the model is not what the method needs."""

@@ -119,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _version() -> str:
     """Version of this package, and those of the packages that its results depend on."""
-    from kipoi_mcdropout.files.provenance import package_versions
+    from kipoi_mcdropout.model.versions import package_versions
 
     versions = package_versions()
     own = versions.pop("kipoi-mcdropout")

@@ -32,6 +32,18 @@ def check_seed(seed: int) -> int:
     return int(seed)
 
 
+def check_n_draws(n_draws: int) -> int:
+    """Return `n_draws` as a Python int; raise InputError unless it is 0, or an integer from 2 on."""
+    if isinstance(n_draws, bool) or not isinstance(n_draws, (int, np.integer)):
+        raise InputError(f"n_draws must be an integer; got {n_draws!r}")
+    if n_draws < 0 or n_draws == 1:
+        raise InputError(
+            "n_draws must be at least 2, as one draw has no variance, or 0 for point effects "
+            f"only; got {n_draws}"
+        )
+    return int(n_draws)
+
+
 def keep_mask(
     seed: int, draw: int, site: int, shape: Sequence[int], p: float, scope: int = RUN_SCOPE
 ) -> NDArray[np.bool_]:

@@ -25,7 +25,7 @@ Call = Callable[[Nested], Nested]  # tensors in, tensors out; batch first
 
 @dataclass(frozen=True)
 class SeenCall:
-    """A dropout call without its tensor; see `dropout_calls.DropoutCall`."""
+    """A dropout call without its tensor; see `call.DropoutCall`."""
 
     kind: str
     p: float

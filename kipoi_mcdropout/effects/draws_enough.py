@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from kipoi_mcdropout.effects.rounding import z_values
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.plots.rows import choose_rows, z_values
 
 SHARE = 0.95  # of the mutants that the number of draws must be enough for
 TOLERANCE = 0.15  # relative error of an sd, and of a mean, that is accepted: 24 draws or more
 _FINER = (0.1, 0.05)  # what more draws would give
+_NEEDED = ("effect_mean", "effect_sd", "n_draws")
+_SHOWN = 8  # names listed in an error
 
 
 def sd_error(n_draws: int) -> float:
@@ -81,21 +83,15 @@ class DrawsEnough:
 
 
 def draws_enough(
-    table: pd.DataFrame,
-    *,
-    output: str | None = None,
-    score: str | None = None,
-    min_z: float = 2.0,
-    tolerance: float = TOLERANCE,
+    rows: pd.DataFrame, *, min_z: float = 2.0, tolerance: float = TOLERANCE
 ) -> DrawsEnough:
     """How many draws the mean and the sd of the effects need; from summaries alone.
 
     Parameters
     ----------
-    table : DataFrame
-        As `results.read_effects` gives; `effect_mean`, `effect_sd`, `n_draws`.
-    output, score : str, optional
-        Which of the table's; see `rows.choose_rows`.
+    rows : DataFrame
+        Effects of one output and one score: `effect_mean`, `effect_sd`, `n_draws`. `output` and `score`
+        are checked where they are there.
     min_z : float
         Mutants whose mean matters; also bounds `for_mean`, by 1 / (tolerance min_z)**2.
     tolerance : float
@@ -103,16 +99,17 @@ def draws_enough(
 
     Raises
     ------
-    InputError, TargetError
-        What is needed is not in the table, or a parameter is out of range.
+    InputError
+        If there are no rows, a column is missing, the rows are of several outputs or scores, or a
+        parameter is out of range.
     """
     if not 0 < tolerance < 1:
         raise InputError(f"tolerance must lie between 0 and 1; got {tolerance}")
     if not min_z > 0:
         raise InputError(f"min_z must be above 0; got {min_z}")
-    rows = choose_rows(table, output, score, ("effect_mean", "effect_sd", "n_draws"), "convergence")
-    n_draws = int(rows.table["n_draws"].iloc[0])
-    z = np.abs(z_values(rows.table))
+    _check_rows(rows)
+    n_draws = int(rows["n_draws"].iloc[0])
+    z = np.abs(z_values(rows))
     clear = z[np.isfinite(z) & (z >= min_z)]
     relative = float(np.quantile(1 / clear, SHARE)) if len(clear) else 0.0  # sd / |mean|
     return DrawsEnough(
@@ -125,6 +122,22 @@ def draws_enough(
         tolerance=tolerance,
         min_z=min_z,
     )
+
+
+def _check_rows(rows: pd.DataFrame) -> None:
+    missing = [name for name in _NEEDED if name not in rows or rows[name].isna().all()]
+    if missing:
+        raise InputError(
+            f"the rows must have {', '.join(_NEEDED)}; they lack {', '.join(missing)}. Use a result "
+            "that was made with --n_draws 2 or more"
+        )
+    for name in ("output", "score"):
+        known = list(dict.fromkeys(rows[name].astype(str))) if name in rows else []
+        if len(known) > 1:
+            listed = ", ".join(known[:_SHOWN]) + (", ..." if len(known) > _SHOWN else "")
+            raise InputError(
+                f"rows of one {name} are required; got {len(known)}: {listed}. Choose the rows of one"
+            )
 
 
 def _percent(share: float) -> str:

@@ -43,7 +43,7 @@ class IsmOptions:
 
     `start` and `end` are the window of positions, 0-based and half-open. Under `mask_scope` "run" all
     sequences of a draw see the same masks; under "sequence" each has its own, made from its content.
-    `engine` is "incremental", "full", or "auto" (`incremental.Engines.choose`), `memory_bytes` what the
+    `engine` is "incremental", "full", or "auto" (`engine.Engines.choose`), `memory_bytes` what the
     incremental one may hold above the weights; with `verify` a sample of what it computes is compared
     with the plain forward pass. `alphabet` are the letters of the categories, in order; `category_axis`
     is by default the axis that has as many places.

@@ -15,6 +15,7 @@ from torch import Tensor
 from kipoi_mcdropout.arrays.moments import Moments, PairedMoments
 from kipoi_mcdropout.arrays.outputs import Targets
 from kipoi_mcdropout.dropout.locked_model import POINT
+from kipoi_mcdropout.dropout.masks import check_n_draws
 from kipoi_mcdropout.effects.rounding import output_rounding
 from kipoi_mcdropout.effects.scores import Score, is_probability, logit
 from kipoi_mcdropout.engine.full import DrawBlock, Engine
@@ -90,13 +91,7 @@ class EffectOptions:
     keep_draws: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.n_draws, bool) or not isinstance(self.n_draws, (int, np.integer)):
-            raise InputError(f"n_draws must be an integer; got {self.n_draws!r}")
-        if self.n_draws < 0 or self.n_draws == 1:
-            raise InputError(
-                "n_draws must be at least 2, as one draw has no variance, or 0 for point effects "
-                f"only; got {self.n_draws}"
-            )
+        check_n_draws(self.n_draws)
         if not self.scores:
             raise InputError("at least one score is required; got none")
         names = [score.name for score in self.scores]

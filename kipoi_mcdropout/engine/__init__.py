@@ -15,12 +15,11 @@ from kipoi_mcdropout.engine.incremental.capture import CaptureError
 from kipoi_mcdropout.engine.incremental.describe import PlanReport, PlanRow, describe
 from kipoi_mcdropout.engine.incremental.engine import DEFAULT_MEMORY_BYTES, IncrementalEngine
 from kipoi_mcdropout.engine.incremental.rules import RuleError
-from kipoi_mcdropout.engine.verify import BatchMatesError, EngineMismatchError, VerifyingEngine
+from kipoi_mcdropout.engine.verify import EngineMismatchError, VerifyingEngine
 
 __all__ = [
     "DEFAULT_MEMORY_BYTES",
     "ENGINES",
-    "BatchMatesError",
     "CaptureError",
     "Choice",
     "EngineMismatchError",

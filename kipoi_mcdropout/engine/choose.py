@@ -15,11 +15,11 @@ from torch import Tensor
 
 from kipoi_mcdropout.arrays.nested import Nested
 from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, MaskBank
+from kipoi_mcdropout.dropout.memory import is_out_of_memory
 from kipoi_mcdropout.engine.full import Engine, FullEngine
 from kipoi_mcdropout.engine.incremental.capture import CaptureError
 from kipoi_mcdropout.engine.incremental.engine import DEFAULT_MEMORY_BYTES, IncrementalEngine
 from kipoi_mcdropout.engine.incremental.example import example_batch
-from kipoi_mcdropout.engine.incremental.out_of_memory import is_out_of_memory
 from kipoi_mcdropout.engine.incremental.plan import plan_cost
 from kipoi_mcdropout.engine.incremental.rules import RuleError
 from kipoi_mcdropout.engine.verify import VerifyingEngine, is_rounding, relative_error, tolerance

@@ -7,27 +7,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from kipoi_mcdropout.arrays.nested import Nested, take
-from kipoi_mcdropout.dropout.locked_model import MaskBank
+from kipoi_mcdropout.arrays.nested import Nested
+from kipoi_mcdropout.dropout.locked_model import LockedModel, MaskBank
 from kipoi_mcdropout.engine import (
     CaptureError,
     Engines,
     Job,
     PlanReport,
+    PlanRow,
     RuleError,
     describe,
 )
 from kipoi_mcdropout.engine.full import Engine
 from kipoi_mcdropout.engine.incremental.example import example_batch
-from kipoi_mcdropout.model.adapter import KipoiModel
-from kipoi_mcdropout.sequence.mutants import MutantBatch, get_input
-from kipoi_mcdropout.sequence.one_hot import DNA, OneHotLayout
+from kipoi_mcdropout.sequence.mutants import MutantBatch
+from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 
 # Mutants and draws that are timed, one after the other while there is time: with many the engine is
 # at its best, but a forward pass of a large model takes seconds.
 _TRIALS = ((2, 1), (16, 2), (128, 4), (512, 4))
 _TRIAL_SECONDS = 10.0
 _REPORTED_DRAWS = 30
+_HEADER = ("operation", "module", "how", "changed", "MFLOP", "whole", "rule, or why none")
 
 
 @dataclass(frozen=True)
@@ -46,51 +47,38 @@ class EnginePlan:
 
 
 def engine_plan(
-    model: Any,
-    inputs: Nested,
-    model_input: Any,
-    category_axis: int | None = None,
-    alphabet: str = DNA,
+    model: LockedModel,
+    reference: Nested,
+    input_key: Any,
+    layout: OneHotLayout,
     say: Callable[[str], None] = lambda text: None,
 ) -> EnginePlan:
     """Plan the engine for inputs of this shape, and time it for about ten seconds at most.
 
     Parameters
     ----------
-    model : kipoi model, nn.Module, or KipoiModel
-    inputs : nested numpy.ndarray
-        All inputs of the model, at least one row.
-    model_input
-        Name of the mutated one.
-    category_axis : int, optional
-        Of one input, without the batch; found out where only one is possible.
-    alphabet : str
-        Letters of the categories, in order.
+    model : LockedModel
+    reference : nested numpy.ndarray
+        All inputs of the model, at least one row, in the types that the model takes.
+    input_key
+        Of the mutated input (see `MutantBatch`).
+    layout : OneHotLayout
+        Of the mutated input.
     say : callable
-        Told what is happening, before it takes time.
-
-    Raises
-    ------
-    InputError
-        If the input is not one-hot along the category axis.
+        Called with a sentence before each step that takes time.
     """
-    adapter = model if isinstance(model, KipoiModel) else KipoiModel(model)
-    reference = take(adapter.arrays(inputs), slice(0, 1))
-    key = adapter.input_key(model_input, reference)
-    layout = OneHotLayout.of(get_input(reference, key), category_axis, alphabet)
-    layout.codes(get_input(reference, key))
     n_mutants = layout.n_positions * (layout.n_categories - 1)
-    engines = Engines(adapter.locked, MaskBank(0))
-    with adapter.locked.borrow():
+    engines = Engines(model, MaskBank(0))
+    with model.borrow():
         say("choosing the engine: the model is captured and tried on a few mutants")
-        choice = engines.choose(reference, key, layout, Job(n_mutants, _REPORTED_DRAWS))
+        choice = engines.choose(reference, input_key, layout, Job(n_mutants, _REPORTED_DRAWS))
         try:
-            compiled = engines.incremental.planned(example_batch(reference, key, layout))
+            compiled = engines.incremental.planned(example_batch(reference, input_key, layout))
             report, held = describe(compiled.plan), compiled.bytes_per_mutant()
         except (CaptureError, RuleError):
             report, held = None, 0.0
         say(f"timing the engine {choice.engine}: about {_TRIAL_SECONDS:.0f} s at most")
-        batches = [(example_batch(reference, key, layout, n), draws) for n, draws in _TRIALS]
+        batches = [(example_batch(reference, input_key, layout, n), draws) for n, draws in _TRIALS]
         per_pair = seconds_per_pair(engines.get(choice.engine), batches)
     seconds = per_pair * n_mutants * _REPORTED_DRAWS
     return EnginePlan(choice.engine, choice.reason, report, held, n_mutants, seconds)
@@ -123,25 +111,8 @@ def format_plan(plan: EnginePlan) -> str:
     """The plan as a table for a terminal."""
     lines = []
     if plan.report is not None:
-        header = ("operation", "module", "how", "changed", "MFLOP", "whole", "rule, or why none")
-        cells = [header]
-        for row in plan.report.rows:
-            if row.how == "constant":
-                continue
-            of = "" if row.n_positions is None else f"{row.width_out:.0f} of {row.n_positions}"
-            how = f"{row.how}, once" if row.once_for_all_draws else row.how
-            cells.append(
-                (
-                    row.operation,
-                    row.module,
-                    how,
-                    of,
-                    f"{row.flops / 1e6:.3g}",
-                    f"{row.dense_flops / 1e6:.3g}",
-                    row.rule or row.reason,
-                )
-            )
-        widths = [max(len(line[i]) for line in cells) for i in range(len(header))]
+        cells = [_HEADER, *(_cells(row) for row in plan.report.rows if row.how != "constant")]
+        widths = [max(len(line[i]) for line in cells) for i in range(len(_HEADER))]
         lines += [
             "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells
         ]
@@ -156,3 +127,10 @@ def format_plan(plan: EnginePlan) -> str:
         f"{plan.seconds:.2g} s here"
     )
     return "\n".join(lines)
+
+
+def _cells(row: PlanRow) -> tuple[str, ...]:
+    changed = "" if row.n_positions is None else f"{row.width_out:.0f} of {row.n_positions}"
+    how = f"{row.how}, once" if row.once_for_all_draws else row.how
+    flops = (f"{n / 1e6:.3g}" for n in (row.flops, row.dense_flops))
+    return (row.operation, row.module, how, changed, *flops, row.rule or row.reason)

@@ -12,7 +12,7 @@ from torch import Tensor
 from kipoi_mcdropout.arrays.nested import Nested, take
 from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, MaskBank
 from kipoi_mcdropout.engine.full import DrawBlock, Engine, to_tensors
-from kipoi_mcdropout.errors import ModelError
+from kipoi_mcdropout.errors import BatchDependenceError, ModelError
 from kipoi_mcdropout.sequence.mutants import MutantBatch
 
 _ROUNDING = 3.0  # times the model's own rounding error is accepted too
@@ -23,12 +23,6 @@ _TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-5}
 
 class EngineMismatchError(ModelError):
     """A fast engine disagrees with the plain forward pass under the same masks."""
-
-    stops_the_run = True
-
-
-class BatchMatesError(ModelError):
-    """The output for an input depends on the inputs that share its batch."""
 
     stops_the_run = True
 
@@ -120,7 +114,7 @@ class VerifyingEngine:
         outputs = [self.model.outputs(row, draw, self.masks, scope, selected) for row in rows]
         error = relative_error(torch.cat(outputs), expected)
         if not error <= 10 * tolerance(expected.dtype):
-            raise BatchMatesError(
+            raise BatchDependenceError(
                 f"the model's output for an input depends on the other inputs of its batch: alone and "
                 f"beside others it differs by {error:.2g} of the output's scale. No engine can give "
                 "effects that mean something; look for statistics over the batch in the model (batch "

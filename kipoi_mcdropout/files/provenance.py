@@ -4,27 +4,14 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import importlib.metadata
-import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kipoi_mcdropout.dropout.sites import SitePlan
+from kipoi_mcdropout.model.versions import package_versions
 
-_PACKAGES = ("kipoi-mcdropout", "kipoi", "kipoi-interpret", "torch", "numpy", "pandas")
 _BLOCK = 2**20
-
-
-def package_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that the numbers depend on."""
-    versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions
 
 
 def file_checksum(path: Path) -> str:
@@ -68,7 +55,7 @@ def provenance(
 ) -> dict[str, Any]:
     """All that is needed to say where numbers come from, as plain values for JSON.
 
-    `identity` is that of the model; see `model_identity.model_identity`. `engine_reason` says why the
+    `identity` is that of the model; see `identity.model_identity`. `engine_reason` says why the
     engine in `options["engine_used"]` was taken, where there is a choice.
     """
     record = {

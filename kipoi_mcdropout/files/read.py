@@ -75,7 +75,7 @@ def read_effects(
     Returns
     -------
     pandas.DataFrame
-        Columns of `writers.effect_rows`, of the same types from every format (`column_types`): a
+        Columns of `effect_rows`, of the same types from every format (`column_types`): a
         contig called 1 is the text "1". `position` counts from 0 in the sequence, `pos` from 1 in
         the genome.
 

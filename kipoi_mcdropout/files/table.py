@@ -51,7 +51,7 @@ class TsvTable:
     r"""Tab-separated text with a header, by the rules of csv (RFC 4180).
 
     The first line is a comment: JSON with the provenance and the number of rows. Read the rest with
-    `pandas.read_table(path, skiprows=1)` or `read.delim(path, skip = 1)`; `results.read_effects` gives
+    `pandas.read_table(path, skiprows=1)` or `read.delim(path, skip = 1)`; `read.read_effects` gives
     the columns the right types too.
 
     A text (a label, a name) that has a tab, a line end, a quote or a ``#`` is put in quotes, with the

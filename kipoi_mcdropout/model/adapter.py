@@ -83,7 +83,7 @@ class KipoiModel:
         self.has_selection = output_sel_fn is not None
 
     def identity(self) -> dict[str, str]:
-        """See `model_identity.model_identity`; with `output_sel_fn_sha256` where there is one."""
+        """See `identity.model_identity`; with `output_sel_fn_sha256` where there is one."""
         return {"weights_sha256": weights_checksum(self.locked.module), **self._made_of}
 
     def input_key(self, name: Any, inputs: Nested) -> Any:
@@ -142,7 +142,7 @@ class KipoiModel:
         return select_targets(labels, wanted)
 
     def arrays(self, inputs: Nested) -> Nested:
-        """Inputs as numpy arrays, in the type that the model takes (`model_inputs.InputTypes`)."""
+        """Inputs as numpy arrays, in the type that the model takes (`InputTypes`)."""
         return as_arrays(inputs) if self._own_types else self._types.arrays(inputs)
 
     @property

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from kipoi_mcdropout.arrays.moments import Moments
 from kipoi_mcdropout.arrays.nested import Nested, n_rows, take
 from kipoi_mcdropout.dropout.locked_model import POINT, MaskBank
-from kipoi_mcdropout.effects.scores import SCORES
-from kipoi_mcdropout.effects.summary import EffectOptions
+from kipoi_mcdropout.dropout.masks import check_n_draws
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.model import as_adapter
 from kipoi_mcdropout.sequence.mutants import chunks
@@ -89,7 +88,7 @@ def mc_predict(
     kipoi_mcdropout.errors.McDropoutError
         If the model cannot be run under locked dropout, or an argument is not as stated.
     """
-    EffectOptions((SCORES["alt"],), n_draws)  # the same rules for the number of draws
+    check_n_draws(n_draws)
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1; got {batch_size}")
     adapter = as_adapter(model, ignore=tuple(ignore), label_axis=label_axis)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from kipoi_mcdropout.errors import InputError, ModelError
-from kipoi_mcdropout.files.provenance import package_versions
 from kipoi_mcdropout.model.adapter import KipoiModel
 from kipoi_mcdropout.model.identity import model_identity, torch_module
 from kipoi_mcdropout.model.load import load_kipoi_model
+from kipoi_mcdropout.model.versions import package_versions
 
 _OF_THE_MODEL = ("weights_sha256", "code_sha256", "settings_sha256")
 _SAME = ("kipoi-mcdropout", "torch")  # packages that must have one version everywhere
@@ -25,7 +25,7 @@ class ModelReference:
     name, source : str
         As for `kipoi.get_model`; the name is a full path where the source is "dir".
     identity : dict of str to str
-        See `model_identity.model_identity`.
+        See `identity.model_identity`.
     versions : dict of str to str
         Of the packages that must be the same.
     """

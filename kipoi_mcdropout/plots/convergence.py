@@ -40,9 +40,9 @@ def plot_convergence(
     Parameters
     ----------
     table : DataFrame
-        As `results.read_effects` gives.
+        As `read.read_effects` gives.
     draws : array, shape=(n_draws, len(table))
-        As `results.read_draws` gives for the same outputs and score: a column per row of the table.
+        As `read.read_draws` gives for the same outputs and score: a column per row of the table.
     output, score : str, optional
         Which of the table's; see `rows.choose_rows`.
     min_z : float

@@ -49,7 +49,7 @@ def plot_effects(
     Parameters
     ----------
     table : DataFrame
-        As `results.read_effects` gives; `effect_mean`, `effect_sd`.
+        As `read.read_effects` gives; `effect_mean`, `effect_sd`.
     output, score : str, optional
         Which of the table's; see `rows.choose_rows`.
     sequence : str or int, optional

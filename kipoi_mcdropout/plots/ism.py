@@ -82,7 +82,7 @@ def plot_ism(
     Parameters
     ----------
     table : DataFrame
-        As `results.read_effects` gives, of ISM.
+        As `read.read_effects` gives, of ISM.
     output, score : str, optional
         Which of the table's; see `rows.choose_rows`.
     sequence : str or int, optional

@@ -36,7 +36,7 @@ def plot_mean_variance(
     Parameters
     ----------
     table : DataFrame
-        As `results.read_effects` gives; `alt_mean`, `alt_var`.
+        As `read.read_effects` gives; `alt_mean`, `alt_var`.
     output, score : str, optional
         Which of the table's; see `rows.choose_rows`.
     ax : Axes, optional

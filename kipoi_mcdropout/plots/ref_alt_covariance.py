@@ -36,7 +36,7 @@ def plot_ref_alt_covariance(
     Parameters
     ----------
     table : DataFrame
-        As `results.read_effects` gives; `ref_var`, `alt_var`, `effect_mean`, `effect_sd`.
+        As `read.read_effects` gives; `ref_var`, `alt_var`, `effect_mean`, `effect_sd`.
     output, score : str, optional
         Which of the table's; the score must be "diff" or "logit", for which the identity holds.
     ax : Axes, optional

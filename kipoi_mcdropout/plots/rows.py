@@ -44,7 +44,7 @@ def choose_rows(
     Parameters
     ----------
     table : DataFrame
-        As `results.read_effects` gives.
+        As `read.read_effects` gives.
     output : str, optional
         May be left out if the table has one.
     score : str, optional

@@ -36,7 +36,7 @@ def plot_volcano(
     Parameters
     ----------
     table : DataFrame
-        As `results.read_effects` gives, of a VCF or of ISM; `effect_mean`, `effect_sd`.
+        As `read.read_effects` gives, of a VCF or of ISM; `effect_mean`, `effect_sd`.
     output, score : str, optional
         Which of the table's; see `rows.choose_rows`.
     min_z : float

@@ -102,7 +102,7 @@ def gather_draws(
 def _sentence(selection: Selection) -> str:
     """Of the rows of one output; nothing where it has no effect to speak of."""
     try:
-        found = draws_enough(selection.thinned, output=selection.output, score=selection.score)
+        found = draws_enough(selection.thinned)
     except McDropoutError:
         return ""
     return f"{selection.output}: {found.sentence()}"

@@ -111,7 +111,7 @@ def gather_effects(
     Parameters
     ----------
     pieces : iterable of DataFrame
-        As `stream.iter_effects` gives them.
+        As `read_stream.iter_effects` gives them.
     top : int
         Rows to keep.
     rank_by : "z" or "effect"

@@ -14,13 +14,13 @@ import pandas as pd
 from kipoi_mcdropout import plots
 from kipoi_mcdropout.errors import McDropoutError
 from kipoi_mcdropout.files.read import has_draws
+from kipoi_mcdropout.files.read_stream import iter_effects
 from kipoi_mcdropout.mr.estimators.convention import CONVENTIONS, Convention
 from kipoi_mcdropout.reports.draws import follow
 from kipoi_mcdropout.reports.effects import PREFERRED_SCORES, EffectFacts
 from kipoi_mcdropout.reports.facts import Facts
 from kipoi_mcdropout.reports.mr import MrFacts, instruments_of_result
 from kipoi_mcdropout.reports.selection import Selection
-from kipoi_mcdropout.reports.stream import iter_effects
 
 _FOLLOWED = 5
 

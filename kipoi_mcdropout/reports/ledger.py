@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.files.read_stream import positions_without_base
 from kipoi_mcdropout.reports.effects import EffectFacts
 from kipoi_mcdropout.reports.inputs import Inputs
-from kipoi_mcdropout.reports.stream import positions_without_base
 from kipoi_mcdropout.vcf.read.alleles import REASONS
 
 _EXAMPLES = 3

@@ -211,7 +211,7 @@ def instruments_of_result(
     Parameters
     ----------
     pieces : iterable of DataFrame
-        Of the result, as `stream.iter_effects` gives them.
+        Of the result, as `read_stream.iter_effects` gives them.
     leave : DataFrame
         Rows of the pair in the table of leave-one-out.
     facts : MrFacts

@@ -58,14 +58,12 @@ class Counts:
     """What became of the units of this run."""
 
     total: int = 0  # of the whole run
-    done: int = 0  # of this shard, with those that failed
     good: int = 0  # with a result
     failed: int = 0
     first_failure: Failure | None = None
 
     def add(self, stored: StoredUnit, result: Any = None) -> None:
         """Count a unit; `result` is what the scheduler gave, where it was computed just now."""
-        self.done += 1
         if stored.failed is not None:
             self.failed += 1
             if self.first_failure is None:

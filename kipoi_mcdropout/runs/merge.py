@@ -37,10 +37,6 @@ class ShardedRun:
         """A unit, checked; see `UnitStore.load`."""
         return self.shards[number % len(self.shards)].load(number, inputs)
 
-    def has(self, number: int) -> bool:
-        """Whether a unit is there and has not failed."""
-        return self.shards[number % len(self.shards)].has(number)
-
     def take(self, units: Iterable[Any]) -> Iterator[tuple[Any, StoredUnit]]:
         """The stored result of each unit (see `compute.Unit`), in order.
 

@@ -24,7 +24,7 @@ MakeEngine = Callable[[LockedModel, MaskBank, int], Engine]  # model, masks, bat
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """How alleles are computed; see `incremental.Engines`."""
+    """How alleles are computed; see `engine.Engines`."""
 
     engine: str | MakeEngine
     batch_size: int

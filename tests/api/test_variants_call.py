@@ -44,8 +44,9 @@ def test_in_memory_it_is_what_the_table_has(
     )
     path = tmp_path / "t.parquet"
     with_all_options(
-        model, **world, table=path, n_draws=3, seed=2, scores=["diff", "logit"], rc=True, quantiles=(0.5,)
-    )
+        model, **world, table=path, n_draws=3, seed=2, scores=["diff", "logit"], rc=True,
+        quantiles=(0.5,),
+    )  # fmt: skip
     pd.testing.assert_frame_equal(effects.table(), mcd.read(path).table())
     assert effects.table()["chrom"].unique().tolist() == ["1"]
     assert effects.is_variants and effects.path is None and not effects.has_draws

@@ -25,8 +25,8 @@ from kipoi_mcdropout.engine.incremental.compiled import compile_model
 from kipoi_mcdropout.engine.incremental.rules.pointwise import Pointwise
 from kipoi_mcdropout.engine.incremental.rules.pooling import MaxPool
 from kipoi_mcdropout.engine.incremental.slice_run import SliceRun
-from kipoi_mcdropout.engine.verify import BatchMatesError, is_rounding
-from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.engine.verify import is_rounding
+from kipoi_mcdropout.errors import BatchDependenceError, InputError
 
 
 def locked(name: str) -> tuple[LockedModel, MaskBank]:
@@ -280,12 +280,12 @@ def test_batch_mates_are_no_reason_for_another_engine() -> None:
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             y = self.body(x)
-            return y - y.mean(0)
+            return y - y.mean(0) if len(x) > 3 else y  # not seen when the model is probed with a few
 
     model, bank = LockedModel(Centred()), MaskBank(3)
     with model.borrow():
-        engine = VerifyingEngine(IncrementalEngine(model, bank), model, bank)
-        with pytest.raises(BatchMatesError, match="depends on the other inputs") as error:
+        engine = VerifyingEngine(FullEngine(model, bank), model, bank)
+        with pytest.raises(BatchDependenceError, match="depends on the other inputs") as error:
             list(engine.run(substitutions(LENGTH), [0]))
     assert "'full'" not in str(error.value)
 

@@ -12,7 +12,9 @@ from helpers import compare, kinds, substitutions
 from torch import Tensor, nn
 
 from kipoi_mcdropout.engine.explain import engine_plan, format_plan
+from kipoi_mcdropout.model.adapter import KipoiModel
 from kipoi_mcdropout.plugin.mutation import MCDropoutISM
+from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 
 LENGTH = 40
 
@@ -93,5 +95,7 @@ def test_ism_by_every_engine(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["parameter", "weight"])
 def test_audit_plans_it(name: str) -> None:
-    text = format_plan(engine_plan(network(name), np.eye(4)[[[0] * LENGTH]].swapaxes(1, 2), None, 0))
+    model = KipoiModel(network(name))
+    x = model.arrays(np.eye(4)[[[0] * LENGTH]].swapaxes(1, 2))
+    text = format_plan(engine_plan(model.locked, x, None, OneHotLayout.of(x, 0)))
     assert "depends on the masks alone" in text

@@ -17,8 +17,10 @@ from kipoi_mcdropout.dropout.locked_model import MaskBank
 from kipoi_mcdropout.engine import Engines, IncrementalEngine
 from kipoi_mcdropout.engine.explain import engine_plan, seconds_per_pair
 from kipoi_mcdropout.engine.incremental.rules.convolution import Convolution
+from kipoi_mcdropout.model.adapter import KipoiModel
 from kipoi_mcdropout.model.sequence_model import SequenceModel, sequence_model
 from kipoi_mcdropout.plugin.mutation import MCDropoutISM
+from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 from kipoi_mcdropout.vcf.scoring import EngineChoice
 
 
@@ -120,7 +122,9 @@ def test_audit_times_for_seconds_only(per_pair: float, runs: int) -> None:
 
 def test_audit_says_what_takes_time() -> None:
     said: list[str] = []
-    plan = engine_plan(build("deepsea", torch.float32), one_hot(LENGTH), None, 0, said.append)
+    model = KipoiModel(build("deepsea", torch.float32))
+    x = model.arrays(one_hot(LENGTH))
+    plan = engine_plan(model.locked, x, None, OneHotLayout.of(x, 0), said.append)
     assert plan.engine == "incremental" and plan.seconds > 0
     assert [text.split(":")[0] for text in said] == [
         "choosing the engine", "timing the engine incremental",

@@ -17,8 +17,8 @@ from kipoi_mcdropout.mr import (
     mr_egger,
     mr_ivw,
     mr_weighted_median,
-    resampling,
 )
+from kipoi_mcdropout.mr.estimators import resampling
 from kipoi_mcdropout.mr.estimators.points import ivw_slope
 
 

@@ -29,9 +29,9 @@ from kipoi_mcdropout.mr import (
     mr_simple_median,
     mr_weighted_median,
     mr_weighted_mode,
-    resampling,
     wald_ratios,
 )
+from kipoi_mcdropout.mr.estimators import resampling
 from kipoi_mcdropout.mr.estimators.points import egger_slope, ivw_slope, mad, mode, weighted_median
 
 

@@ -19,12 +19,12 @@ from kipoi_mcdropout.mr import (
     Instruments,
     covariance_of_draws,
     export_mr,
-    export_readme,
     mr_egger,
     outcome_correlation,
     select_instruments,
 )
 from kipoi_mcdropout.mr.export import files as export_module
+from kipoi_mcdropout.mr.export import readme as readme_module
 from kipoi_mcdropout.mr.export.readme import BASE_R
 
 ALLELES = {"effect_allele": list("ACGT") * 5, "other_allele": list("CATA") * 5}
@@ -250,7 +250,7 @@ def test_base_r_reads_every_export_and_finds_our_slope(
 
 
 def test_the_lines_for_each_package_are_r(tmp_path: Path) -> None:
-    for name, text in export_readme._PACKAGES.items():
+    for name, text in readme_module._PACKAGES.items():
         lines = [line for line in text.splitlines() if line.strip()]
         assert lines[0].startswith("## ")
         calls = run_r(f"cat(length(parse(text = {json.dumps(text)})))", tmp_path)
@@ -283,7 +283,7 @@ def test_r_takes_texts_for_texts(tmp_path: Path) -> None:
 
 def test_texts_of_every_file_are_named_for_r(instruments: Instruments, tmp_path: Path) -> None:
     files = export_mr(instruments, tmp_path)
-    for name, texts in export_readme.TEXTS.items():
+    for name, texts in readme_module.TEXTS.items():
         table = read(files[name])
         found = [c for c in table if not pd.api.types.is_numeric_dtype(table[c])]
         assert set(found) <= set(texts) <= set(table), name

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+import kipoi_mcdropout
+
 FIRST = {
     "ours": "from kipoi_mcdropout import MCDropoutISM",
     "its module": "import kipoi_mcdropout.plugin.mutation",
@@ -39,3 +41,8 @@ from kipoi_mcdropout import audit as second
 assert callable(first) and first is second
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", kipoi_mcdropout.__all__)
+def test_every_public_name_is_where_the_package_looks_for_it(name: str) -> None:
+    assert name in vars(kipoi_mcdropout) or kipoi_mcdropout.__getattr__(name) is not None

@@ -18,11 +18,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 from kipoi_mcdropout.plugin.hook import DISABLE_VARIABLE
 from kipoi_mcdropout.plugin.manifest import manifest_path
 
-ROOT = Path(__file__).resolve().parents[1]
 NAME = "kipoi_mcdropout"
 START_UP = "kipoi_mcdropout.pth"
 MANIFEST = "kipoi_plugin.yaml"

@@ -46,12 +46,15 @@ def main(args: list[str], prog: str = "kipoi mcdropout audit") -> int:
     """Run the command; returns its exit code."""
     options = get_parser(prog).parse_args(args)
 
+    from kipoi_mcdropout.arrays.nested import take
     from kipoi_mcdropout.cli.messages import say
     from kipoi_mcdropout.cli.session import batches, load_data, load_model
     from kipoi_mcdropout.engine.explain import engine_plan, format_plan
     from kipoi_mcdropout.files.standard_output import results
     from kipoi_mcdropout.model.audit import audit
     from kipoi_mcdropout.model.model import Model
+    from kipoi_mcdropout.sequence.mutants import get_input
+    from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 
     with_data = options.dataloader_args is not None
     loaded = load_model(options, with_dataloader=with_data)
@@ -67,9 +70,12 @@ def main(args: list[str], prog: str = "kipoi mcdropout audit") -> int:
         say("no --dataloader_args: probed with a random input of the shape in the model's schema")
     print(audit(model, inputs), file=results())
     if not options.no_plan:
-        settings = model.settings
-        plan = engine_plan(
-            model.adapter, inputs, settings.model_input, settings.category_axis, options.alphabet, say
-        )
+        adapter = model.adapter
+        reference = take(adapter.arrays(inputs), slice(0, 1))
+        key = adapter.input_key(options.model_input, reference)
+        sequence = get_input(reference, key)
+        layout = OneHotLayout.of(sequence, options.category_axis, options.alphabet)
+        layout.codes(sequence)  # refuses an input that is not one-hot
+        plan = engine_plan(adapter.locked, reference, key, layout, say)
         print(f"\n{format_plan(plan)}", file=results())
     return EXIT_OK

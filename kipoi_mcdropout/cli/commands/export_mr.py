@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from kipoi_mcdropout.cli.arguments import Parser
@@ -30,16 +31,18 @@ def main(args: list[str], prog: str = "kipoi mcdropout export_mr") -> int:
     options = get_parser(prog).parse_args(args)
 
     from kipoi_mcdropout.cli.messages import say, warn
-    from kipoi_mcdropout.files.file_names import safe_file_name
+    from kipoi_mcdropout.files.atomic import atomic_path
     from kipoi_mcdropout.mr import diagnose, export_mr
+    from kipoi_mcdropout.mr.export.file_names import safe_file_name
 
+    placing = partial(atomic_path, overwrite=True)  # export_mr has looked what exists
     many = load_instruments(options)
     for instruments in many:
         folder = Path(options.output)
         if len(many) > 1:
             folder /= safe_file_name(instruments.outcome)
         folder.mkdir(parents=True, exist_ok=True)
-        files = export_mr(instruments, folder, overwrite=options.overwrite)
+        files = export_mr(instruments, folder, overwrite=options.overwrite, placing=placing)
         for code, message in diagnose(instruments):
             warn(f"warning: {instruments.exposure} -> {instruments.outcome}: {code}: {message}")
         say(f"{instruments.n_kept} instruments: {folder}/{{{','.join(sorted(files))}}}")

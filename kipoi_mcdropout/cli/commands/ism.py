@@ -137,7 +137,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:
     n = number_of_sequences(dataloader)
     watch = _watch(n if n is None or shard is None else n // shard.of, options.scheduler == "none")
     sequences = Sequences(batches(options, dataloader), arguments, options.dataloader)
-    asked = Asked([*prog.split(), *args], selection)
+    asked = Asked([*prog.split(), *args], selection, keywords["score_kwargs"])
     try:
         run = mutate(model, sequences, settings, running, paths, watch, asked).run
     finally:

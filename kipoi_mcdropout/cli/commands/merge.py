@@ -11,9 +11,9 @@ from kipoi_mcdropout.errors import EXIT_OK, EXIT_STRICT, InputError
 
 _DESCRIPTION = """\
 Join the shards that `kipoi mcdropout ism --shard I/N` or `score_variants --shard I/N` have left in
-OUTPUT.shards into the outputs that these commands name. Shards that are missing, unfinished or of
-another run (another model, seed, input or option) are refused by name. The outputs are those of the run
-without shards."""
+OUTPUT.shards into the outputs that these commands name. Shards that are missing, unfinished, damaged,
+there twice, or of another run (another model, seed, input or option) are refused by name. For variants
+the VCF is read again. The outputs are those of the run without shards."""
 
 
 def get_parser(prog: str = "kipoi mcdropout merge") -> argparse.ArgumentParser:

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from kipoi_mcdropout.arrays.nested import leaves, take
 from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, MaskBank
+from kipoi_mcdropout.dropout.memory import is_out_of_memory
 from kipoi_mcdropout.engine.full import DrawBlock, to_tensors
 from kipoi_mcdropout.engine.incremental.capture import CaptureError
 from kipoi_mcdropout.engine.incremental.compiled import Compiled, check_compiled, compile_model
-from kipoi_mcdropout.engine.incremental.out_of_memory import is_out_of_memory
 from kipoi_mcdropout.engine.incremental.references import NonFiniteReference, References
 from kipoi_mcdropout.engine.incremental.rules import RuleError
 from kipoi_mcdropout.engine.incremental.slice_run import SliceRun

@@ -14,7 +14,7 @@ from kipoi_mcdropout.engine.incremental.graph import Drop, Graph, Node, Ref, res
 
 
 class Masking:
-    """Applies the locked masks of a run to any batch, as `forward.LockedModel` does."""
+    """Applies the locked masks of a run to any batch, as `LockedModel` does."""
 
     def __init__(self, plan: SitePlan, masks: MaskBank, scope: int, device: torch.device) -> None:
         self.plan, self.masks, self.scope, self.device = plan, masks, scope, device

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from kipoi_mcdropout.arrays.outputs import flatten_outputs
+from kipoi_mcdropout.dropout.memory import is_out_of_memory
 from kipoi_mcdropout.engine.full import to_tensors
 from kipoi_mcdropout.engine.incremental.blocks import Block, changed_spans, make_blocks
 from kipoi_mcdropout.engine.incremental.compiled import Compiled
 from kipoi_mcdropout.engine.incremental.dense import DenseStage
 from kipoi_mcdropout.engine.incremental.exits import FlatLinear, Reduce
-from kipoi_mcdropout.engine.incremental.out_of_memory import is_out_of_memory
 from kipoi_mcdropout.engine.incremental.packed import Packed, PackedIndex, pack
 from kipoi_mcdropout.engine.incremental.plan import Step
 from kipoi_mcdropout.engine.incremental.references import NonFiniteReference, References

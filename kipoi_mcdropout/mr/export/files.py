@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,7 @@ import pandas as pd
 from scipy import stats
 
 from kipoi_mcdropout.errors import OutputError, is_machine_failure
-from kipoi_mcdropout.files.atomic import atomic_path
-from kipoi_mcdropout.files.file_names import safe_file_name
+from kipoi_mcdropout.mr.export.file_names import safe_file_name
 from kipoi_mcdropout.mr.export.readme import readme, sequences_of
 from kipoi_mcdropout.mr.pairs.correlation import covariance_of_draws
 from kipoi_mcdropout.mr.pairs.instruments import FloatArray, Instruments
@@ -27,6 +27,8 @@ MAX_MATRIX = (
     1000  # instruments: a matrix beyond is over 20 MB of text, and singular for any usual n_draws
 )
 Writer = Callable[[Path], None]
+# How a file is put in place: of its path, a context that gives the path to write to.
+Placing = Callable[[Path], AbstractContextManager[Path]]
 
 DEEPMR_COMMENT = (
     "# X_pred_var and Y_pred_var keep the names of deepmr, and like there they hold no variance "
@@ -41,6 +43,7 @@ def export_mr(
     *,
     per_sequence: bool = True,
     overwrite: bool = False,
+    placing: Placing = nullcontext,
 ) -> dict[str, Path]:
     """Write all files for one exposure and outcome.
 
@@ -54,6 +57,9 @@ def export_mr(
         With more than one sequence, write the same files for each below ``sequences/``, in a folder
         with its number and name (`file_names.safe_file_name`); the name itself is in README.txt.
     overwrite : bool
+    placing : callable
+        Given the path of a file, returns a context whose value is the path to write to. By default
+        this is the file itself; `files.atomic.atomic_path` writes each file whole or not at all.
 
     Returns
     -------
@@ -81,7 +87,7 @@ def export_mr(
     plans = {place: _plan(part) for place, part in jobs.items()}
     _check_free([place / name for place, plan in plans.items() for name in plan], overwrite)
     for place, plan in plans.items():
-        _write_all(place, plan)
+        _write_all(place, plan, placing)
     return {name: root / name for name in plans[root]}
 
 
@@ -234,12 +240,12 @@ def _matrices(used: Instruments) -> dict[str, FloatArray]:
     return matrices
 
 
-def _write_all(place: Path, plan: dict[str, Writer]) -> None:
+def _write_all(place: Path, plan: dict[str, Writer], placing: Placing) -> None:
     try:
         place.mkdir(parents=True, exist_ok=True)
         for name, write in plan.items():
-            with atomic_path(place / name, overwrite=True) as temporary:
-                write(temporary)
+            with placing(place / name) as path:
+                write(path)
     except OSError as error:
         if is_machine_failure(error):
             raise

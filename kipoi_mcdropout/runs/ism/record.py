@@ -22,6 +22,7 @@ class Asked:
 
     command: Sequence[str] | None = None
     output_sel_fn: str | None = None  # FILE.py::FUNCTION
+    score_kwargs: Sequence[dict[str, Any]] | None = None
 
 
 def run_record(
@@ -46,6 +47,7 @@ def run_record(
             "method": METHOD,
             "model_input": key if options.model_input is None else options.model_input,
             "scores": [score.name for score in options.effects.scores],
+            "score_kwargs": asked.score_kwargs,
             "outputs": len(mutagenesis.targets(inputs).labels),
             "output_names": own.get("outputs"),
             "target": list(options.targets),

@@ -31,7 +31,7 @@ class Block:
 
     @property
     def name(self) -> str:
-        """See `writers.record.sequence_name`."""
+        """See `record.sequence_name`."""
         return sequence_name(self.metadata, self.sequence)
 
 

@@ -20,7 +20,7 @@ _CELLS = 1_000_000  # of HDF5 read at once: each block of outputs unpacks the se
 
 
 def iter_effects(path: Path, outputs: Collection[str] | None = None) -> Iterator[pd.DataFrame]:
-    """The rows of `results.read_effects`, some hundred thousand at a time, in the order of the file.
+    """The rows of `read.read_effects`, some hundred thousand at a time, in the order of the file.
 
     Texts are str and never missing ("" where the file has none).
 

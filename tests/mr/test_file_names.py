@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kipoi_mcdropout.files.file_names import safe_file_name
+from kipoi_mcdropout.mr.export.file_names import safe_file_name
 
 NAMES = ["a/b", "a_b", "a b", "a\tb", "a%2Fb", "..", ".", "", "%", "%2E", "/", "a\\b", "a\0b", "Ä" * 200]
 
