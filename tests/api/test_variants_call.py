@@ -10,7 +10,8 @@ from variant_call import score_variants as with_all_options
 from variant_world import LENGTH, random_sequence, tiny_net, write_fasta, write_vcf
 
 import kipoi_mcdropout as mcd
-from kipoi_mcdropout.errors import InputError, SkippedAllelesError
+from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.vcf import SkippedAllelesError
 
 SEQUENCE = random_sequence(120, 11)
 NAMES = ["DNase", "FOXA2", "CTCF"]
