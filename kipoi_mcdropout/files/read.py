@@ -210,8 +210,8 @@ def sequence_rows(file: h5py.File, i: int, score: str, columns: list[int], n_dra
     """Rows of `read_effects` for one sequence (by its row) and score of a file of `open_hdf5`."""
     group = file[f"scores/{score}"]
     mutated = np.argwhere(_mutated(group["n_nonfinite"][i]))
-    position = file["axes/position"][:][mutated[:, 0]]
-    letters, labels = file["axes/category"].asstr()[:], file["axes/output"].asstr()[:][columns]
+    position = file["position"][:][mutated[:, 0]]
+    letters, labels = file["category"].asstr()[:], file["output"].asstr()[:][columns]
     metadata = _metadata(file, i)
     where = range_of(metadata)
     n_outputs = len(columns)
@@ -260,7 +260,7 @@ def _mutated(n_nonfinite: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def _columns(file: h5py.File, outputs: Sequence[str | int] | None) -> list[int]:
-    return list(select_targets(list(file["axes/output"].asstr()[:]), outputs).columns)
+    return list(select_targets(list(file["output"].asstr()[:]), outputs).columns)
 
 
 def _metadata(file: h5py.File, i: int) -> dict[str, Any]:
@@ -295,7 +295,7 @@ def open_hdf5(path: Path) -> h5py.File:
         # network file systems often have none.
         file = h5py.File(path, "r", locking=False)
     except OSError as error:
-        if "unable to lock" in str(error):
+        if "unable to lock" in str(error) or "file locking flag" in str(error):
             raise OSError(
                 f"{path} cannot be locked: {error}. The file itself may be sound. Another program has "
                 "it open, or the file system (NFS, Lustre) has no locks: set HDF5_USE_FILE_LOCKING=FALSE"

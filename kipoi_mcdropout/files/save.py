@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SUFFIXES", "save_records", "save_table"]
 _HDF5 = (".h5", ".hdf5")
-_INT32 = ("n_draws", "n_nonfinite", "n_saturated")  # of the tables of `ism`
+_INT32 = ("allele", "n_draws", "n_nonfinite", "n_saturated")
 
 
 def save_records(
@@ -51,7 +51,7 @@ def save_table(effects: Effects, path: Path, overwrite: bool) -> None:
         with atomic_path(path, overwrite) as temporary:
             shutil.copyfile(source, temporary)
         return
-    rows = _arrow(effects.table(), effects.is_variants)
+    rows = _arrow(effects.table())
     with atomic_path(path, overwrite) as temporary:
         table = open_table(path.name, temporary, effects.provenance)
         try:
@@ -60,16 +60,16 @@ def save_table(effects: Effects, path: Path, overwrite: bool) -> None:
             table.close()
 
 
-def _arrow(frame: pd.DataFrame, is_variants: bool) -> pa.Table:
+def _arrow(frame: pd.DataFrame) -> pa.Table:
     """The rows with the types that the commands write."""
     table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
     for i, name in enumerate(table.column_names):
         kind = table.column(i).type
-        if name in _INT32 and not is_variants:
+        if name in _INT32:
             kind = pa.int32()
         elif pa.types.is_large_string(kind):
             kind = pa.string()
-        elif name == "pos" and pa.types.is_floating(kind) or name == "pos" and pa.types.is_null(kind):
+        elif name == "pos":  # floating where the places of sequences are not known
             kind = pa.int64()
         elif name in ("chrom", "strand") and pa.types.is_null(kind):
             kind = pa.string()

@@ -114,9 +114,9 @@ def follow(path: Path, top: pd.DataFrame, n_mutants: int = _FOLLOWED) -> list[Fo
         return []
     distinct = top.drop_duplicates(["sequence", "position", "alt"]).head(n_mutants)
     with h5py.File(path, "r") as file:
-        start = int(file["axes/position"][0])
-        letters = list(file["axes/category"].asstr()[:])
-        outputs = list(file["axes/output"].asstr()[:])
+        start = int(file["position"][0])
+        letters = list(file["category"].asstr()[:])
+        outputs = list(file["output"].asstr()[:])
         # A file of a part of the sequences numbers them as the whole does.
         n = len(file["reference"])
         numbers = list(file["sequence"][:]) if "sequence" in file else list(range(n))

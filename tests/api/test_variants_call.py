@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from variant_call import score_variants as with_all_options
 from variant_world import LENGTH, random_sequence, tiny_net, write_fasta, write_vcf
@@ -74,7 +75,7 @@ def test_saved_and_read_it_is_the_same(
     saved = effects.save(tmp_path / f"saved{suffix}")
     pd.testing.assert_frame_equal(mcd.read(saved).table(), straight.table())
     if suffix == ".parquet":
-        assert pd.read_parquet(saved).dtypes.equals(pd.read_parquet(path).dtypes)
+        assert pq.read_schema(saved).types == pq.read_schema(path).types
     with pytest.raises(InputError, match="HDF5 is made of"):
         effects.save(tmp_path / "a.h5")
 
