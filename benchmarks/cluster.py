@@ -102,8 +102,8 @@ def time_scoring(options: argparse.Namespace) -> float:
     import torch
     from networks import build
 
+    from kipoi_mcdropout import RunOptions, score_variants
     from kipoi_mcdropout.runs.schedule import open_scheduler
-    from kipoi_mcdropout.vcf import score_variants
 
     torch.set_num_threads(2 if options.worker == "threads" else 1)
     scheduler = open_scheduler("none" if options.worker == "threads" else "local:2")
@@ -115,8 +115,9 @@ def time_scoring(options: argparse.Namespace) -> float:
         fasta, vcf = write_world(folder, options.alleles, 1, 1000)
         begin = time.perf_counter()
         score_variants(
-            model, vcf, fasta, table=folder / "t.parquet", n_draws=options.draws, scheduler=scheduler
-        )
+            model, vcf, fasta, n_draws=options.draws, output=folder / "t.parquet",
+            running=RunOptions(scheduler=scheduler),
+        )  # fmt: skip
         elapsed = time.perf_counter() - begin
     scheduler.close()
     return elapsed

@@ -155,13 +155,17 @@ def ours(
     model: Any, fasta: Path, vcf: Path, folder: Path, n_draws: int, engine: str = "auto"
 ) -> Times:
     """All of score_variants, with reading and writing, the point prediction, and the table."""
-    from kipoi_mcdropout.vcf import score_variants
+    from kipoi_mcdropout import Model, RunOptions, VariantOptions, VcfOptions, score_variants
+
+    ready = Model(model, input_shape=model.input_shape, category_axis=model.category_axis)
 
     def run(n: int, name: str) -> None:
         score_variants(
-            model, vcf, fasta, folder / f"{name}.vcf.gz", folder / f"{name}.parquet", n_draws=n,
-            input_shape=model.input_shape, category_axis=model.category_axis, vcf_targets=[0],
-            batch_size=BATCH_SIZE, engine=engine, region=None if name == "all" else "c:1001-1002",
+            ready, vcf, fasta, n_draws=n,
+            output=[folder / f"{name}.vcf.gz", folder / f"{name}.parquet"],
+            options=VariantOptions(region=None if name == "all" else "c:1001-1002"),
+            vcf_options=VcfOptions(targets=[0]),
+            running=RunOptions(batch_size=BATCH_SIZE, engine=engine),
         )  # fmt: skip
 
     run(2, "first")  # imports, once a process
@@ -195,18 +199,19 @@ def small_network(length: int, n_outputs: int) -> Any:
 
 
 def peak_memory(n_alleles: int) -> dict[str, Any]:
-    from kipoi_mcdropout.vcf import score_variants
+    from kipoi_mcdropout import Model, VcfOptions, score_variants
 
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         fasta, vcf = write_world(folder, n_alleles, 1, 100)
         begin = time.perf_counter()
-        run = score_variants(
-            small_network(100, 10), vcf, fasta, folder / "out.vcf.gz", folder / "out.parquet",
-            skipped=folder / "skipped.tsv", n_draws=2, length=100, category_axis=0,
+        model = Model(small_network(100, 10), input_shape=(4, 100))
+        effects = score_variants(
+            model, vcf, fasta, n_draws=2, output=[folder / "out.vcf.gz", folder / "out.parquet"],
+            vcf_options=VcfOptions(skipped=folder / "skipped.tsv"),
         )  # fmt: skip
         seconds = time.perf_counter() - begin
-    assert run.ledger.scored == n_alleles
+        assert effects.provenance["ledger"]["scored"] == n_alleles
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"peak_mb": peak, "seconds": seconds}
 
@@ -222,18 +227,20 @@ def genomes(options: argparse.Namespace) -> None:
 
 
 def run_genomes(folder: Path) -> dict[str, Any]:
-    from kipoi_mcdropout.vcf import score_variants
+    from kipoi_mcdropout import Model, score_variants
 
     with tempfile.TemporaryDirectory() as text:
         out = Path(text) / "out.vcf.gz"
         begin = time.perf_counter()
-        run = score_variants(
-            small_network(200, 4), folder / "z.vcf.gz", folder / "z.fa", out,
-            Path(text) / "out.parquet", n_draws=10, length=200, category_axis=0,
+        effects = score_variants(
+            Model(small_network(200, 4), input_shape=(4, 200)), folder / "z.vcf.gz", folder / "z.fa",
+            n_draws=10, output=[out, Path(text) / "out.parquet"],
         )  # fmt: skip
         seconds = time.perf_counter() - begin
-        lines = [run.ledger.summary(), f"{seconds:.1f} s, 10 draws, 4 outputs"]
-        rows = run.ledger.scored * len(run.labels)
+        ledger = effects.provenance["ledger"]
+        counts = ", ".join(f"{name} {ledger[name]}" for name in ("records", "alleles", "scored"))
+        lines = [counts, f"{seconds:.1f} s, 10 draws, 4 outputs"]
+        rows = ledger["scored"] * 4
         for name in ("out.vcf.gz", "out.parquet"):
             size = (Path(text) / name).stat().st_size
             each = size / rows

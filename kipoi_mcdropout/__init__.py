@@ -8,24 +8,45 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kipoi_mcdropout import mr
     from kipoi_mcdropout.cli import cli_main
     from kipoi_mcdropout.dropout.locked_model import POINT, locked_forward
     from kipoi_mcdropout.errors import McDropoutError
+    from kipoi_mcdropout.files.effects import Effects, read
     from kipoi_mcdropout.model.audit import audit
+    from kipoi_mcdropout.model.model import Model
     from kipoi_mcdropout.model.predict import Predictions, mc_predict
     from kipoi_mcdropout.plugin.mutation import MCDropoutISM
+    from kipoi_mcdropout.reports.call import report
+    from kipoi_mcdropout.runs.ism.mutate import MutationOptions, ism
+    from kipoi_mcdropout.runs.options import RunOptions
+    from kipoi_mcdropout.runs.shard import Shard
+    from kipoi_mcdropout.vcf.call import score_variants
+    from kipoi_mcdropout.vcf.options import VariantOptions, VcfOptions
 
 __version__ = "0.1.0"
 
 __all__ = [
     "POINT",
+    "Effects",
     "MCDropoutISM",
     "McDropoutError",
+    "Model",
+    "MutationOptions",
     "Predictions",
+    "RunOptions",
+    "Shard",
+    "VariantOptions",
+    "VcfOptions",
     "audit",
     "cli_main",
+    "ism",
     "locked_forward",
     "mc_predict",
+    "mr",
+    "read",
+    "report",
+    "score_variants",
 ]
 
 # What Kipoi asks of a plugin: this package adds nothing to model.yaml or dataloader.yaml.
@@ -34,13 +55,24 @@ DataloaderParser = None
 
 _HOMES = {
     "POINT": "dropout.locked_model",
+    "Effects": "files.effects",
     "MCDropoutISM": "plugin.mutation",
     "McDropoutError": "errors",
+    "Model": "model.model",
+    "MutationOptions": "runs.ism.mutate",
     "Predictions": "model.predict",
+    "RunOptions": "runs.options",
+    "Shard": "runs.shard",
+    "VariantOptions": "vcf.options",
+    "VcfOptions": "vcf.options",
     "audit": "model.audit",
     "cli_main": "cli",
+    "ism": "runs.ism.mutate",
     "locked_forward": "dropout.locked_model",
     "mc_predict": "model.predict",
+    "read": "files.effects",
+    "report": "reports.call",
+    "score_variants": "vcf.call",
 }
 
 
@@ -48,6 +80,8 @@ def __getattr__(name: str) -> Any:
     """Load a public name from its module (PEP 562)."""
     import importlib
 
+    if name == "mr":
+        return importlib.import_module(f"{__name__}.mr")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,4 +1,4 @@
-"""The command line: `kipoi mcdropout COMMAND`, and our methods under `kipoi interpret`.
+"""The command line: `mcdropout COMMAND`, `kipoi mcdropout COMMAND`, and our methods under Kipoi's.
 
 Each command is a module of its own with `get_parser()` and `main(args)`, loaded when it is called.
 """
@@ -43,8 +43,17 @@ COMMANDS = {
 
 def cli_main(command: str, raw_args: Sequence[str]) -> None:
     """Entry point of `kipoi mcdropout`; Kipoi calls it with command "mcdropout"."""
-    args = _parser().parse_args(list(raw_args[:1]))
-    run(args.command, f"kipoi mcdropout {args.command}", list(raw_args[1:]))
+    _dispatch("kipoi mcdropout", raw_args)
+
+
+def program(raw_args: Sequence[str] | None = None) -> None:
+    """Entry point of the program `mcdropout`, which starts without Kipoi and loads it where needed."""
+    _dispatch("mcdropout", sys.argv[1:] if raw_args is None else raw_args)
+
+
+def _dispatch(prog: str, raw_args: Sequence[str]) -> None:
+    args = _parser(prog).parse_args(list(raw_args[:1]))
+    run(args.command, f"{prog} {args.command}", list(raw_args[1:]))
 
 
 def interpret_ism(command: str, raw_args: Sequence[str]) -> None:
@@ -103,14 +112,13 @@ def _report(prog: str, message: str, code: int) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(prog: str) -> argparse.ArgumentParser:
     listing = "\n".join(f"  {name:<16}{text}" for name, text in COMMANDS.items())
     parser = argparse.ArgumentParser(
-        prog="kipoi mcdropout",
-        usage="kipoi mcdropout COMMAND [-h] ...",
-        description="Variant effects with uncertainty by locked Monte Carlo "
-        f"dropout.\n\ncommands:\n{listing}\n\n`kipoi mcdropout COMMAND -h` explains a "
-        "command.",
+        prog=prog,
+        usage=f"{prog} COMMAND [-h] ...",
+        description="Variant effects with uncertainty by locked Monte Carlo dropout.\n\n"
+        f"commands:\n{listing}\n\n`{prog} COMMAND -h` explains a command.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=_version())

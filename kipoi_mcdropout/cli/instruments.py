@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from kipoi_mcdropout.errors import InputError
-
 
 def add_instrument_arguments(parser: argparse.ArgumentParser) -> None:
     """The result, the outputs, and which mutants serve as instruments."""
@@ -67,37 +65,22 @@ def load_instruments(options: argparse.Namespace) -> list[Any]:
     InputError
         If the result lacks an output or the score, or no instrument is left.
     """
-    from kipoi_mcdropout.mr import instruments_from_table, select_instruments
+    from kipoi_mcdropout.files.effects import read
+    from kipoi_mcdropout.mr import instruments
 
-    many = []
-    for outcome in options.outcome:
-        if outcome == options.exposure:
-            raise InputError(f"exposure and outcome must differ; both are {outcome!r}. Name another")
-        table, draws, score = _read(options, [options.exposure, outcome])
-        instruments = instruments_from_table(
-            table, options.exposure, outcome, draws=draws, se_type=options.se_type, score=score
+    effects = read(options.result)
+    return [
+        instruments(
+            effects,
+            options.exposure,
+            outcome,
+            min_z=options.min_z,
+            one_per_position=options.one_per_position,
+            min_distance_bp=options.min_distance_bp,
+            top_n=options.top_n,
+            select_draws=options.select_draws,
+            se_type=options.se_type,
+            score=options.score,
         )
-        many.append(
-            select_instruments(
-                instruments,
-                min_z=options.min_z,
-                one_per_position=options.one_per_position,
-                min_distance_bp=options.min_distance_bp,
-                top_n=options.top_n,
-                select_draws=options.select_draws,
-            )
-        )
-    return many
-
-
-def _read(options: argparse.Namespace, outputs: list[str]) -> tuple[Any, Any, str]:
-    """Rows of the two outputs, the effects of every draw where the file has them, and the score."""
-    from kipoi_mcdropout.effects.row_identity import sequence_names
-    from kipoi_mcdropout.files.read import has_draws, one_score, read_draws, read_effects
-
-    table = read_effects(options.result, outputs, options.score)
-    score = one_score(table, options.score)
-    draws = read_draws(options.result, outputs, score) if has_draws(options.result) else None
-    if "sequence" in table:
-        table["sequence"] = sequence_names(table)
-    return table, draws, score
+        for outcome in options.outcome
+    ]

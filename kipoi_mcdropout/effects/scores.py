@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,6 +89,29 @@ def get_score(score: str | Score | Callable[..., object], **options: object) -> 
     if callable(score):
         return Score(getattr(score, "__name__", type(score).__name__), _on_numpy(score))
     raise InputError(f"score must be a name or a callable (ref, alt); got {score!r}")
+
+
+def parse_scores(
+    scores: str | Score | Callable[..., object] | Sequence[str | Score | Callable[..., object]],
+    score_kwargs: Sequence[dict[str, Any]] | None = None,
+) -> tuple[Score, ...]:
+    """Scores as kipoi-interpret takes them: one or several, maybe with options for each.
+
+    Raises
+    ------
+    InputError
+        If there is no such score, or there are more or fewer options than scores.
+    """
+    if isinstance(scores, (str, Score)) or callable(scores):
+        scores = [scores]
+    if score_kwargs is not None and len(score_kwargs) != len(scores):
+        raise InputError(
+            f"score_kwargs must have one dict per score ({len(scores)}); got {len(score_kwargs)}"
+        )
+    kwargs = score_kwargs or [{}] * len(scores)
+    return tuple(
+        get_score(score, **(options or {})) for score, options in zip(scores, kwargs, strict=True)
+    )
 
 
 def _on_numpy(function: Callable[..., object]) -> PairFunction:

@@ -6,7 +6,11 @@
     /sequence                     (sequence): number in the order of the dataloader, from 0
     /reference                    (sequence, position): the bases
     /metadata/...                 (sequence): Kipoi's, its ranges among them
-    /axes/position, category, output: labels of the axes, attached as HDF5 dimension scales
+    /position, /category, /output, /draw: labels of the axes
+
+Every axis has its name and its labels as an HDF5 dimension scale, as in netCDF: xarray opens the file
+with `xarray.open_datatree(path, engine="h5netcdf")`, and the statistics of a score with
+`xarray.open_dataset(path, engine="h5netcdf", group="scores/diff")`.
 
 `position` counts from 0 in the sequence. Provenance is JSON in the root's attribute `provenance`.
 """
@@ -34,6 +38,7 @@ FORMAT = "kipoi_mcdropout ism"
 PREDICTION_FORMAT = "kipoi_mcdropout predict"
 FORMAT_VERSION = 1
 _CHUNK_BYTES = 2**20
+_SEQUENCE = "sequence"
 _AXES = ("position", "category", "output", "draw")
 
 
@@ -53,12 +58,15 @@ class GrowingHdf5:
         self.file.attrs["format"] = kind
         self.file.attrs["format_version"] = FORMAT_VERSION
         self.file.attrs["provenance"] = json.dumps(provenance)
+        self.file.create_dataset(
+            _SEQUENCE, (0,), np.int64, maxshape=(None,), chunks=(1024,)
+        ).make_scale(_SEQUENCE)
         self.n = 0
 
     def axis(self, name: str, values: NDArray[Any] | list[str]) -> None:
-        """Label an axis: a dimension scale under /axes."""
+        """Label an axis: a dimension scale."""
         dtype = h5py.string_dtype("utf-8") if isinstance(values, list) else np.int64
-        self.file.create_dataset(f"axes/{name}", data=np.asarray(values, dtype)).make_scale(name)
+        self.file.create_dataset(name, data=np.asarray(values, dtype)).make_scale(name)
 
     def append(self, path: str, value: NDArray[Any], axes: tuple[str, ...] = ()) -> None:
         """Write the next sequence's value into a dataset, which is made on first use."""
@@ -112,10 +120,11 @@ class GrowingHdf5:
             shuffle=dtype.kind in "fi",
             fillvalue=np.nan if dtype.kind == "f" else None,
         )
-        dataset.dims[0].label = "sequence"
+        dataset.dims[0].label = _SEQUENCE
+        dataset.dims[0].attach_scale(self.file[_SEQUENCE])
         for i, axis in enumerate(axes, start=1):
             dataset.dims[i].label = axis
-            dataset.dims[i].attach_scale(self.file[f"axes/{axis}"])
+            dataset.dims[i].attach_scale(self.file[axis])
 
 
 class ErrorKeepingFile:
@@ -219,7 +228,7 @@ class Hdf5Effects:
             )
         start, end = effects.window
         letters = np.array(effects.layout.letters())
-        self._file.append("sequence", np.asarray(record.index, np.int64))
+        self._file.append(_SEQUENCE, np.asarray(record.index, np.int64))
         self._file.append("reference", letters[effects.reference[start:end]].astype("S"), ("position",))
         for key, value in record.metadata.items():
             self._file.append(f"metadata/{key}", np.asarray(value))
@@ -261,6 +270,7 @@ class Hdf5Predictions:
             self._file.axis("draw", np.arange(predictions.n_draws))
         statistics = {name: record.values(name) for name in PREDICTION_STATISTICS}
         for i, metadata in enumerate(record.metadata):
+            self._file.append(_SEQUENCE, np.asarray(record.first + i, np.int64))
             for name, values in statistics.items():
                 self._file.append(f"preds/{name}", values[i], ("output",))
             self._file.append("preds/n_nonfinite", predictions.n_nonfinite[i], ("output",))

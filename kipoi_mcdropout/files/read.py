@@ -15,6 +15,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from kipoi_mcdropout.arrays.outputs import select_targets
+from kipoi_mcdropout.effects.columns import COUNTS, MUTANT_STATISTICS, REFERENCE_STATISTICS
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.column_types import to_frame
 from kipoi_mcdropout.files.first_line import PROVENANCE_KEY
@@ -22,6 +23,8 @@ from kipoi_mcdropout.files.hdf5 import FORMAT, FORMAT_VERSION, PREDICTION_FORMAT
 from kipoi_mcdropout.files.read_tables import is_parquet, read_header, read_table, reading
 from kipoi_mcdropout.files.record import range_of, sequence_name
 
+_STATISTICS = (*REFERENCE_STATISTICS, *MUTANT_STATISTICS)
+_QUANTILE = "effect_q"
 EFFECT_COLUMNS = ("output", "score", "effect_mean", "effect_sd", "effect_mcse", "n_draws")
 
 
@@ -89,11 +92,24 @@ def read_effects(
         read_provenance(path)
     table = read_table(path)
     check_effects(path, table.columns)
+    return choose_rows(table, outputs, score, path)
+
+
+def choose_rows(
+    table: pd.DataFrame, outputs: Sequence[str | int] | None, score: str | None, source: str | Path
+) -> pd.DataFrame:
+    """The rows of some outputs and of a score; `source` is what messages call the table.
+
+    Raises
+    ------
+    TargetError, InputError
+        If there is no such output or score.
+    """
     if outputs is not None:
         labels = list(dict.fromkeys(table["output"]))
         table = table[table["output"].isin(select_targets(labels, outputs).labels)]
     if score is not None:
-        _check_score(score, sorted(set(table["score"])), path)
+        _check_score(score, sorted(set(table["score"])), source)
         table = table[table["score"] == score]
     return table.reset_index(drop=True)
 
@@ -180,6 +196,7 @@ def _effects_from_hdf5(
             _check_score(score, scores, path)
             scores = [score]
         record = json.loads(file.attrs["provenance"])
+        scores.sort(key=record["options"]["scores"].index)  # HDF5 has them by name
         columns = _columns(file, outputs)
         tables = [
             sequence_rows(file, i, name, columns, int(record["n_draws"]))
@@ -193,8 +210,8 @@ def sequence_rows(file: h5py.File, i: int, score: str, columns: list[int], n_dra
     """Rows of `read_effects` for one sequence (by its row) and score of a file of `open_hdf5`."""
     group = file[f"scores/{score}"]
     mutated = np.argwhere(_mutated(group["n_nonfinite"][i]))
-    position = file["axes/position"][:][mutated[:, 0]]
-    letters, labels = file["axes/category"].asstr()[:], file["axes/output"].asstr()[:][columns]
+    position = file["position"][:][mutated[:, 0]]
+    letters, labels = file["category"].asstr()[:], file["output"].asstr()[:][columns]
     metadata = _metadata(file, i)
     where = range_of(metadata)
     n_outputs = len(columns)
@@ -211,10 +228,10 @@ def sequence_rows(file: h5py.File, i: int, score: str, columns: list[int], n_dra
         "output": np.tile(labels, len(mutated)),
         "score": score,
     }
-    for name, dataset in group.items():
+    for name in sorted(group, key=_column_order):
         if name == "effect_draws":
             continue
-        values = dataset[i]
+        values = group[name][i]
         per_mutant = values.ndim == 3
         rows[name] = (
             values[mutated[:, 0], mutated[:, 1]][:, columns].ravel()
@@ -229,13 +246,21 @@ def sequence_rows(file: h5py.File, i: int, score: str, columns: list[int], n_dra
     return to_frame(pa.table(columns_of))
 
 
+def _column_order(name: str) -> tuple[int, float]:
+    """Place of a statistic in the tables: the quantiles stand before the counts."""
+    if name.startswith(_QUANTILE):
+        return len(_STATISTICS), float(name.removeprefix(_QUANTILE))
+    known = (*_STATISTICS, _QUANTILE, *COUNTS)
+    return (known.index(name) if name in known else len(known)), 0
+
+
 def _mutated(n_nonfinite: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Which (position, category) hold a mutant: this count is NaN only where there is none."""
     return np.isfinite(n_nonfinite[..., 0])
 
 
 def _columns(file: h5py.File, outputs: Sequence[str | int] | None) -> list[int]:
-    return list(select_targets(list(file["axes/output"].asstr()[:]), outputs).columns)
+    return list(select_targets(list(file["output"].asstr()[:]), outputs).columns)
 
 
 def _metadata(file: h5py.File, i: int) -> dict[str, Any]:
@@ -270,7 +295,7 @@ def open_hdf5(path: Path) -> h5py.File:
         # network file systems often have none.
         file = h5py.File(path, "r", locking=False)
     except OSError as error:
-        if "unable to lock" in str(error):
+        if "unable to lock" in str(error) or "file locking flag" in str(error):
             raise OSError(
                 f"{path} cannot be locked: {error}. The file itself may be sound. Another program has "
                 "it open, or the file system (NFS, Lustre) has no locks: set HDF5_USE_FILE_LOCKING=FALSE"
@@ -296,6 +321,6 @@ def open_hdf5(path: Path) -> h5py.File:
     return file
 
 
-def _check_score(score: str, known: Sequence[str], path: Path) -> None:
+def _check_score(score: str, known: Sequence[str], path: str | Path) -> None:
     if score not in known:
         raise InputError(f"score {score!r} is not in {path}; it has {', '.join(known)}")

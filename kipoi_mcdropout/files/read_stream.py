@@ -59,9 +59,9 @@ def _text(column: pd.Series) -> pd.Series:
 def _from_hdf5(path: Path, outputs: Collection[str] | None) -> Iterator[pd.DataFrame]:
     with open_hdf5(path) as file, reading(path):
         n_draws = int(json.loads(file.attrs["provenance"])["n_draws"])
-        labels = file["axes/output"].asstr()[:]
+        labels = file["output"].asstr()[:]
         columns = [i for i, label in enumerate(labels) if outputs is None or label in outputs]
-        mutants = len(file["axes/position"]) * len(file["axes/category"])
+        mutants = len(file["position"]) * len(file["category"])
         step = max(1, _CELLS // max(1, mutants))
         for i in range(len(file["reference"])):
             for score in file["scores"]:

@@ -30,7 +30,7 @@ from kipoi_mcdropout.model.identity import (
     required_module,
     weights_checksum,
 )
-from kipoi_mcdropout.model.output_names import label_outputs
+from kipoi_mcdropout.model.output_names import label_outputs, name_outputs
 from kipoi_mcdropout.sequence.one_hot import DNA, check_alphabet
 
 OutputFunction = Callable[[Nested], Nested]  # one input's outputs (numpy) -> the outputs wanted
@@ -48,6 +48,8 @@ class KipoiModel:
         Modules whose dropout is left off, and that of the modules inside them.
     label_axis : int, optional
         The axis of an output that its column labels name, where more than one has their length.
+    output_labels : sequence of str, optional
+        Names of the outputs, in place of those in the model's schema.
 
     Raises
     ------
@@ -61,9 +63,11 @@ class KipoiModel:
         output_sel_fn: OutputFunction | None = None,
         ignore: Sequence[str] = (),
         label_axis: int | None = None,
+        output_labels: Sequence[str] | None = None,
     ) -> None:
         self.model = model
         self.label_axis = label_axis
+        self.output_labels = output_labels
         module = required_module(model)
         refuse_uninitialised(module)
         _check_weights(module)
@@ -86,31 +90,38 @@ class KipoiModel:
     def input_key(self, name: Any, inputs: Nested) -> Any:
         """Key of a named input in a batch: of the dict, the position in the list, None for an array.
 
+        The name None stands for the only input.
+
         Raises
         ------
         InputError
-            If there is no such input.
+            If there is no such input, or there are several and none is named.
         """
         schema = getattr(getattr(self.model, "schema", None), "inputs", None)
         if isinstance(inputs, Mapping):
             known = list(inputs)
             if name in inputs:
                 return name
+            if name is None and len(known) == 1:
+                return known[0]
         elif isinstance(inputs, (list, tuple)):
             items = schema if isinstance(schema, (list, tuple)) else [None] * len(inputs)
             known = [getattr(item, "name", None) or i for i, item in enumerate(items)]
             if name in known:
                 return known.index(name)
+            if name is None and len(known) == 1:
+                return 0
             is_number = isinstance(name, int) or (isinstance(name, str) and name.isdigit())
             if is_number and int(name) < len(inputs):
                 return int(name)
         else:
             known = [getattr(schema, "name", None) or 0]
-            if schema is None or name in (*known, 0, "0"):
+            if schema is None or name in (*known, 0, "0", None):
                 return None
         raise InputError(
             "model_input must name one of the model's inputs: "
             f"{', '.join(map(str, known))}; got {name!r}"
+            + (" (--model_input)" if name is None else "")
         )
 
     def targets(self, outputs: Nested, wanted: str | int | Sequence[str | int] | None) -> Targets:
@@ -120,9 +131,13 @@ class KipoiModel:
         ------
         TargetError
             If a wanted target names no output, or the labels fit more than one axis.
+        InputError
+            If `output_labels` are not as many as the outputs.
         ModelError
             If outputs and schema have different names.
         """
+        if self.output_labels is not None:
+            return select_targets(name_outputs(outputs, self.output_labels, self.label_axis), wanted)
         schema = None if self.has_selection else getattr(self.model, "schema", None)
         labels = label_outputs(outputs, getattr(schema, "targets", None), self.label_axis)
         return select_targets(labels, wanted)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 
-from kipoi_mcdropout.arrays.nested import Nested, map_nested, take
+from kipoi_mcdropout.arrays.nested import Nested, take
 from kipoi_mcdropout.dropout.named_parts import is_ignored
 from kipoi_mcdropout.dropout.row_order import count
 from kipoi_mcdropout.dropout.sites import Site, SitePlan
-from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.model.adapter import KipoiModel
+from kipoi_mcdropout.model.model import as_model
 
 
 @dataclass(frozen=True)
@@ -28,30 +27,65 @@ class AuditRow:
     locked: str  # "locked", or why not
 
 
-def audit(model: Any, inputs: Nested, ignore: tuple[str, ...] = ()) -> tuple[list[AuditRow], SitePlan]:
-    """Find the dropout sites of a model.
+@dataclass(frozen=True)
+class Audit:
+    """The dropout sites of a model; `print` shows them as a table, and so does a notebook.
+
+    Attributes
+    ----------
+    rows : tuple of AuditRow
+        A row for each site, then for each dropout that is idle or left off.
+    plan : SitePlan
+        The sites as they are run, what comes before the first of them, and notes.
+    """
+
+    rows: tuple[AuditRow, ...]
+    plan: SitePlan
+
+    def table(self) -> pd.DataFrame:
+        """The rows: site, name, kind, p, mask_shape, locked; all texts."""
+        return pd.DataFrame([vars(row) for row in self.rows], columns=list(AuditRow.__annotations__))
+
+    def __str__(self) -> str:
+        header = AuditRow("site", "module", "kind", "p", "mask", "")
+        cells = [tuple(vars(row).values()) for row in (header, *self.rows)]
+        widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
+        lines = [
+            "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells
+        ]
+        before = ", ".join(self.plan.before_first_site) or "nothing"
+        lines += ["", f"before the first site (the same in every draw): {before}"]
+        lines += [f"note: {note}" for note in self.plan.notes]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def audit(model: Any, x: Nested | None = None, ignore: Sequence[str] = ()) -> Audit:
+    """Find the dropout sites of a model: whether each is locked, and what it drops.
 
     Parameters
     ----------
-    model : kipoi model or nn.Module
-    inputs : nested numpy.ndarray, batch first
-        At least one input.
-    ignore : tuple of str
-        Modules whose dropout is left off, and that of the modules inside them.
+    model : Model, nn.Module, or what `kipoi.get_model` returns
+    x : nested numpy.ndarray, batch first, optional
+        At least one input. By default a random one of the shape that the model says
+        (`Model.example`).
+    ignore : sequence of str
+        Modules whose dropout is left off, and that of the modules inside them; of a `Model` its own.
 
     Raises
     ------
     kipoi_mcdropout.errors.ModelError
         If the model cannot be run under locked dropout; the dropout at fault is named.
+    InputError
+        If no input is given and the model does not say the shape of one.
     """
-    adapter = KipoiModel(model, ignore=ignore)
+    ready = as_model(model, ignore=tuple(ignore))
+    adapter = ready.adapter
+    inputs = adapter.arrays(ready.example() if x is None else x)
     with adapter.locked.borrow():
-        plan = adapter.locked.plan(adapter.tensors(take(adapter.arrays(inputs), slice(0, 1))))
-    rows = []
-    for site in plan.sites:
-        shape = " x ".join(map(str, site.shape))
-        how = "off, as requested" if site.ignored else f"locked{_rows_in_words(site)}"
-        rows.append(AuditRow(str(site.index), site.name, site.kind, f"{site.p:g}", shape, how))
+        plan = adapter.locked.plan(adapter.tensors(take(inputs, slice(0, 1))))
+    rows = [_row(site) for site in plan.sites]
     rows += [AuditRow("-", name, "dropout", "-", "-", why) for name, why in plan.idle.items()]
     off = [site.name.split("#")[0] for site in plan.sites if site.ignored]
     rows += [
@@ -59,7 +93,13 @@ def audit(model: Any, inputs: Nested, ignore: tuple[str, ...] = ()) -> tuple[lis
         for name in adapter.locked.ignore
         if not any(is_ignored(site, (name,)) for site in off)
     ]
-    return rows, plan
+    return Audit(tuple(rows), plan)
+
+
+def _row(site: Site) -> AuditRow:
+    shape = " x ".join(map(str, site.shape))
+    how = "off, as requested" if site.ignored else f"locked{_rows_in_words(site)}"
+    return AuditRow(str(site.index), site.name, site.kind, f"{site.p:g}", shape, how)
 
 
 def _rows_in_words(site: Site) -> str:
@@ -72,46 +112,3 @@ def _rows_in_words(site: Site) -> str:
     if site.copies > 1:
         words.append(f"one mask for {site.copies} copies of the input (such as both strands)")
     return "".join(f", {word}" for word in words)
-
-
-def format_audit(rows: list[AuditRow], plan: SitePlan) -> str:
-    """The audit as a table for a terminal, with what can be computed once for all draws."""
-    header = AuditRow("site", "module", "kind", "p", "mask", "")
-    cells = [tuple(vars(row).values()) for row in (header, *rows)]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells]
-    before = ", ".join(plan.before_first_site) or "nothing"
-    lines += ["", f"before the first site (the same in every draw): {before}"]
-    lines += [f"note: {note}" for note in plan.notes]
-    return "\n".join(lines)
-
-
-def example_inputs(model: Any) -> Nested:
-    """One random input made from the shapes in a Kipoi model's schema: one-hot where an axis is 4 long.
-
-    Raises
-    ------
-    InputError
-        If the schema does not give the shapes.
-    """
-    schema = getattr(getattr(model, "schema", None), "inputs", None)
-    if schema is None:
-        raise InputError("the model has no schema of its inputs; give data with --dataloader_args")
-    return map_nested(_random_input, schema)
-
-
-def _random_input(array: Any) -> NDArray[np.float32]:
-    shape = tuple(array.shape)
-    if any(size is None for size in shape):
-        raise InputError(
-            f"the model's schema leaves the shape of input {array.name!r} open: {shape}; give data with "
-            "--dataloader_args"
-        )
-    random = np.random.default_rng(0)
-    bases = next((size for size in (4, 5) if len(shape) > 1 and size in shape), None)
-    if bases is None:
-        return random.random((1, *shape), dtype=np.float32)
-    axis = max(i for i, size in enumerate(shape) if size == bases)
-    others = [size for i, size in enumerate(shape) if i != axis]
-    one_hot = np.eye(bases, dtype=np.float32)[random.integers(0, 4, (1, *others))]
-    return np.ascontiguousarray(np.moveaxis(one_hot, -1, axis + 1))

@@ -10,7 +10,7 @@ from typing import Any
 
 from kipoi_mcdropout.arrays.nested import Nested, entries, is_named, leaves
 from kipoi_mcdropout.arrays.output_labels import ArrayLabels, OutputLabels, unique_names
-from kipoi_mcdropout.errors import ModelError, TargetError
+from kipoi_mcdropout.errors import InputError, ModelError, TargetError
 
 
 class OutputLabelWarning(UserWarning):
@@ -54,6 +54,35 @@ def label_outputs(outputs: Nested, schema: Any = None, label_axis: int | None = 
         for title, (_, leaf), array in zip(titles, found, said, strict=True)
     ]
     return OutputLabels(arrays)
+
+
+def name_outputs(outputs: Nested, names: Sequence[str], label_axis: int | None = None) -> Sequence[str]:
+    """Labels of the outputs by names that the user gives.
+
+    Parameters
+    ----------
+    outputs : nested arrays, batch first
+    names : sequence of str
+        One for each output, or, for a model with one output array, one for each place along one of its
+        axes.
+    label_axis : int, optional
+        See `label_outputs`.
+
+    Raises
+    ------
+    InputError
+        If there are more or fewer names than outputs.
+    """
+    shapes = [tuple(leaf.shape[1:]) for _, leaf in leaves(outputs)]
+    n_outputs = sum(math.prod(shape) for shape in shapes)
+    if len(names) == n_outputs:
+        return tuple(names)
+    if len(shapes) == 1 and len(names) in shapes[0]:
+        return OutputLabels([_array_labels("", shapes[0], tuple(names), label_axis)])
+    raise InputError(
+        f"outputs must have a name for each of the model's {n_outputs} outputs; got {len(names)}: "
+        f"{_shown(names)}. To report only some outputs of all, use targets"
+    )
 
 
 def _said(outputs: Nested, paths: list[str], schema: Any) -> list[_Array]:

@@ -17,7 +17,7 @@ from kipoi_mcdropout.dropout.locked_model import POINT
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.masks import check_n_draws
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.model.adapter import KipoiModel
+from kipoi_mcdropout.model.model import as_adapter
 from kipoi_mcdropout.sequence.mutants import chunks
 
 
@@ -63,7 +63,7 @@ def mc_predict(
 
     Parameters
     ----------
-    model : kipoi model or nn.Module
+    model : Model, nn.Module, or what `kipoi.get_model` returns
         Borrowed, never changed.
     x : numpy.ndarray, or dict or list of them, batch first
         All inputs of the model.
@@ -92,9 +92,7 @@ def mc_predict(
     check_n_draws(n_draws)
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1; got {batch_size}")
-    adapter = model
-    if not isinstance(model, KipoiModel):
-        adapter = KipoiModel(model, ignore=ignore, label_axis=label_axis)
+    adapter = as_adapter(model, ignore=tuple(ignore), label_axis=label_axis)
     x = adapter.arrays(x)
     if n_rows(x) == 0:
         raise InputError("at least one input is required; got an empty batch")

@@ -1,5 +1,8 @@
 """Mendelian randomization with mutants as instruments: effects of one model output on another.
 
+``instruments(effects, exposure, outcome)`` takes what `ism` or `score_variants` has given, and
+``estimates`` makes a table of slopes by several methods of it.
+
 Input
 -----
 `instruments_from_table` takes a tidy DataFrame with one row per mutant and model output:
@@ -21,7 +24,7 @@ matter |
 and, for the bootstrap and the correlated methods, an array of the effects of each draw, shape=(n_draws,
 rows), with a column per row of the table. `Instruments` takes plain arrays.
 
-Then: `select_instruments`, one of the ``mr_*`` methods or `mr_report` for a table of several,
+Then: `select_instruments`, one of the ``mr_*`` methods or `estimates` for a table of several,
 `diagnose` for reasons to doubt the estimates, `export_mr` for R.
 
 sd or mcse
@@ -46,7 +49,7 @@ from kipoi_mcdropout.mr.checks.diagnose import Diagnosis, diagnose
 from kipoi_mcdropout.mr.checks.heterogeneity import heterogeneity
 from kipoi_mcdropout.mr.checks.leave_one_out import leave_one_out
 from kipoi_mcdropout.mr.checks.strength import f_statistics, i2_gx, mean_f
-from kipoi_mcdropout.mr.estimates import mr_report
+from kipoi_mcdropout.mr.estimate_table import estimates
 from kipoi_mcdropout.mr.estimators.across_sequences import SequencesResult, mr_across_sequences
 from kipoi_mcdropout.mr.estimators.bootstrap import bootstrap_estimates, draw_slopes, mr_bootstrap
 from kipoi_mcdropout.mr.estimators.convention import CONVENTIONS, Convention
@@ -62,14 +65,15 @@ from kipoi_mcdropout.mr.estimators.multiple import mr_multiple
 from kipoi_mcdropout.mr.estimators.r_methods import NOT_OFFERED, R_EQUIVALENTS
 from kipoi_mcdropout.mr.estimators.ratio import wald_ratios
 from kipoi_mcdropout.mr.export.files import export_mr
-from kipoi_mcdropout.mr.instruments.correlation import (
+from kipoi_mcdropout.mr.pairs.correlation import (
     correlation_of_draws,
     covariance_of_draws,
     outcome_correlation,
 )
-from kipoi_mcdropout.mr.instruments.instruments import Instruments
-from kipoi_mcdropout.mr.instruments.selection import select_instruments
-from kipoi_mcdropout.mr.instruments.table import instruments_from_table
+from kipoi_mcdropout.mr.pairs.from_effects import instruments
+from kipoi_mcdropout.mr.pairs.instruments import Instruments
+from kipoi_mcdropout.mr.pairs.selection import select_instruments
+from kipoi_mcdropout.mr.pairs.table import instruments_from_table
 
 __all__ = [
     "CONVENTIONS",
@@ -93,6 +97,7 @@ __all__ = [
     "f_statistics",
     "heterogeneity",
     "i2_gx",
+    "instruments",
     "instruments_from_table",
     "leave_one_out",
     "mean_f",
@@ -103,7 +108,7 @@ __all__ = [
     "mr_estimate",
     "mr_ivw",
     "mr_multiple",
-    "mr_report",
+    "estimates",
     "mr_simple_median",
     "mr_simple_mode",
     "mr_weighted_median",

@@ -121,12 +121,13 @@ class MCDropoutISM(Mutation):
             IsmOptions,
             SaturationMutagenesis,
         )
+        from kipoi_mcdropout.effects.scores import parse_scores
         from kipoi_mcdropout.effects.summary import EffectOptions
         from kipoi_mcdropout.model.adapter import KipoiModel, alphabet_of
         from kipoi_mcdropout.sequence.one_hot import check_alphabet
 
         scores = [scores] if isinstance(scores, str) or callable(scores) else list(scores)
-        chosen = _parse_scores(scores, score_kwargs)
+        chosen = parse_scores(scores, score_kwargs)
         names = [score for score in scores if isinstance(score, str)]
         super().__init__(
             model, model_input, names, None, batch_size, output_sel_fn, id_value,
@@ -207,18 +208,3 @@ class MCDropoutISM(Mutation):
         return self.mutagenesis.targets(input_batch).labels
 
 
-def _parse_scores(scores: Sequence[Any], score_kwargs: Sequence[dict[str, Any]] | None) -> tuple:
-    from kipoi_mcdropout.effects.scores import get_score
-
-    if score_kwargs is not None and len(score_kwargs) != len(scores):
-        raise InputError(
-            f"score_kwargs must have one dict per score ({len(scores)}); got {len(score_kwargs)}"
-        )
-    kwargs = score_kwargs or [{}] * len(scores)
-    return tuple(
-        get_score(score, **(options or {})) for score, options in zip(scores, kwargs, strict=True)
-    )
-
-
-for _call in globals().pop("_when_loaded", []):  # of plugin.registration
-    _call()

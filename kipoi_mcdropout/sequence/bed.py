@@ -28,22 +28,23 @@ _SHOWN = 80  # characters of a line in a message
 
 
 class Interval(NamedTuple):
-    """One line: [start, end) of a contig, and the position of its summit, or of its middle."""
+    """One line: [start, end) of a contig, the position of its summit, or of its middle, and its name."""
 
     chrom: str
     start: int
     end: int
     summit: int
+    name: str = ""
 
 
 def read_intervals(path: str | Path) -> pd.DataFrame:
-    """Intervals of a BED or narrowPeak file, plain or gzipped: chrom, start, end, summit.
+    """Intervals of a BED or narrowPeak file, plain or gzipped: chrom, start, end, summit, name.
 
     `summit` is the position that the tenth column of a narrowPeak file gives, else the middle of the
     interval. A line is one of narrowPeak if it has ten columns; in BED12 the tenth is a number of
-    blocks. Columns are separated by tabs, or by spaces where a line has no tab. Further columns, of any
-    number, are not looked at. Lines that are empty, begin with #, or with the words track or browser,
-    are passed over.
+    blocks. `name` is the fourth column, "" where there is none, or a dot. Columns are separated by
+    tabs, or by spaces where a line has no tab. Further columns, of any number, are not looked at. Lines
+    that are empty, begin with #, or with the words track or browser, are passed over.
 
     Raises
     ------
@@ -105,8 +106,9 @@ def _interval(fields: list[str], where: str) -> Interval:
     if start >= end:
         raise InputError(f"{where}: start < end is required (BED); got start {start}, end {end}")
     middle = (start + end) // 2
+    name = fields[3].strip() if len(fields) > 3 and fields[3].strip() != "." else ""
     if len(fields) != _NARROWPEAK:
-        return Interval(fields[0], start, end, middle)
+        return Interval(fields[0], start, end, middle, name)
     offset = fields[9].strip(" ")
     if not _OFFSET.fullmatch(offset) or int(offset) >= end - start:
         raise InputError(
@@ -114,7 +116,8 @@ def _interval(fields: list[str], where: str) -> Interval:
             f"number below {end - start}, the length of the peak, or -1 for none; got {offset!r}. If "
             "the file has another format, leave out this column (cut -f 1-9)"
         )
-    return Interval(fields[0], start, end, middle if offset == "-1" else start + int(offset))
+    summit = middle if offset == "-1" else start + int(offset)
+    return Interval(fields[0], start, end, summit, name)
 
 
 def _is_bed12(fields: list[str]) -> bool:

@@ -1,39 +1,39 @@
-"""Score every allele of a VCF: the effect on each model output, with the model's uncertainty."""
+"""Score every allele of a VCF into files: the one way for Python and for commands."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from kipoi_mcdropout.arrays.outputs import Targets, as_targets
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
-from kipoi_mcdropout.effects.scores import Score, get_score
-from kipoi_mcdropout.effects.summary import EffectOptions
-from kipoi_mcdropout.engine import DEFAULT_MEMORY_BYTES, Choice
+from kipoi_mcdropout.engine import Choice
 from kipoi_mcdropout.errors import InputError, InputWarning, OutputError, TargetError
 from kipoi_mcdropout.files.same_file import check_not_inputs
+from kipoi_mcdropout.model.model import Model
 from kipoi_mcdropout.model.reference import ModelReference
-from kipoi_mcdropout.model.sequence_model import SequenceModel, Unknown, sequence_model
-from kipoi_mcdropout.runs.schedule import InProcess, Scheduler, Shard, Work, open_scheduler
-from kipoi_mcdropout.runs.schedule.work import OnError, check_on_error
+from kipoi_mcdropout.model.sequence_model import SequenceModel
+from kipoi_mcdropout.runs.options import RunOptions
+from kipoi_mcdropout.runs.schedule import InProcess, Scheduler, Work
 from kipoi_mcdropout.runs.session import without_shard
 from kipoi_mcdropout.sequence.genome import Genome
+from kipoi_mcdropout.vcf.options import VariantEffects
 from kipoi_mcdropout.vcf.place.chunks import AlleleWindows, chunk_alleles, gather
-from kipoi_mcdropout.vcf.place.contigs import ContigNames, read_contig_map
-from kipoi_mcdropout.vcf.place.placement import PlacementOptions, Placer, RefMismatch
-from kipoi_mcdropout.vcf.place.survey import survey_records
+from kipoi_mcdropout.vcf.place.contigs import ContigNames
+from kipoi_mcdropout.vcf.place.placement import Placer
+from kipoi_mcdropout.vcf.place.survey import Survey, survey_records
 from kipoi_mcdropout.vcf.place.views import ViewAverage
 from kipoi_mcdropout.vcf.read.input_stream import is_stream
 from kipoi_mcdropout.vcf.read.reader import VcfReader
 from kipoi_mcdropout.vcf.run import outputs_as_dict, run_variants
 from kipoi_mcdropout.vcf.run_record import run_record
-from kipoi_mcdropout.vcf.scoring import EngineChoice, MakeEngine, VariantJob, VariantWork
+from kipoi_mcdropout.vcf.scoring import EngineChoice, VariantJob, VariantWork
 from kipoi_mcdropout.vcf.units import Summaries, variant_units
-from kipoi_mcdropout.vcf.write.annotate import DEFAULT_STATISTICS, MAX_FIELDS, InfoField, info_fields
+from kipoi_mcdropout.vcf.write.annotate import MAX_FIELDS, InfoField, info_fields
 from kipoi_mcdropout.vcf.write.assemble import VariantAssembler, VariantLayout
 from kipoi_mcdropout.vcf.write.ledger import Ledger, SkippedAllelesError
 from kipoi_mcdropout.vcf.write.output_paths import OutputPaths
@@ -51,140 +51,35 @@ class VariantRun:
     notices: tuple[str, ...] = ()  # what must be known before the results are used
 
 
-def score_variants(
-    model: Any,
+@dataclass(frozen=True)
+class Told:
+    """The command line, for the record; and what is called with the ledger after each chunk."""
+
+    command: Sequence[str] | None = None
+    progress: Callable[[Ledger], None] | None = None
+
+
+def score_vcf(
+    model: Model,
     vcf: str | Path,
     fasta: str | Path,
-    output: str | Path | None = None,
-    table: str | Path | None = None,
-    *,
-    n_draws: int = 30,
-    seed: int = 0,
-    scores: Sequence[str | Score] = ("diff",),
-    targets: str | int | Sequence[str | int] | None = None,
-    quantiles: Sequence[float] = (),
-    vcf_targets: str | int | Sequence[str | int] | None = None,
-    vcf_statistics: Sequence[str] = DEFAULT_STATISTICS,
-    info_prefix: str = "MCD",
-    q_values: bool = False,
-    rc: bool = False,
-    shifts: Sequence[int] = (0,),
-    normalize: bool = False,
-    edge: Literal["pad", "skip"] = "pad",
-    ref_mismatch: RefMismatch = "few",
-    strict: bool = False,
-    skipped: str | Path | None = None,
-    region: str | None = None,
-    contig_map: Mapping[str, str] | str | Path | None = None,
-    length: int | None = None,
-    category_axis: int | None = None,
-    input_shape: Sequence[int | None] | None = None,
-    unknown: Unknown = "uniform",
-    alphabet: str | None = None,
-    label_axis: int | None = None,
-    batch_size: int = 32,
-    engine: str | MakeEngine = "auto",
-    memory_bytes: int | None = None,
-    verify: bool = True,
-    ignore: Sequence[str] = (),
-    overwrite: bool = False,
-    resume: bool = False,
-    shard: Shard | None = None,
-    scheduler: str | Scheduler = "none",
-    on_error: OnError = "stop",
-    command: Sequence[str] | None = None,
-    progress: Callable[[Ledger], None] | None = None,
+    paths: OutputPaths,
+    wanted: VariantEffects,
+    running: RunOptions,
+    told: Told = Told(),  # noqa: B008 (it cannot be changed)
 ) -> VariantRun:
-    """Score every ALT allele of every record of a VCF, or say why not.
+    """Score every ALT allele of every record of a VCF, or say why not; see `call.score_variants`.
 
     Parameters
     ----------
-    model : kipoi model, nn.Module
-        With one window of one-hot DNA as its input; borrowed, never changed.
-    vcf : str or Path
-        Plain, gzipped, bgzipped or BCF; "-" is standard input.
-    fasta : str or Path
-        The genome, plain or bgzipped.
-    output : str or Path, optional
-        Annotated VCF: `.vcf`, or `.vcf.gz` (bgzip), or "-" for standard output.
-    table : str or Path, optional
-        A row per scored allele, score and output: `.parquet`, `.tsv`, `.tsv.gz`.
-    n_draws : int
-        At least 2.
-    seed : int
-        0 <= seed < 2**64; all variants see the same masks in a draw.
-    scores : sequence of str
-        kipoi-interpret's and kipoi-veff's names: ref alt diff logit logit_ref logit_alt deepsea_effect.
-    targets, vcf_targets : sequence of str or int, optional
-        Outputs to compute, and those of them that the VCF carries (all of them, if they are few), by
-        label, index from 0, or shell pattern.
-    quantiles : sequence of float
-        Of the effect over the draws, in the table.
-    vcf_statistics : sequence of str
-        What the VCF carries for each score and output (annotate.VCF_STATISTICS).
-    info_prefix : str
-        Of all INFO IDs that are added.
-    q_values : bool
-        Add Benjamini-Hochberg q-values to the table, over all its rows of a score.
-    rc : bool
-        Average the outputs for both strands inside each draw.
-    shifts : sequence of int
-        Average the outputs for windows moved by so many bases inside each draw.
-    normalize : bool
-        Trim and left-align each allele before it is placed.
-    edge : "pad" or "skip"
-        What is done where a window runs over an end of its contig.
-    ref_mismatch : "few", "skip" or "error"
-        What is done where REF is not the genome's. It is never scored: "few" skips it, but refuses the
-        VCF if half of its REF or more differ, and leaves out contigs of which that is true; "skip" skips
-        it however many there are; "error" stops at the first.
-    strict : bool
-        Raise SkippedAllelesError at the end if anything was skipped; the outputs are written.
-    skipped : str or Path, optional
-        Table (TSV) of the skipped alleles with the reasons.
-    region : str, optional
-        Only records that overlap it: CONTIG or CONTIG:FROM-TO, 1-based and inclusive.
-    contig_map : mapping or path, optional
-        From contigs of the VCF to those of the FASTA; a path is that of a file of two columns.
-    length, category_axis, input_shape, unknown, alphabet, label_axis
-        See `sequence_model.sequence_model`.
-    batch_size : int
-        Inputs in one forward pass.
-    engine : "auto", "incremental", "full", or callable (LockedModel, MaskBank, batch_size) -> Engine
-        "full" runs the model on whole windows, "incremental" computes alleles as changes of their
-        reference, exactly; "auto" is whichever is estimated to be faster for this model.
-    memory_bytes : int, optional
-        What the incremental engine may hold at a time, about, above the weights (1 GB).
-    verify : bool
-        Recompute a small sample by the plain forward pass, and raise EngineMismatchError if the
-        incremental engine differs by more than 1e-5 of the output's scale (float32).
-    ignore : sequence of str
-        Modules whose dropout is left off, and that of the modules inside them.
-    overwrite : bool
-        Replace outputs that exist.
-    resume : bool
-        Go on where a run that was killed stopped.
-    shard : Shard, optional
-        Do only this share of the records; `vcf.run.merge_variants` makes the outputs of all of them.
-    scheduler : str or Scheduler
-        Where alleles are computed: "none" (here), "local:N", an address or scheduler file of Dask; see
-        `schedule.open_scheduler`. The numbers are the same.
-    on_error : "stop" or "skip"
-        What is done about a batch of alleles with which the model fails: "skip" counts them as skipped
-        with the reason `failed`.
-    command : sequence of str, optional
-        The command line, for the record.
-    progress : callable, optional
-        Called with the ledger after each chunk.
-
-    Returns
-    -------
-    VariantRun
+    paths : OutputPaths
+        From `OutputPaths.check`.
 
     Raises
     ------
     SkippedAllelesError
-        See `strict`; and where a VCF that came through a pipe has contigs that are not the genome's.
+        See `VcfOptions.strict`; and where a VCF that came through a pipe has contigs that are not the
+        genome's.
     UnitFailedError
         If the model could not be run on some alleles, under `on_error="stop"`.
     kipoi_mcdropout.errors.McDropoutError
@@ -196,105 +91,139 @@ def score_variants(
         If something about the VCF or the FASTA must be known before the results are used, and if no
         allele was scored.
     """
-    if batch_size < 1:
-        raise InputError(f"batch_size must be at least 1; got {batch_size}")
-    check_on_error(on_error)
-    paths = OutputPaths.check(vcf, output, table, skipped, overwrite, resume, shard)
-    given = [path for path in (output, table, skipped) if path is not None]
-    named = contig_map if isinstance(contig_map, (str, Path)) else None
-    check_not_inputs(given, {"the genome": fasta, "the contig map": named})
-    effects = EffectOptions(tuple(get_score(s) for s in scores), n_draws, tuple(quantiles))
-    placement = dict(shifts=tuple(shifts), normalize=normalize, edge=edge, ref_mismatch=ref_mismatch)
-    layout = dict(
-        length=length, category_axis=category_axis, input_shape=input_shape, unknown=unknown,
-        ignore=tuple(ignore), alphabet=alphabet, label_axis=label_axis,
-    )  # fmt: skip
-    sequences = sequence_model(model, **layout)  # type: ignore[arg-type]
-    options = PlacementOptions(sequences.length, **placement)  # type: ignore[arg-type]
+    if running.batch_size < 1:
+        raise InputError(f"batch_size must be at least 1; got {running.batch_size}")
+    check_not_inputs(
+        paths.all(), {"the genome": fasta, "the contig map": wanted.options.contig_map_file}
+    )
+    options = wanted.options
+    placement = options.placement(model.sequences.length)
     with ExitStack() as stack:
-        stack.enter_context(sequences.adapter.locked.borrow())
+        stack.enter_context(model.adapter.locked.borrow())
         genome = stack.enter_context(Genome(fasta))
         judged = not is_stream(vcf)  # `survey_records` reads a file before
-        reader = stack.enter_context(VcfReader(vcf, region, genome.lengths, judged))
-        mapping = _contig_map(contig_map)
-        names = ContigNames(genome.lengths, reader.header.contig_lengths(), mapping)
-        survey, records = survey_records(reader, region, genome, names, ref_mismatch)
+        reader = stack.enter_context(VcfReader(vcf, options.region, genome.lengths, judged))
+        contig_map = options.contig_names()
+        names = ContigNames(genome.lengths, reader.header.contig_lengths(), contig_map)
+        survey, records = survey_records(reader, options.region, genome, names, options.ref_mismatch)
         notices = [*reader.notices, *survey.notices]
         for notice in notices:
             warnings.warn(notice, InputWarning, stacklevel=2)
-        chosen = sequences.targets(targets)
-        fields = (
-            []
-            if output is None
-            else _fields(info_prefix, effects, chosen, sequences, vcf_targets, vcf_statistics)
-        )
-        n_alleles = chunk_alleles(len(chosen.columns), len(effects.scores), n_draws, batch_size)
-        wanted = EngineChoice(engine, batch_size, memory_bytes or DEFAULT_MEMORY_BYTES, verify)
-        decided, runner, choice = wanted.decide(sequences, MaskBank(seed), n_alleles, n_draws)
+        plan = _plan(model, wanted, running, carries_vcf=paths.vcf is not None)
         record = run_record(
-            sequences, fasta, reader, seed=seed, n_draws=n_draws, command=without_shard(command),
-            options={
-                **placement, "rc": rc, "scores": [s.name for s in effects.scores],
-                "targets": list(chosen.labels), "quantiles": list(quantiles), "region": region,
-                "contig_map": mapping, "batch_size": batch_size, "length": sequences.length,
-                "input_shape": list(sequences.layout.shape), "alphabet": sequences.layout.alphabet,
-                "unknown": unknown, "ignore": list(ignore),
-                "info_prefix": info_prefix, "vcf_statistics": list(vcf_statistics),
-                "vcf_targets": list(as_targets(vcf_targets)),
-                "q_values": q_values, "chunk_alleles": n_alleles,
-                "engine": engine if isinstance(engine, str) else "custom",
-                "engine_used": choice.engine, "memory_bytes": memory_bytes,
-            },
-            engine_reason=choice.reason,
+            model.sequences, fasta, reader, seed=wanted.seed, n_draws=wanted.effects.n_draws,
+            command=without_shard(told.command), options=_recorded(plan, contig_map),
+            engine_reason=plan.choice.reason,
         )  # fmt: skip
         if reader.path is not None:
             record["reference_check"] = survey.to_dict()
         contigs = {} if reader.header.declared("contig") else genome.lengths
         written = VariantLayout(
-            info_prefix, tuple(fields), chosen.labels, tuple(quantiles), q_values, contigs
-        )
+            wanted.vcf.info_prefix, tuple(plan.fields), plan.targets.labels,
+            wanted.effects.quantiles, wanted.vcf.q_values, contigs,
+        )  # fmt: skip
         assembler = VariantAssembler(written, reader.header)
-        here = VariantWork(sequences, chosen, effects, ViewAverage(runner), rc)
-        if isinstance(scheduler, str):
-            scheduler = open_scheduler(scheduler)
-            stack.callback(scheduler.close)
-        work: Work[AlleleWindows, Summaries] = Work(here)
-        if not isinstance(scheduler, InProcess):
-            work = _shareable(here, layout, seed, decided)
-        units = variant_units(gather(records, n_alleles), Placer(genome, names, options))
-        run_outputs = outputs_as_dict(paths, written, vcf, region, n_alleles)
+        scheduler = stack.enter_context(running.open_scheduler())
         nothing_left = run_variants(
-            units, work, scheduler, paths, record, run_outputs, assembler, on_error, progress
-        )
+            variant_units(gather(records, plan.n_alleles), Placer(genome, names, placement)),
+            plan.work(scheduler), scheduler, paths, record,
+            outputs_as_dict(paths, written, vcf, options.region, plan.n_alleles),
+            assembler, running.on_error, told.progress,
+        )  # fmt: skip
     ledger = assembler.ledger
-    later: list[str] = []
     if not nothing_left:
-        later = [notice for notice in survey.notices if notice not in notices]  # of a stream
-        if shard is None and (nothing := ledger.nothing_scored()) is not None:
-            later.append(nothing)
-        for notice in later:
-            warnings.warn(notice, InputWarning, stacklevel=2)
-        if (scored_by_chance := survey.scored_by_chance()) is not None:
-            raise SkippedAllelesError(f"{scored_by_chance}\n{ledger.summary()}")
-    if strict and ledger.n_skipped:
+        notices += _judge(ledger, survey, notices, is_shard=paths.shard is not None)
+    if wanted.vcf.strict and ledger.n_skipped:
         raise SkippedAllelesError(
             f"strict: {ledger.n_skipped} of {ledger.alleles} alleles were skipped; the reasons are in "
             f"INFO and in the table of skipped alleles\n{ledger.summary()}"
         )
-    return VariantRun(ledger, chosen.labels, record, choice, nothing_left, (*notices, *later))
+    return VariantRun(
+        ledger, plan.targets.labels, record, plan.choice, nothing_left, tuple(notices)
+    )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is computed and how, decided before the first allele."""
+
+    model: Model
+    wanted: VariantEffects
+    running: RunOptions
+    targets: Targets
+    fields: list[InfoField]
+    n_alleles: int  # of a chunk
+    engine: EngineChoice  # one for the whole run, by its name
+    choice: Choice
+    here: VariantWork
+
+    def work(self, scheduler: Scheduler) -> Work[AlleleWindows, Summaries]:
+        """The computation, for other processes too where the scheduler has some."""
+        if isinstance(scheduler, InProcess):
+            return Work(self.here)
+        if not isinstance(self.engine.engine, str):
+            raise InputError(
+                f"other processes need the engine by its name; got {self.engine.engine!r}"
+            )
+        job = VariantJob(
+            ModelReference.of(self.model.adapter), self.model.settings, self.targets,
+            self.wanted.effects, self.wanted.seed, self.engine, self.wanted.options.rc,
+        )  # fmt: skip
+        return Work(self.here, job)
+
+
+def _plan(model: Model, wanted: VariantEffects, running: RunOptions, carries_vcf: bool) -> _Plan:
+    """Within `borrow()` of the model."""
+    effects, sequences = wanted.effects, model.sequences
+    chosen = sequences.targets(wanted.targets)
+    fields = _fields(wanted, chosen, sequences) if carries_vcf else []
+    n_alleles = chunk_alleles(
+        len(chosen.columns), len(effects.scores), effects.n_draws, running.batch_size
+    )
+    asked = EngineChoice(running.engine, running.batch_size, running.memory, running.verify)
+    engine, runner, choice = asked.decide(sequences, MaskBank(wanted.seed), n_alleles, effects.n_draws)
+    here = VariantWork(sequences, chosen, effects, ViewAverage(runner), wanted.options.rc)
+    return _Plan(model, wanted, running, chosen, fields, n_alleles, engine, choice, here)
+
+
+def _recorded(plan: _Plan, contig_map: dict[str, str]) -> dict[str, Any]:
+    """The options of a run, for its record."""
+    wanted, running, sequences = plan.wanted, plan.running, plan.model.sequences
+    return {
+        **wanted.options.placement_as_dict(), "rc": wanted.options.rc,
+        "scores": [score.name for score in wanted.effects.scores],
+        "targets": list(plan.targets.labels), "quantiles": list(wanted.effects.quantiles),
+        "region": wanted.options.region, "contig_map": contig_map,
+        "batch_size": running.batch_size, "length": sequences.length,
+        "input_shape": list(sequences.layout.shape), "alphabet": sequences.layout.alphabet,
+        "unknown": plan.model.settings.unknown, "ignore": list(plan.model.settings.ignore),
+        "info_prefix": wanted.vcf.info_prefix, "vcf_statistics": list(wanted.vcf.statistics),
+        "vcf_targets": list(as_targets(wanted.vcf.targets)), "q_values": wanted.vcf.q_values,
+        "chunk_alleles": plan.n_alleles,
+        "engine": running.engine if isinstance(running.engine, str) else "custom",
+        "engine_used": plan.choice.engine, "memory_bytes": running.memory_bytes,
+    }  # fmt: skip
+
+
+def _judge(ledger: Ledger, survey: Survey, told: list[str], is_shard: bool) -> list[str]:
+    """What is known only when all alleles are scored; warned of, or raised."""
+    later = [notice for notice in survey.notices if notice not in told]  # of a stream
+    if not is_shard and (nothing := ledger.nothing_scored()) is not None:
+        later.append(nothing)
+    for notice in later:
+        warnings.warn(notice, InputWarning, stacklevel=3)
+    if (scored_by_chance := survey.scored_by_chance()) is not None:
+        raise SkippedAllelesError(f"{scored_by_chance}\n{ledger.summary()}")
+    return later
 
 
 def _fields(
-    prefix: str,
-    effects: EffectOptions,
-    chosen: Targets,
-    model: SequenceModel,
-    wanted: str | int | Sequence[str | int] | None,
-    statistics: Sequence[str],
+    wanted: VariantEffects, chosen: Targets, model: SequenceModel
 ) -> list[InfoField]:
+    effects, vcf = wanted.effects, wanted.vcf
     columns: Sequence[int] = range(len(chosen.columns))
-    if wanted is not None:
-        carried = model.targets(wanted)
+    if vcf.targets is not None:
+        carried = model.targets(vcf.targets)
         if missing := set(carried.columns) - set(chosen.columns):
             names = dict(zip(carried.columns, carried.labels, strict=True))
             raise TargetError(
@@ -303,31 +232,10 @@ def _fields(
             )
         columns = [chosen.columns.index(column) for column in carried.columns]
     scores = [score.name for score in effects.scores]
-    n = len(scores) * len(columns) * len(statistics)
-    if wanted is None and n > MAX_FIELDS:
+    n = len(scores) * len(columns) * len(vcf.statistics)
+    if vcf.targets is None and n > MAX_FIELDS:
         raise OutputError(
             f"the annotated VCF would have {n} INFO fields for {len(columns)} outputs; name those that "
             "it is to carry with vcf_targets (the table has all), or compute fewer with targets"
         )
-    return info_fields(prefix, scores, chosen.labels, columns, statistics)
-
-
-def _shareable(
-    here: VariantWork,
-    layout: Mapping[str, Any],
-    seed: int,
-    engine: EngineChoice,
-) -> Work[AlleleWindows, Summaries]:
-    """The work, for other processes too."""
-    if not isinstance(engine.engine, str):
-        raise InputError(f"other processes need the engine by its name; got {engine.engine!r}")
-    reference = ModelReference.of(here.model.adapter)
-    return Work(
-        here, VariantJob(reference, dict(layout), here.targets, here.effects, seed, engine, here.rc)
-    )
-
-
-def _contig_map(given: Mapping[str, str] | str | Path | None) -> dict[str, str]:
-    if given is None:
-        return {}
-    return dict(given) if isinstance(given, Mapping) else read_contig_map(given)
+    return info_fields(vcf.info_prefix, scores, chosen.labels, columns, vcf.statistics)

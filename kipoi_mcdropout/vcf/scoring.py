@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -15,8 +14,9 @@ from kipoi_mcdropout.effects.summarize import summarize_effects
 from kipoi_mcdropout.effects.summary import EffectOptions
 from kipoi_mcdropout.engine.choose import Choice, Engines, Job, check_engine
 from kipoi_mcdropout.engine.full import Engine
+from kipoi_mcdropout.model.model import Model, ModelSettings
 from kipoi_mcdropout.model.reference import ModelReference
-from kipoi_mcdropout.model.sequence_model import SequenceModel, sequence_model
+from kipoi_mcdropout.model.sequence_model import SequenceModel
 from kipoi_mcdropout.vcf.place.chunks import AlleleWindows, to_batch
 from kipoi_mcdropout.vcf.place.views import ViewAverage
 from kipoi_mcdropout.vcf.units import Summaries
@@ -97,7 +97,7 @@ class VariantJob:
     """All that another process needs to do the same with its own copy of the model."""
 
     model: ModelReference
-    layout: dict[str, Any]  # arguments of `sequence_model`
+    settings: ModelSettings
     targets: Targets
     effects: EffectOptions
     seed: int
@@ -106,7 +106,7 @@ class VariantJob:
 
     def __call__(self) -> Callable[[AlleleWindows], Summaries]:
         """Load the model; the function borrows it for some alleles at a time."""
-        sequences = sequence_model(self.model.load(), **self.layout)
+        sequences = Model.of(self.model.load(), self.settings).sequences
         locked = sequences.adapter.locked
         engine = ViewAverage(self.engine.make(locked, MaskBank(self.seed)))
         work = VariantWork(sequences, self.targets, self.effects, engine, self.rc)

@@ -50,11 +50,11 @@ def test_the_three_formats_hold_the_same_numbers(toy: Toy, tmp_path: Path) -> No
         np.testing.assert_allclose(tsv[column], parquet[column], rtol=2e-7)
 
     with h5py.File(files[0]) as file:
-        labels = [label.decode() for label in file["axes/output"]]
+        labels = [label.decode() for label in file["output"]]
         assert [d.label for d in file["scores/diff/effect_sd"].dims] == [
             "sequence", "position", "category", "output",
         ]  # fmt: skip
-        assert file["scores/diff/effect_sd"].dims[3][0].name == "/axes/output"
+        assert file["scores/diff/effect_sd"].dims[3][0].name == "/output"
         assert file["scores/diff/effect_draws"].shape == (3, LENGTH, 4, 3, 3)
         draws = file["scores/diff/effect_draws"][:]
         np.testing.assert_allclose(
@@ -130,7 +130,7 @@ def test_window_and_target_limit_what_is_written(toy: Toy, tmp_path: Path) -> No
     assert set(table.output) == {"FOXA1", "FOXA2"}
     with h5py.File(tmp_path / "a.h5") as file:
         assert file["scores/diff/effect_sd"].shape == (3, 3, 4, 2)
-        assert list(file["axes/position"]) == [2, 3, 4]
+        assert list(file["position"]) == [2, 3, 4]
 
 
 def test_batches_of_the_dataloader_do_not_matter(toy: Toy, tmp_path: Path) -> None:
@@ -206,7 +206,6 @@ def test_a_model_without_dropout_is_an_error(
 
 
 BAD_INPUT = {
-    "no model_input": (["--model_input"], [], "--model_input is required"),
     "wrong model_input": ([], ["--model_input", "dna"], "must name one of the model's inputs: seq"),
     "negative n_draws": ([], ["--n_draws", "-3"], "n_draws must be at least 2"),
     "one draw": ([], ["--n_draws", "1"], "one draw has no variance"),
@@ -238,8 +237,6 @@ def test_bad_input_is_explained_and_writes_nothing(
     words = [*_model_words(toy), "-o", "a.tsv", "a.h5", "--n_draws", "2"]
     if "model" in removed:
         words[0] = "no_such_folder"
-    if "--model_input" not in removed:
-        words += ["--model_input", "seq"]
     with pytest.raises(SystemExit) as stop:
         cli_main("mcdropout", ["ism", *words, *added])
     assert stop.value.code == 2

@@ -139,8 +139,9 @@ def test_what_need_not_be_there_is_compared_by_its_path(tmp_path: Path) -> None:
 
 
 def test_python_refuses_too(tmp_path: Path) -> None:
-    from kipoi_mcdropout.report import write_report
-    from kipoi_mcdropout.vcf import score_variants
+    from variant_call import score_variants
+
+    from kipoi_mcdropout.reports import write_report
 
     toy: Toy = make_toy(tmp_path / "toy")
     table = tmp_path / "genome.tsv"

@@ -14,8 +14,8 @@ from paths import ROOT
 from kipoi_mcdropout import errors
 from kipoi_mcdropout.cli import COMMANDS
 from kipoi_mcdropout.mr import diagnose as diagnose_function
-from kipoi_mcdropout.mr.instruments import selection
-from kipoi_mcdropout.mr.instruments.table import REPEATED
+from kipoi_mcdropout.mr.pairs import selection
+from kipoi_mcdropout.mr.pairs.table import REPEATED
 from kipoi_mcdropout.significance import cautions
 from kipoi_mcdropout.vcf.place.placement import FLAGS
 from kipoi_mcdropout.vcf.read.alleles import REASONS

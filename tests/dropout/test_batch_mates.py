@@ -267,7 +267,8 @@ def test_dropout_on_weights_and_position_codes() -> None:
             return F.linear(x.flatten(1) + position, F.dropout(self.weight, 0.4, self.training))
 
     net, x = Weights(), torch.from_numpy(sequences(3))
-    rows, plan = audit(net, x.numpy())
+    found = audit(net, x.numpy())
+    rows, plan = found.rows, found.plan
     assert [site.batch_axis for site in plan.sites] == [None, None]
     assert [site.shape for site in plan.sites] == [(1, 4 * LENGTH), (3, 4 * LENGTH)]
     assert all("do not depend on the input" in row.locked for row in rows)
@@ -285,7 +286,7 @@ def test_audit_says_in_words_which_rows_share_a_mask() -> None:
             y = F.dropout(y.reshape(-1, 4), 0.5, self.training).view(2, len(x), -1)
             return y.mean(0)
 
-    (row,), _ = audit(Both(), sequences(1))
+    (row,) = audit(Both(), sequences(1)).rows
     assert row.locked == (
         f"locked, each of {LENGTH} parts of an input (positions or heads) has its own mask, "
         "one mask for 2 copies of the input (such as both strands)"

@@ -13,12 +13,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 from toy import LENGTH, ToyNet, make_toy
+from variant_call import score_variants
 
 from kipoi_mcdropout.cli import cli_main, interpret_ism
 from kipoi_mcdropout.errors import UnlockableDropoutError
 from kipoi_mcdropout.model.predict import mc_predict
 from kipoi_mcdropout.plugin.mutation import MCDropoutISM
-from kipoi_mcdropout.vcf import score_variants
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 

@@ -277,7 +277,7 @@ def test_ignored_dropout_is_really_left_off_and_the_other_masks_stay(name: str) 
     assert [site["p"] for site in describe_sites(plan)] == ps
     off = "1" if name == "1" else "block.0"
     assert f"{off}: dropout is off, as requested" in plan.notes
-    rows, _ = audit(net, x.numpy(), (name,))
+    rows = audit(net, x.numpy(), (name,)).rows
     assert [row.locked for row in rows if row.name == off] == ["left off as asked"]
     assert len(rows) == 2
 

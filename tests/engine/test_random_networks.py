@@ -15,10 +15,10 @@ import pytest
 from helpers import compare, substitutions
 from random_networks import random_network
 from torch import nn
+from variant_call import score_variants
 
 from kipoi_mcdropout.engine.incremental.tail import Tail
 from kipoi_mcdropout.plugin.mutation import MCDropoutISM
-from kipoi_mcdropout.vcf import score_variants
 
 LENGTH = 80
 SEEDS = range(int(os.environ.get("MCDROPOUT_RANDOM_NETWORKS", "12")))

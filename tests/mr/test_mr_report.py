@@ -16,13 +16,13 @@ from kipoi_mcdropout.mr import (
     Instruments,
     combine,
     diagnose,
+    estimates,
     i2_gx,
     mr_across_sequences,
     mr_bootstrap,
     mr_egger,
     mr_ivw,
     mr_multiple,
-    mr_report,
     select_instruments,
 )
 
@@ -85,8 +85,8 @@ def test_a_correlation_over_few_draws_is_told_where_it_is_used() -> None:
     few, many = strong(n=20, n_draws=199), strong(n=20, n_draws=200)
     assert codes(few) == codes(many) == codes(many, correlated=True) == set()
     assert codes(few, correlated=True) == {"noisy_correlation"}
-    assert (mr_report(few, ["egger_correlated"])["warnings"] == "noisy_correlation").all()
-    assert (mr_report(few, ["egger"])["warnings"] == "").all()
+    assert (estimates(few, ["egger_correlated"])["warnings"] == "noisy_correlation").all()
+    assert (estimates(few, ["egger"])["warnings"] == "").all()
     given_matrix = few.without_draws().take(np.arange(20))
     assert codes(Instruments(**fields_of(given_matrix)), correlated=True) == set()
 
@@ -142,7 +142,7 @@ def test_selection_on_the_draws_that_estimate_is_told() -> None:
 
 def test_report_has_a_row_a_method_with_its_convention_and_warnings() -> None:
     one = strong(n=9)
-    table = mr_report(one, n_bootstrap=50, convention="mendelianrandomization")
+    table = estimates(one, n_bootstrap=50, convention="mendelianrandomization")
     assert table["method"].tolist() == [
         "egger_bootstrap_draws",
         "egger_bootstrap_both",
@@ -162,24 +162,24 @@ def test_report_has_a_row_a_method_with_its_convention_and_warnings() -> None:
     assert egger["i2_gx"] == i2_gx(one, convention="mendelianrandomization")
     first = mr_bootstrap(one, n_bootstrap=50)
     assert table["se"][0] == first.se
-    summaries = mr_report(one.without_draws(), n_bootstrap=50)
+    summaries = estimates(one.without_draws(), n_bootstrap=50)
     assert summaries["method"].tolist() == ["egger", "ivw", "weighted_median", "weighted_mode"]
 
 
 def test_report_says_why_a_method_gave_nothing() -> None:
     two = strong().take([0, 1])
-    table = mr_report(two, ["egger", "ivw"]).set_index("method")
+    table = estimates(two, ["egger", "ivw"]).set_index("method")
     assert "at least 3 instruments" in table.loc["egger", "note"]
     assert np.isnan(table.loc["egger", "estimate"])
     assert table.loc["ivw", "estimate"] == mr_ivw(two).estimate
     with pytest.raises(InputError, match="requires at least"):
-        mr_report(strong().take([0]))
+        estimates(strong().take([0]))
     with pytest.raises(InputError, match="methods must be among"):
-        mr_report(two, ["egger", "anova"])
+        estimates(two, ["egger", "anova"])
     with pytest.raises(InputError, match="methods must be among"):
-        mr_report(two, [])
+        estimates(two, [])
     with pytest.raises(InputError, match="convention"):
-        mr_report(two, convention="r")  # type: ignore[arg-type]
+        estimates(two, convention="r")  # type: ignore[arg-type]
 
 
 def test_several_outcomes_get_q_values_within_each_method(tmp_path: Path) -> None:

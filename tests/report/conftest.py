@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from report_world import IMG, poison, write_ism, write_mr, write_variants
 
-from kipoi_mcdropout.report import write_report
+from kipoi_mcdropout.reports import write_report
 
 TOP = 60
 

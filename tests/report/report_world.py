@@ -64,7 +64,7 @@ def poison(path: Path, target: Path) -> None:
     with h5py.File(target, "r+") as file:
         file["metadata/ranges/id"][0] = IMG
         file["metadata/ranges/chr"][1] = SCRIPT
-        file["axes/output"][1] = SCRIPT
+        file["output"][1] = SCRIPT
         record = json.loads(file.attrs["provenance"])
         record["model"]["name"] = SCRIPT
         record["sites"][0]["name"] = IMG

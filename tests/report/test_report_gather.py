@@ -16,12 +16,12 @@ from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.read import read_draws, read_effects
 from kipoi_mcdropout.files.read_stream import iter_effects
 from kipoi_mcdropout.mr import mr_estimate
-from kipoi_mcdropout.report import gather
-from kipoi_mcdropout.report.draws import gather_draws
-from kipoi_mcdropout.report.effects import EffectFacts, gather_effects
-from kipoi_mcdropout.report.inputs import find_inputs
-from kipoi_mcdropout.report.mr import gather_mr, instruments_of_result
-from kipoi_mcdropout.report.selection import MOST_INTERVALS, MOST_POINTS, select_rows
+from kipoi_mcdropout.reports import gather
+from kipoi_mcdropout.reports.draws import gather_draws
+from kipoi_mcdropout.reports.effects import EffectFacts, gather_effects
+from kipoi_mcdropout.reports.inputs import find_inputs
+from kipoi_mcdropout.reports.mr import gather_mr, instruments_of_result
+from kipoi_mcdropout.reports.selection import MOST_INTERVALS, MOST_POINTS, select_rows
 
 
 def whole(path: Path) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import pytest
 from paths import ROOT
 from report_world import IMG, SCRIPT, Page, effects, record_of, write_parquet
 
-from kipoi_mcdropout.report import gather, render, write_report
+from kipoi_mcdropout.reports import gather, render, write_report
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_the_same_input_makes_the_same_page(results: Path) -> None:
 def test_the_wheel_takes_every_template_and_asset() -> None:
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
-    patterns = setup["options.package_data"]["kipoi_mcdropout.report"].split()
+    patterns = setup["options.package_data"]["kipoi_mcdropout.reports"].split()
     folder = ROOT / "kipoi_mcdropout" / "report"
     files = [p for p in folder.rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc")]
     assert len(files) > 8

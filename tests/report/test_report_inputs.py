@@ -14,8 +14,8 @@ from report_world import effects, record_of, write_parquet
 from kipoi_mcdropout.cli import cli_main
 from kipoi_mcdropout.errors import InputError, OutputError
 from kipoi_mcdropout.files.atomic import write_tsv
-from kipoi_mcdropout.report import gather, render, write_report
-from kipoi_mcdropout.report.inputs import find_inputs
+from kipoi_mcdropout.reports import gather, render, write_report
+from kipoi_mcdropout.reports.inputs import find_inputs
 
 
 def test_kinds_are_told_by_provenance_and_columns(results: Path, mr_folder: Path) -> None:

@@ -12,10 +12,10 @@ from report_world import record_of
 
 from kipoi_mcdropout.mr import diagnose
 from kipoi_mcdropout.mr.estimators.methods import METHODS
-from kipoi_mcdropout.report import story
-from kipoi_mcdropout.report.mr_words import METHOD_WORDS, WARNING_WORDS, warning_words
-from kipoi_mcdropout.report.numbers import decimals, fixed, p_value, percent, significant
-from kipoi_mcdropout.report.tables import interval_cells
+from kipoi_mcdropout.reports import story
+from kipoi_mcdropout.reports.mr_words import METHOD_WORDS, WARNING_WORDS, warning_words
+from kipoi_mcdropout.reports.numbers import decimals, fixed, p_value, percent, significant
+from kipoi_mcdropout.reports.tables import interval_cells
 
 NAN = float("nan")
 

@@ -294,8 +294,7 @@ def test_bad_schedulers(where: str, message: str, monkeypatch: pytest.MonkeyPatc
 def test_a_model_without_a_name_cannot_travel(world: World, cluster: DaskCluster) -> None:
     import torch
     from torch import nn
-
-    from kipoi_mcdropout.vcf import score_variants
+    from variant_call import score_variants
 
     net = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(96, 1), nn.Sigmoid())
     with torch.no_grad(), pytest.raises(InputError, match=r"must come from kipoi.get_model"):

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 import torch
 from toy import Toy, make_toy
+from variant_call import score_variants
 
 from kipoi_mcdropout import MCDropoutISM
 from kipoi_mcdropout.cli import cli_main
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import alphabet_of, as_alphabet
-from kipoi_mcdropout.vcf import score_variants
 
 ORDER = [0, 2, 1, 3]  # of A, G, C, T in A, C, G, T
 

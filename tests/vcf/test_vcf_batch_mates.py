@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from variant_call import score_variants
 from variant_world import LENGTH, TinyNet, random_sequence, write_fasta, write_vcf
 
 from kipoi_mcdropout.errors import BatchDependenceError
-from kipoi_mcdropout.vcf import score_variants
 
 
 class Centred(TinyNet):

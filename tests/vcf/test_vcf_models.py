@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 import torch
 from torch import nn
+from variant_call import score_variants
 from variant_world import LENGTH, random_sequence, tiny_net, write_fasta, write_vcf
 
 from kipoi_mcdropout.errors import TargetError
-from kipoi_mcdropout.vcf import score_variants
 
 GENOME = random_sequence(100, seed=5)
 

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from variant_call import score_variants
 from variant_world import (
     LENGTH,
     bcftools,
@@ -28,7 +29,7 @@ from variant_world import (
 )
 
 from kipoi_mcdropout.errors import InputError, McDropoutError, OutputError
-from kipoi_mcdropout.vcf import SkippedAllelesError, VariantRun, score_variants
+from kipoi_mcdropout.vcf import SkippedAllelesError, VariantRun
 from kipoi_mcdropout.vcf.read.alleles import REASONS
 from kipoi_mcdropout.vcf.read.header import quoted, unquoted
 from kipoi_mcdropout.vcf.write.annotate import VCF_STATISTICS, info_fields

@@ -9,9 +9,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from variant_call import score_variants
 from variant_world import bcftools, body, info, tiny_net, without_added
 
-from kipoi_mcdropout.vcf import VariantRun, score_variants
+from kipoi_mcdropout.vcf import VariantRun
 
 LENGTH = 201
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from variant_call import score_variants
 from variant_world import LENGTH, random_sequence, tiny_net, write_fasta, write_vcf
 
 from kipoi_mcdropout.engine.full import FullEngine
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.vcf import score_variants
 
 SEQUENCE = random_sequence(600, 31)
 OUTPUTS = {"output": "out.vcf.gz", "table": "t.parquet", "skipped": "s.tsv"}

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 import torch
 from scipy import stats
+from variant_call import score_variants
 from variant_world import LENGTH, TinyNet, one_hot, random_sequence, tiny_net, write_fasta, write_vcf
 
 from kipoi_mcdropout.dropout.locked_model import POINT, locked_forward
 from kipoi_mcdropout.engine.full import FullEngine
 from kipoi_mcdropout.errors import InputError, NonFiniteOutputError
-from kipoi_mcdropout.vcf import score_variants
 
 SEQUENCE = random_sequence(200, 11)
 N_DRAWS = 7

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 from toy import Toy, make_toy
+from variant_call import score_variants
 from variant_world import LENGTH, body, info, random_sequence, tiny_net, write_fasta, write_vcf
 
 from kipoi_mcdropout.cli.commands.score_variants import main
 from kipoi_mcdropout.errors import EXIT_OK, EXIT_STRICT, InputError, InputWarning
-from kipoi_mcdropout.vcf import SkippedAllelesError, VariantRun, score_variants
+from kipoi_mcdropout.vcf import SkippedAllelesError, VariantRun
 
 ONE, OTHER = random_sequence(1000, 1), random_sequence(1000, 2)
 

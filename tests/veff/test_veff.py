@@ -19,10 +19,10 @@ except importlib.metadata.PackageNotFoundError:
         "kipoi-veff is not installed: pip install --no-deps kipoi-veff==0.3.1", allow_module_level=True
     )
 
+from variant_call import score_variants as ours
 from veff_world import LENGTH, VeffWorld, make_world, snv, write_vcf
 
 from kipoi_mcdropout.errors import InputError, OutputError, TargetError
-from kipoi_mcdropout.vcf import score_variants as ours
 from kipoi_mcdropout.veff import (
     McDropoutEffects,
     VeffWarning,

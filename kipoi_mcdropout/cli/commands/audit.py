@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from kipoi_mcdropout.cli.arguments import Parser, add_model_arguments
 from kipoi_mcdropout.errors import EXIT_OK
@@ -53,46 +52,34 @@ def main(args: list[str], prog: str = "kipoi mcdropout audit") -> int:
     from kipoi_mcdropout.cli.session import batches, load_data, load_model
     from kipoi_mcdropout.engine.explain import engine_plan, format_plan
     from kipoi_mcdropout.files.standard_output import results
-    from kipoi_mcdropout.model.adapter import KipoiModel
-    from kipoi_mcdropout.model.audit import audit, example_inputs, format_audit
+    from kipoi_mcdropout.model.audit import audit
+    from kipoi_mcdropout.model.model import Model
     from kipoi_mcdropout.sequence.mutants import get_input
     from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 
     with_data = options.dataloader_args is not None
-    model = load_model(options, with_dataloader=with_data)
+    loaded = load_model(options, with_dataloader=with_data)
+    model = Model(
+        loaded, model_input=options.model_input, category_axis=options.category_axis,
+        alphabet=options.alphabet, ignore=options.ignore,
+    )  # fmt: skip
     if with_data:
-        dataloader, _ = load_data(options, model)
+        dataloader, _ = load_data(options, loaded)
         inputs = next(batches(options, dataloader))["inputs"]
     else:
-        inputs = example_inputs(model)
+        inputs = model.example()
         say(
             "no --dataloader_args were given: the model is probed with a random input of the shape in "
             "its schema"
         )
-    print(format_audit(*audit(model, inputs, tuple(options.ignore))), file=results())
+    print(audit(model, inputs), file=results())
     if not options.no_plan:
-        adapter = KipoiModel(model, ignore=options.ignore)
+        adapter = model.adapter
         reference = take(adapter.arrays(inputs), slice(0, 1))
-        key = adapter.input_key(_mutated_input(options, inputs), reference)
+        key = adapter.input_key(options.model_input, reference)
         sequence = get_input(reference, key)
         layout = OneHotLayout.of(sequence, options.category_axis, options.alphabet)
         layout.codes(sequence)  # refuses an input that is not one-hot
         plan = engine_plan(adapter.locked, reference, key, layout, say)
         print(f"\n{format_plan(plan)}", file=results())
     return EXIT_OK
-
-
-def _mutated_input(options: argparse.Namespace, inputs: Any) -> Any:
-    """Name of the input that would be mutated."""
-    from kipoi_mcdropout.arrays.nested import leaves
-    from kipoi_mcdropout.errors import InputError
-
-    name = options.model_input
-    names = list(inputs) if isinstance(inputs, dict) else list(range(len(list(leaves(inputs)))))
-    if name is None:
-        if len(names) > 1:
-            raise InputError(f"--model_input must be one of {', '.join(map(str, names))}, or --no_plan")
-        return names[0]
-    if isinstance(inputs, dict) and name not in names:
-        raise InputError(f"--model_input must be one of {', '.join(map(str, names))}; got {name!r}")
-    return name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 from typing import Any
 
 from kipoi_mcdropout.cli.arguments import (
@@ -44,7 +43,9 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
         metavar="JSON",
         help="arguments of the method as JSON, such as '{\"n_draws\": 100}'; they replace the flags",
     )
-    parser.add_argument("--model_input", default=None, help="name of the model input to mutate")
+    parser.add_argument(
+        "--model_input", default=None, help="name of the input to mutate; needed if there are several"
+    )
     parser.add_argument(
         "-s",
         "--scores",
@@ -125,27 +126,73 @@ def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:
     shard = parse_shard(options.shard)
     paths = IsmPaths.check(options.output, options.overwrite, shard, options.resume)
 
-    from kipoi_mcdropout.cli.session import load_data, load_model
-    from kipoi_mcdropout.model.adapter import alphabet_of, as_alphabet
-    from kipoi_mcdropout.plugin.mutation import MCDropoutISM
+    from kipoi_mcdropout.cli.session import batches, load_data, load_model, number_of_sequences
+    from kipoi_mcdropout.runs.ism.mutate import mutate
+    from kipoi_mcdropout.runs.ism.record import Asked
+    from kipoi_mcdropout.runs.ism.sequences import Sequences
 
     selection = keywords["output_sel_fn"]
     function = None if selection is None else load_function(selection)
-    model = load_model(options)
+    loaded = load_model(options)
+    _prepared(loaded, keywords, options, function)  # its errors come before those of the data
+    dataloader, arguments = load_data(options, loaded)
+    if keywords["alphabet"] is None:  # its arguments may give another than the model's default
+        keywords["alphabet"] = _alphabet(dataloader, arguments)
+    model, settings, running = _prepared(loaded, keywords, options, function)
+    n = number_of_sequences(dataloader)
+    watch = _watch(n if n is None or shard is None else n // shard.of, options.scheduler == "none")
+    sequences = Sequences(batches(options, dataloader), arguments, options.dataloader)
+    asked = Asked([*prog.split(), *args], selection, keywords["score_kwargs"])
     try:
-        ism = MCDropoutISM(model, **{**keywords, "output_sel_fn": function})
+        run = mutate(model, sequences, settings, running, paths, watch, asked).run
+    finally:
+        watch.close()
+    _report(run, settings.effects.n_draws, paths, watch.n_bad)
+    return EXIT_OK
+
+
+def _prepared(loaded: Any, keywords: dict[str, Any], options: argparse.Namespace, select: Any) -> Any:
+    """The model, and all options in their places.
+
+    Raises
+    ------
+    InputError
+        If one of them is not as stated.
+    """
+    from kipoi_mcdropout.effects.scores import parse_scores
+    from kipoi_mcdropout.effects.summary import EffectOptions
+    from kipoi_mcdropout.model.model import Model, ModelSettings
+    from kipoi_mcdropout.runs.ism.mutate import MutationOptions, ism_options
+    from kipoi_mcdropout.runs.options import RunOptions
+
+    get = keywords.__getitem__
+    try:
+        model_settings = ModelSettings(
+            model_input=get("model_input"), category_axis=get("category_axis"), alphabet=get("alphabet"),
+            label_axis=get("label_axis"), ignore=tuple(get("ignore")),
+        )  # fmt: skip
+        effects = EffectOptions(
+            parse_scores(get("scores"), get("score_kwargs")), get("n_draws"), tuple(get("quantiles")),
+            get("keep_draws"),
+        )  # fmt: skip
+        mutation = MutationOptions(get("start"), get("end"), get("test_ref_ref"), get("mask_scope"))
+        running = RunOptions(
+            get("batch_size"), get("engine"), get("memory_bytes"), get("verify"), options.scheduler,
+            options.on_error, options.overwrite, options.resume, parse_shard(options.shard),
+        )  # fmt: skip
+        model = Model.of(loaded, model_settings, select)
+        chosen = ism_options(model, effects, get("seed"), get("targets"), mutation, running)
     except TypeError as error:
         if options.imp_score_kwargs is None:
             raise
         raise InputError(f"a value in --imp_score_kwargs has a wrong type: {error}") from error
-    dataloader, dataloader_kwargs = load_data(options, model)
-    if keywords["alphabet"] is None:  # its arguments may give another than the model's default
-        stated = as_alphabet(dataloader_kwargs.get("alphabet"))
-        keywords["alphabet"] = stated or alphabet_of(dataloader)
-        if keywords["alphabet"] != ism.options.alphabet:
-            ism = MCDropoutISM(model, **{**keywords, "output_sel_fn": function})
-    _run(ism, dataloader, dataloader_kwargs, options, keywords, paths, [prog, *args])
-    return EXIT_OK
+    return model, chosen, running
+
+
+def _alphabet(dataloader: Any, arguments: dict[str, Any]) -> str:
+    from kipoi_mcdropout.model.adapter import alphabet_of, as_alphabet
+
+    return as_alphabet(arguments.get("alphabet")) or alphabet_of(dataloader)
 
 
 def _keywords(options: argparse.Namespace) -> dict[str, Any]:
@@ -182,76 +229,42 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
                 f"--imp_score_kwargs has unknown {sorted(unknown)}; known are {sorted(keywords)}"
             )
         keywords.update(extra)
-    if keywords["model_input"] is None:
-        raise InputError(
-            "--model_input is required: the name of the model input to mutate, as in the model.yaml"
-        )
     return keywords
 
 
-def _run(
-    ism: Any,
-    dataloader: Any,
-    dataloader_kwargs: dict[str, Any],
-    options: argparse.Namespace,
-    keywords: dict[str, Any],
-    paths: Any,
-    command: list[str],
-) -> None:
+def _watch(n_sequences: int | None, here: bool) -> Any:
+    """Says on stderr how the run goes on; `here` where it is computed in this process."""
     from kipoi_mcdropout.cli.interrupt import raise_if_interrupted
     from kipoi_mcdropout.cli.messages import mention_engine, say, warn
-    from kipoi_mcdropout.cli.session import Progress, batches, number_of_sequences
-    from kipoi_mcdropout.runs.ism.check_ranges import RangeCheck, genome_of, with_checked_ranges
-    from kipoi_mcdropout.runs.ism.run import run_ism
-    from kipoi_mcdropout.runs.ism.units import ism_units
-    from kipoi_mcdropout.runs.schedule import open_scheduler
-    from kipoi_mcdropout.sequence.one_hot import DNA
+    from kipoi_mcdropout.cli.session import Progress
+    from kipoi_mcdropout.runs.ism.watch import Watch
 
-    stream = with_checked_ranges(
-        batches(options, dataloader),
-        RangeCheck(genome_of(dataloader_kwargs)),
-        ism.options.model_input,
-        ism.options.category_axis,
-        ism.options.alphabet or DNA,
-    )
-    first = next(stream)  # errors of the data or the model come before any file is made
-    ism.mutagenesis.model.input_key(ism.options.model_input, first["inputs"])
-    choice = ism.mutagenesis.fix_engine(first["inputs"])
-    mention_engine(choice)
-    record = _provenance(ism, first["inputs"], dataloader_kwargs, options, keywords, command)
-    for note in ism.mutagenesis.plan(first["inputs"]).notes:
-        say(f"note: {note}")
-    here = options.scheduler == "none"
-    n = number_of_sequences(dataloader)
-    progress = Progress(n if n is None or paths.shard is None else n // paths.shard.of)
-    bad = _BadValues()
+    class Spoken(Watch):
+        def __init__(self) -> None:
+            super().__init__(warn)
+            self.bar = Progress(n_sequences)
 
-    def done(block: Any, is_first: bool) -> None:
-        raise_if_interrupted()
-        if is_first:
-            _mention_unmutated(block, warn)
-        bad.mention(block, warn)
-        if not here:
-            progress.sequence(block.effects)
+        def began(self, choice: Any, notes: Any) -> None:
+            mention_engine(choice)
+            for note in notes:
+                say(f"note: {note}")
 
-    scheduler = open_scheduler(options.scheduler)
-    try:
-        run = run_ism(
-            ism_units(itertools.chain([first], stream), ism.mutagenesis),
-            _work(ism, keywords, choice.engine, progress if here else None),
-            scheduler,
-            paths,
-            record,
-            on_error=options.on_error,
-            done=done,
-        )
-    finally:
-        scheduler.close()
-        progress.close()
-    _report(run, ism, paths, bad.n)
+        def forwards(self, done: int, total: int) -> None:
+            self.bar.update(done, total)
+
+        def finished(self, record: Any, first: bool) -> None:
+            raise_if_interrupted()
+            super().finished(record, first)
+            if not here:
+                self.bar.sequence(record.effects)
+
+        def close(self) -> None:
+            self.bar.close()
+
+    return Spoken()
 
 
-def _report(run: Any, ism: Any, paths: Any, n_bad: int) -> None:
+def _report(run: Any, n_draws: int, paths: Any, n_bad: int) -> None:
     from kipoi_mcdropout.cli.messages import say, warn
     from kipoi_mcdropout.runs.session import shard_folder
 
@@ -261,7 +274,7 @@ def _report(run: Any, ism: Any, paths: Any, n_bad: int) -> None:
     if run.nothing_left:
         say(f"this run was already complete; nothing was done: {where}")
         return
-    say(f"{run.n_sequences} sequences, {ism.options.effects.n_draws} draws: {where}")
+    say(f"{run.n_sequences} sequences, {n_draws} draws: {where}")
     if run.failed:
         warn(
             f"{len(run.failed)} sequences failed and are left out; the first failed because: "
@@ -269,105 +282,3 @@ def _report(run: Any, ism: Any, paths: Any, n_bad: int) -> None:
         )
     if n_bad:
         warn(f"{n_bad} effects are NaN: see the columns n_nonfinite and n_saturated")
-
-
-def _work(ism: Any, keywords: dict[str, Any], engine: str, progress: Any) -> Any:
-    """How a unit is computed in this process and, with a scheduler, by the same engine in others."""
-    from dataclasses import replace
-
-    from kipoi_mcdropout.model.reference import ModelReference
-    from kipoi_mcdropout.runs.ism import IsmJob
-    from kipoi_mcdropout.runs.schedule import Work
-
-    if progress is not None:
-        return Work(lambda task: task.run(ism.mutagenesis, progress.update))
-    job = IsmJob(
-        ModelReference.of(ism.mutagenesis.model),
-        replace(ism.options, engine=engine),
-        tuple(keywords["ignore"]),
-        keywords["label_axis"],
-        keywords["output_sel_fn"],
-    )
-    return Work(lambda task: task.run(ism.mutagenesis), job)
-
-
-def _mention_unmutated(record: Any, warn: Any) -> None:
-    missing = record.effects.substitutions.without_base
-    if len(missing):
-        shown = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
-        warn(
-            f"sequence {record.name}: {len(missing)} positions are N in the reference and are not "
-            f"mutated: {shown}"
-        )
-
-
-class _BadValues:
-    """Counts effects that are NaN, and names the first of each sequence and score."""
-
-    def __init__(self) -> None:
-        self.n = 0
-
-    def mention(self, record: Any, warn: Any) -> None:
-        """Look at a sequence."""
-        for summary in record.effects.summaries:
-            bad = (summary.counts["n_nonfinite"] + summary.counts["n_saturated"]) > 0
-            self.n += int(bad.sum())
-            if bad.any():
-                mutant, output = (int(i[0]) for i in bad.nonzero())
-                nonfinite = int(summary.counts["n_nonfinite"][mutant, output])
-                why = "the model's output is not finite" if nonfinite else "a probability is 0 or 1"
-                warn(
-                    f"sequence {record.name}, score {summary.score.name}: {int(bad.sum())} effects are "
-                    f"NaN, first for output {record.effects.targets.labels[output]!r} at position "
-                    f"{int(record.effects.substitutions.position[mutant])}: {why}"
-                )
-
-
-def _provenance(
-    ism: Any,
-    inputs: Any,
-    dataloader_kwargs: dict[str, Any],
-    options: argparse.Namespace,
-    keywords: dict[str, Any],
-    command: list[str],
-) -> dict[str, Any]:
-    from kipoi_mcdropout.files.provenance import input_files, provenance
-    from kipoi_mcdropout.runs.session import without_shard
-
-    settings, engine = ism.options, ism.mutagenesis.choice(inputs)
-    return provenance(
-        model=options.model,
-        source=options.source,
-        identity=ism.mutagenesis.model.identity(),
-        plan=ism.mutagenesis.plan(inputs),
-        seed=settings.seed,
-        n_draws=settings.effects.n_draws,
-        options={
-            "method": METHOD,
-            "model_input": settings.model_input,
-            "scores": [score.name for score in settings.effects.scores],
-            "score_kwargs": keywords["score_kwargs"],
-            "outputs": len(ism.mutagenesis.targets(inputs).labels),
-            "target": list(settings.targets),
-            "label_axis": keywords["label_axis"],
-            "category_axis": ism.mutagenesis.layout(inputs).category_axis,
-            "alphabet": settings.alphabet,
-            "start": settings.start,
-            "end": settings.end,
-            "mask_scope": settings.mask_scope,
-            "test_ref_ref": settings.include_reference,
-            "batch_size": settings.batch_size,
-            "engine": settings.engine,
-            "engine_used": engine.engine,
-            "memory_bytes": settings.memory_bytes,
-            "quantiles": list(settings.effects.quantiles),
-            "keep_draws": settings.effects.keep_draws,
-            "ignore": list(keywords["ignore"]),
-            "output_sel_fn": keywords["output_sel_fn"],
-            "dataloader": options.dataloader,
-            "dataloader_args": dataloader_kwargs,
-        },
-        engine_reason=engine.reason,
-        files=input_files(dataloader_kwargs),
-        command=without_shard([*command[0].split(), *command[1:]]),
-    )

@@ -56,7 +56,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout report") -> int:
     options = get_parser(prog).parse_args(args)
 
     from kipoi_mcdropout.cli.messages import say
-    from kipoi_mcdropout.report import write_report
+    from kipoi_mcdropout.reports import write_report
 
     facts = write_report(
         options.inputs,

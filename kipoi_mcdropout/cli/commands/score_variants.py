@@ -190,58 +190,24 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
 
     from kipoi_mcdropout.cli.messages import mention_engine, say, warn
     from kipoi_mcdropout.cli.session import load_model
-    from kipoi_mcdropout.vcf.score import score_variants
-    from kipoi_mcdropout.vcf.write.annotate import DEFAULT_STATISTICS
+    from kipoi_mcdropout.model.model import Model
+    from kipoi_mcdropout.vcf.call import output_paths
+    from kipoi_mcdropout.vcf.score import Told, score_vcf
     from kipoi_mcdropout.vcf.write.ledger import SkippedAllelesError
-    from kipoi_mcdropout.vcf.write.output_paths import OutputPaths
 
-    files = (options.output_vcf, options.table, options.skipped)
-    shard = parse_shard(options.shard)
-    OutputPaths.check(options.input_vcf, *files, options.overwrite, options.resume, shard)
-    model = load_model(options)
-    bar = _Bar(_expected(options, shard))
+    wanted, running = _wanted(options, shifts)
+    files = (options.output_vcf, options.table)
+    paths = output_paths(options.input_vcf, *files, wanted.vcf, running)
+    model = Model(
+        load_model(options), length=options.length, category_axis=options.category_axis,
+        unknown=options.unknown, alphabet=options.alphabet, label_axis=options.label_axis,
+        ignore=options.ignore,
+    )  # fmt: skip
+    bar = _Bar(_expected(options, running.shard))
+    told = Told([*prog.split(), *args], bar.update)
     try:
-        run = score_variants(
-            model,
-            options.input_vcf,
-            options.fasta_file,
-            options.output_vcf,
-            options.table,
-            n_draws=options.n_draws,
-            seed=options.seed,
-            scores=options.scores,
-            targets=options.target,
-            quantiles=options.quantiles,
-            vcf_targets=options.vcf_target,
-            vcf_statistics=options.vcf_statistics or DEFAULT_STATISTICS,
-            info_prefix=options.info_prefix,
-            q_values=options.q_values,
-            rc=options.rc,
-            shifts=shifts,
-            normalize=options.normalize,
-            edge=options.edge,
-            ref_mismatch=options.ref_mismatch,
-            strict=options.strict,
-            skipped=options.skipped,
-            region=options.region,
-            contig_map=options.contig_map,
-            length=options.length,
-            category_axis=options.category_axis,
-            unknown=options.unknown,
-            alphabet=options.alphabet,
-            label_axis=options.label_axis,
-            batch_size=options.batch_size,
-            engine=options.engine,
-            memory_bytes=options.memory,
-            verify=not options.no_verify,
-            ignore=options.ignore,
-            overwrite=options.overwrite,
-            resume=options.resume,
-            shard=shard,
-            scheduler=options.scheduler,
-            on_error=options.on_error,
-            command=[*prog.split(), *args],
-            progress=bar.update,
+        run = score_vcf(
+            model, options.input_vcf, options.fasta_file, paths, wanted, running, told
         )
     except SkippedAllelesError as error:
         bar.close()
@@ -253,8 +219,32 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
         return EXIT_OK
     say(run.ledger.summary())
     mention_engine(run.engine)
-    nothing = shard is None and run.ledger.nothing_scored() is not None
+    nothing = running.shard is None and run.ledger.nothing_scored() is not None
     return EXIT_STRICT if nothing else EXIT_OK
+
+
+def _wanted(options: argparse.Namespace, shifts: tuple[int, ...]) -> tuple[Any, Any]:
+    """What is to be computed, and how."""
+    from kipoi_mcdropout.effects.scores import parse_scores
+    from kipoi_mcdropout.effects.summary import EffectOptions
+    from kipoi_mcdropout.runs.options import RunOptions
+    from kipoi_mcdropout.vcf.options import VariantEffects, VariantOptions, VcfOptions
+    from kipoi_mcdropout.vcf.write.annotate import DEFAULT_STATISTICS
+
+    effects = EffectOptions(parse_scores(options.scores), options.n_draws, tuple(options.quantiles))
+    placed = VariantOptions(
+        options.rc, shifts, options.normalize, options.edge, options.ref_mismatch, options.region,
+        options.contig_map,
+    )  # fmt: skip
+    written = VcfOptions(
+        options.skipped, options.vcf_target, options.vcf_statistics or DEFAULT_STATISTICS,
+        options.info_prefix, options.q_values, options.strict,
+    )  # fmt: skip
+    running = RunOptions(
+        options.batch_size, options.engine, options.memory, not options.no_verify, options.scheduler,
+        options.on_error, options.overwrite, options.resume, parse_shard(options.shard),
+    )  # fmt: skip
+    return VariantEffects(effects, options.seed, options.target, placed, written), running
 
 
 def _shifts(text: str) -> tuple[int, ...]:

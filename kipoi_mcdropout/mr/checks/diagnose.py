@@ -10,8 +10,8 @@ import numpy as np
 from kipoi_mcdropout.mr.checks.heterogeneity import scatter_about_line
 from kipoi_mcdropout.mr.checks.strength import i2_gx, mean_f
 from kipoi_mcdropout.mr.estimators.convention import Convention
-from kipoi_mcdropout.mr.instruments.instruments import Instruments
-from kipoi_mcdropout.mr.instruments.table import REPEATED
+from kipoi_mcdropout.mr.pairs.instruments import Instruments
+from kipoi_mcdropout.mr.pairs.table import REPEATED
 
 MIN_MEAN_F = 10.0  # Staiger and Stock, Econometrica 1997
 MIN_I2_GX = 0.9  # Bowden et al., Int J Epidemiol 2016

@@ -12,7 +12,7 @@ from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.mr.estimators.egger import mr_egger
 from kipoi_mcdropout.mr.estimators.estimate import Estimate
 from kipoi_mcdropout.mr.estimators.ivw import mr_ivw
-from kipoi_mcdropout.mr.instruments.instruments import ZERO_VARIANCE_RTOL, Instruments
+from kipoi_mcdropout.mr.pairs.instruments import ZERO_VARIANCE_RTOL, Instruments
 
 COLUMNS = ("method", "n_instruments", "q", "q_df", "q_p", "i2", "residual_se")
 

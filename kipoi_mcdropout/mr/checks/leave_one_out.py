@@ -11,7 +11,7 @@ from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.mr.estimators.convention import Convention
 from kipoi_mcdropout.mr.estimators.estimate import Estimate
 from kipoi_mcdropout.mr.estimators.methods import CLOSED_FORM, mr_estimate
-from kipoi_mcdropout.mr.instruments.instruments import Instruments
+from kipoi_mcdropout.mr.pairs.instruments import Instruments
 
 FIELDS = ("n_instruments", "estimate", "se", "ci_lower", "ci_upper", "p")
 WITHOUT_NONE = "(none)"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from kipoi_mcdropout.mr.estimators.convention import Convention, check_convention
-from kipoi_mcdropout.mr.instruments.correlation import outcome_correlation
-from kipoi_mcdropout.mr.instruments.instruments import FloatArray, Instruments
+from kipoi_mcdropout.mr.pairs.correlation import outcome_correlation
+from kipoi_mcdropout.mr.pairs.instruments import FloatArray, Instruments
 
 
 def f_statistics(instruments: Instruments) -> FloatArray:

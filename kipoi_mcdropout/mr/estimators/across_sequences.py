@@ -10,7 +10,7 @@ from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.mr.estimators.convention import Convention
 from kipoi_mcdropout.mr.estimators.meta import MetaMethod, MetaResult, combine_table
 from kipoi_mcdropout.mr.estimators.methods import METHODS, mr_estimate
-from kipoi_mcdropout.mr.instruments.instruments import Instruments
+from kipoi_mcdropout.mr.pairs.instruments import Instruments
 
 
 class SequencesResult(NamedTuple):

@@ -47,7 +47,7 @@ from kipoi_mcdropout.mr.estimators.estimate import Estimate, make_estimate, wald
 from kipoi_mcdropout.mr.estimators.points import POINT_ESTIMATORS
 from kipoi_mcdropout.mr.estimators.ratio import with_exposure_effect
 from kipoi_mcdropout.mr.estimators.resampling import Resample, draw_replicates
-from kipoi_mcdropout.mr.instruments.instruments import FloatArray, Instruments
+from kipoi_mcdropout.mr.pairs.instruments import FloatArray, Instruments
 
 MIN_INSTRUMENTS = {"ivw": 2}  # 3 for every other method
 

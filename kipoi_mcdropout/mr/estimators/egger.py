@@ -10,7 +10,7 @@ from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.mr.estimators.convention import Convention, check_convention
 from kipoi_mcdropout.mr.estimators.estimate import CI_LEVEL, Estimate, make_estimate, wald_test
 from kipoi_mcdropout.mr.estimators.regression import Fit, fit_effects
-from kipoi_mcdropout.mr.instruments.instruments import Instruments
+from kipoi_mcdropout.mr.pairs.instruments import Instruments
 
 Distribution = Literal["normal", "t"]
 

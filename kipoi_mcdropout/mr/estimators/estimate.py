@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from kipoi_mcdropout.mr.estimators.convention import Convention
-from kipoi_mcdropout.mr.instruments.instruments import Instruments, SeType
+from kipoi_mcdropout.mr.pairs.instruments import Instruments, SeType
 
 CI_LEVEL = 0.95
 

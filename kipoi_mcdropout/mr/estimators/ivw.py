@@ -12,7 +12,7 @@ from kipoi_mcdropout.mr.estimators.egger import Distribution
 from kipoi_mcdropout.mr.estimators.estimate import Estimate, make_estimate
 from kipoi_mcdropout.mr.estimators.ratio import with_exposure_effect
 from kipoi_mcdropout.mr.estimators.regression import Fit, fit_effects
-from kipoi_mcdropout.mr.instruments.instruments import FloatArray, Instruments
+from kipoi_mcdropout.mr.pairs.instruments import FloatArray, Instruments
 
 Model = Literal["default", "random", "fixed", "random_underdispersed"]
 Weights = Literal["first_order", "second_order"]

@@ -10,7 +10,7 @@ from kipoi_mcdropout.mr.estimators.estimate import Estimate, make_estimate
 from kipoi_mcdropout.mr.estimators.points import weighted_median
 from kipoi_mcdropout.mr.estimators.ratio import ratio_se, with_exposure_effect
 from kipoi_mcdropout.mr.estimators.resampling import noise_blocks
-from kipoi_mcdropout.mr.instruments.instruments import FloatArray, Instruments
+from kipoi_mcdropout.mr.pairs.instruments import FloatArray, Instruments
 
 PENALTY_FACTOR = 20  # of both R packages: an instrument with p below 1/20 loses weight
 

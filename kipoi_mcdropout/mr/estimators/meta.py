@@ -12,7 +12,7 @@ from scipy import stats
 
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.mr.estimators.estimate import CI_LEVEL, wald_test
-from kipoi_mcdropout.mr.instruments.instruments import FloatArray
+from kipoi_mcdropout.mr.pairs.instruments import FloatArray
 
 MetaMethod = Literal["REML", "DL", "FE"]
 MAX_ITERATIONS = 1000

@@ -14,7 +14,7 @@ from kipoi_mcdropout.mr.estimators.estimate import Estimate
 from kipoi_mcdropout.mr.estimators.ivw import mr_ivw
 from kipoi_mcdropout.mr.estimators.median import mr_simple_median, mr_weighted_median
 from kipoi_mcdropout.mr.estimators.mode import mr_simple_mode, mr_weighted_mode
-from kipoi_mcdropout.mr.instruments.instruments import Instruments
+from kipoi_mcdropout.mr.pairs.instruments import Instruments
 
 CLOSED_FORM: dict[str, Callable[..., Estimate]] = {
     "egger": mr_egger,

@@ -10,9 +10,9 @@ import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.mr.estimates import mr_report
+from kipoi_mcdropout.mr.estimate_table import estimates
 from kipoi_mcdropout.mr.estimators.convention import Convention
-from kipoi_mcdropout.mr.instruments.instruments import Instruments
+from kipoi_mcdropout.mr.pairs.instruments import Instruments
 
 
 def mr_multiple(
@@ -23,7 +23,7 @@ def mr_multiple(
     n_bootstrap: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """`mr_report` of several exposure-outcome pairs, with q-values (Benjamini and Hochberg 1995).
+    """`estimates` of several exposure-outcome pairs, with q-values (Benjamini and Hochberg 1995).
 
     ``attrs["warnings"]`` has (exposure, outcome, code, message) of every warning. The column `q_value`
     adjusts p over the pairs, within each method. Pairs that share draws have dependent p-values; the
@@ -32,14 +32,14 @@ def mr_multiple(
     Raises
     ------
     InputError
-        No pair, the same pair twice, or what `mr_report` refuses.
+        No pair, the same pair twice, or what `estimates` refuses.
     """
     pairs = list(many)
     names = [(i.exposure, i.outcome) for i in pairs]
     if not pairs or len(set(names)) < len(names):
         raise InputError(f"different pairs of exposure and outcome are required; got {names}.")
     options: dict[str, Any] = {"convention": convention, "n_bootstrap": n_bootstrap, "seed": seed}
-    tables = [mr_report(i, methods, **options) for i in pairs]
+    tables = [estimates(i, methods, **options) for i in pairs]
     table = pd.concat(tables, ignore_index=True)
     table["q_value"] = table.groupby("method")["p"].transform(_benjamini_hochberg)
     table.attrs["warnings"] = [

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from kipoi_mcdropout.mr.instruments.instruments import FloatArray
+from kipoi_mcdropout.mr.pairs.instruments import FloatArray
 
 GRID_POINTS = 512  # of R's density(), in which both R packages look for the mode
 GRID_MARGIN = 3.0  # bandwidths that the grid reaches beyond the ratios

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.mr.instruments.instruments import FloatArray, Instruments
+from kipoi_mcdropout.mr.pairs.instruments import FloatArray, Instruments
 
 Order = Literal["first_order", "second_order"]
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.regression.linear_model import GLS, WLS
 
-from kipoi_mcdropout.mr.instruments.correlation import outcome_correlation
-from kipoi_mcdropout.mr.instruments.instruments import FloatArray, Instruments
+from kipoi_mcdropout.mr.pairs.correlation import outcome_correlation
+from kipoi_mcdropout.mr.pairs.instruments import FloatArray, Instruments
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.mr.instruments.instruments import FloatArray, Instruments
+from kipoi_mcdropout.mr.pairs.instruments import FloatArray, Instruments
 
 Resample = Literal["draws", "instruments", "both"]
 MAX_BLOCK_VALUES = 2_000_000  # per array held at once: 16 MB

@@ -20,8 +20,8 @@ from scipy import stats
 from kipoi_mcdropout.errors import OutputError, is_machine_failure
 from kipoi_mcdropout.mr.export.file_names import safe_file_name
 from kipoi_mcdropout.mr.export.readme import readme, sequences_of
-from kipoi_mcdropout.mr.instruments.correlation import covariance_of_draws
-from kipoi_mcdropout.mr.instruments.instruments import FloatArray, Instruments
+from kipoi_mcdropout.mr.pairs.correlation import covariance_of_draws
+from kipoi_mcdropout.mr.pairs.instruments import FloatArray, Instruments
 
 MAX_MATRIX = (
     1000  # instruments: a matrix beyond is over 20 MB of text, and singular for any usual n_draws

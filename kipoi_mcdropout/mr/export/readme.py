@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 
-from kipoi_mcdropout.mr.instruments.instruments import Instruments
+from kipoi_mcdropout.mr.pairs.instruments import Instruments
 
 _SHOWN = 5
 BASE_R = "## MR-Egger from each file, with plain R"

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from kipoi_mcdropout.effects.row_identity import mutant_names
-from kipoi_mcdropout.report.draws import DrawFacts, FollowedMutant
-from kipoi_mcdropout.report.effects import STRONG_Z, EffectFacts, outputs_worth_showing
-from kipoi_mcdropout.report.ledger import LedgerFacts
-from kipoi_mcdropout.report.numbers import decimals
-from kipoi_mcdropout.report.tables import (
+from kipoi_mcdropout.reports.draws import DrawFacts, FollowedMutant
+from kipoi_mcdropout.reports.effects import STRONG_Z, EffectFacts, outputs_worth_showing
+from kipoi_mcdropout.reports.ledger import LedgerFacts
+from kipoi_mcdropout.reports.numbers import decimals
+from kipoi_mcdropout.reports.tables import (
     Cell,
     Column,
     Table,

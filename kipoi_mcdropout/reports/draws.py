@@ -16,8 +16,8 @@ from kipoi_mcdropout.effects.draws_enough import TOLERANCE, draws_enough, sd_err
 from kipoi_mcdropout.effects.score_names import NO_EFFECT
 from kipoi_mcdropout.errors import McDropoutError
 from kipoi_mcdropout.files.read import has_draws
-from kipoi_mcdropout.report.effects import EffectFacts
-from kipoi_mcdropout.report.selection import Selection
+from kipoi_mcdropout.reports.effects import EffectFacts
+from kipoi_mcdropout.reports.selection import Selection
 
 _SCHEDULE = (10, 25, 30, 50, 100, 200, 400, 1000)
 _FOLLOWED = 5  # mutants
@@ -115,9 +115,9 @@ def follow(path: Path, top: pd.DataFrame, n_mutants: int = _FOLLOWED) -> list[Fo
         return []
     distinct = top.drop_duplicates(["sequence", "position", "alt"]).head(n_mutants)
     with h5py.File(path, "r") as file:
-        start = int(file["axes/position"][0])
-        letters = list(file["axes/category"].asstr()[:])
-        outputs = list(file["axes/output"].asstr()[:])
+        start = int(file["position"][0])
+        letters = list(file["category"].asstr()[:])
+        outputs = list(file["output"].asstr()[:])
         # A file of a part of the sequences numbers them as the whole does.
         n = len(file["reference"])
         numbers = list(file["sequence"][:]) if "sequence" in file else list(range(n))

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kipoi_mcdropout.effects.rounding import SHARE_OF_LARGEST
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.mr.instruments.checks import (
+from kipoi_mcdropout.mr.pairs.checks import (
     FloatArray,
     check_correlation,
     check_draws,

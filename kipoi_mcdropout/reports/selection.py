@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from kipoi_mcdropout.files.read_stream import iter_effects
-from kipoi_mcdropout.report.effects import EffectFacts
+from kipoi_mcdropout.reports.effects import EffectFacts
 
 MOST_OUTPUTS = 2  # with figures of their own
 MOST_POINTS = 20_000

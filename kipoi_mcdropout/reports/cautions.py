@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from kipoi_mcdropout.effects.draws_enough import TOLERANCE, draws_for_sd
 from kipoi_mcdropout.effects.score_names import NO_EFFECT
-from kipoi_mcdropout.report.draws import DrawFacts
-from kipoi_mcdropout.report.effects import SHIFTED_SD, EffectFacts
-from kipoi_mcdropout.report.ledger import LedgerFacts
-from kipoi_mcdropout.report.mr import MrFacts
+from kipoi_mcdropout.reports.draws import DrawFacts
+from kipoi_mcdropout.reports.effects import SHIFTED_SD, EffectFacts
+from kipoi_mcdropout.reports.ledger import LedgerFacts
+from kipoi_mcdropout.reports.mr import MrFacts
 
 _MAX_SHIFTED = 0.05  # share of an output's rows
 _MAX_WRONG_REF = 0.1  # share of the alleles whose REF was compared

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kipoi_mcdropout.report.facts import Facts, gather
-from kipoi_mcdropout.report.render import render, write_report
+from kipoi_mcdropout.reports.facts import Facts, gather
+from kipoi_mcdropout.reports.render import render, write_report
 
 __all__ = ["Facts", "gather", "render", "write_report"]

@@ -13,10 +13,10 @@ from typing import Any
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.atomic import atomic_path, check_free, check_outputs
 from kipoi_mcdropout.files.same_file import check_not_inputs
-from kipoi_mcdropout.report import effect_tables, mr_tables, story
-from kipoi_mcdropout.report.effects import RankBy
-from kipoi_mcdropout.report.facts import Facts, gather
-from kipoi_mcdropout.report.numbers import percent, significant
+from kipoi_mcdropout.reports import effect_tables, mr_tables, story
+from kipoi_mcdropout.reports.effects import RankBy
+from kipoi_mcdropout.reports.facts import Facts, gather
+from kipoi_mcdropout.reports.numbers import percent, significant
 
 SUFFIXES = (".html", ".htm")
 _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z_]*")
@@ -93,7 +93,7 @@ def render(facts: Facts, *, title: str | None = None, figures: bool = True) -> s
 
 
 def _figures(facts: Facts) -> dict[str, Any]:
-    from kipoi_mcdropout.report.figures import by_group, effect_figures, mr_figures
+    from kipoi_mcdropout.reports.figures import by_group, effect_figures, mr_figures
 
     return {
         "effects": by_group(effect_figures(facts)),
@@ -116,7 +116,7 @@ def _environment() -> Any:
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("kipoi_mcdropout.report", "templates"),
+        loader=jinja2.PackageLoader("kipoi_mcdropout.reports", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -135,4 +135,4 @@ def _flags(text: str) -> Any:
 
 def _asset(name: str) -> str:
     """Text of a file of ours that goes into the page as it is."""
-    return (resources.files("kipoi_mcdropout.report") / "static" / name).read_text("utf-8")
+    return (resources.files("kipoi_mcdropout.reports") / "static" / name).read_text("utf-8")

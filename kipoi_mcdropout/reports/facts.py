@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from kipoi_mcdropout.files.read_stream import iter_effects
-from kipoi_mcdropout.report.cautions import Caution, cautions
-from kipoi_mcdropout.report.draws import DrawFacts, gather_draws
-from kipoi_mcdropout.report.effects import EffectFacts, RankBy, gather_effects
-from kipoi_mcdropout.report.inputs import EffectKind, Inputs, find_inputs
-from kipoi_mcdropout.report.ledger import LedgerFacts, gather_ledger
-from kipoi_mcdropout.report.mr import MrFacts, gather_mr
-from kipoi_mcdropout.report.selection import Selection, select_rows
+from kipoi_mcdropout.reports.cautions import Caution, cautions
+from kipoi_mcdropout.reports.draws import DrawFacts, gather_draws
+from kipoi_mcdropout.reports.effects import EffectFacts, RankBy, gather_effects
+from kipoi_mcdropout.reports.inputs import EffectKind, Inputs, find_inputs
+from kipoi_mcdropout.reports.ledger import LedgerFacts, gather_ledger
+from kipoi_mcdropout.reports.mr import MrFacts, gather_mr
+from kipoi_mcdropout.reports.selection import Selection, select_rows
 
 
 @dataclass(frozen=True)

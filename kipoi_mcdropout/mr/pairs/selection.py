@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from kipoi_mcdropout.effects.z import z_ratio
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.mr.instruments.instruments import ZERO_VARIANCE_RTOL, FloatArray, Instruments
+from kipoi_mcdropout.mr.pairs.instruments import ZERO_VARIANCE_RTOL, FloatArray, Instruments
 
 SelectDraws = Literal["all", "half"]
 MIN_DRAWS_TO_SPLIT = 4  # 2 in each half, the least that has a variance

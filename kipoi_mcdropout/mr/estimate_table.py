@@ -12,7 +12,7 @@ from kipoi_mcdropout.mr.checks.diagnose import diagnose
 from kipoi_mcdropout.mr.checks.strength import i2_gx, mean_f
 from kipoi_mcdropout.mr.estimators.convention import Convention, check_convention
 from kipoi_mcdropout.mr.estimators.methods import METHODS, mr_estimate
-from kipoi_mcdropout.mr.instruments.instruments import Instruments
+from kipoi_mcdropout.mr.pairs.instruments import Instruments
 
 DRAWS_METHODS = ("egger_bootstrap_draws", "egger_bootstrap_both", "ivw_bootstrap_draws")
 SUMMARY_METHODS = ("egger", "ivw", "weighted_median", "weighted_mode")
@@ -23,7 +23,7 @@ def default_methods(instruments: Instruments) -> tuple[str, ...]:
     return (DRAWS_METHODS if instruments.draws_exposure is not None else ()) + SUMMARY_METHODS
 
 
-def mr_report(
+def estimates(
     instruments: Instruments,
     methods: Sequence[str] | None = None,
     *,

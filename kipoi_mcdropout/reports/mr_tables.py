@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pandas as pd
 
-from kipoi_mcdropout.report.mr import MrFacts
-from kipoi_mcdropout.report.numbers import decimals
-from kipoi_mcdropout.report.tables import (
+from kipoi_mcdropout.reports.mr import MrFacts
+from kipoi_mcdropout.reports.numbers import decimals
+from kipoi_mcdropout.reports.tables import (
     Cell,
     Column,
     Table,

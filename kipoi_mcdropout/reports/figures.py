@@ -17,11 +17,11 @@ from kipoi_mcdropout.errors import McDropoutError
 from kipoi_mcdropout.files.read import has_draws
 from kipoi_mcdropout.files.read_stream import iter_effects
 from kipoi_mcdropout.mr.estimators.convention import CONVENTIONS, Convention
-from kipoi_mcdropout.report.draws import follow
-from kipoi_mcdropout.report.effects import EffectFacts
-from kipoi_mcdropout.report.facts import Facts
-from kipoi_mcdropout.report.mr import MrFacts, instruments_of_result
-from kipoi_mcdropout.report.selection import Selection
+from kipoi_mcdropout.reports.draws import follow
+from kipoi_mcdropout.reports.effects import EffectFacts
+from kipoi_mcdropout.reports.facts import Facts
+from kipoi_mcdropout.reports.mr import MrFacts, instruments_of_result
+from kipoi_mcdropout.reports.selection import Selection
 
 _FOLLOWED = 5
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.mr.instruments.instruments import FloatArray, Instruments
+from kipoi_mcdropout.mr.pairs.instruments import FloatArray, Instruments
 
 
 def outcome_correlation(instruments: Instruments) -> FloatArray:

@@ -13,7 +13,7 @@ from kipoi_mcdropout.effects.rounding import effect_rounding
 from kipoi_mcdropout.effects.row_identity import first_of_each_variant, genomic_variants, variant_names
 from kipoi_mcdropout.effects.score_names import UNSIGNED_SCORES
 from kipoi_mcdropout.errors import InputError, TargetError
-from kipoi_mcdropout.mr.instruments.instruments import Instruments, SeType
+from kipoi_mcdropout.mr.pairs.instruments import Instruments, SeType
 
 WHERE_COLUMNS = ("sequence", "chrom")  # at least one of them
 ALLELE_COLUMNS = ("position", "ref", "alt")

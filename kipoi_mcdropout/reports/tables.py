@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
-from kipoi_mcdropout.report.numbers import (
+from kipoi_mcdropout.reports.numbers import (
     MISSING,
     fixed,
     is_number,

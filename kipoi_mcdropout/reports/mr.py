@@ -14,9 +14,9 @@ from kipoi_mcdropout.effects.score_names import UNSIGNED_SCORES
 from kipoi_mcdropout.errors import InputError, McDropoutError
 from kipoi_mcdropout.mr import Instruments, instruments_from_table, mr_estimate
 from kipoi_mcdropout.mr.checks.leave_one_out import WITHOUT_NONE
-from kipoi_mcdropout.mr.instruments.instruments import SeType
-from kipoi_mcdropout.report.inputs import Inputs
-from kipoi_mcdropout.report.mr_words import method_words, warning_words
+from kipoi_mcdropout.mr.pairs.instruments import SeType
+from kipoi_mcdropout.reports.inputs import Inputs
+from kipoi_mcdropout.reports.mr_words import method_words, warning_words
 
 _COMBINED = "(combined)"
 _MOVERS = 10

@@ -10,8 +10,8 @@ import pandas as pd
 
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.read_stream import positions_without_base
-from kipoi_mcdropout.report.effects import EffectFacts
-from kipoi_mcdropout.report.inputs import Inputs
+from kipoi_mcdropout.reports.effects import EffectFacts
+from kipoi_mcdropout.reports.inputs import Inputs
 from kipoi_mcdropout.vcf.read.alleles import REASONS
 
 _EXAMPLES = 3

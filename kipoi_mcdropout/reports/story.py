@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from kipoi_mcdropout.report.inputs import EffectKind
+from kipoi_mcdropout.reports.inputs import EffectKind
 
 _SCOPES = {
     "run": "all sequences of a draw share their masks",

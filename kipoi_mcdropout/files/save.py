@@ -1,0 +1,78 @@
+"""Write effects that are in memory, or in a file, to another file."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pyarrow as pa
+
+from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.files import SUFFIXES, effect_files
+from kipoi_mcdropout.files.atomic import atomic_path
+from kipoi_mcdropout.files.record import SequenceBlocks
+from kipoi_mcdropout.files.table import open_table
+
+if TYPE_CHECKING:
+    from kipoi_mcdropout.files.effects import Effects
+
+__all__ = ["SUFFIXES", "save_records", "save_table"]
+_HDF5 = (".h5", ".hdf5")
+_INT32 = ("allele", "n_draws", "n_nonfinite", "n_saturated")
+
+
+def save_records(
+    sequences: Iterable[SequenceBlocks], provenance: dict[str, Any], path: Path, overwrite: bool
+) -> None:
+    """Write effects of sequences."""
+    with effect_files([path], provenance, overwrite) as files:
+        for sequence in sequences:
+            files.write(sequence)
+
+
+def save_table(effects: Effects, path: Path, overwrite: bool) -> None:
+    """Write effects that are in a file as another.
+
+    Raises
+    ------
+    InputError
+        If HDF5 is to be made of a table, which does not say all that is in it.
+    """
+    source = effects.path
+    if path.name.endswith(_HDF5):
+        if source is None or not source.name.endswith(_HDF5):
+            raise InputError(
+                f"HDF5 is made of effects in memory or in HDF5; these are in {source}. Write .parquet "
+                "or .tsv"
+            )
+        with atomic_path(path, overwrite) as temporary:
+            shutil.copyfile(source, temporary)
+        return
+    rows = _arrow(effects.table())
+    with atomic_path(path, overwrite) as temporary:
+        table = open_table(path.name, temporary, effects.provenance)
+        try:
+            table.write(rows)
+        finally:
+            table.close()
+
+
+def _arrow(frame: pd.DataFrame) -> pa.Table:
+    """The rows with the types that the commands write."""
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    for i, name in enumerate(table.column_names):
+        kind = table.column(i).type
+        if name in _INT32:
+            kind = pa.int32()
+        elif pa.types.is_large_string(kind):
+            kind = pa.string()
+        elif name == "pos":  # floating where the places of sequences are not known
+            kind = pa.int64()
+        elif name in ("chrom", "strand") and pa.types.is_null(kind):
+            kind = pa.string()
+        if kind != table.column(i).type:
+            table = table.set_column(i, name, table.column(i).cast(kind))
+    return table

@@ -1,0 +1,249 @@
+"""Any model made ready: a torch module, or a model of Kipoi, with what it does not say of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kipoi_mcdropout.arrays.nested import Nested, map_nested
+from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.model.adapter import KipoiModel, OutputFunction, alphabet_of
+from kipoi_mcdropout.model.sequence_model import SequenceModel, Unknown, sequence_model
+from kipoi_mcdropout.sequence.one_hot import check_alphabet
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """What is said of a model beside the model itself; see `Model`."""
+
+    outputs: tuple[str, ...] | None = None
+    input_shape: tuple[int | None, ...] | None = None
+    length: int | None = None
+    model_input: str | int | None = None
+    category_axis: int | None = None
+    alphabet: str | None = None
+    unknown: Unknown = "uniform"
+    label_axis: int | None = None
+    ignore: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.outputs is not None:
+            _check_outputs(self.outputs)
+        if self.unknown not in ("uniform", "zero"):
+            raise InputError(f'unknown must be "uniform" or "zero"; got {self.unknown!r}')
+        shape = self.input_shape
+        if shape is not None and (len(shape) < 2 or any(n is not None and n < 1 for n in shape)):
+            raise InputError(
+                "input_shape must be the shape of one input without the batch, such as (4, 500); got "
+                f"{shape}"
+            )
+        if self.alphabet is not None:
+            object.__setattr__(self, "alphabet", check_alphabet(self.alphabet))
+
+
+class Model:
+    """A model with all that is needed to mutate its input and to name its outputs.
+
+    Parameters
+    ----------
+    model : nn.Module, or what `kipoi.get_model` returns
+        It is borrowed, never changed.
+    outputs : sequence of str, optional
+        Names of all outputs, in their order. By default those of a Kipoi model's schema, else numbers.
+    input_shape : sequence of int, optional
+        Shape of one input without the batch, such as (4, 500) or (500, 4). Needed for a bare nn.Module
+        where no array of inputs is given: for a VCF, for regions of a genome, and for `audit`.
+    length : int, optional
+        Length of the sequence in bp, where the model takes any length.
+    model_input : str or int, optional
+        The input that is mutated; needed only where the model has several.
+    category_axis : int, optional
+        Axis of one input (without the batch) that holds the bases; needed only where more than one axis
+        has as many places as the alphabet has letters.
+    alphabet : str, optional
+        What the places along that axis are, in order. By default what a Kipoi model's dataloader says,
+        else ACGT.
+    unknown : "uniform" or "zero"
+        How the model's inputs hold a base that is not known (N): 1/4 each, or all zeros.
+    label_axis : int, optional
+        Axis of an output (without the batch) that `outputs` name, where more than one has their length.
+    ignore : sequence of str
+        Modules whose dropout is left off, and that of the modules inside them.
+
+    Raises
+    ------
+    ModelError
+        If there is no torch module in it, or its weights are not finite.
+    InputError
+        If an argument is not as stated.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> net = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(4 * 30, 2))
+    >>> Model(net, outputs=["DNase", "FOXA2"], input_shape=(4, 30))
+    Model(Sequential, outputs DNase, FOXA2, input (4, 30))
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        outputs: Sequence[str] | None = None,
+        *,
+        input_shape: Sequence[int | None] | None = None,
+        length: int | None = None,
+        model_input: str | int | None = None,
+        category_axis: int | None = None,
+        alphabet: str | None = None,
+        unknown: Unknown = "uniform",
+        label_axis: int | None = None,
+        ignore: Sequence[str] = (),
+    ) -> None:
+        if isinstance(outputs, str) or isinstance(ignore, str):
+            raise InputError("outputs and ignore must be lists of names; got a single text")
+        settings = ModelSettings(
+            None if outputs is None else tuple(outputs),
+            None if input_shape is None else tuple(input_shape),
+            length, model_input, category_axis, alphabet, unknown, label_axis, tuple(ignore),
+        )  # fmt: skip
+        self._set(model, settings, None)
+
+    @classmethod
+    def of(
+        cls, model: Any, settings: ModelSettings, output_sel_fn: OutputFunction | None = None
+    ) -> Model:
+        """The same from settings; `output_sel_fn` is kipoi-interpret's choice of outputs."""
+        made = cls.__new__(cls)
+        made._set(model, settings, output_sel_fn)
+        return made
+
+    def _set(
+        self, model: Any, settings: ModelSettings, output_sel_fn: OutputFunction | None
+    ) -> None:
+        if isinstance(model, Model):
+            raise InputError("a Model is ready already; give the model that it was made of")
+        self.settings = settings
+        self.adapter = KipoiModel(
+            model, output_sel_fn, settings.ignore, settings.label_axis, settings.outputs
+        )
+
+    @cached_property
+    def alphabet(self) -> str:
+        """What the places along the category axis are, in order."""
+        return self.settings.alphabet or alphabet_of(self.adapter.model)
+
+    @property
+    def name(self) -> str:
+        """For people to read."""
+        module = self.adapter.locked.module
+        return str(getattr(self.adapter.model, "name", None) or type(module).__name__)
+
+    @property
+    def source(self) -> str:
+        """Kipoi's source of the model; "python" for one that does not come from Kipoi."""
+        return str(getattr(self.adapter.model, "source_name", None) or "python")
+
+    @cached_property
+    def sequences(self) -> SequenceModel:
+        """The model as one that takes windows of DNA and nothing else.
+
+        Raises
+        ------
+        InputError
+            If it has other inputs, or the shape of its input is not known.
+        """
+        own = self.settings
+        return sequence_model(
+            self.adapter, length=own.length, category_axis=own.category_axis,
+            input_shape=own.input_shape, unknown=own.unknown, alphabet=own.alphabet,
+        )  # fmt: skip
+
+    def example(self) -> Nested:
+        """One random input of the shape that the settings or the model's schema say.
+
+        Raises
+        ------
+        InputError
+            If they do not say it.
+        """
+        schema = getattr(getattr(self.adapter.model, "schema", None), "inputs", None)
+        own = self.settings
+        if schema is not None and own.input_shape is None and own.length is None:
+            return map_nested(_random_input, schema)
+        if own.input_shape is None and (own.length is None or own.category_axis is None):
+            raise InputError(
+                "the shape of the model's input is not known. Give x=, an array of inputs, or make the "
+                "model with input_shape, as Model(net, input_shape=(4, 500))"
+            )
+        codes = np.random.default_rng(0).integers(0, 4, (1, self.sequences.length))
+        return self.sequences.inputs(codes.astype(np.uint8))
+
+    def __repr__(self) -> str:
+        said = [type(self.adapter.locked.module).__name__ if self.source == "python" else self.name]
+        if self.settings.outputs is not None:
+            shown = ", ".join(self.settings.outputs[:5])
+            said.append(f"outputs {shown}{', ...' if len(self.settings.outputs) > 5 else ''}")
+        if self.settings.input_shape is not None:
+            said.append(f"input {self.settings.input_shape}")
+        return f"Model({', '.join(said)})"
+
+
+def as_model(model: Any, **settings: Any) -> Model:
+    """The Model itself, or one made of a torch module or a Kipoi model with these settings.
+
+    Raises
+    ------
+    InputError
+        If settings are given for what is a Model already.
+    """
+    given = {name: value for name, value in settings.items() if value not in (None, (), [])}
+    if not isinstance(model, Model):
+        return Model(model, **given)
+    if given:
+        raise InputError(f"a Model has its settings already; make it with {', '.join(given)}")
+    return model
+
+
+def as_adapter(model: Any, **settings: Any) -> KipoiModel:
+    """The adapter of any model; `settings` as for `as_model`."""
+    return model if isinstance(model, KipoiModel) else as_model(model, **settings).adapter
+
+
+def settings_as_dict(settings: ModelSettings) -> dict[str, Any]:
+    """Those settings that are not the default, as plain values."""
+    return {
+        field.name: list(value) if isinstance(value, tuple) else value
+        for field in fields(settings)
+        if (value := getattr(settings, field.name)) != field.default
+    }
+
+
+def _check_outputs(names: tuple[Any, ...]) -> None:
+    wrong = [name for name in names if not isinstance(name, str) or not name]
+    if wrong:
+        raise InputError(f"outputs must be names, texts that are not empty; got {wrong[0]!r}")
+    twice = sorted({name for name in names if names.count(name) > 1}) if len(names) < 10_000 else []
+    if twice or len(set(names)) < len(names):
+        raise InputError(f"outputs must be different names; {', '.join(twice[:3])} comes twice")
+
+
+def _random_input(array: Any) -> NDArray[np.float32]:
+    shape = tuple(array.shape)
+    if any(size is None for size in shape):
+        raise InputError(
+            f"the model's schema leaves the shape of input {array.name!r} open: {shape}. Give x=, an "
+            "array of inputs, or make the model with input_shape (--dataloader_args)"
+        )
+    random = np.random.default_rng(0)
+    bases = next((size for size in (4, 5) if len(shape) > 1 and size in shape), None)
+    if bases is None:
+        return random.random((1, *shape), dtype=np.float32)
+    axis = max(i for i, size in enumerate(shape) if size == bases)
+    others = [size for i, size in enumerate(shape) if i != axis]
+    one_hot = np.eye(bases, dtype=np.float32)[random.integers(0, 4, (1, *others))]
+    return np.ascontiguousarray(np.moveaxis(one_hot, -1, axis + 1))

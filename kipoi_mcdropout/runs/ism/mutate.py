@@ -1,0 +1,227 @@
+"""Mutate every position of sequences, to files or in memory: for Python and for the commands alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from kipoi_mcdropout.arrays.nested import Nested
+from kipoi_mcdropout.arrays.outputs import as_targets
+from kipoi_mcdropout.effects.saturation import IsmOptions, SaturationMutagenesis
+from kipoi_mcdropout.effects.scores import Score, parse_scores
+from kipoi_mcdropout.effects.summary import EffectOptions
+from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.files.effects import Effects
+from kipoi_mcdropout.model.model import Model, as_model
+from kipoi_mcdropout.model.reference import ModelReference
+from kipoi_mcdropout.runs.ism.check_ranges import RangeCheck, genome_of, with_checked_ranges
+from kipoi_mcdropout.runs.ism.collect import collect_ism
+from kipoi_mcdropout.runs.ism.job import IsmJob
+from kipoi_mcdropout.runs.ism.paths import IsmPaths
+from kipoi_mcdropout.runs.ism.record import Asked, run_record
+from kipoi_mcdropout.runs.ism.run import IsmRun, run_ism
+from kipoi_mcdropout.runs.ism.sequences import Sequences
+from kipoi_mcdropout.runs.ism.units import ism_units
+from kipoi_mcdropout.runs.ism.watch import Watch
+from kipoi_mcdropout.runs.options import RunOptions
+from kipoi_mcdropout.runs.schedule import InProcess, Scheduler, Work
+
+
+@dataclass(frozen=True)
+class MutationOptions:
+    """What is mutated, and what is kept beside the statistics.
+
+    Parameters
+    ----------
+    start, end : int
+        Window of positions to mutate, 0-based and half-open; by default the whole sequence.
+    include_reference : bool
+        Also report each reference base "mutated" to itself; its effect is exactly 0.
+    mask_scope : {"run", "sequence"}
+        Whether all sequences of a draw share the masks, or each has its own.
+    quantiles : sequence of float
+        Quantiles of the effect over the draws to report.
+    keep_draws : bool
+        Also keep the effect of every draw.
+    """
+
+    start: int = 0
+    end: int | None = None
+    include_reference: bool = False
+    mask_scope: str = "run"
+    quantiles: Sequence[float] = ()
+    keep_draws: bool = False
+
+
+def ism(
+    model: Any,
+    x: Nested | None = None,
+    *,
+    fasta: str | Path | None = None,
+    regions: str | Path | None = None,
+    n_draws: int = 30,
+    seed: int = 0,
+    scores: str | Score | Sequence[str | Score] = ("diff",),
+    targets: str | int | Sequence[str | int] | None = None,
+    output: str | Path | Sequence[str | Path] | None = None,
+    options: MutationOptions = MutationOptions(),  # noqa: B008 (it cannot be changed)
+    running: RunOptions = RunOptions(),  # noqa: B008
+) -> Effects:
+    """Effect of every single substitution of sequences, with the model's uncertainty.
+
+    The model is run with its dropout on, under many draws of the masks. In one draw the reference and
+    all its mutants see the same masks.
+
+    Parameters
+    ----------
+    model : Model, nn.Module, or what `kipoi.get_model` returns
+        Borrowed, never changed.
+    x : numpy.ndarray, or dict or list of them, batch first
+        All inputs of the model; or give `fasta` and `regions`.
+    fasta, regions : str or Path
+        A genome, and a BED file (0-based, half-open). Windows of the length of the model's input, around
+        the middle of each region, are read from the forward strand.
+    n_draws : int
+        Number of draws, at least 2; or 0 for the effects with dropout off alone.
+    seed : int
+        0 <= seed < 2**64. The result is a function of model, inputs, seed and n_draws alone.
+    scores : str or sequence of str
+        Any of ref, alt, diff, logit, logit_ref, logit_alt, deepsea_effect, applied within each draw.
+    targets : str, int, or sequence of them, optional
+        Outputs to report, by label, index or shell pattern; all by default.
+    output : str, Path, or sequence of them, optional
+        Files to write: .h5, .tsv, .tsv.gz, .parquet. Without any, the effects are kept in memory.
+    options : MutationOptions
+    running : RunOptions
+
+    Returns
+    -------
+    Effects
+
+    Raises
+    ------
+    kipoi_mcdropout.errors.McDropoutError
+        If the model cannot be run under locked dropout, or an argument is not as stated.
+    """
+    ready = as_model(model)
+    paths = _paths(output, running)
+    effects = EffectOptions(
+        parse_scores(scores), n_draws, tuple(options.quantiles), options.keep_draws
+    )
+    settings = ism_options(ready, effects, seed, targets, options, running)
+    return mutate(ready, _sequences(ready, x, fasta, regions), settings, running, paths).effects
+
+
+def ism_options(
+    model: Model,
+    effects: EffectOptions,
+    seed: int,
+    targets: Any,
+    options: MutationOptions,
+    running: RunOptions,
+) -> IsmOptions:
+    """All that the computation of a run depends on."""
+    return IsmOptions(
+        model.settings.model_input, effects, seed, as_targets(targets), model.settings.category_axis,
+        options.start, options.end, options.include_reference, options.mask_scope, running.batch_size,
+        running.engine, running.memory, running.verify, model.alphabet,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Mutated:
+    """What a run did, and what came of it."""
+
+    run: IsmRun
+    effects: Effects
+
+
+def mutate(
+    model: Model,
+    sequences: Sequences,
+    options: IsmOptions,
+    running: RunOptions,
+    paths: IsmPaths | None,
+    watch: Watch | None = None,
+    asked: Asked = Asked(),  # noqa: B008 (it cannot be changed)
+) -> Mutated:
+    """Mutate sequences; `ism` with all options in their place.
+
+    Parameters
+    ----------
+    paths : IsmPaths or None
+        Where the effects go; None is memory.
+
+    Raises
+    ------
+    InputError, ModelError, UnitFailedError
+        See `run.run_ism`.
+    """
+    watch = Watch() if watch is None else watch
+    mutagenesis = SaturationMutagenesis(model.adapter, options)
+    first, sequences = sequences.peek()  # errors of the data or the model come before any file is made
+    key = model.adapter.input_key(options.model_input, first["inputs"])
+    stream = with_checked_ranges(
+        sequences.batches, RangeCheck(genome_of(sequences.arguments)), key, options.category_axis,
+        options.alphabet,
+    )  # fmt: skip
+    sequences = Sequences(stream, sequences.arguments, sequences.dataloader)
+    first, sequences = sequences.peek()
+    choice = mutagenesis.fix_engine(first["inputs"])
+    options = replace(options, engine=choice.engine)  # the workers take the same
+    record = run_record(model, mutagenesis, first["inputs"], sequences, asked)
+    watch.began(choice, mutagenesis.plan(first["inputs"]).notes)
+    units = ism_units(sequences.batches, mutagenesis)
+    with running.open_scheduler() as scheduler:
+        work = _work(model, mutagenesis, options, scheduler, watch, asked)
+        if paths is None:
+            run, blocks = collect_ism(units, work, scheduler, running.on_error, watch.finished)
+            return Mutated(run, Effects.of(blocks, record))
+        run = run_ism(
+            units, work, scheduler, paths, record, on_error=running.on_error, done=watch.finished
+        )
+    return Mutated(run, Effects.at(paths.outputs))
+
+
+def _work(
+    model: Model,
+    mutagenesis: SaturationMutagenesis,
+    options: IsmOptions,
+    scheduler: Scheduler,
+    watch: Watch,
+    asked: Asked,
+) -> Work[Any, Any]:
+    """Computing one unit, here; elsewhere too, where there is another scheduler."""
+    if isinstance(scheduler, InProcess):
+        return Work(lambda task: task.run(mutagenesis, watch.forwards))
+    reference = ModelReference.of(model.adapter)
+    job = IsmJob(reference, model.settings, options, asked.output_sel_fn)
+    return Work(lambda task: task.run(mutagenesis), job)
+
+
+def _paths(output: Any, running: RunOptions) -> IsmPaths | None:
+    if output is None:
+        if running.needs_files is not None:
+            raise InputError(
+                f"{running.needs_files} needs files to write; give output=, such as output='ism.h5'"
+            )
+        return None
+    outputs = [output] if isinstance(output, (str, Path)) else list(output)
+    return IsmPaths.check(outputs, running.overwrite, running.shard, running.resume)
+
+
+def _sequences(
+    model: Model, x: Nested | None, fasta: str | Path | None, regions: str | Path | None
+) -> Sequences:
+    values = {"x": x, "fasta": fasta, "regions": regions}
+    given = [name for name, value in values.items() if value is not None]
+    if given == ["x"]:
+        return Sequences.from_arrays(model, x)
+    if fasta is not None and regions is not None and x is None:
+        return Sequences.from_regions(model, fasta, regions)
+    raise InputError(
+        "give either x, the inputs of the model, or fasta and regions (a genome and a BED file); got "
+        f"{', '.join(given) or 'none of them'}"
+    )

@@ -1,0 +1,75 @@
+"""The provenance of a run of ISM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kipoi_mcdropout.arrays.nested import Nested
+from kipoi_mcdropout.effects.saturation import SaturationMutagenesis
+from kipoi_mcdropout.files.provenance import provenance
+from kipoi_mcdropout.model.model import Model, settings_as_dict
+from kipoi_mcdropout.runs.ism.sequences import Sequences
+from kipoi_mcdropout.runs.session import without_shard
+
+METHOD = "mcdropout_ism"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How a run was asked for, where it was by the command line."""
+
+    command: Sequence[str] | None = None
+    output_sel_fn: str | None = None  # FILE.py::FUNCTION
+    score_kwargs: Sequence[dict[str, Any]] | None = None
+
+
+def run_record(
+    model: Model,
+    mutagenesis: SaturationMutagenesis,
+    inputs: Nested,
+    sequences: Sequences,
+    asked: Asked,
+) -> dict[str, Any]:
+    """The record of a run, as plain values; `inputs` are those of a first batch."""
+    options, choice = mutagenesis.options, mutagenesis.choice(inputs)
+    own = settings_as_dict(model.settings)
+    key = model.adapter.input_key(options.model_input, inputs)
+    return provenance(
+        model=model.name,
+        source=model.source,
+        identity=model.adapter.identity(),
+        plan=mutagenesis.plan(inputs),
+        seed=options.seed,
+        n_draws=options.effects.n_draws,
+        options={
+            "method": METHOD,
+            "model_input": key if options.model_input is None else options.model_input,
+            "scores": [score.name for score in options.effects.scores],
+            "score_kwargs": asked.score_kwargs,
+            "outputs": len(mutagenesis.targets(inputs).labels),
+            "output_names": own.get("outputs"),
+            "target": list(options.targets),
+            "label_axis": model.settings.label_axis,
+            "category_axis": mutagenesis.layout(inputs).category_axis,
+            "alphabet": options.alphabet,
+            "start": options.start,
+            "end": options.end,
+            "mask_scope": options.mask_scope,
+            "test_ref_ref": options.include_reference,
+            "batch_size": options.batch_size,
+            "engine": options.engine,
+            "engine_used": choice.engine,
+            "memory_bytes": options.memory_bytes,
+            "quantiles": list(options.effects.quantiles),
+            "keep_draws": options.effects.keep_draws,
+            "ignore": list(model.settings.ignore),
+            "output_sel_fn": asked.output_sel_fn,
+            "dataloader": sequences.dataloader,
+            "dataloader_args": dict(sequences.arguments),
+        },
+        engine_reason=choice.reason,
+        files=sequences.files(),
+        command=without_shard(asked.command),
+    )

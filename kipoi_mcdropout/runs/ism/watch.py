@@ -1,0 +1,71 @@
+"""What is said while a run of ISM goes on."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+
+from kipoi_mcdropout.engine import Choice
+from kipoi_mcdropout.errors import InputWarning
+from kipoi_mcdropout.files.record import SequenceRecord
+
+_SHOWN = 5
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, InputWarning, stacklevel=2)
+
+
+class Watch:
+    """Is told how a run goes on, and warns of what must be known before the results are used.
+
+    Parameters
+    ----------
+    warn : callable
+        Takes a message; by default it becomes an InputWarning.
+
+    Attributes
+    ----------
+    n_bad : int
+        Effects so far that are NaN.
+    """
+
+    def __init__(self, warn: Callable[[str], None] = _warn) -> None:
+        self.warn = warn
+        self.n_bad = 0
+
+    def began(self, choice: Choice, notes: Sequence[str]) -> None:
+        """The engine is chosen and the dropout sites are known; nothing is computed yet."""
+
+    def forwards(self, done: int, total: int) -> None:
+        """So many (mutant, draw) pairs were just computed here; `total` is that of the block."""
+
+    def finished(self, record: SequenceRecord, first: bool) -> None:
+        """A block is finished; `first` of its sequence."""
+        if first:
+            self._mention_unmutated(record)
+        self._mention_bad_values(record)
+
+    def _mention_unmutated(self, record: SequenceRecord) -> None:
+        missing = record.effects.substitutions.without_base
+        if len(missing):
+            shown = ", ".join(map(str, missing[:_SHOWN])) + (", ..." if len(missing) > _SHOWN else "")
+            self.warn(
+                f"sequence {record.name}: {len(missing)} positions have no reference base (N) and are "
+                f"not mutated: {shown}"
+            )
+
+    def _mention_bad_values(self, record: SequenceRecord) -> None:
+        """Count effects that are NaN, and name the first of each score."""
+        for summary in record.effects.summaries:
+            bad = (summary.counts["n_nonfinite"] + summary.counts["n_saturated"]) > 0
+            self.n_bad += int(bad.sum())
+            if bad.any():
+                mutant, output = (int(i[0]) for i in bad.nonzero())
+                nonfinite = int(summary.counts["n_nonfinite"][mutant, output])
+                why = "the model's output is not finite" if nonfinite else "a probability is 0 or 1"
+                self.warn(
+                    f"sequence {record.name}, score {summary.score.name}: {int(bad.sum())} effects are "
+                    f"NaN, first for output {record.effects.targets.labels[output]!r} at position "
+                    f"{int(record.effects.substitutions.position[mutant])}: {why}"
+                )

@@ -1,0 +1,126 @@
+"""`score_variants`: a VCF in, effects with their uncertainty out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kipoi_mcdropout.effects.scores import Score, parse_scores
+from kipoi_mcdropout.effects.summary import EffectOptions
+from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.files.atomic import STDOUT
+from kipoi_mcdropout.files.effects import Effects
+from kipoi_mcdropout.files.scratch import scratch_folder
+from kipoi_mcdropout.model.model import as_model
+from kipoi_mcdropout.runs.options import RunOptions
+from kipoi_mcdropout.vcf.options import VariantEffects, VariantOptions, VcfOptions
+from kipoi_mcdropout.vcf.score import score_vcf
+from kipoi_mcdropout.vcf.write.output_paths import OutputPaths
+from kipoi_mcdropout.vcf.write.table_output import TABLE_SUFFIXES
+
+
+def score_variants(
+    model: Any,
+    vcf: str | Path,
+    fasta: str | Path,
+    *,
+    n_draws: int = 30,
+    seed: int = 0,
+    scores: str | Score | Sequence[str | Score] = ("diff",),
+    targets: str | int | Sequence[str | int] | None = None,
+    output: str | Path | Sequence[str | Path] | None = None,
+    options: VariantOptions = VariantOptions(),  # noqa: B008 (it cannot be changed)
+    vcf_options: VcfOptions = VcfOptions(),  # noqa: B008
+    running: RunOptions = RunOptions(),  # noqa: B008
+) -> Effects:
+    """Effect of every ALT allele of a VCF, with the model's uncertainty.
+
+    Every allele of every record is scored, or skipped with a named reason, which
+    `VcfOptions(skipped="skipped.tsv")` writes to a table.
+
+    Parameters
+    ----------
+    model : Model, nn.Module, or what `kipoi.get_model` returns
+        With one window of one-hot DNA as its input; borrowed, never changed. A bare nn.Module needs
+        `Model(net, input_shape=...)`.
+    vcf : str or Path
+        Plain, gzipped, bgzipped or BCF; "-" is standard input.
+    fasta : str or Path
+        The genome, plain or bgzipped.
+    n_draws : int
+        Number of draws, at least 2; or 0 for the effects with dropout off alone.
+    seed : int
+        0 <= seed < 2**64; all variants see the same masks in a draw.
+    scores : str or sequence of str
+        kipoi-interpret's and kipoi-veff's names: ref alt diff logit logit_ref logit_alt deepsea_effect.
+    targets : str, int, or sequence of them, optional
+        Outputs to compute, by label, index from 0, or shell pattern.
+    output : str, Path, or sequence of them, optional
+        An annotated VCF (.vcf, .vcf.gz; "-" is standard output), a table (.parquet, .tsv, .tsv.gz), or
+        both. Without any, the effects are kept in memory.
+    options : VariantOptions
+    vcf_options : VcfOptions
+    running : RunOptions
+
+    Returns
+    -------
+    Effects
+        With a row per scored allele, score and output.
+
+    Raises
+    ------
+    kipoi_mcdropout.errors.McDropoutError, SkippedAllelesError, UnitFailedError
+        See `score.score_vcf`.
+
+    Warns
+    -----
+    InputWarning
+        If something about the VCF or the FASTA must be known before the results are used, and if no
+        allele was scored.
+    """
+    ready = as_model(model)
+    wanted = VariantEffects(
+        EffectOptions(parse_scores(scores), n_draws, tuple(options.quantiles)),
+        seed, targets, options, vcf_options,
+    )  # fmt: skip
+    if output is not None:
+        annotated, table = _split(output)
+        paths = output_paths(vcf, annotated, table, vcf_options, running)
+        score_vcf(ready, vcf, fasta, paths, wanted, running)
+        return Effects.at([path for path in (paths.table,) if path is not None])
+    if running.needs_files is not None:
+        raise InputError(
+            f"{running.needs_files} needs files to write; give output=, such as output='out.parquet'"
+        )
+    with scratch_folder() as folder:
+        table = folder / "effects.parquet"
+        paths = output_paths(vcf, None, table, vcf_options, running)
+        score_vcf(ready, vcf, fasta, paths, wanted, running)
+        return Effects.in_memory_from(table)
+
+
+def output_paths(
+    source: str | Path,
+    annotated: str | Path | None,
+    table: str | Path | None,
+    vcf_options: VcfOptions,
+    running: RunOptions,
+) -> OutputPaths:
+    """The outputs, checked."""
+    return OutputPaths.check(
+        source, annotated, table, vcf_options.skipped, running.overwrite, running.resume, running.shard
+    )
+
+
+def _split(output: str | Path | Sequence[str | Path]) -> tuple[str | Path | None, str | Path | None]:
+    """The annotated VCF and the table among the outputs."""
+    given = [output] if isinstance(output, (str, Path)) else list(output)
+    tables = [path for path in given if str(path).endswith(TABLE_SUFFIXES)]
+    others = [path for path in given if path not in tables]
+    if len(tables) > 1 or len(others) > 1 or not given:
+        raise InputError(
+            "output must be an annotated VCF (.vcf, .vcf.gz, or - for standard output), a table "
+            f"({', '.join(TABLE_SUFFIXES)}), or one of each; got {', '.join(map(str, given)) or STDOUT}"
+        )
+    return (others[0] if others else None), (tables[0] if tables else None)

@@ -1,0 +1,111 @@
+"""Options of the scoring of a VCF, in groups that belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from kipoi_mcdropout.effects.summary import EffectOptions
+from kipoi_mcdropout.vcf.place.contigs import read_contig_map
+from kipoi_mcdropout.vcf.place.placement import PlacementOptions, RefMismatch
+from kipoi_mcdropout.vcf.write.annotate import DEFAULT_STATISTICS
+
+
+@dataclass(frozen=True)
+class VariantOptions:
+    """Which records are read, how alleles are placed, and over what their outputs are averaged.
+
+    Parameters
+    ----------
+    rc : bool
+        Average the outputs for both strands inside each draw.
+    shifts : sequence of int
+        Average the outputs for windows moved by so many bases inside each draw.
+    normalize : bool
+        Trim and left-align each allele before it is placed.
+    edge : "pad" or "skip"
+        What is done where a window runs over an end of its contig.
+    ref_mismatch : "few", "skip" or "error"
+        What is done where REF is not the genome's. It is never scored: "few" skips it, but refuses the
+        VCF if half of its REF or more differ, and leaves out contigs of which that is true; "skip" skips
+        it however many there are; "error" stops at the first.
+    region : str, optional
+        Only records that overlap it: CONTIG or CONTIG:FROM-TO, 1-based and inclusive.
+    contig_map : mapping or path, optional
+        From contigs of the VCF to those of the FASTA; a path is that of a file of two columns.
+    quantiles : sequence of float
+        Quantiles of the effect over the draws, in the table.
+    """
+
+    rc: bool = False
+    shifts: Sequence[int] = (0,)
+    normalize: bool = False
+    edge: Literal["pad", "skip"] = "pad"
+    ref_mismatch: RefMismatch = "few"
+    region: str | None = None
+    contig_map: Mapping[str, str] | str | Path | None = None
+    quantiles: Sequence[float] = ()
+
+    def placement(self, length: int) -> PlacementOptions:
+        """How alleles are placed in windows of a length, bp."""
+        return PlacementOptions(length, **self.placement_as_dict())
+
+    def placement_as_dict(self) -> dict[str, Any]:
+        """The part that places alleles, as plain values."""
+        return {
+            "shifts": tuple(self.shifts), "normalize": self.normalize, "edge": self.edge,
+            "ref_mismatch": self.ref_mismatch,
+        }  # fmt: skip
+
+    @property
+    def contig_map_file(self) -> str | Path | None:
+        """The file that the contig map is in."""
+        return self.contig_map if isinstance(self.contig_map, (str, Path)) else None
+
+    def contig_names(self) -> dict[str, str]:
+        """The contig map, read where it is in a file."""
+        given = self.contig_map
+        if given is None:
+            return {}
+        return dict(given) if isinstance(given, Mapping) else read_contig_map(given)
+
+
+@dataclass(frozen=True)
+class VcfOptions:
+    """What is written beside and into the outputs of a scored VCF.
+
+    Parameters
+    ----------
+    skipped : str or Path, optional
+        Table (TSV) of the skipped alleles with the reasons.
+    targets : str, int, or sequence of them, optional
+        Those of the computed outputs that the annotated VCF carries; all of them, if they are few.
+    statistics : sequence of str
+        What it carries for each score and output (`annotate.VCF_STATISTICS`).
+    info_prefix : str
+        Of all INFO IDs that are added.
+    q_values : bool
+        Add Benjamini-Hochberg q-values to the table, over all its rows of a score.
+    strict : bool
+        Raise SkippedAllelesError at the end if anything was skipped; the outputs are written.
+    """
+
+    skipped: str | Path | None = None
+    targets: str | int | Sequence[str | int] | None = None
+    statistics: Sequence[str] = DEFAULT_STATISTICS
+    info_prefix: str = "MCD"
+    q_values: bool = False
+    strict: bool = False
+
+
+@dataclass(frozen=True)
+class VariantEffects:
+    """What is computed of each allele: all that the numbers depend on beside the model and the files."""
+
+    effects: EffectOptions
+    seed: int = 0
+    targets: Any = None
+    options: VariantOptions = field(default_factory=VariantOptions)
+    vcf: VcfOptions = field(default_factory=VcfOptions)
