@@ -69,7 +69,7 @@ class AtomicFile:
 
     def seal(self) -> None:
         """The data are whole: make sure that they are on the disk."""
-        check_free([self.path], self.overwrite)  # somebody may have made it meanwhile
+        check_free([self.path], self.overwrite)  # another program may have created it meanwhile
         sync(self.temporary)
 
     def rename(self) -> None:
@@ -84,7 +84,7 @@ class AtomicFile:
         self.discard()
 
     def discard(self) -> None:
-        """Remove the unfinished file, if it is there, and let go of the lock."""
+        """Remove the unfinished file, if there is one, and release the lock."""
         self.remove_leftovers()
         self.release()
 
