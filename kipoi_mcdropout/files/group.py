@@ -1,4 +1,4 @@
-"""Several files written at once, that appear together or not at all."""
+"""Several output files that get their names together or not at all."""
 
 from __future__ import annotations
 
