@@ -49,10 +49,14 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "a JSON file, or words such as fasta_file=genome.fa",
     )
     parser.add_argument(
-        "--batch_size", type=int, default=32, help="inputs in one forward pass (default 32)"
+        "--batch_size", type=int, default=32, help="number of inputs in one forward pass (default 32)"
     )
     parser.add_argument(
-        "-n", "--num_workers", type=_whole, default=0, help="processes that load data (default 0)"
+        "-n",
+        "--num_workers",
+        type=_whole,
+        default=0,
+        help="number of processes that load data (default 0: none but this one)",
     )
 
 

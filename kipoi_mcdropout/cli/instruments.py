@@ -14,7 +14,9 @@ def add_instrument_arguments(parser: argparse.ArgumentParser) -> None:
         help="result of `ism` (best an .h5 file written with --keep_draws; or .tsv, .parquet), or table "
         "of `score_variants`",
     )
-    parser.add_argument("--exposure", required=True, metavar="OUTPUT", help="model output")
+    parser.add_argument(
+        "--exposure", required=True, metavar="OUTPUT", help="model output to use as exposure"
+    )
     parser.add_argument(
         "--outcome",
         required=True,
@@ -46,7 +48,9 @@ def add_instrument_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="keep only the strongest substitution at each position",
     )
-    group.add_argument("--min_distance_bp", type=int, metavar="BP", help="between instruments")
+    group.add_argument(
+        "--min_distance_bp", type=int, metavar="BP", help="least distance of two instruments in bp"
+    )
     group.add_argument("--top_n", type=int, metavar="N", help="keep the N strongest mutants")
     group.add_argument(
         "--select_draws",

@@ -38,7 +38,7 @@ def set_level(options: argparse.Namespace) -> None:
     """From parsed arguments."""
     global _level
     _level = _QUIET if options.quiet else _VERBOSE if options.verbose else _NORMAL
-    # What Kipoi says of each file that it has read helps nobody; what went wrong it says as a warning.
+    # Kipoi logs each file that it reads, which is not useful; it reports problems as warnings.
     logging.getLogger("kipoi").setLevel(logging.INFO if _level == _VERBOSE else logging.WARNING)
 
 

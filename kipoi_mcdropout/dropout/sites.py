@@ -47,7 +47,7 @@ class Site:
     batch_axis: int | None  # None: what is dropped does not depend on the input
     rows: RowOrder = ONE_ROW  # what lies along the batch axis
     alpha: bool = False
-    ignored: bool = False  # left off as asked: p is 0 here, whatever the call says
+    ignored: bool = False  # off, as requested: p is 0 here, not that of the call
 
     @property
     def copies(self) -> int:
@@ -201,7 +201,7 @@ class _Layout:
         Raises
         ------
         UnlockableDropoutError
-            If it cannot be told whether the rows of an input are copies of it.
+            If it cannot be determined whether the rows of an input are copies of it.
         """
         if self.order is not None:
             return self

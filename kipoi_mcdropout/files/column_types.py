@@ -1,7 +1,7 @@
-"""Which columns of our tables are text, and which whole numbers: by name, never by their contents.
+"""Types of the columns of our tables: text or whole numbers, decided by the name of the column.
 
-A contig called 1, an output called 007 and a sequence called NA are texts. A reader that looks at the
-values makes numbers and missing values of them.
+A contig 1, an output 007 and a sequence NA are texts. A reader that guesses types from the values would
+turn them into numbers and missing values.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class OutputLock:
             raise
 
     def release(self) -> None:
-        """Remove the lock file and let go of it; does nothing the second time."""
+        """Remove the lock file and release the lock; does nothing the second time."""
         if self._lock.is_locked:
             # Removed while it is held: whoever opened it meanwhile sees that the file has no name.
             with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Reads a table of measured effects, which people make by hand and by spreadsheet."""
+"""Reads a table of measured effects, which is often written by hand or by a spreadsheet program."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ FilePath = str | Path
 def check_not_inputs(outputs: Iterable[FilePath], inputs: Mapping[str, FilePath | None]) -> None:
     """Raise OutputError where an output is an input or another output, with `overwrite` too.
 
-    Files are compared by what they are, so symbolic links, hard links and other spellings of a path are
-    seen through.
+    The files themselves are compared, so that symbolic links, hard links and different paths of the same
+    file are recognised.
 
     Parameters
     ----------

@@ -202,7 +202,7 @@ def _estimates(used: Instruments, convention: Convention) -> dict[str, Estimate]
     for name, (method, _, _) in _METHODS.items():
         try:
             found[name] = method(used, convention=convention)  # type: ignore[operator]
-        except InputError:  # such as MR-Egger of two mutants: the plot is worth having without
+        except InputError:  # such as MR-Egger of two mutants: draw the plot without it
             continue
     return found
 

@@ -96,7 +96,7 @@ def figure_bytes(
 
 @contextlib.contextmanager
 def _fixed_layout(figure: Figure) -> Iterator[None]:
-    """Lay the panels out once and hold them: each drawing in turn would move them by a hair.
+    """Compute the layout of the panels once and fix it: each new drawing would move them slightly.
 
     Places are rounded, since the solver's last digits differ from run to run.
     """

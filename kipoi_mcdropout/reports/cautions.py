@@ -1,4 +1,4 @@
-"""What a reader must know before believing the numbers, in words."""
+"""Warnings to read before using the numbers of a report."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FLAGS = {
 
 
 class Caution(NamedTuple):
-    """A heading, what it means and what to do, and the id of the section that has more."""
+    """A heading, its meaning and what to do, and the id of the section with the details."""
 
     title: str
     text: str
@@ -146,7 +146,7 @@ def _of_ledger(ledger: LedgerFacts) -> list[Caution]:
 
 
 def _of_flags(ledger: LedgerFacts) -> list[Caution]:
-    """Alleles that were scored in windows which are not all genome."""
+    """Scored alleles whose windows have padding or unknown bases."""
     found = []
     for flag, (title, text) in _FLAGS.items():
         if n := ledger.flags.get(flag, 0):
@@ -181,7 +181,7 @@ def _of_skipped(ledger: LedgerFacts) -> list[Caution]:
 
 
 def _of_another_genome(ledger: LedgerFacts) -> list[Caution]:
-    """Many wrong REFs: then those that agree may do so by chance."""
+    """Many wrong REFs: the others may agree by chance."""
     counts = dict(zip(ledger.reasons["reason"], ledger.reasons["n"], strict=True))
     wrong, compared = counts.get("ref_mismatch", 0), ledger.scored + counts.get("ref_mismatch", 0)
     if wrong <= _MAX_WRONG_REF * compared:

@@ -25,7 +25,7 @@ _FOLLOWED = 5  # mutants
 
 @dataclass(frozen=True)
 class FollowedMutant:
-    """A mutant whose effect is there for every draw.
+    """A mutant with its effect in every draw.
 
     `row` is its row of the table of top effects; `draws` has shape=(n_draws,), in the order drawn.
     """
@@ -40,7 +40,7 @@ class FollowedMutant:
 
 @dataclass(frozen=True)
 class DrawFacts:
-    """What the number of draws means for the numbers in the report.
+    """How precise the numbers of the report are, with this number of draws.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Which of the given files is what: effects of an ISM, of a VCF, or results of `mr`."""
+"""Finds out what each file has: effects of an ISM, of a VCF, or results of `mr`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class EffectFile:
 
 @dataclass
 class Inputs:
-    """All that a report is made of.
+    """All inputs of a report.
 
     `tables` has, by kind, the path and rows of each of: estimates, across_sequences, leave_one_out and
     instruments of `mr` and `export_mr`, skipped alleles of `score_variants`, and failed sequences of
@@ -62,7 +62,7 @@ class Inputs:
 
 
 def find_inputs(paths: Sequence[str | Path]) -> Inputs:
-    """Look into the files and folders and tell what each is.
+    """Look into the files and folders and find out what each has.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What went in and what became of it: alleles of a VCF, or positions of an ISM."""
+"""Counts of scored and skipped alleles of a VCF, or of positions of an ISM."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def across_table(facts: MrFacts) -> Table:
 
 
 def movers_table(facts: MrFacts) -> Table:
-    """The mutants on which the IVW estimate hangs most."""
+    """The mutants that change the IVW estimate most."""
     rows = facts.movers
     places = _places(rows)
     columns = [

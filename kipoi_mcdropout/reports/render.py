@@ -1,4 +1,4 @@
-"""From facts to one HTML file that needs nothing else."""
+"""Writes the facts as one complete HTML file."""
 
 from __future__ import annotations
 

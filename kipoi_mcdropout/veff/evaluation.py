@@ -126,7 +126,7 @@ def _tables(summary: EffectSummary) -> dict[str, NDArray[np.float64]]:
 
 
 def _refuse_mangled(record: Any) -> None:
-    """kipoi-veff takes the first ALT and encodes whatever it does not know as no base at all."""
+    """Refuse alleles for which kipoi-veff would use only the first ALT or encode a missing base."""
     place = f"{record.CHROM}:{record.POS} {record.REF}>{','.join(record.ALT)}"
     if len(record.ALT) != 1:
         raise InputError(

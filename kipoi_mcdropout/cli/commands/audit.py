@@ -8,9 +8,9 @@ from kipoi_mcdropout.cli.arguments import Parser, add_model_arguments
 from kipoi_mcdropout.errors import EXIT_OK
 
 _DESCRIPTION = """\
-Print every dropout site of a model: name, kind, p, shape of the mask, and whether it is locked; then
-each operation of the incremental engine, what a mutation changes there, and the time for a sequence.
-Without
+Print every dropout site of a model: name, kind, p, shape of the mask, and whether it is locked. Then
+print each operation of the incremental engine, what a mutation changes there, and the time for a
+sequence. Without
 --dataloader_args the model is probed with random sequences of the shapes in its schema. Exit code 2 if
 the model has no dropout, or one that cannot be locked."""
 
@@ -27,7 +27,9 @@ def get_parser(prog: str = "kipoi mcdropout audit") -> argparse.ArgumentParser:
         help="modules whose dropout is to be left off, also inside them",
     )
     parser.add_argument(
-        "--model_input", default=None, help="name of the input to mutate; needed if there are several"
+        "--model_input",
+        default=None,
+        help="name of the input to mutate; needed if the model has several",
     )
     parser.add_argument(
         "-c",

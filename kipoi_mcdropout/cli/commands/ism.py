@@ -35,7 +35,11 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
     )
     add_model_arguments(parser)
     parser.add_argument(
-        "--method", "--imp_score", choices=[METHOD], default=METHOD, help=f"only {METHOD} here"
+        "--method",
+        "--imp_score",
+        choices=[METHOD],
+        default=METHOD,
+        help=f"method; must be {METHOD} here",
     )
     parser.add_argument(
         "--imp_score_kwargs",
@@ -51,7 +55,7 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
         "--scores",
         nargs="+",
         default=["diff"],
-        help="ref alt diff logit logit_ref logit_alt deepsea_effect (default diff)",
+        help="scores to compute: ref alt diff logit logit_ref logit_alt deepsea_effect (default diff)",
     )
     parser.add_argument(
         "-k",

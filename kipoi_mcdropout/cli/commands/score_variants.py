@@ -19,8 +19,8 @@ from kipoi_mcdropout.errors import EXIT_OK, EXIT_STRICT, InputError
 
 _DESCRIPTION = """\
 Score every ALT allele of every record of a VCF: the effect on each model output, with the model's
-uncertainty. The annotated VCF is the input with the results added to INFO. The table has
-a row per allele and output. Every allele is either scored or skipped with a reason (INFO MCD_SKIP, and
+uncertainty. The annotated VCF is the input with the results added to INFO. The table has a row per
+allele and output. Every allele is either scored or skipped with a reason (INFO MCD_SKIP, and
 --skipped).
 
 exit codes: 0 done, 1 the model failed (see --on_error), 2 bad input (no output is written), 3 nothing
@@ -52,16 +52,23 @@ def add_file_arguments(parser: argparse.ArgumentParser) -> None:
         "--input_vcf",
         required=True,
         metavar="VCF",
-        help="VCF (plain, bgzipped) or BCF; - is stdin",
+        help="VCF (plain or bgzipped) or BCF to score; - for standard input",
     )
     parser.add_argument(
         "-f", "--fasta_file", required=True, metavar="FASTA", help="the genome, plain or bgzipped"
     )
     parser.add_argument(
-        "-o", "--output_vcf", metavar="VCF", help="annotated VCF: .vcf, .vcf.gz (bgzip), or - for stdout"
+        "-o",
+        "--output_vcf",
+        metavar="VCF",
+        help="annotated VCF to write: .vcf, .vcf.gz (bgzip), or - for standard output",
     )
-    parser.add_argument("-t", "--table", metavar="FILE", help="table: .parquet, .tsv, .tsv.gz")
-    parser.add_argument("--skipped", metavar="TSV", help="table of the skipped alleles and why")
+    parser.add_argument(
+        "-t", "--table", metavar="FILE", help="table to write: .parquet, .tsv or .tsv.gz"
+    )
+    parser.add_argument(
+        "--skipped", metavar="TSV", help="table to write with the skipped alleles and their reasons"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
 
 
@@ -72,7 +79,7 @@ def add_result_arguments(parser: argparse.ArgumentParser) -> None:
         "--scores",
         nargs="+",
         default=["diff"],
-        help="ref alt diff logit logit_ref logit_alt deepsea_effect (default diff)",
+        help="scores to compute: ref alt diff logit logit_ref logit_alt deepsea_effect (default diff)",
     )
     parser.add_argument(
         "--quantiles",
@@ -177,7 +184,7 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--strict", action="store_true", help="exit code 3 if any allele is skipped")
     parser.add_argument(
-        "--batch_size", type=int, default=32, help="inputs in one forward pass (default 32)"
+        "--batch_size", type=int, default=32, help="number of inputs in one forward pass (default 32)"
     )
     add_engine_arguments(parser)
     parser.set_defaults(dataloader="none")  # a VCF needs no dataloader

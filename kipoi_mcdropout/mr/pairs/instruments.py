@@ -28,7 +28,7 @@ from kipoi_mcdropout.mr.pairs.checks import (
 
 SeType = Literal["sd", "mcse"]
 
-# A spread that is only rounding would, taken at face value, give one mutant all the weight.
+# An sd that is only rounding would give one mutant all the weight.
 ZERO_VARIANCE_RTOL = SHARE_OF_LARGEST
 
 _SIDES = ("exposure", "outcome")

@@ -14,7 +14,7 @@ _PREFIX = "chr"
 class ContigNames:
     """Finds the contig of the genome by name, and checks it by length.
 
-    A contig is the one that `contig_map` names, taken at its word; else the one of the same name,
+    The contig of the genome is the one in `contig_map`, without checks; else the one of the same name,
     whose length must be that of the VCF header where the header gives one; else the one whose name
     differs by a leading "chr" alone, and only if the header gives a length and it is the same.
 

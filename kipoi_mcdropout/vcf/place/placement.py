@@ -1,4 +1,4 @@
-"""From the record of a VCF to the windows of its alleles, or to the reasons why there are none."""
+"""From the record of a VCF to the windows of its alleles, or to the reasons why they are skipped."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from kipoi_mcdropout.vcf.read.alleles import BASES
 from kipoi_mcdropout.vcf.read.reader import Record, VcfReader
 
 MIN_COMPARED = 10  # fewer REF alleles prove nothing
-MANY = 0.5  # a share of REF that differ from which on the genome is taken for another one
+MANY = 0.5  # from this share of differing REF on, the genome counts as a wrong one
 SOME = 0.05  # a share from which on there is a warning
 _NONE_SCORED = "None of its alleles is scored"
 _BY_CHANCE = "Those that agree may agree by chance"

@@ -53,7 +53,7 @@ class Edit(NamedTuple):
 
 
 def unscorable(ref: str, alt: str) -> Skip | None:
-    """Why an allele cannot be scored whatever the genome; None if it may be.
+    """Why an allele cannot be scored, with any genome; None if it may be.
 
     Parameters
     ----------
