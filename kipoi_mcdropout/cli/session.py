@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kipoi_mcdropout.arrays.nested import Nested, leaves
+from kipoi_mcdropout.arrays.nested import leaves
 from kipoi_mcdropout.cli.messages import bar_is_off, say
 from kipoi_mcdropout.errors import InputError, is_machine_failure
 
@@ -110,13 +110,6 @@ def number_of_sequences(dataloader: Any) -> int | None:
         return len(dataloader)
     except (TypeError, NotImplementedError):
         return None
-
-
-def first_row(inputs: Nested) -> Nested:
-    """The first input of a batch."""
-    from kipoi_mcdropout.arrays.nested import take
-
-    return take(inputs, slice(0, 1))
 
 
 class Progress:

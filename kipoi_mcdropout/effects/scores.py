@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kipoi_mcdropout.effects.score_names import UNSIGNED_SCORES
 from kipoi_mcdropout.errors import InputError
 
 PairFunction = Callable[[Tensor, Tensor], Tensor]  # (ref, alt), broadcastable, float64
@@ -26,11 +25,6 @@ class Score:
     name: str
     function: PairFunction  # of outputs, or of logits where logit_scale
     logit_scale: bool = False
-
-    @property
-    def signed(self) -> bool:
-        """Whether the sign of the effect is a direction."""
-        return self.name not in UNSIGNED_SCORES
 
     def __reduce__(self) -> tuple[Any, ...]:
         """By name, as the functions of the named ones cannot be pickled."""

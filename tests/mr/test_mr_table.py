@@ -13,7 +13,6 @@ from mr_data import from_draws, simulated
 from numpy.testing import assert_allclose, assert_array_equal
 
 from kipoi_mcdropout.effects.score_names import UNSIGNED_SCORES
-from kipoi_mcdropout.effects.scores import SCORES
 from kipoi_mcdropout.errors import InputError, TargetError
 from kipoi_mcdropout.mr import (
     Instruments,
@@ -98,10 +97,6 @@ def test_scores_without_a_sign_are_refused(score: str, as_column: bool) -> None:
             instruments_from_table(table.assign(score=score), "FOXA2", "DNase")
         else:
             instruments_from_table(table, "FOXA2", "DNase", score=score)
-
-
-def test_the_scores_without_a_sign_are_those_of_the_scores_module() -> None:
-    assert set(UNSIGNED_SCORES) == {name for name, score in SCORES.items() if not score.signed}
 
 
 def test_bad_tables_are_refused() -> None:

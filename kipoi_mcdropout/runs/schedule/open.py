@@ -45,7 +45,7 @@ def open_scheduler(where: str) -> Scheduler:
         raise InputError(f"there is no scheduler file {where}; start `dask scheduler` with it first")
     if is_file:
         _check_scheduler_file(Path(where))
-    n_workers = 0 if local is None else int(local[1] or len(os.sched_getaffinity(0)))
+    n_workers = 0 if local is None else int(local[1] or usable_cores())
     if local is not None and n_workers < 1:
         raise InputError(f"a local scheduler needs at least one worker; got {where!r}")
     try:
