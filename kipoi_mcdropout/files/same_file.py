@@ -48,7 +48,8 @@ def check_not_inputs(outputs: Iterable[FilePath], inputs: Mapping[str, FilePath 
 
 def _indexes(inputs: Mapping[str, FilePath | None]) -> dict[str, str]:
     """The indexes that lie beside the inputs, by words for each."""
-    beside = {f"the index {end} of {what}": f"{p}{end}" for what, p in inputs.items() for end in _INDEXES}
+    pairs = [(end, what, path) for what, path in inputs.items() for end in _INDEXES]
+    beside = {f"the index {end} of {what}": f"{path}{end}" for end, what, path in pairs}
     return {what: path for what, path in beside.items() if _is_file(path)}
 
 
