@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import glob
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -83,7 +84,7 @@ def as_targets(wanted: Any) -> tuple[str | int, ...]:
     """
     if wanted is None:
         return ()
-    if isinstance(wanted, (str, int, np.integer)):
+    if isinstance(wanted, (str, numbers.Number)):
         wanted = (wanted,)
     targets: list[str | int] = []
     for target in wanted:

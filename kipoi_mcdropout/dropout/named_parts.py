@@ -14,7 +14,7 @@ from torch import nn
 from kipoi_mcdropout.errors import InputError, ModelError, ModelForwardError
 
 _TORCH = str(Path(torch.__file__).parent)
-_OURS = str(Path(__file__).parent)
+_OURS = str(Path(__file__).parents[1])  # the whole package
 IN_FORWARD = ", in the model's forward pass: "
 _NEAR = 5  # names that an error lists
 

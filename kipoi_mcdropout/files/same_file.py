@@ -10,6 +10,7 @@ from typing import Any
 from kipoi_mcdropout.errors import OutputError
 
 _STREAM = "-"  # standard input or standard output
+_INDEXES = (".fai", ".gzi", ".tbi", ".csi")  # read with the file beside which they lie
 FilePath = str | Path
 
 
@@ -25,7 +26,8 @@ def check_not_inputs(outputs: Iterable[FilePath], inputs: Mapping[str, FilePath 
     inputs : mapping of str to str, Path or None
         From a word for each input, such as "the genome", to its path; those without a path are left out.
     """
-    read = {_identity(path): (what, path) for what, path in inputs.items() if _is_path(path)}
+    named = {what: path for what, path in inputs.items() if _is_path(path)}
+    read = {_identity(path): (what, path) for what, path in (_indexes(named) | named).items()}
     written: dict[Any, FilePath] = {}
     for output in outputs:
         if str(output) == _STREAM:
@@ -44,6 +46,13 @@ def check_not_inputs(outputs: Iterable[FilePath], inputs: Mapping[str, FilePath 
                 "Give another output"
             )
         written[key] = output
+
+
+def _indexes(inputs: Mapping[str, FilePath | None]) -> dict[str, str]:
+    """The indexes that lie beside the inputs, by words for each."""
+    pairs = [(end, what, path) for what, path in inputs.items() for end in _INDEXES]
+    beside = {f"the index {end} of {what}": f"{path}{end}" for end, what, path in pairs}
+    return {what: path for what, path in beside.items() if _is_file(path)}
 
 
 def named_files(value: Any, what: str) -> dict[str, str]:

@@ -10,10 +10,10 @@ from typing import Any
 
 from kipoi_mcdropout.arrays.nested import Nested, entries, is_named, leaves
 from kipoi_mcdropout.arrays.output_labels import ArrayLabels, OutputLabels, unique_names
-from kipoi_mcdropout.errors import InputError, ModelError, TargetError
+from kipoi_mcdropout.errors import InputError, InputWarning, ModelError, TargetError
 
 
-class OutputLabelWarning(UserWarning):
+class OutputLabelWarning(InputWarning):
     """Labels of the schema that do not fit the model's outputs, which are numbered instead."""
 
 

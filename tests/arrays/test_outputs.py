@@ -13,7 +13,7 @@ import torch
 
 from kipoi_mcdropout.arrays.nested import map_nested, take
 from kipoi_mcdropout.arrays.output_labels import ArrayLabels, OutputLabels, unique_names
-from kipoi_mcdropout.arrays.outputs import flatten_outputs, select_targets
+from kipoi_mcdropout.arrays.outputs import as_targets, flatten_outputs, select_targets
 from kipoi_mcdropout.errors import ModelError, TargetError
 from kipoi_mcdropout.model.output_names import OutputLabelWarning, label_outputs
 
@@ -39,6 +39,12 @@ def test_targets_by_label_index_and_pattern(wanted: list | None, columns: tuple)
     assert targets.columns == columns
     assert targets.labels == tuple(LABELS[i] for i in columns)
     assert (targets.selected is None) == (len(columns) == 4)
+
+
+@pytest.mark.parametrize("wanted", [1.0, [1.0], True, np.float32(1)])
+def test_a_target_is_a_text_or_a_whole_number(wanted: object) -> None:
+    with pytest.raises(TargetError, match="targets must be labels, numbers from 0, or patterns"):
+        as_targets(wanted)
 
 
 @pytest.mark.parametrize("wanted", ["CTCF", "4", "foxa*", -1, 4])

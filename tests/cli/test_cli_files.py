@@ -154,3 +154,12 @@ def test_python_refuses_too(tmp_path: Path) -> None:
     (tmp_path / "r.html").write_text("")
     with pytest.raises(OutputError, match="is input 1"):
         write_report([tmp_path / "r.html"], tmp_path / "r.html", overwrite=True)
+
+
+@pytest.mark.parametrize("end", [".fai", ".gzi", ".tbi"])
+def test_the_index_of_an_input_is_never_an_output(tmp_path: Path, end: str) -> None:
+    genome, index = tmp_path / "genome.fa", tmp_path / f"genome.fa{end}"
+    check_not_inputs([index], {"the genome": genome})
+    index.write_text("something")
+    with pytest.raises(OutputError, match=f"the index {end} of the genome; an input is never replaced"):
+        check_not_inputs([index], {"the genome": genome})

@@ -325,6 +325,21 @@ def test_code_that_looks_at_its_data_is_named_with_its_line() -> None:
     assert words in str(error.value)
 
 
+def test_the_whole_model_is_named_by_its_class_with_the_line_that_looks_at_its_data() -> None:
+    from kipoi_mcdropout.engine.incremental.capture import CaptureError, capture
+
+    class Looking(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            h = nn.functional.dropout(super().forward(x), 0.5, self.training)
+            return h if x.sum() > 0 else -h
+
+    model, x = LockedModel(Looking(4, 2)), torch.rand(2, 4) + 0.1
+    with model.borrow(), pytest.raises(CaptureError) as error:
+        capture(model, x, model.plan(x))
+    words = "Tensor.__bool__ in module 'Looking', test_borrowed_model.py line "
+    assert words in str(error.value)
+
+
 # --- models that cannot run ----------------------------------------------------------------------
 
 

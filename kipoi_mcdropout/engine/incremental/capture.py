@@ -145,6 +145,7 @@ class _Recorder(TorchDispatchMode):
         self._node_of: dict[int, int] = {}
         self._stale: set[int] = set()
         self._running: list[str] = []
+        self._model_name = ""
         self.input_paths: dict[str, int] = {}
         for path, x in leaves(inputs):
             self.input_paths[path] = self._add("input", None, (), {}, x, path=path).index
@@ -152,6 +153,7 @@ class _Recorder(TorchDispatchMode):
     def follow(self, model: LockedModel) -> list[Any]:
         """Keep track of which module is running; returns the hooks to remove."""
         handles = []
+        self._model_name = type(model.module).__name__
         for label, part in model.module.named_modules():
             if isinstance(part, torch.jit.ScriptModule):
                 continue
@@ -173,7 +175,7 @@ class _Recorder(TorchDispatchMode):
 
     def where(self) -> str:
         """The module that is running, and the user's line of code."""
-        module = f" in module {self._running[-1]!r}" if self._running and self._running[-1] else ""
+        module = f" in module {self._running[-1] or self._model_name!r}" if self._running else ""
         frames = reversed(list(traceback.walk_stack(None)))
         return f"{module}{user_line(frames)}"
 
