@@ -149,7 +149,7 @@ def test_a_missing_package_is_named_with_the_remedy(
 
     monkeypatch.setattr(builtins, "__import__", without)
     monkeypatch.setattr("importlib.import_module", find)
-    with pytest.raises(InputError, match=rf"plots need {package}.*pip install kipoi_mcdropout\[plot\]"):
+    with pytest.raises(InputError, match=rf"plots need {package}.*pip install {package}"):
         plot_ism(ism_table()[0], output="FOXA2")
 
 
