@@ -262,7 +262,8 @@ def test_the_manifest_of_the_repository_is_the_one_used() -> None:
     manifest = load_manifest()
     assert manifest_path().name == "kipoi_plugin.yaml"
     assert (manifest.name, manifest.module, manifest.command) == (NAME, NAME, "mcdropout")
-    assert [(m.name, m.class_path) for m in manifest.methods] == [(METHOD, f"{NAME}.plugin.mutation:MCDropoutISM")]
+    methods = [(m.name, m.class_path) for m in manifest.methods]
+    assert methods == [(METHOD, f"{NAME}.plugin.mutation:MCDropoutISM")]
     assert [c.name for c in manifest.interpret_commands] == ["ism", "feature_importance"]
 
 
