@@ -79,7 +79,7 @@ def test_the_scorer_is_a_method_of_kipoi_interpret() -> None:
         f"answer = [available_methods()['{METHOD}'] is scorer, issubclass(scorer, Mutation),\n"
         "           scorer is not Mutation, scorer.__module__, scorer.__name__]"
     )
-    assert answer == [True, True, True, f"{NAME}.ism", "MCDropoutISM"]
+    assert answer == [True, True, True, f"{NAME}.plugin.mutation", "MCDropoutISM"]
 
 
 def test_the_methods_of_kipoi_interpret_are_still_there() -> None:
@@ -262,7 +262,8 @@ def test_the_manifest_of_the_repository_is_the_one_used() -> None:
     manifest = load_manifest()
     assert manifest_path().name == "kipoi_plugin.yaml"
     assert (manifest.name, manifest.module, manifest.command) == (NAME, NAME, "mcdropout")
-    assert [(m.name, m.class_path) for m in manifest.methods] == [(METHOD, f"{NAME}.ism:MCDropoutISM")]
+    methods = [(m.name, m.class_path) for m in manifest.methods]
+    assert methods == [(METHOD, f"{NAME}.plugin.mutation:MCDropoutISM")]
     assert [c.name for c in manifest.interpret_commands] == ["ism", "feature_importance"]
 
 
