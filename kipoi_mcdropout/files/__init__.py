@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kipoi_mcdropout.files.atomic import check_outputs
 from kipoi_mcdropout.files.group import OutputGroup, Writers, open_writers
-from kipoi_mcdropout.files.record import PredictionRecord, SequenceBlocks
+
+if TYPE_CHECKING:  # the command line starts without torch
+    from kipoi_mcdropout.files.record import PredictionRecord, SequenceBlocks
 
 __all__ = ["SUFFIXES", "effect_files", "effect_writers", "prediction_files"]
 
