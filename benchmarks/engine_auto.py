@@ -17,7 +17,8 @@ import time
 from engine_contenders import sequences
 from networks import build
 
-from kipoi_mcdropout.dropout.locked_model import LockedModel, MaskBank
+from kipoi_mcdropout.dropout.locked_model import LockedModel
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.engine import Engines, Job
 
 NETWORKS = ("deepsea", "deepsea_both_strands", "beluga", "basset", "bpnet", "danq", "transformer")

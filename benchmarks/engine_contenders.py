@@ -56,7 +56,8 @@ def variants(model: Any, options: argparse.Namespace) -> Portion:
 
 
 def _engine(model: Any, options: argparse.Namespace, batch: Any, draws: list[int]) -> Portion:
-    from kipoi_mcdropout.dropout.locked_model import LockedModel, MaskBank
+    from kipoi_mcdropout.dropout.locked_model import LockedModel
+    from kipoi_mcdropout.dropout.mask_bank import MaskBank
     from kipoi_mcdropout.engine import IncrementalEngine
 
     locked, bank = LockedModel(model), MaskBank(0)

@@ -7,6 +7,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
+from pygments.lexers.special import TextLexer
+from sphinx.application import Sphinx
+
 import kipoi_mcdropout
 
 project = "kipoi_mcdropout"
@@ -33,3 +36,8 @@ autodoc_member_order = "bysource"
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
+
+
+def setup(app: Sphinx) -> None:
+    """The picture of the folders stands as its text: GitHub draws it, Sphinx would need JavaScript."""
+    app.add_lexer("mermaid", TextLexer)

@@ -30,11 +30,11 @@ class NoRandomSiteError(ModelError):
 
 
 class UnlockableDropoutError(ModelError):
-    """A dropout of the model cannot be locked; it is refused by name."""
+    """A dropout of the model cannot be locked; the message names it."""
 
 
 class BatchDependenceError(ModelError):
-    """The outputs of an input depend on the other inputs in the batch."""
+    """The outputs for an input depend on the other inputs in the batch."""
 
     stops_the_run = True
 
@@ -44,19 +44,19 @@ class InputError(McDropoutError):
 
 
 class InputWarning(UserWarning):
-    """The data are used, but something about them must be known before the results are."""
+    """The data are used, but you must know something about them before you use the results."""
 
 
 class TargetError(McDropoutError):
-    """A model output was asked for that does not exist."""
+    """There is no model output of this name."""
 
 
 class OutputError(McDropoutError):
-    """An output file cannot be written where it was asked for."""
+    """An output file cannot be written."""
 
 
 class NonFiniteOutputError(ModelError):
-    """The model returned NaN or infinite values for its own reference input."""
+    """The model returned NaN or infinite values for the reference sequence."""
 
 
 # Errors of the system that say that a path given is wrong; other OSErrors are failures of the machine.
@@ -64,7 +64,7 @@ WRONG_PATH = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirecto
 
 
 def is_machine_failure(error: BaseException) -> bool:
-    """Whether it is the machine that failed (exit code 1), such as a full disk, and not the input."""
+    """Whether the machine failed (exit code 1), for example by a full disk, and not the input."""
     if isinstance(error, OSError):
         return error.errno is not None and not isinstance(error, WRONG_PATH) and error.errno in _FAILURES
     return isinstance(error, MemoryError)
@@ -78,18 +78,18 @@ _FAILURES = tuple(
 
 
 class UnitFailedError(RuntimeError):
-    """A unit could not be computed, here or by any worker, and the run stops (exit code 1).
+    """A unit could not be computed, in this process or by any worker, and the run stops (exit code 1).
 
-    What was done before is kept, for `--resume`.
+    The finished part is kept, for `--resume`.
     """
 
 
-KEPT = "No output was written. What was done is kept: run the same command with --resume"
+KEPT = "No output was written. The finished part is kept: run the same command with --resume"
 NOTHING_KEPT = "No output was written"
 
 
 def kept_words(error: BaseException) -> str:
-    """What a run that an error has stopped has left, in words; a run notes it on the error."""
+    """A sentence on what is left of a run that an error has stopped; the run adds it to the error."""
     return getattr(error, "kept_words", NOTHING_KEPT)
 
 

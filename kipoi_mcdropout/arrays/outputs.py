@@ -47,7 +47,7 @@ def flatten_outputs(outputs: Nested, n: int, selected: Tensor | None = None) -> 
             )
         parts.append(_floating(leaf).reshape(n, -1))
     if not parts:
-        raise ModelError("the model must return a tensor, or several; it returned nothing")
+        raise ModelError("the model must return one or more tensors; it returned nothing")
     matrix = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
     return matrix if selected is None else matrix[:, selected]
 
@@ -134,7 +134,7 @@ def select_targets(labels: Sequence[str], wanted: str | int | Sequence[str | int
 def _names_nothing(labels: Sequence[str], target: str | int) -> str:
     if isinstance(target, str) and (numbered := _match(labels, f"{glob.escape(target)}#*")):
         several = ", ".join(repr(labels[i]) for i in numbered[:_SHOWN])
-        return f"target {target!r} names {len(numbered)} outputs; say which: {several}"
+        return f"target {target!r} names {len(numbered)} outputs; name one of them: {several}"
     return (
         f"target {target!r} names none of the model's {len(labels)} outputs; give a label, an "
         f"index from 0 to {len(labels) - 1}, or a pattern with *. Labels: {_shown(labels)}"

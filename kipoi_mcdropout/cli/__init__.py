@@ -32,12 +32,12 @@ COMMANDS = {
     "audit": "print every dropout site of a model and whether it can be locked",
     "score_variants": "effect and uncertainty of the variants in a VCF",
     "merge": "join the shards of a run into its outputs",
-    "sample_regions": "windows of a genome, half on peaks and half away from any",
+    "sample_regions": "sample windows of a genome, half on peaks and half away from all peaks",
     "mr": "Mendelian randomization: slope of one output on another",
-    "export_mr": "the same data for the R packages",
+    "export_mr": "write the data of a Mendelian randomization for the R packages",
     "report": "one HTML file that shows a result, its plots and its warnings",
     "plot": "a figure of a result: png, svg or pdf",
-    "calibrate": "predicted effects and their sd against measured effects",
+    "calibrate": "compare predicted effects and their sd with measured effects",
 }
 
 
@@ -91,7 +91,7 @@ def _exit_code(main: Callable[[list[str], str], int], args: list[str], prog: str
     except (OSError, UnitFailedError) as error:  # such as a full disk
         return _report(prog, f"{error}. {kept_words(error)}", EXIT_FAILURE)
     except MemoryError as error:
-        words = f"the memory is not enough ({error})" if str(error) else "the memory is not enough"
+        words = f"there is not enough memory ({error})" if str(error) else "the memory is not enough"
         return _report(prog, f"{words}. {kept_words(error)}", EXIT_FAILURE)
     except KeyboardInterrupt as error:
         number = signal_that_came()
@@ -118,7 +118,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         prog=prog,
         usage=f"{prog} COMMAND [-h] ...",
         description="Variant effects with uncertainty by locked Monte Carlo dropout.\n\n"
-        f"commands:\n{listing}\n\n{prog} COMMAND -h explains each.",
+        f"commands:\n{listing}\n\n`{prog} COMMAND -h` explains a command.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=_version())

@@ -24,8 +24,9 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--source",
         choices=list(kipoi.config.model_sources()),
-        help="where the model is: dir for a folder here, kipoi for the zoo, or another source of "
-        "~/.kipoi/config.yaml (default: dir if MODEL is a folder with a model.yaml, else kipoi)",
+        help="where to find the model: dir for a local folder, kipoi for the zoo, or another source "
+        "from ~/.kipoi/config.yaml (default: dir if MODEL is a folder with a model.yaml, else "
+        "kipoi)",
     )
 
 
@@ -33,31 +34,48 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """The model and its dataloader, by the words that `kipoi predict` has."""
     add_model(parser)
     parser.add_argument(
-        "--dataloader", metavar="NAME", help="another dataloader than the model's own, by name"
+        "--dataloader", metavar="NAME", help="name of a dataloader to use in place of the model's own"
     )
     parser.add_argument(
-        "--dataloader_source", metavar="SOURCE", help="where it is, as --source (default: kipoi)"
+        "--dataloader_source",
+        metavar="SOURCE",
+        help="where to find that dataloader, as for --source (default: kipoi)",
     )
     parser.add_argument(
         "--dataloader_args",
         nargs="+",
         metavar="ARGS",
-        help="arguments of the dataloader: JSON such as '{\"fasta_file\": \"genome.fa\"}', the path of "
+        help='arguments of the dataloader: JSON such as \'{"fasta_file": "genome.fa"}\', the path of '
         "a JSON file, or words such as fasta_file=genome.fa",
     )
     parser.add_argument(
-        "--batch_size", type=int, default=32, help="inputs in one forward pass (default 32)"
+        "--batch_size", type=int, default=32, help="number of inputs in one forward pass (default 32)"
     )
     parser.add_argument(
-        "-n", "--num_workers", type=_whole, default=0, help="processes that load data (default 0)"
+        "-n",
+        "--num_workers",
+        type=_whole,
+        default=0,
+        help="number of processes that load data (default 0: none but this one)",
     )
 
 
 def add_draw_arguments(parser: Parser) -> None:
     """The draws and what is reported."""
-    parser.add_argument("--n_draws", type=int, default=30, help="dropout masks drawn (default 30)")
+    parser.add_argument(
+        "--n_draws",
+        type=int,
+        default=30,
+        help="number of draws: how often the model "
+        "is run, each time with new dropout "
+        "masks (default 30)",
+    )
     parser.group("dropout").add_argument(
-        "--seed", type=int, default=0, help="0 or more; same seed, same masks (default 0)"
+        "--seed",
+        type=int,
+        default=0,
+        help="number that fixes the dropout masks, 0 or more; the same "
+        "seed gives the same masks (default 0)",
     )
     parser.add_argument(
         "--target",
@@ -72,14 +90,15 @@ def add_draw_arguments(parser: Parser) -> None:
         type=int,
         default=None,
         metavar="AXIS",
-        help="axis of an output (without the batch) that its column labels name, where it is not clear",
+        help="axis of an output that its column labels name, not counting the batch; needed if several "
+        "axes fit",
     )
     parser.add_argument(
         "--ignore",
         nargs="+",
         default=[],
         metavar="MODULE",
-        help="modules whose dropout is to be left off, also inside them",
+        help="modules whose dropout stays off, including the dropout inside them",
     )
 
 
@@ -88,8 +107,8 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine",
         default="auto",
-        help="incremental: mutants as changes of their reference; full: the whole model for each; auto: "
-        "the one that is estimated to be faster (default)",
+        help="incremental: compute only what a mutation changes; full: run the whole model on each "
+        "mutant; auto: use the engine that is estimated to be faster (default)",
     )
     parser.add_argument(
         "--memory",
@@ -112,23 +131,23 @@ def add_run_arguments(parser: argparse.ArgumentParser, unit: str) -> None:
         "--scheduler",
         default="none",
         metavar="WHERE",
-        help="where units are computed: none for this process (default), local or local:N for N "
-        "processes here, tcp://HOST:PORT or the scheduler file (.json) of a Dask cluster",
+        help="where to compute: none for this process (default), local or local:N for N processes on "
+        "this machine, tcp://HOST:PORT or the scheduler file (.json) of a Dask cluster",
     )
     parser.add_argument(
         "--shard",
         default=None,
         metavar="I/N",
-        help="do every N-th part only, for a job array; `kipoi mcdropout merge` joins all N",
+        help="compute only part I of N, for a job array; `kipoi mcdropout merge` joins the N parts",
     )
     parser.add_argument(
-        "--resume", action="store_true", help="go on where the same command was stopped before"
+        "--resume", action="store_true", help="continue a run of the same command that was stopped"
     )
     parser.add_argument(
         "--on_error",
         choices=["stop", "skip"],
         default="stop",
-        help=f"what to do about {unit} with which the model fails: stop (default), or skip and name it",
+        help=f"what to do if the model fails on {unit}: stop (default), or skip it and report it",
     )
 
 

@@ -11,35 +11,53 @@ def add_instrument_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "result",
         metavar="RESULT",
-        help="of `ism` (.h5 with --keep_draws is best; .tsv, .parquet) or the table of `score_variants`",
+        help="result of `ism` (best an .h5 file written with --keep_draws; or .tsv, .parquet), or table "
+        "of `score_variants`",
     )
-    parser.add_argument("--exposure", required=True, metavar="OUTPUT", help="model output")
     parser.add_argument(
-        "--outcome", required=True, nargs="+", metavar="OUTPUT", help="model output, or several"
+        "--exposure", required=True, metavar="OUTPUT", help="model output to use as exposure"
+    )
+    parser.add_argument(
+        "--outcome",
+        required=True,
+        nargs="+",
+        metavar="OUTPUT",
+        help="model output to use as outcome, or several",
     )
     parser.add_argument(
         "--score",
         default=None,
-        help="which of the result's scores, diff or logit; needed if it has several",
+        help="score to use, diff or logit; needed if the result has several",
     )
     parser.add_argument(
         "--se_type",
         choices=["sd", "mcse"],
         default="sd",
-        help="standard error: spread over the draws, or Monte Carlo error of the mean (default sd)",
+        help="standard error of the effects: sd, their spread over the draws (default), or mcse, the "
+        "Monte Carlo error of the mean",
     )
-    group = parser.add_argument_group("selection of instruments, in this order")
-    group.add_argument("--min_z", type=float, metavar="Z", help="least |effect| / sd of the exposure")
+    group = parser.add_argument_group("selection of instruments, applied in this order")
     group.add_argument(
-        "--one_per_position", action="store_true", help="the strongest alternative of a position"
+        "--min_z",
+        type=float,
+        metavar="Z",
+        help="keep mutants with |effect| / sd on the exposure of at least this",
     )
-    group.add_argument("--min_distance_bp", type=int, metavar="BP", help="between instruments")
-    group.add_argument("--top_n", type=int, metavar="N", help="keep the N strongest")
+    group.add_argument(
+        "--one_per_position",
+        action="store_true",
+        help="keep only the strongest substitution at each position",
+    )
+    group.add_argument(
+        "--min_distance_bp", type=int, metavar="BP", help="least distance of two instruments in bp"
+    )
+    group.add_argument("--top_n", type=int, metavar="N", help="keep the N strongest mutants")
     group.add_argument(
         "--select_draws",
         choices=["all", "half"],
         default="all",
-        help="'half': select on one half of the draws, estimate on the other (needs draws)",
+        help="'half': select instruments by one half of the draws and estimate by the other half (needs "
+        "draws)",
     )
 
 

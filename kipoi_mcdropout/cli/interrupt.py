@@ -1,4 +1,4 @@
-"""Ctrl-C, and the signals by which job systems and closed terminals stop a command."""
+"""Ctrl-C, and the signals with which job systems and closed terminals stop a command."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def raise_if_interrupted() -> None:
 
 
 def signal_that_came() -> int:
-    """Number of the signal that stopped the command; that of Ctrl-C where none was seen."""
+    """Number of the signal that stopped the command; the number of Ctrl-C if no signal was recorded."""
     return int(signal.SIGINT) if _came is None else _came
 
 

@@ -1,4 +1,4 @@
-"""What the commands say on stderr, and how much of it; standard output is for results."""
+"""Messages of the commands on stderr, and their level of detail; standard output is for results."""
 
 from __future__ import annotations
 
@@ -24,10 +24,13 @@ def add_message_arguments(parser: argparse._ArgumentGroup) -> None:
     """--quiet and --verbose, which every command has."""
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
-        "-q", "--quiet", action="store_true", help="warnings and errors only, no progress bar"
+        "-q", "--quiet", action="store_true", help="print only warnings and errors, and no progress bar"
     )
     group.add_argument(
-        "-v", "--verbose", action="store_true", help="also how it is computed, and tracebacks of errors"
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="also print how the results are computed, and tracebacks of errors",
     )
 
 
@@ -35,7 +38,7 @@ def set_level(options: argparse.Namespace) -> None:
     """From parsed arguments."""
     global _level
     _level = _QUIET if options.quiet else _VERBOSE if options.verbose else _NORMAL
-    # What Kipoi says of each file that it has read helps nobody; what went wrong it says as a warning.
+    # Kipoi logs each file that it reads, which is not useful; it reports problems as warnings.
     logging.getLogger("kipoi").setLevel(logging.INFO if _level == _VERBOSE else logging.WARNING)
 
 
@@ -46,24 +49,24 @@ def say(message: str) -> None:
 
 
 def warn(message: str) -> None:
-    """What must be known before the results are used; also where only little is to be said."""
+    """Print a warning, also with --quiet."""
     _print(message)
 
 
 def detail(message: str) -> None:
-    """A line for those who want to know how."""
+    """Print a line with --verbose only."""
     if _level >= _VERBOSE:
         _print(message)
 
 
 def mention_engine(choice: Choice | None) -> None:
-    """The engine that was chosen, for those who want to know how; a warning where something failed."""
+    """Print the chosen engine with --verbose; print a warning if an engine failed."""
     if choice is not None:
         (warn if choice.problem else detail)(f"engine: {choice}")
 
 
 def show_traceback() -> None:
-    """The traceback of the error at hand, for those who want to know how."""
+    """Print the traceback of the current error with --verbose."""
     if _level >= _VERBOSE:
         traceback.print_exc(file=sys.stderr)
 
@@ -87,7 +90,7 @@ def warnings_as_lines() -> Iterator[None]:
 
 
 def bar_is_off() -> bool | None:
-    """For tqdm's `disable`: None leaves it to whether stderr is a terminal."""
+    """Value of tqdm's `disable`; with None, tqdm shows a bar only on a terminal."""
     return True if _level == _QUIET else None
 
 

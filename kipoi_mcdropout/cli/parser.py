@@ -1,4 +1,4 @@
-"""The parser of every command: its options stand in the same groups, in the same order."""
+"""The parser of every command, with the same groups of options in the same order."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Parser(argparse.ArgumentParser):
         return super().add_argument(*names, **how)
 
     def print_help(self, file: Any = None) -> None:
-        """See argparse: help that is asked for is a result."""
+        """See argparse; help goes to standard output, like results."""
         super().print_help(results() if file is None else file)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -82,18 +82,16 @@ class Parser(argparse.ArgumentParser):
         return options
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """See argparse; from here on the command says as much as it was asked to."""
+        """See argparse; also sets the level of messages (--quiet, --verbose)."""
         options, rest = super().parse_known_args(args, namespace)
         set_level(options)
         return options, rest
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
-    """Help whose usage line has what is required alone; all options follow below it."""
+    """Help whose usage line has only required arguments; all options follow below it."""
 
-    def add_usage(
-        self, usage: str | None, actions: Any, groups: Any, prefix: str | None = None
-    ) -> None:
+    def add_usage(self, usage: str | None, actions: Any, groups: Any, prefix: str | None = None) -> None:
         """See argparse."""
         positional = [action for action in actions if not action.option_strings]
         required = [action for action in actions if action.option_strings and action.required]

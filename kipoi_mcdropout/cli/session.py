@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kipoi_mcdropout.arrays.nested import Nested, leaves
+from kipoi_mcdropout.arrays.nested import leaves
 from kipoi_mcdropout.cli.messages import bar_is_off, say
 from kipoi_mcdropout.errors import InputError, is_machine_failure
 
@@ -38,7 +38,7 @@ def source_of(model: str, source: str | None) -> str:
         return source
     if not (Path(model) / "model.yaml").is_file():
         return "kipoi"
-    say(f"{model} is a folder here with a model.yaml: taken as with --source dir")
+    say(f"{model} is a local folder with a model.yaml, so --source dir is used")
     return "dir"
 
 
@@ -53,11 +53,11 @@ def load_data(args: argparse.Namespace, model: Any) -> tuple[Any, dict[str, Any]
     import kipoi
     from kipoi_utils.utils import parse_json_file_str_or_arglist
 
-    with explained("--dataloader_args must be JSON, a .json file, or words key=value"):
+    with explained("--dataloader_args must be JSON, a .json file, or words of the form key=value"):
         kwargs = _as_json(args.dataloader_args)
         if kwargs is None:
             kwargs = parse_json_file_str_or_arglist(args.dataloader_args)
-    with explained("the dataloader cannot be made; give its arguments with --dataloader_args"):
+    with explained("the dataloader cannot be created; give its arguments with --dataloader_args"):
         factory = model.default_dataloader
         if args.dataloader is not None:
             factory = kipoi.get_dataloader_factory(args.dataloader, args.dataloader_source or "kipoi")
@@ -105,18 +105,11 @@ def batches(args: argparse.Namespace, dataloader: Any) -> Iterator[dict[str, Any
 
 
 def number_of_sequences(dataloader: Any) -> int | None:
-    """How many sequences there will be, where the dataloader knows."""
+    """Number of sequences, if the dataloader knows it."""
     try:
         return len(dataloader)
     except (TypeError, NotImplementedError):
         return None
-
-
-def first_row(inputs: Nested) -> Nested:
-    """The first input of a batch."""
-    from kipoi_mcdropout.arrays.nested import take
-
-    return take(inputs, slice(0, 1))
 
 
 class Progress:
@@ -146,7 +139,7 @@ class Progress:
 
 @contextlib.contextmanager
 def explained(what: str) -> Iterator[None]:
-    """Errors of Kipoi and of the user's model or dataloader code, as ours, with `what` before them."""
+    """Turn errors of Kipoi and of the user's model or dataloader into ours, with `what` in front."""
     try:
         yield
     except KeyboardInterrupt:

@@ -1,9 +1,9 @@
 """Check that a model treats each input of a batch by itself, and whether it takes a batch of one.
 
-Three inputs are run two by two, each once in the first place and once in the second, with another one
-beside it each time: an output that changes depends on its batch mates (batch normalization in training
-mode, a mean over the batch, sorting). Such a model has no effect of a mutation that could be stated:
-it would depend on the mutations beside it.
+Three inputs are run in pairs: each is once the first and once the second of a pair, with a different
+partner. If an output changes, it depends on the other input (batch normalization in training mode, a
+mean over the batch, sorting). With such a model the effect of a mutation would depend on the other
+mutations in its batch.
 """
 
 from __future__ import annotations
@@ -86,8 +86,7 @@ def _record(probe: Probe, inputs: Nested) -> Recording:
         return probe.record(inputs)
     except ModelForwardError as error:
         raise ModelForwardError(
-            f"{error}, on a batch of {n_rows(inputs)} inputs; required is a model that takes batches of "
-            "any size"
+            f"{error}, on a batch of {n_rows(inputs)} inputs; the model must accept batches of any size"
         ) from error.__cause__
 
 
@@ -127,8 +126,8 @@ def _agree(a: Tensor, b: Tensor, times: float = 1.0) -> bool:
 
 
 _WORDS = (
-    "the outputs of an input change with {1}{0}. An effect would depend on the mutations that happen to "
-    "be computed beside it. Required is a model that treats each input of a batch by itself"
+    "the outputs of an input change with {1}{0}. The effect of a mutation would depend on the other "
+    "mutations in its batch. The model must treat each input of a batch by itself"
 )
 
 
@@ -137,8 +136,8 @@ def _refuse(probe: Probe, rows: Nested, before: Tensor) -> None:
     again = flatten_outputs(_record(probe, pair).output, 2)
     if not _agree(again[0], before[0]) or not _agree(again[1], before[1]):
         raise UnlockableDropoutError(
-            "two passes over the same input differ with every dropout off: the model has "
-            f"randomness that is no dropout{_culprit(probe, pair, [(pair, 0)])}. Remove it, or replace "
+            "two passes over the same input differ although every dropout is off: the model has "
+            f"randomness that is not dropout{_culprit(probe, pair, [(pair, 0)])}. Remove it, or replace "
             "it by nn.Dropout"
         )
     others = [(take(rows, [0, 2]), 0), (take(rows, [1, 0]), 1)]

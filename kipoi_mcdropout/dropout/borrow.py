@@ -1,4 +1,4 @@
-"""Borrow a user's PyTorch module: evaluation mode inside, exactly as it was afterwards."""
+"""Use a user's PyTorch module in evaluation mode, and restore it exactly afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every way in which a PyTorch forward pass can drop units, reduced to one primitive.
+"""Turns every kind of dropout in a PyTorch forward pass into one function call.
 
 A `torch.overrides.TorchFunctionMode` sees each torch function that the model calls, whether a module
 or plain code calls it and whatever the model's training flag says; nothing in the model is changed.
@@ -190,7 +190,7 @@ def _recurrent(kind: str) -> _Handler:
 
 def _native_dropout(mode: DropoutInterceptor, func: Any, args: Any, kwargs: Any) -> Any:
     raise UnlockableDropoutError(
-        "torch.native_dropout returns its own mask and cannot be locked; call F.dropout instead"
+        "torch.native_dropout makes its own mask and cannot be locked; call F.dropout instead"
     )
 
 

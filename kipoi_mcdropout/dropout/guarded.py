@@ -1,4 +1,4 @@
-"""Randomness that shows in training mode only: locked where it is dropout, else refused by name."""
+"""Randomness that occurs only in training mode: dropout is locked, all else is refused by name."""
 
 from __future__ import annotations
 
@@ -37,13 +37,11 @@ def find_guarded(
         lifted = tuple(watch.parts[name] for name in names)
         if lifted and not _only_drops(watch, pair, lifted, quiet):
             raise UnlockableDropoutError(
-                f"the dropout in module {', '.join(map(repr, names))} runs only in training mode, where "
-                "the module also does other things. Call F.dropout(x, p, self.training) without a "
-                f"condition, or leave it off: {_advice(names)}"
+                f"the dropout in module {', '.join(map(repr, names))} runs only in training mode, and "
+                "the module also does other things in that mode. Call F.dropout(x, p, self.training) "
+                f"without a condition, or switch this dropout off: {_advice(names)}"
             )
-    return lifted, tuple(
-        f"{name}: dropout guarded by `self.training`; locked all the same" for name in names
-    )
+    return lifted, tuple(f"{name}: dropout under `if self.training`; it is locked too" for name in names)
 
 
 def refuse_random_point(module: nn.Module, call: Call, inputs: Nested, ignore: tuple[str, ...]) -> None:
@@ -68,8 +66,8 @@ def _in_evaluation(watch: RandomnessWatch, pair: Nested, ignore: tuple[str, ...]
     noise = _noise(quiet, again, ignore)
     if noise:
         raise UnlockableDropoutError(
-            f"{_listed(watch, noise)} in evaluation mode{_threads(quiet)}: randomness that is no "
-            "dropout cannot be locked. Remove it, or replace it by a dropout of torch; if no output "
+            f"{_listed(watch, noise)} in evaluation mode{_threads(quiet)}: randomness that is not "
+            "dropout cannot be locked. Remove it, or replace it by a dropout of torch. If no output "
             f"depends on it: {_advice(list(noise))}"
         )
     _refuse_differing(watch, quiet, again, "evaluation")
@@ -114,8 +112,8 @@ def _in_training(
             return loud, again
         break
     raise UnlockableDropoutError(
-        "the model cannot run in training mode, so dropout that is guarded by `self.training` cannot be "
-        f"searched for: {'; '.join(failures.values())}. Mend it, or do without the dropout inside: "
+        "the model cannot run in training mode, so dropout under `if self.training` cannot be found: "
+        f"{'; '.join(failures.values())}. Correct it, or switch off the dropout inside: "
         f"{_advice(list(failures))}"
     )
 
@@ -128,8 +126,8 @@ def _refuse_noise(
     if noise:
         raise UnlockableDropoutError(
             f"{_listed(watch, noise)} in training mode{_threads(loud)}, which cannot be locked. Use a "
-            "dropout function of torch, or multiply by zeros and ones made by torch.bernoulli or "
-            f"torch.rand(...) > p; or leave it off: {_advice(list(noise))}"
+            "dropout function of torch, or multiply by a mask made by torch.bernoulli or "
+            f"torch.rand(...) > p, or switch it off: {_advice(list(noise))}"
         )
     _refuse_differing(watch, loud, again, "training")
 
@@ -140,11 +138,12 @@ def _refuse_differing(
     if same_output(first.output, second.output):
         return
     name = watch.first_difference(first, second)
-    advice = f", or leave it off: {_advice([name])}" if mode == "training" else ""
+    advice = f", or switch it off: {_advice([name])}" if mode == "training" else ""
     raise UnlockableDropoutError(
         f"module {name!r} ({type(watch.parts[name]).__name__}) gives another output in each of two "
-        f"passes over the same input in {mode} mode, with every dropout off: it has random numbers of "
-        f"its own, or remembers earlier inputs. Use a dropout function of torch{advice}"
+        f"passes over the same input in {mode} mode, although every dropout is off: it has a random "
+        "number generator of its own, or remembers earlier inputs. Use a dropout function of "
+        f"torch{advice}"
     )
 
 
@@ -159,8 +158,8 @@ def _refuse_unseen(
             continue
         if before.get(name) != sums:
             raise UnlockableDropoutError(
-                f"module {name!r} ({type(part).__name__}) looks like dropout but calls no dropout "
-                f"function of torch. Call F.dropout in it, or leave it off: {_advice([name])}"
+                f"module {name!r} ({type(part).__name__}) has the name of a dropout but calls no "
+                f"dropout function of torch. Call F.dropout in it, or switch it off: {_advice([name])}"
             )
 
 
@@ -193,7 +192,8 @@ def _threads(seen: Observation) -> str:
         return ""
     names = ", ".join(map(repr, sorted(seen.in_threads)))
     return (
-        f" (module {names} runs in a thread of its own, where dropout cannot be seen: run it directly)"
+        f" (module {names} runs in a thread of its own, where dropout cannot be found: run it in the "
+        "main thread)"
     )
 
 
@@ -210,8 +210,9 @@ def refuse_torchscript(module: nn.Module, ignore: tuple[str, ...]) -> None:
             names.append(name)
     if names:
         raise UnlockableDropoutError(
-            f"module {', '.join(map(repr, names))} is TorchScript; the dropouts inside cannot be seen. "
-            f"Load the Python class with its weights instead, or leave them off: {_advice(names)}"
+            f"module {', '.join(map(repr, names))} is TorchScript; the dropouts inside it cannot be "
+            "found. Load the Python class with its weights instead, or switch them off: "
+            f"{_advice(names)}"
         )
 
 

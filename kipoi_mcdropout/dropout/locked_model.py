@@ -1,8 +1,7 @@
-"""The plain forward pass under locked dropout masks: the oracle that every faster path must equal."""
+"""The plain forward pass with locked masks: every faster way must give the same result."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -17,7 +16,8 @@ from kipoi_mcdropout.dropout.call import DropoutCall
 from kipoi_mcdropout.dropout.calls import DropoutInterceptor
 from kipoi_mcdropout.dropout.guarded import refuse_random_point
 from kipoi_mcdropout.dropout.input_types import InputTypes
-from kipoi_mcdropout.dropout.masks import RUN_SCOPE, check_seed, keep_mask
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
+from kipoi_mcdropout.dropout.masks import RUN_SCOPE
 from kipoi_mcdropout.dropout.memory import is_out_of_memory
 from kipoi_mcdropout.dropout.named_parts import (
     explained,
@@ -42,7 +42,6 @@ _NOT_THE_MODELS = (
     MemoryError,
     torch.OutOfMemoryError,
 )
-_MASK_CACHE_BYTES = 256 * 2**20
 
 
 def call_module(module: nn.Module) -> Call:
@@ -56,30 +55,6 @@ def call_module(module: nn.Module) -> Call:
         return module(inputs)
 
     return call
-
-
-class MaskBank:
-    """Masks of one seed on one device, kept while they fit into a budget of memory."""
-
-    def __init__(self, seed: int, budget_bytes: int = _MASK_CACHE_BYTES) -> None:
-        self.seed = check_seed(seed)
-        self.budget_bytes = budget_bytes
-        self._kept: OrderedDict[tuple[object, ...], Tensor] = OrderedDict()
-        self._bytes = 0
-
-    def keep(self, site: Site, draw: int, scope: int, device: torch.device) -> Tensor:
-        """Mask of a site, bool, shape=site.shape: True where the unit is kept."""
-        key = (site.index, site.shape, site.p, draw, scope, device)
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
-        mask = keep_mask(self.seed, draw, site.index, site.shape, site.p, scope)
-        tensor = torch.from_numpy(mask).to(device)
-        self._kept[key] = tensor
-        self._bytes += tensor.nbytes
-        while self._bytes > self.budget_bytes and len(self._kept) > 1:
-            self._bytes -= self._kept.popitem(last=False)[1].nbytes
-        return tensor
 
 
 class _LockedPass(DropoutInterceptor):
@@ -101,7 +76,7 @@ class _LockedPass(DropoutInterceptor):
 
     def _next_site(self, call: DropoutCall) -> Site:
         if self.position >= len(self.plan.sites):
-            raise self._changed(f"a dropout more than the {len(self.plan.sites)} that it has")
+            raise self._changed(f"one more dropout than the {len(self.plan.sites)} of the first pass")
         site = self.plan.sites[self.position]
         self.position += 1
         expected, came = site.seen_shape(self.n), call.mask_shape()
@@ -120,8 +95,8 @@ class _LockedPass(DropoutInterceptor):
 
     def _changed(self, what: str) -> ModelError:
         return ModelError(
-            f"the forward pass differs between batches: it called {what}. Masks are tied to the order "
-            "of the dropout calls, which must not depend on the data"
+            f"the forward pass differs between batches: it called {what}. Each mask belongs to one "
+            "dropout call, so the order of the calls must not depend on the data"
         )
 
 
@@ -131,11 +106,11 @@ class LockedModel:
     Parameters
     ----------
     module : nn.Module
-        Borrowed while `borrow()` is active, never changed.
+        Used in evaluation mode while `borrow()` is active, and restored afterwards.
     call : callable, optional
         How to run it on nested tensors; by default as Kipoi does (`call_module`).
     ignore : tuple of str
-        Modules whose dropout is to be left off, and that of the modules inside them.
+        Modules whose dropout stays off, including the dropout inside them.
 
     Raises
     ------
@@ -174,7 +149,7 @@ class LockedModel:
         Raises
         ------
         ModelForwardError
-            If the model's own code raises, or ends the program. Want of memory passes as it is.
+            If the model's own code raises, or ends the program. Errors of memory are not changed.
         """
         with user_code():
             try:
@@ -292,7 +267,7 @@ def _twice(inputs: Nested) -> Nested:
 def locked_forward(
     module: nn.Module, inputs: Nested, draw: int, seed: int, scope: int = RUN_SCOPE
 ) -> Tensor:
-    """Outputs of a PyTorch module under the masks of one draw (or POINT): the oracle, for anyone.
+    """Outputs of a PyTorch module with the masks of one draw (or POINT, dropout off).
 
     `inputs` are tensors or numpy arrays, batch first; they go to the module's device, in the type of its
     weights.

@@ -1,8 +1,8 @@
 """Dropout masks as a pure function of (seed, draw, site, scope).
 
-A mask is read from its own Philox stream: the seed is the key, and draw, site and scope are words of
-the counter, so no two masks can share random numbers and none depends on what was drawn before it,
-on the batch size, the device, or the number of workers. numpy guarantees the raw stream of Philox
+Each mask has its own Philox stream: the seed is the key, and draw, site and scope are words of the
+counter. So two masks never share random numbers, and a mask does not depend on earlier masks, on the
+batch size, the device, or the number of workers. numpy guarantees the raw stream of Philox
 (https://numpy.org/doc/stable/reference/random/compatibility.html).
 """
 
@@ -38,8 +38,8 @@ def check_n_draws(n_draws: int) -> int:
         raise InputError(f"n_draws must be an integer; got {n_draws!r}")
     if n_draws < 0 or n_draws == 1:
         raise InputError(
-            "n_draws must be at least 2, as one draw has no variance, or 0 for point effects "
-            f"only; got {n_draws}"
+            "n_draws must be at least 2, because one draw has no variance, or 0 for effects with "
+            f"dropout off; got {n_draws}"
         )
     return int(n_draws)
 

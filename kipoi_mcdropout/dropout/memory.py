@@ -1,4 +1,4 @@
-"""Memory that runs out in a model's forward pass, said in one line."""
+"""Turns lack of memory in a model's forward pass into an error of one line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WORDS = ("DefaultCPUAllocator", "not enough memory", "can't allocate memory", "
 
 
 class ModelMemoryError(UnitFailedError, torch.OutOfMemoryError):
-    """The memory does not suffice for a forward pass of the model (exit code 1)."""
+    """There is not enough memory for a forward pass of the model (exit code 1)."""
 
 
 def name_memory(call: Callable[[Nested], Nested]) -> Callable[[Nested], Nested]:
@@ -35,9 +35,11 @@ def name_memory(call: Callable[[Nested], Nested]) -> Callable[[Nested], Nested]:
 def _words(n: int, error: BaseException) -> str:
     reason = " ".join(str(error).split()) or type(error).__name__
     if n == 1:
-        return f"memory ran out while the model ran on one input; a larger machine is needed ({reason})"
+        return (
+            f"there was not enough memory to run the model on one input; use a larger machine ({reason})"
+        )
     return (
-        f"memory ran out while the model ran on {n} inputs at a time; lower the batch size "
+        f"there was not enough memory to run the model on {n} inputs at a time; lower the batch size "
         f"(--batch_size), or use a larger machine ({reason})"
     )
 

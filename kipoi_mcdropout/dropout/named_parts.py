@@ -55,8 +55,8 @@ def known_names(module: nn.Module, names: Sequence[str]) -> tuple[str, ...]:
         if name not in aliases:
             near = difflib.get_close_matches(name, aliases, _NEAR, 0.4) or list(aliases)[:_NEAR]
             raise InputError(
-                f"ignore must name modules of the model, as named_modules() does; it has no {name!r}. "
-                f"Near: {', '.join(map(repr, near))}"
+                "ignore must name modules of the model, as named_modules() does; the model has no "
+                f"{name!r}. Similar names: {', '.join(map(repr, near))}"
             )
     return tuple(dict.fromkeys(aliases[name] for name in names))
 

@@ -1,7 +1,6 @@
 """Probing passes: run a model on a few inputs and record its dropout calls, dropping nothing.
 
-Of a dropout call only its shape and its options are kept: a large model's tensors are as free to go
-as in its own forward pass.
+Only shape and options of a dropout call are kept, so that the tensors of a large model can be freed.
 """
 
 from __future__ import annotations

@@ -152,7 +152,7 @@ class RandomNumbers:
     def _use_mask(self, mark: _Mask, mask: Tensor, func: Any, args: Any, kwargs: Any) -> Any:
         name = func.__name__.strip("_")
         if name in _ESCAPES and func.__name__ not in ("float", "bool") and len(args) == 1:
-            self.mode.random_call(f"torch's {mark.function}, by which its code decides what to run")
+            self.mode.random_call(f"torch's {mark.function}, which decides what its code runs")
         if mark.mean and mark.is_bool:
             result = self._with_mean(mark, mask, func, args)
             if result is not None:

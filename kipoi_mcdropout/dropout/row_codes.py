@@ -48,7 +48,7 @@ class Labels:
 
 
 def found_rows(labels: Labels | None, n: int) -> tuple[list[int], list[int]] | None:
-    """Owner and copy of each row, None where the rows cannot be told."""
+    """Owner and copy of each row; None if they cannot be determined."""
     if labels is None:
         return None
     owners, copies, joined = zip(*labels.rows(), strict=True)

@@ -1,4 +1,4 @@
-"""Follow through a forward pass from which input, and which copy of it, each row comes.
+"""Follows rows through a forward pass: from which input, and which copy of it, each row comes.
 
 Dropout needs this where a model puts several rows for each input into the batch. Copies of the whole
 input, such as the reverse complement, share a mask; positions and attention heads do not.
@@ -6,7 +6,7 @@ input, such as the reverse complement, share a mask; positions and attention hea
 Every tensor gets a code for each of its elements. An operation that only moves elements (view,
 transpose, cat, flip, ...) is run on the codes too. Any other operation keeps the codes of the rows
 along the batch axis, which is found by comparing the shapes with those of a pass over more inputs.
-What cannot be followed has no code, and is refused where it matters.
+Tensors that cannot be followed have no code; if a dropout needs their code, the model is refused.
 """
 
 from __future__ import annotations
@@ -224,9 +224,7 @@ class RowTracker(TorchDispatchMode):
         size = x.numel() // x.shape[labels.axis]
         leaves_alike = [leaf for leaf in self._inputs if leaf[0].numel() == size]
         values = _contents(x, labels.axis) if leaves_alike else x
-        return any(
-            torch.equal(values, _contents(leaf, 0)[owners].to(values)) for leaf in leaves_alike
-        )
+        return any(torch.equal(values, _contents(leaf, 0)[owners].to(values)) for leaf in leaves_alike)
 
 
 def _computed(func: Any, known: list[Labels], result: Tensor, axes: list[int]) -> Tensor | None:

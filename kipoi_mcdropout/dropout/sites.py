@@ -2,8 +2,8 @@
 
 Passes over batches of different size show, for each dropout call, which axis is the batch, and
 whether it has more than one row for each input. Where it has, the rows are followed from the input on
-(row_labels.py): copies of the whole input (both strands) share a mask, parts of it (positions,
-attention heads) have each their own, and what cannot be told is refused.
+(row_labels.py). Copies of the whole input (both strands) share a mask; parts of it (positions, attention
+heads) have their own masks. If this cannot be determined, the model is refused.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Site:
     batch_axis: int | None  # None: what is dropped does not depend on the input
     rows: RowOrder = ONE_ROW  # what lies along the batch axis
     alpha: bool = False
-    ignored: bool = False  # left off as asked: p is 0 here, whatever the call says
+    ignored: bool = False  # off, as requested: p is 0 here, not that of the call
 
     @property
     def copies(self) -> int:
@@ -128,7 +128,7 @@ def find_sites(
     seen = {name for name, _ in two.calls}
     sites = [layout.site() for layout in layouts]
     idle = idle_dropouts(module, seen)
-    notes += tuple(f"{site.name}: dropout left off as asked" for site in sites if site.ignored)
+    notes += tuple(f"{site.name}: dropout is off, as requested" for site in sites if site.ignored)
     if all(site.ignored for site in sites):
         raise NoRandomSiteError(_nothing_random(module, idle))
     return SitePlan(
@@ -140,7 +140,7 @@ def _check_same_calls(two: Recording, other: Recording, n_other: int) -> None:
     if len(two.calls) != len(other.calls):
         raise UnlockableDropoutError(
             f"the number of dropout calls depends on the batch: {len(two.calls)} for 2 inputs, "
-            f"{len(other.calls)} for {n_other}. Call the dropouts unconditionally"
+            f"{len(other.calls)} for {n_other}. Call all dropouts in every pass"
         )
 
 
@@ -191,8 +191,8 @@ class _Layout:
         """The error where no axis of the mask is the batch."""
         return UnlockableDropoutError(
             f"{self.what} sees masks of shape {self.call.mask_shape} and {other} for batches of 2 and "
-            f"{n_other}: no axis of it is the batch, so no mask can be shared by all inputs. Keep the "
-            "batch an axis of its own before the dropout"
+            f"{n_other}: none of its axes is the batch, so the inputs cannot share a mask. Keep the "
+            "batch as a separate axis before the dropout"
         )
 
     def with_order(self, followed: SeenCall) -> _Layout:
@@ -201,7 +201,7 @@ class _Layout:
         Raises
         ------
         UnlockableDropoutError
-            If it cannot be told whether the rows of an input are copies of it.
+            If it cannot be determined whether the rows of an input are copies of it.
         """
         if self.order is not None:
             return self
@@ -212,11 +212,11 @@ class _Layout:
         order = None if found is None else row_order(*found, 2)
         if order is None:
             raise UnlockableDropoutError(
-                f"{self.what} sees {self.rows_per_input} rows for each input, and it cannot be told "
-                "whether they are copies of the whole input (such as both strands), which share a "
-                "mask, or parts of it (positions, attention heads), which do not. Keep the batch an "
-                "axis of its own before the dropout; to put both strands into the batch, call "
-                "torch.cat on the input and its reverse complement"
+                f"{self.what} sees {self.rows_per_input} rows for each input. They may be copies of the "
+                "whole input (such as both strands), which share a mask, or parts of it (positions, "
+                "attention heads), which do not; this cannot be determined. Keep the batch as a "
+                "separate axis before the dropout; to put both strands into the batch, call torch.cat "
+                "on the input and its reverse complement"
             )
         return replace(self, order=order)
 
@@ -233,9 +233,7 @@ class _Layout:
         return replace(site, shape=tuple(shape), batch_axis=self.axis, rows=self.order)
 
 
-def _layouts(
-    two: Recording, other: Recording, n_other: int, ignore: tuple[str, ...]
-) -> list[_Layout]:
+def _layouts(two: Recording, other: Recording, n_other: int, ignore: tuple[str, ...]) -> list[_Layout]:
     pairs = enumerate(zip(two.calls, other.calls, strict=True))
     return [
         _Layout(i, name, a, None, ignored=True)
@@ -262,7 +260,7 @@ def _followed(probe: Probe, rows: Nested, layouts: list[_Layout]) -> list[_Layou
     if len(seen.calls) != len(layouts):
         raise UnlockableDropoutError(
             f"two passes over the same input call {len(layouts)} and {len(seen.calls)} dropouts. Call "
-            "them unconditionally"
+            "all of them in every pass"
         )
     return [layout.with_order(call) for layout, (_, call) in zip(layouts, seen.calls, strict=True)]
 

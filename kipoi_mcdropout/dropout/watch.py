@@ -1,4 +1,4 @@
-"""Watch a forward pass for random numbers that no dropout call of ours replaces.
+"""Watches a forward pass for random numbers that are not replaced by locked dropout.
 
 torch function modes see what the user's Python code calls in one thread. What they can't see (numpy,
 Python's random, scripted functions, custom operators, other threads) moves the state of a random number

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from kipoi_mcdropout.effects.rounding import z_values
+from kipoi_mcdropout.effects.z import z_values
 from kipoi_mcdropout.errors import InputError
 
 SHARE = 0.95  # of the mutants that the number of draws must be enough for
@@ -33,7 +33,7 @@ def draws_for_sd(tolerance: float) -> int:
 
 @dataclass(frozen=True)
 class DrawsEnough:
-    """What the number of draws of a run gives, and how many are enough.
+    """The precision of a run's number of draws, and how many draws are enough.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class DrawsEnough:
 
     @property
     def enough(self) -> bool:
-        """Whether the run had as many as both need."""
+        """Whether the run had enough draws for both."""
         return self.n_draws >= max(self.for_mean, self.for_sd)
 
     def sentence(self) -> str:
@@ -71,7 +71,8 @@ class DrawsEnough:
             f"the mean effect to {_percent(self.mean_error)} or better in {100 * SHARE:g} % of the "
             f"{self.n_mutants:,} mutants with |effect| of at least {self.min_z:g} sd"
             if self.n_mutants
-            else f"no mutant has an |effect| of at least {self.min_z:g} sd, so the means need no more"
+            else f"no mutant has an |effect| of at least {self.min_z:g} sd, so the means need no more "
+            "draws"
         )
         found = f"{self.n_draws} draws give each sd to {_percent(self.sd_error)}, and {mean}."
         if not self.enough:
@@ -85,7 +86,7 @@ class DrawsEnough:
 def draws_enough(
     rows: pd.DataFrame, *, min_z: float = 2.0, tolerance: float = TOLERANCE
 ) -> DrawsEnough:
-    """How many draws the mean and the sd of the effects need; from summaries alone.
+    """How many draws the mean and the sd of the effects need; needs only the table of effects.
 
     Parameters
     ----------

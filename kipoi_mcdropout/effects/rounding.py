@@ -1,9 +1,9 @@
-"""When a difference between two outputs is only rounding: the one place that decides it.
+"""Decides whether a difference between two outputs is only rounding.
 
-A network computes in float32 (or another floating-point type), and each of its sums is rounded. The
-same sum in another order gives another last digit, so two inputs that mean the same to the model can
-get outputs that differ by a few units in the last place (ulp). Such a difference is no effect: it has
-no sign, and its spread over the draws is no uncertainty.
+A network computes in float32 (or another floating-point type), and each of its sums is rounded. The same
+sum in another order gives another last digit, so two inputs that mean the same to the model can get
+outputs that differ by a few units in the last place (ulp). Such a difference is not an effect: its sign
+and its sd over the draws have no meaning.
 """
 
 from __future__ import annotations
@@ -109,17 +109,3 @@ def effect_rounding(table: pd.DataFrame) -> FloatArray:
             known = difference_rounding(outputs, DIFFERENCES[name])
             floor[rows] = np.where(np.isnan(known), floor[rows], known)
     return floor
-
-
-def z_values(table: pd.DataFrame) -> FloatArray:
-    """effect_mean / effect_sd, shape=(rows,), for a table of one output and score.
-
-    Where the sd is only rounding, the effect is the same in every draw: then z is 0 if the effect is
-    only rounding too, else infinite with its sign. NaN where either is not finite.
-    """
-    mean, sd = (table[name].to_numpy(np.float64) for name in ("effect_mean", "effect_sd"))
-    undefined = ~(np.isfinite(mean) & np.isfinite(sd))
-    floor = effect_rounding(table)
-    certain = np.where(np.abs(mean) <= floor, 0.0, np.copysign(np.inf, mean))
-    z = np.divide(mean, sd, out=certain, where=sd > floor)
-    return np.where(undefined, np.nan, z)

@@ -1,4 +1,4 @@
-"""Which sequence and which variant of the genome a row of a table of effects is about."""
+"""The sequence and the variant of the genome that a row of a table of effects belongs to."""
 
 from __future__ import annotations
 

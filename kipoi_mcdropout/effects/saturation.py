@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from kipoi_mcdropout.arrays.nested import Nested, leaves, n_rows, take
 from kipoi_mcdropout.arrays.outputs import Targets
-from kipoi_mcdropout.dropout.locked_model import MaskBank
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.masks import RUN_SCOPE, check_seed
 from kipoi_mcdropout.dropout.sites import SitePlan
-from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary, concatenate, summarize_effects
+from kipoi_mcdropout.effects.summarize import summarize_effects
+from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary, concatenate
 from kipoi_mcdropout.engine.choose import Choice, Engines, Job, check_engine
 from kipoi_mcdropout.engine.incremental.engine import DEFAULT_MEMORY_BYTES
 from kipoi_mcdropout.errors import InputError
@@ -105,7 +106,7 @@ class SequenceEffects:
 class SaturationMutagenesis:
     """In-silico mutagenesis of one-hot encoded sequences under locked dropout.
 
-    The model is borrowed for one sequence at a time, so that it is the user's between two results.
+    The model is restored after each sequence, so that the user can use it between two results.
     """
 
     def __init__(self, model: KipoiModel, options: IsmOptions) -> None:
@@ -159,7 +160,7 @@ class SaturationMutagenesis:
         if self._fixed is not None:
             return self._fixed
         if self.options.engine != "auto":
-            return Choice(self.options.engine, "as asked for")
+            return Choice(self.options.engine, "as requested")
         inputs = self.model.arrays(inputs)
         shapes = tuple((path, x.shape[1:], str(x.dtype)) for path, x in leaves(inputs))
         if shapes not in self._choices:
@@ -238,7 +239,7 @@ class SaturationMutagenesis:
         )
         if len(edits.position) == 0:
             raise InputError(
-                f"no position in the window {options.start}-{end} has a reference base to mutate: all "
+                f"no position in the window {options.start}-{end} can be mutated: all "
                 f"{len(edits.without_base)} are N. Choose another window with start and end"
             )
         return (options.start, end), edits

@@ -20,19 +20,17 @@ class Score:
     """How the effect of a mutant is measured in one draw.
 
     `logit_scale` says that reference and mutant are summarised as logits, log(p / (1 - p)), too.
-    `signed` is False where the sign of the effect carries no direction.
     """
 
     name: str
     function: PairFunction  # of outputs, or of logits where logit_scale
     logit_scale: bool = False
-    signed: bool = True
 
     def __reduce__(self) -> tuple[Any, ...]:
         """By name, as the functions of the named ones cannot be pickled."""
         if SCORES.get(self.name) is self:
             return get_score, (self.name,)
-        return Score, (self.name, self.function, self.logit_scale, self.signed)
+        return Score, (self.name, self.function, self.logit_scale)
 
 
 def logit(p: Tensor) -> Tensor:
@@ -47,13 +45,13 @@ def _deepsea_effect(ref: Tensor, alt: Tensor) -> Tensor:
 SCORES = {
     score.name: score
     for score in (
-        Score("ref", lambda ref, alt: ref.expand_as(alt), signed=False),
-        Score("alt", lambda ref, alt: alt, signed=False),
+        Score("ref", lambda ref, alt: ref.expand_as(alt)),
+        Score("alt", lambda ref, alt: alt),
         Score("diff", lambda ref, alt: alt - ref),
         Score("logit", lambda ref, alt: alt - ref, logit_scale=True),
-        Score("logit_ref", lambda ref, alt: ref.expand_as(alt), logit_scale=True, signed=False),
-        Score("logit_alt", lambda ref, alt: alt, logit_scale=True, signed=False),
-        Score("deepsea_effect", _deepsea_effect, signed=False),
+        Score("logit_ref", lambda ref, alt: ref.expand_as(alt), logit_scale=True),
+        Score("logit_alt", lambda ref, alt: alt, logit_scale=True),
+        Score("deepsea_effect", _deepsea_effect),
     )
 }
 
@@ -75,7 +73,7 @@ def get_score(score: str | Score | Callable[..., object], **options: object) -> 
     """
     unknown = set(options) - {"rc_merging"}
     if unknown or options.get("rc_merging", "mean") != "mean":
-        raise InputError(f"options of score {score!r} can only be rc_merging='mean'; got {options}")
+        raise InputError(f"the only option of score {score!r} is rc_merging='mean'; got {options}")
     if isinstance(score, Score):
         return score
     if isinstance(score, str):

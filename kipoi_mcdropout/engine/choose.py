@@ -1,8 +1,8 @@
-"""Which engine runs: the incremental one where it is right and pays, else the plain one.
+"""Chooses the engine: the incremental one if it is correct and faster, else the full one.
 
-The choice is a function of the model and of the sizes of the run alone: never of a clock, of the data,
-or of what was run before. So a resumed run, every shard and every worker choose the same, and their
-results are equal bit by bit.
+The choice depends only on the model and the sizes of the run: not on a clock, the data, or earlier runs.
+So a resumed run, every shard and every worker choose the same engine, and their results are bitwise
+equal.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from kipoi_mcdropout.arrays.nested import Nested
-from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, MaskBank
+from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.memory import is_out_of_memory
 from kipoi_mcdropout.engine.full import Engine, FullEngine
 from kipoi_mcdropout.engine.incremental.capture import CaptureError
@@ -82,7 +83,7 @@ class Engines:
     batch_size : int
         Inputs in one forward pass, where whole inputs are computed.
     memory_bytes : int
-        What the incremental engine may hold at a time, about, above the weights.
+        Approximate memory for activations of the incremental engine, in addition to the weights.
     verify : bool
         Recompute a sample of what the incremental engine gives by the plain forward pass, and raise
         EngineMismatchError if it differs.
@@ -126,11 +127,13 @@ class Engines:
         Raises
         ------
         McDropoutError
-            If the model cannot be run under locked dropout at all.
+            If the model cannot be run with locked dropout.
         """
         if job.n_passes < _MUST_RUN:
             passes = f"{job.n_passes} forward passes a unit"
-            return Choice("full", f"as {passes} are too few to find out whether another engine pays")
+            return Choice(
+                "full", f"because {passes} are too few to test whether another engine is faster"
+            )
         example = example_batch(inputs, input_key, layout)
         try:
             return self._estimated(example, job)
@@ -142,7 +145,9 @@ class Engines:
             raise
         except Exception as error:  # whatever can go wrong, the plain engine is not touched by it
             if is_out_of_memory(error):
-                return Choice("full", "the trial of the incremental engine ran out of memory", True)
+                return Choice(
+                    "full", "there was not enough memory for the trial of the incremental engine", True
+                )
             what = f"{type(error).__name__}: {error}"
             return Choice("full", f"the incremental engine failed in its trial ({what})", True)
 
@@ -153,7 +158,7 @@ class Engines:
         estimate = (mine + full) / (2 * full) if job.crowded else mine / full
         words = f"estimated at {estimate:.2f} of the cost of whole inputs"
         if not job.crowded and full * job.n_mutants < _MUST_WORK:
-            return Choice("full", f"{words}, but these are few operations")
+            return Choice("full", f"{words}, but the model has few operations")
         if estimate >= _MUST_GAIN:
             return Choice("full", words)
         difference = self._trial(example, POINT if job.n_draws == 0 else 0)

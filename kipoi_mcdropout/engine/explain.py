@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from kipoi_mcdropout.arrays.nested import Nested
-from kipoi_mcdropout.dropout.locked_model import LockedModel, MaskBank
+from kipoi_mcdropout.dropout.locked_model import LockedModel
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.engine import (
     CaptureError,
     Engines,

@@ -1,4 +1,4 @@
-"""What an engine is, and the plain one: mini-batches of whole inputs, draw by draw."""
+"""The interface of an engine, and the full engine: mini-batches of whole inputs, draw by draw."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from kipoi_mcdropout.arrays.nested import Nested, map_nested, take
-from kipoi_mcdropout.dropout.locked_model import LockedModel, MaskBank
+from kipoi_mcdropout.dropout.locked_model import LockedModel
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.sequence.mutants import MutantBatch, chunks
 
 
@@ -42,7 +43,7 @@ def to_tensors(inputs: Nested, device: torch.device) -> Nested:
 
 
 class FullEngine:
-    """The oracle in mini-batches: every mutant goes through the whole model in every draw.
+    """Runs every mutant through the whole model in every draw, in mini-batches.
 
     Parameters
     ----------

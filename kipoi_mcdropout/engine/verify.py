@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from kipoi_mcdropout.arrays.nested import Nested, take
-from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, MaskBank
+from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.engine.full import DrawBlock, Engine, to_tensors
 from kipoi_mcdropout.errors import BatchDependenceError, ModelError
 from kipoi_mcdropout.sequence.mutants import MutantBatch
@@ -115,9 +116,9 @@ class VerifyingEngine:
         error = relative_error(torch.cat(outputs), expected)
         if not error <= 10 * tolerance(expected.dtype):
             raise BatchDependenceError(
-                f"the model's output for an input depends on the other inputs of its batch: alone and "
-                f"beside others it differs by {error:.2g} of the output's scale. No engine can give "
-                "effects that mean something; look for statistics over the batch in the model (batch "
+                "the model's output for an input depends on the other inputs of its batch: alone and "
+                f"together with others it differs by {error:.2g} of the output's scale. Effects have no "
+                "meaning then, with any engine. Look for statistics over the batch in the model (batch "
                 "norm in training mode or without running statistics, a mean over the batch axis)"
             )
 

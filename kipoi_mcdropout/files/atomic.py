@@ -1,4 +1,4 @@
-"""Files that appear under their name only when they are whole and on the disk.
+"""Files that get their name only when they are complete and on the disk.
 
 This is the one place in the package where files are put in place: the data are written to a temporary
 name in the same folder, synced, renamed, and the folder is synced.
@@ -69,7 +69,7 @@ class AtomicFile:
 
     def seal(self) -> None:
         """The data are whole: make sure that they are on the disk."""
-        check_free([self.path], self.overwrite)  # somebody may have made it meanwhile
+        check_free([self.path], self.overwrite)  # another program may have created it meanwhile
         sync(self.temporary)
 
     def rename(self) -> None:
@@ -84,7 +84,7 @@ class AtomicFile:
         self.discard()
 
     def discard(self) -> None:
-        """Remove the unfinished file, if it is there, and let go of the lock."""
+        """Remove the unfinished file, if there is one, and release the lock."""
         self.remove_leftovers()
         self.release()
 
@@ -106,7 +106,7 @@ def atomic_path(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
 
 
 def replace_file(path: Path, pieces: Iterable[bytes], durable: bool = True) -> None:
-    """Write a small file of our own, of which no user waits for the name: atomic, and synced.
+    """Write a small internal file atomically, and sync it.
 
     `durable=False` leaves the syncing out.
     """
@@ -177,8 +177,8 @@ def check_free(paths: Iterable[Path], overwrite: bool) -> None:
         longest = os.pathconf(path.parent, "PC_NAME_MAX") - _ADDED_TO_NAME
         if len(os.fsencode(path.name)) > longest:
             raise OutputError(
-                f"the name of an output must have at most {longest} bytes, as hidden files beside it "
-                f"have longer names; got {path.name}"
+                f"the name of an output must have at most {longest} bytes, because hidden files beside "
+                f"it have longer names; got {path.name}"
             )
         if path.is_dir():
             raise OutputError(f"output {path} is a folder; give the name of a file")
@@ -197,7 +197,7 @@ def check_outputs(paths: Sequence[str | Path], suffixes: Sequence[str]) -> list[
             continue
         if not path.name.endswith(tuple(suffixes)):
             raise OutputError(
-                f"output {path} must end in one of {', '.join(suffixes)}, which say its format"
+                f"output {path} must end in one of {', '.join(suffixes)}, which sets its format"
             )
     if len({path.absolute() for path in checked}) < len(checked):
         raise OutputError(f"outputs must differ; got {', '.join(map(str, paths))}")

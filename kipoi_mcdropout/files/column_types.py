@@ -1,7 +1,7 @@
-"""Which columns of our tables are text, and which whole numbers: by name, never by their contents.
+"""Types of the columns of our tables: text or whole numbers, decided by the name of the column.
 
-A contig called 1, an output called 007 and a sequence called NA are texts. A reader that looks at the
-values makes numbers and missing values of them.
+A contig 1, an output 007 and a sequence NA are texts. A reader that guesses types from the values would
+turn them into numbers and missing values.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections.abc import Iterable
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from kipoi_mcdropout.effects.columns import MUTANT_STATISTICS, REFERENCE_STATISTICS
 
 # An empty one of these is a name that is empty; of other texts it is a missing value.
 _NAMES = frozenset(
@@ -34,8 +36,7 @@ _INTEGERS = frozenset(
 )  # fmt: skip
 _STATISTICS = frozenset(
     {
-        *(f"{side}_{what}" for side in ("ref", "alt") for what in ("mean", "var", "point")),
-        "ref_alt_cov", "effect_mean", "effect_sd", "effect_mcse", "effect_point", "prob_positive",
+        *REFERENCE_STATISTICS, *MUTANT_STATISTICS,
         "z", "p_value", "q_value", "mean", "var", "sd", "mcse", "point",
     }
 )  # fmt: skip

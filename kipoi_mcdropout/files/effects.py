@@ -2,53 +2,31 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from kipoi_mcdropout.arrays.outputs import select_targets
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.atomic import STDOUT, check_free, check_outputs
-from kipoi_mcdropout.files.column_types import to_frame
-from kipoi_mcdropout.files.effect_rows import effect_tables
+from kipoi_mcdropout.files.effect_sources import InFile, InMemory, InRows, Source
 from kipoi_mcdropout.files.read import (
-    choose_rows,
-    has_draws,
     one_score,
-    read_draws,
     read_effects,
     read_provenance,
 )
-from kipoi_mcdropout.files.record import SequenceBlocks, SequenceRecord
+from kipoi_mcdropout.files.record import SequenceBlocks
 from kipoi_mcdropout.files.same_file import check_not_inputs
 
 if TYPE_CHECKING:
     import xarray
 
 Outputs = str | int | Sequence[str | int] | None
-_Chosen = Sequence[str | int] | None
 _SHOWN = 5
 _PREFERRED = (".h5", ".hdf5", ".parquet", ".pq", ".tsv.gz", ".tsv")  # the first may have the draws
-
-
-class _Source(Protocol):
-    """Where effects are."""
-
-    @property
-    def path(self) -> Path | None: ...
-
-    def provenance(self) -> dict[str, Any]: ...
-
-    def table(self, outputs: _Chosen, score: str | None) -> pd.DataFrame: ...
-
-    def draws(self, outputs: _Chosen, score: str) -> NDArray[np.float32]: ...
-
-    def has_draws(self) -> bool: ...
 
 
 class Effects:
@@ -62,25 +40,25 @@ class Effects:
     >>> effects.table(outputs="DNase").nlargest(3, "effect_mean")   # doctest: +SKIP
     """
 
-    def __init__(self, source: _Source) -> None:
+    def __init__(self, source: Source) -> None:
         self._source = source
 
     @classmethod
     def of(cls, sequences: Iterable[SequenceBlocks], provenance: dict[str, Any]) -> Effects:
         """Effects that are in memory."""
-        return cls(_InMemory(list(sequences), provenance))
+        return cls(InMemory(list(sequences), provenance))
 
     @classmethod
     def at(cls, paths: Sequence[Path]) -> Effects:
         """Effects in files of one run, of which that with the most in it is read."""
         files = [path for path in paths if str(path) != STDOUT and path.name.endswith(_PREFERRED)]
         ranks = [next(i for i, end in enumerate(_PREFERRED) if p.name.endswith(end)) for p in files]
-        return cls(_InFile(files[ranks.index(min(ranks))] if files else None))
+        return cls(InFile(files[ranks.index(min(ranks))] if files else None))
 
     @classmethod
     def in_memory_from(cls, path: Path) -> Effects:
         """Effects in a table, which is read now and not needed afterwards."""
-        return cls(_Rows(read_effects(path), read_provenance(path)))
+        return cls(InRows(read_effects(path), read_provenance(path)))
 
     @property
     def path(self) -> Path | None:
@@ -197,7 +175,7 @@ class Effects:
         check_free([target], overwrite)
         if self.path is not None:
             check_not_inputs([target], {"the file that is read": self.path})
-        if isinstance(self._source, _InMemory):
+        if isinstance(self._source, InMemory):
             save_records(self._source.sequences, self.provenance, target, overwrite)
         else:
             save_table(self, target, overwrite)
@@ -236,123 +214,7 @@ def read(path: str | Path) -> Effects:
         If the file is not there, or is no result of this package.
     """
     read_provenance(path)
-    return Effects(_InFile(Path(path)))
-
-
-class _InMemory:
-    """Effects of sequences that were computed just now."""
-
-    path: Path | None = None
-
-    def __init__(self, sequences: list[SequenceBlocks], record: dict[str, Any]) -> None:
-        self.sequences = sequences
-        self._record: dict[str, Any] = json.loads(json.dumps(record))
-
-    def provenance(self) -> dict[str, Any]:
-        return self._record
-
-    def table(self, outputs: _Chosen, score: str | None) -> pd.DataFrame:
-        self._check_score(score)
-        labels = self._labels(outputs)
-        parts = []
-        for sequence in self.sequences:
-            for piece in effect_tables(sequence):
-                if score is None or piece.column("score")[0].as_py() == score:
-                    frame = to_frame(piece)
-                    parts.append(frame if labels is None else frame[frame["output"].isin(labels)])
-        return pd.concat(parts, ignore_index=True)
-
-    def draws(self, outputs: _Chosen, score: str) -> NDArray[np.float32]:
-        self._check_score(score)
-        if not self.has_draws():
-            raise InputError("the draws were not kept; run again with MutationOptions(keep_draws=True)")
-        columns = list(select_targets(self._first().effects.targets.labels, outputs).columns)
-        parts = []
-        for record in self._records():
-            kept = next(s.draws for s in record.effects.summaries if s.score.name == score)
-            assert kept is not None
-            parts.append(kept[:, :, columns].reshape(len(kept), -1))
-        return np.concatenate(parts, axis=1)
-
-    def has_draws(self) -> bool:
-        return all(summary.draws is not None for summary in self._first().effects.summaries)
-
-    def _records(self) -> Iterator[SequenceRecord]:
-        for sequence in self.sequences:
-            yield from sequence.blocks()
-
-    def _first(self) -> SequenceRecord:
-        return next(self._records())
-
-    def _labels(self, outputs: _Chosen) -> set[str] | None:
-        labels = self._first().effects.targets.labels
-        return None if outputs is None else set(select_targets(labels, outputs).labels)
-
-    def _check_score(self, score: str | None) -> None:
-        names = [summary.score.name for summary in self._first().effects.summaries]
-        if score is not None and score not in names:
-            raise InputError(f"score must be one of {', '.join(names)}; got {score!r}")
-
-
-class _Rows:
-    """Effects as rows in memory: those of the alleles of a VCF."""
-
-    path: Path | None = None
-
-    def __init__(self, rows: pd.DataFrame, record: dict[str, Any]) -> None:
-        self._rows = rows
-        self._record = record
-
-    def provenance(self) -> dict[str, Any]:
-        return self._record
-
-    def table(self, outputs: _Chosen, score: str | None) -> pd.DataFrame:
-        return choose_rows(self._rows, outputs, score, "the result").copy()
-
-    def draws(self, outputs: _Chosen, score: str) -> NDArray[np.float32]:
-        raise InputError("the effects of a VCF have no draws; give ism regions around the variants")
-
-    def has_draws(self) -> bool:
-        return False
-
-
-class _InFile:
-    """Effects in a file of any of the formats; without a file where only others were written."""
-
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._record: dict[str, Any] | None = None
-
-    @property
-    def path(self) -> Path | None:
-        return self._path
-
-    def provenance(self) -> dict[str, Any]:
-        if self._record is None:
-            self._record = read_provenance(self._file())
-        return self._record
-
-    def table(self, outputs: _Chosen, score: str | None) -> pd.DataFrame:
-        return read_effects(self._file(), outputs, score)
-
-    def draws(self, outputs: _Chosen, score: str) -> NDArray[np.float32]:
-        return read_draws(self._file(), outputs, score)
-
-    def has_draws(self) -> bool:
-        return has_draws(self._file())
-
-    def _file(self) -> Path:
-        if self._path is None:
-            raise InputError(
-                "the effects were written to a VCF or to standard output, which are not read back. Give "
-                "a table as an output too, such as output=['out.vcf.gz', 'out.parquet']"
-            )
-        if not self._path.is_file():
-            raise InputError(
-                f"there is no result file {self._path}. Where it is made in shards, "
-                "`kipoi mcdropout merge` writes it when all are done"
-            )
-        return self._path
+    return Effects(InFile(Path(path)))
 
 
 def _as_list(outputs: Outputs) -> list[str | int] | None:

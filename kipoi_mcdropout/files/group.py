@@ -1,4 +1,4 @@
-"""Several files written at once, that appear together or not at all."""
+"""Several output files that get their names together or not at all."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class OutputGroup:
         self.is_naming = False
 
     def discard(self) -> None:
-        """Remove what is unfinished, unless the files were getting their names; let go of the locks."""
+        """Remove unfinished files, unless the files were getting their names; release the locks."""
         for file in self.files.values():
             if not self.is_naming:
                 file.remove_leftovers()

@@ -223,8 +223,8 @@ class Hdf5Effects:
         elif (effects.layout.n_positions, effects.window) != self._shape:
             raise InputError(
                 f"HDF5 needs sequences of one length; sequence {record.index} has "
-                f"{effects.layout.n_positions} positions, those before have {self._shape[0]}. Write "
-                ".tsv or .parquet instead"
+                f"{effects.layout.n_positions} positions, the sequences before it have "
+                f"{self._shape[0]}. Write .tsv or .parquet instead"
             )
         start, end = effects.window
         letters = np.array(effects.layout.letters())

@@ -38,8 +38,8 @@ class OutputLock:
             if not self.path.exists():  # it could not be made, which filelock takes for a race
                 raise _cannot_write(path, "no file can be made there") from error
             raise OutputError(
-                f"another run is writing {path} at this moment. Wait until it has ended, or choose "
-                "another output"
+                f"another run is writing {path} now. Wait until it has finished, or choose another "
+                "output"
             ) from error
         except OSError as error:
             raise _cannot_write(path, error.strerror) from error
@@ -50,7 +50,7 @@ class OutputLock:
             raise
 
     def release(self) -> None:
-        """Remove the lock file and let go of it; does nothing the second time."""
+        """Remove the lock file and release the lock; does nothing the second time."""
         if self._lock.is_locked:
             # Removed while it is held: whoever opened it meanwhile sees that the file has no name.
             with contextlib.suppress(OSError):

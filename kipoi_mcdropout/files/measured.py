@@ -1,4 +1,4 @@
-"""Reads a table of measured effects, which people make by hand and by spreadsheet."""
+"""Reads a table of measured effects, which is often written by hand or by a spreadsheet program."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def read_measured(path: str | Path) -> pd.DataFrame:
     missing = [name for name in ("variant", "effect") if name not in names]
     if missing:
         raise InputError(
-            f"{path} must have the columns variant, effect and maybe se, separated by tabs; it lacks "
-            f"{', '.join(missing)} and has {', '.join(names) or 'nothing'}"
+            f"{path} must have the columns variant and effect, and may have se, separated by tabs; it "
+            f"lacks {', '.join(missing)} and has {', '.join(names) or 'nothing'}"
         )
     table: dict[str, list[str] | list[float]] = {"variant": _column(rows, names.index("variant"))}
     for name in NUMBERS:
@@ -91,8 +91,8 @@ def _numbers(path: Path, rows: list[_Row], index: int, name: str) -> list[float]
     if bad:
         more = f"; and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
         raise InputError(
-            f"{path}: {len(bad)} values of the column {name} are no numbers. {'; '.join(bad[:_SHOWN])}"
-            f"{more}"
+            f"{path}: {len(bad)} values of the column {name} are not numbers. "
+            f"{'; '.join(bad[:_SHOWN])}{more}"
         )
     return values
 
@@ -103,5 +103,5 @@ def _why(text: str) -> str:
     if _DECIMAL_COMMA.fullmatch(text):
         return f"has a decimal comma: write {text.replace(',', '.')}"
     if _BOUND.fullmatch(text):
-        return "is a bound and no measurement: remove the line"
-    return "is no number: remove the line, or write the number"
+        return "is a limit and not a measurement: remove the line"
+    return "is not a number: remove the line, or write a number"

@@ -15,7 +15,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from kipoi_mcdropout.arrays.outputs import select_targets
-from kipoi_mcdropout.effects.summary import COUNTS, MUTANT_STATISTICS, REFERENCE_STATISTICS
+from kipoi_mcdropout.effects.columns import COUNTS, MUTANT_STATISTICS, REFERENCE_STATISTICS
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.column_types import to_frame
 from kipoi_mcdropout.files.first_line import PROVENANCE_KEY

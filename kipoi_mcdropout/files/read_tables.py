@@ -1,4 +1,4 @@
-"""Reads tables, text and Parquet: with types by the name of the column, and whole or not at all."""
+"""Reads text tables and Parquet. Column types follow from the names; an incomplete file is an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the writers receive: results of sequences, with where these come from."""
+"""The data that writers receive: results of sequences, with their names and coordinates."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ FilePath = str | Path
 def check_not_inputs(outputs: Iterable[FilePath], inputs: Mapping[str, FilePath | None]) -> None:
     """Raise OutputError where an output is an input or another output, with `overwrite` too.
 
-    Files are compared by what they are, so symbolic links, hard links and other spellings of a path are
-    seen through.
+    The files themselves are compared, so that symbolic links, hard links and different paths of the same
+    file are recognised.
 
     Parameters
     ----------
@@ -35,11 +35,13 @@ def check_not_inputs(outputs: Iterable[FilePath], inputs: Mapping[str, FilePath 
             what, path = read[key]
             same = "" if str(path) == str(output) else f", the same file as {path}"
             raise OutputError(
-                f"output {output} is {what}{same}; an input is never replaced. Give another output"
+                f"output {output} is {what}{same}; an output never replaces an input. Give another "
+                "output"
             )
         if key in written:
             raise OutputError(
-                f"two outputs must be different files; {written[key]} and {output} are one. Name another"
+                f"two outputs must be different files; {written[key]} and {output} are the same file. "
+                "Give another output"
             )
         written[key] = output
 

@@ -1,4 +1,4 @@
-"""A temporary folder that goes with its run, also with one that is killed: the next one removes it."""
+"""A temporary folder of a run. If the run is killed, the next run removes it."""
 
 from __future__ import annotations
 

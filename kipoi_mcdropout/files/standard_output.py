@@ -1,4 +1,4 @@
-"""Standard output carries results and nothing else.
+"""Keeps everything but results away from standard output.
 
 Kipoi logs to standard output, and models, dataloaders and C libraries print there. While a command runs
 (`reserve`) all of that goes to standard error; only `results()` reaches standard output.
@@ -34,7 +34,7 @@ def results() -> TextIO:
 
 
 def flush() -> None:
-    """Send what was written to the results, so that an error of the reader's shows now."""
+    """Flush the results, so that an error of the reader is raised now."""
     if _results is not None and _results is not _closed:
         _results.flush()
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested, n_rows, take
 from kipoi_mcdropout.arrays.outputs import Targets, select_targets
 from kipoi_mcdropout.dropout.input_types import InputTypes, as_arrays
-from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, MaskBank, call_module
+from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, call_module
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.memory import name_memory
 from kipoi_mcdropout.dropout.named_parts import refuse_uninitialised
 from kipoi_mcdropout.dropout.probe import Call
@@ -198,7 +199,7 @@ def _check_weights(module: nn.Module) -> None:
         floating = isinstance(value, Tensor) and value.is_floating_point()
         if floating and not torch.isfinite(value).all():
             raise ModelError(
-                f"the model's weights must be finite; {name!r} has "
+                f"the model's weights must be finite numbers; {name!r} has "
                 f"{int((~torch.isfinite(value)).sum())} NaN or infinite values. Reload or retrain them"
             )
 

@@ -89,7 +89,7 @@ def audit(model: Any, x: Nested | None = None, ignore: Sequence[str] = ()) -> Au
     rows += [AuditRow("-", name, "dropout", "-", "-", why) for name, why in plan.idle.items()]
     off = [site.name.split("#")[0] for site in plan.sites if site.ignored]
     rows += [
-        AuditRow("-", name, "ignored", "-", "-", "left off as asked")
+        AuditRow("-", name, "ignored", "-", "-", "off, as requested")
         for name in adapter.locked.ignore
         if not any(is_ignored(site, (name,)) for site in off)
     ]
@@ -98,14 +98,14 @@ def audit(model: Any, x: Nested | None = None, ignore: Sequence[str] = ()) -> Au
 
 def _row(site: Site) -> AuditRow:
     shape = " x ".join(map(str, site.shape))
-    how = "left off as asked" if site.ignored else f"locked{_rows_in_words(site)}"
+    how = "off, as requested" if site.ignored else f"locked{_rows_in_words(site)}"
     return AuditRow(str(site.index), site.name, site.kind, f"{site.p:g}", shape, how)
 
 
 def _rows_in_words(site: Site) -> str:
     """How many rows of the batch share a mask, and why; nothing where each input is one row."""
     if site.batch_axis is None:
-        return ", one mask: what it drops does not depend on the input"
+        return ", one mask: it drops values that do not depend on the input"
     parts, words = count(site.rows, "part"), []
     if parts > 1:
         words.append(f"each of {parts} parts of an input (positions or heads) has its own mask")

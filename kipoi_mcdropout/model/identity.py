@@ -110,7 +110,7 @@ def required_module(model: Any) -> nn.Module:
     module = torch_module(model)
     if module is None:
         raise ModelError(
-            "a PyTorch model is required, as dropout is switched inside the torch module; got "
+            "a PyTorch model is required, because dropout is controlled inside the torch module; got "
             f"{type(model).__name__}. Models of Keras, TensorFlow or scikit-learn are not supported"
         )
     return module

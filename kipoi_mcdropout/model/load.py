@@ -51,7 +51,7 @@ def _files_with_a_path() -> Iterator[None]:
         name = module_name or os.path.basename(path).removesuffix(".py")
         spec = importlib.util.spec_from_file_location(name, os.path.abspath(path))
         if spec is None or spec.loader is None:
-            raise ImportError(f"{path} is no Python file")
+            raise ImportError(f"{path} is not a Python file")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module

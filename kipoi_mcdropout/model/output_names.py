@@ -108,8 +108,8 @@ def _said(outputs: Nested, paths: list[str], schema: Any) -> list[_Array]:
         return titled
     everything = [name for array in titled for name in array.names or (array.title,)]
     _warn(
-        f"the model's schema describes {len(titled)} output arrays and the model gives {len(paths)}; "
-        f"the outputs are numbered and the labels of the schema ({_shown(everything)}) are not used"
+        f"the model's schema describes {len(titled)} output arrays, but the model gives {len(paths)}; "
+        f"the outputs get numbers, and the labels of the schema ({_shown(everything)}) are not used"
     )
     return unknown
 
@@ -118,7 +118,7 @@ def _check_keys(came: Sequence[str], said: Sequence[str]) -> None:
     if set(came) != set(said):
         raise ModelError(
             f"the model's outputs must have the names in its schema ({_shown(said)}); its forward pass "
-            f"gives {_shown(came)}. Mend schema.targets in the model.yaml, or the model"
+            f"gives {_shown(came)}. Correct schema.targets in the model.yaml, or the model"
         )
 
 
@@ -146,7 +146,8 @@ def _array_labels(
         return ArrayLabels(shape, title, names, None)
     _warn(
         f"the {len(names)} column labels of the model's output{f' {title!r}' if title else ''} "
-        f"({_shown(names)}) fit no axis of its shape {shape} (without the batch); it is numbered instead"
+        f"({_shown(names)}) fit no axis of its shape {shape} (without the batch); its columns get "
+        "numbers instead"
     )
     return ArrayLabels(shape, title)
 
@@ -156,8 +157,8 @@ def _asked_for(label_axis: int | None, axes: list[int], shape: tuple[int, ...], 
     choices = " or ".join(map(str, axes))
     if label_axis is None:
         raise TargetError(
-            f"{what} and its {shape[axes[0]]} column labels fit axes {choices}: say which they name, "
-            f"label_axis={axes[0]} for the first of them (--label_axis)"
+            f"{what} and its {shape[axes[0]]} column labels fit axes {choices}: choose the axis that "
+            f"they name, with label_axis={axes[0]} for the first of them (--label_axis)"
         )
     if not -len(shape) <= label_axis < len(shape) or label_axis % len(shape) not in axes:
         raise TargetError(f"label_axis must be {choices}, as {what}; got {label_axis}")

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from kipoi_mcdropout.arrays.moments import Moments
 from kipoi_mcdropout.arrays.nested import Nested, n_rows, take
-from kipoi_mcdropout.dropout.locked_model import POINT, MaskBank
+from kipoi_mcdropout.dropout.locked_model import POINT
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.masks import check_n_draws
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.model import as_adapter

@@ -49,8 +49,8 @@ class ModelReference:
         name, source = getattr(model, "name", None), getattr(model, "source_name", None)
         if not name or not source or torch_module(model) is None:
             raise InputError(
-                "other processes load the model by its name, so it must come from kipoi.get_model; got "
-                f"{type(model).__name__}"
+                "other processes load the model by its Kipoi name, so it must come from "
+                f"kipoi.get_model; got {type(model).__name__}"
             )
         where = os.path.abspath(name) if source == "dir" else name
         identity = model_identity(model) if adapter is None else adapter.identity()

@@ -104,7 +104,7 @@ def sequence_model(
     if shape is None:
         if length is None or category_axis is None:
             raise InputError(
-                "the model does not say what its input looks like; give input_shape, or length and "
+                "the model does not declare the shape of its input; give input_shape, or length and "
                 f"category_axis; got length={length}, category_axis={category_axis}"
             )
         if category_axis not in (0, 1):

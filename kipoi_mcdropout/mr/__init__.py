@@ -11,7 +11,8 @@ Input
 |---|---|---|
 | sequence | str | name of the sequence the mutant is in; may be left out if `chrom` is there |
 | chrom | str | contig; may be left out, or empty, if `sequence` is there |
-| position | int | of the mutant, bp; of whatever base the table has, only differences are used |
+| position | int | of the mutant, in bp; only differences are used, so the coordinate base does not
+matter |
 | ref, alt | str | alleles; the effect is that of alt against ref |
 | output | str | name of the model output |
 | effect_mean | float | mean effect over draws |
@@ -20,27 +21,26 @@ Input
 | n_draws | int | number of draws, the same in all rows |
 | score | str | optional; scores without a sign are refused |
 
-and, for all that needs more than summaries, an array of the effects of each draw, shape=(n_draws,
-rows), a column per row of the table. `Instruments` takes plain arrays.
+and, for the bootstrap and the correlated methods, an array of the effects of each draw, shape=(n_draws,
+rows), with a column per row of the table. `Instruments` takes plain arrays.
 
 Then: `select_instruments`, one of the ``mr_*`` methods or `estimates` for a table of several,
-`diagnose` for what must be known before believing it, `export_mr` for R.
+`diagnose` for reasons to doubt the estimates, `export_mr` for R.
 
 sd or mcse
 ----------
-The default is the sd, so F and Q ask about the model's uncertainty. The slope of MR-Egger, IVW,
-medians and modes is the same with both; standard errors, F, I2_GX and Q are not. With n_draws draws
-F differs by the factor n_draws. See `kipoi_mcdropout.mr.estimators.bootstrap` for what an interval
-can mean here, and why the bootstrap over draws is recommended.
+The default is the sd: F and Q then measure effects against the model's uncertainty. The slopes of
+MR-Egger, IVW, medians and modes are the same with both; standard errors, F, I2_GX and Q differ. F with
+the mcse is n_draws times F with the sd. See `kipoi_mcdropout.mr.estimators.bootstrap` for the meaning of
+the intervals, and why the bootstrap over draws is recommended.
 
 Direction
 ---------
-Steiger's test is not offered. It compares the variance that instruments explain in exposure and
-outcome, given the number of individuals each was measured in. Here there are no individuals: with
-the number of draws in their place any difference becomes significant by running longer, and what is
-compared is how noisy two outputs of one network are, which says nothing about which drives which.
-Estimate the other direction with ``instruments.reversed()`` and compare intercepts and
-heterogeneity instead.
+Steiger's test is not offered. It compares the variance that instruments explain in exposure and outcome,
+given the number of individuals each was measured in. Here there are no individuals. With the number of
+draws in their place, any difference becomes significant with enough draws. The test would compare how
+noisy two outputs of one network are, which says nothing about the direction. Estimate the other
+direction with ``instruments.reversed()`` and compare intercepts and heterogeneity instead.
 """
 
 from __future__ import annotations

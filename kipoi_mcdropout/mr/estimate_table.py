@@ -1,4 +1,4 @@
-"""A tidy table of estimates: one row a method, with what must be known beside it."""
+"""A tidy table of estimates: one row per method, with its warnings."""
 
 from __future__ import annotations
 

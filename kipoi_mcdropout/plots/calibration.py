@@ -1,4 +1,4 @@
-"""Are the intervals honest: coverage of measured effects, and the histogram of their PIT."""
+"""Are the intervals right? Coverage of measured effects, and the histogram of their PIT."""
 
 from __future__ import annotations
 
@@ -19,18 +19,20 @@ _LEVELS = np.linspace(0, 1, 101)
 def plot_calibration(result: CalibrationResult, *, ax: Axes | None = None) -> dict[str, Axes]:
     """Observed against nominal coverage, and the PIT histogram.
 
-    Left: the share of measured effects inside the central interval, at every level (line) and at
-    those of the result with its 95 % Wilson interval (marks); on the diagonal intervals are honest,
-    below it too short. Also after the sd is rescaled, and recalibrated. Right: the predicted
-    probability of a value below the measured one; flat if honest, heaped at the ends if the sd is too
-    small. The grey band holds 95 % of the bars' heights, each by itself, were it so.
+    Left: the share of measured effects inside the central interval, at every level (line) and at the
+    levels of the result with 95 % Wilson intervals (marks). On the diagonal intervals are right; below
+    it they are too short. The panel also shows the share after the sd is rescaled, and after
+    recalibration. Right: the PIT (probability integral transform), which is the predicted probability of
+    a value below the measured one. Its histogram is flat if intervals are right, and high at both ends
+    if the sd is too small. If intervals are right, a bar lies in the grey band with a probability of 95
+    %.
 
     Parameters
     ----------
     result : CalibrationResult
         Of `calibration.calibrate`.
     ax : Axes, optional
-        Whose place is divided into the panels; a new figure by default.
+        Its place is divided into the panels; a new figure by default.
 
     Returns
     -------

@@ -32,10 +32,10 @@ def plot_convergence(
 ) -> dict[str, Axes]:
     """Mean and sd of the effects of some mutants over the first n draws, against n.
 
-    Each curve is divided by its last value, so that errors are seen as shares of it. Bands are one
-    Monte Carlo standard error: sd / sqrt(n) of a mean, and sd / sqrt(2 (n - 1)) of an sd (normal
-    draws). The mutants are spread from the strongest to the weakest effect of those that reach
-    `min_z`. Vertical lines are where `draws_enough` says that there are enough.
+    Each curve is divided by its last value, so errors are shown as shares of it. Bands are one Monte
+    Carlo standard error: sd / sqrt(n) of a mean, and sd / sqrt(2 (n - 1)) of an sd (normal draws). The
+    mutants are chosen evenly from the strongest to the weakest effect with |z| >= `min_z`. Vertical
+    lines show how many draws are enough by `draws_enough`.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def plot_convergence(
     tolerance : float
         Relative error for `draws_enough`.
     ax : Axes, optional
-        Whose place is divided into the panels; a new figure by default.
+        Its place is divided into the panels; a new figure by default.
 
     Returns
     -------
@@ -68,14 +68,11 @@ def plot_convergence(
     chosen = spread_mutants(rows, min_z, min(n_mutants, len(style.CATEGORIES)))
     enough = draws_enough(rows.table, min_z=min_z, tolerance=tolerance)
     panels, names_ax = _panels(ax)
-    handles, names = [], variant_names(rows.table.iloc[chosen])
-    for i, color in zip(chosen, style.CATEGORIES, strict=False):
-        handles.append(_curves(panels, *running_moments(effects[:, i]), color))
-    final = rows.table.iloc[chosen]
-    numbers = zip(names, final["effect_mean"], final["effect_sd"], strict=True)
-    words = [f"{style.plain(name)}: mean {mean:.2g}, sd {sd:.2g}" for name, mean, sd in numbers]
-    words = [text.replace(" -", " −") for text in words]
-    style.legend(names_ax, handles, words, longest=60)
+    handles = [
+        _curves(panels, *running_moments(effects[:, i]), color)
+        for i, color in zip(chosen, style.CATEGORIES, strict=False)
+    ]
+    style.legend(names_ax, handles, _names(rows.table.iloc[chosen]), longest=60)
     _mark(panels["mean"], enough.for_mean, enough)
     _mark(panels["sd"], enough.for_sd, enough)
     unit = " (log odds)" if rows.score == "logit" else ""
@@ -85,6 +82,15 @@ def plot_convergence(
     style.note(panels["mean"], "bands: mcse, sd / √n", f"grey: within {100 * tolerance:g} %")
     style.note(panels["sd"], "bands: sd / √(2(n − 1))", _in_words(enough))
     return panels
+
+
+def _names(mutants: pd.DataFrame) -> list[str]:
+    """Each mutant with the values that its curves end at."""
+    numbers = zip(
+        variant_names(mutants), mutants["effect_mean"], mutants["effect_sd"], strict=True
+    )
+    words = [f"{style.plain(name)}: mean {mean:.2g}, sd {sd:.2g}" for name, mean, sd in numbers]
+    return [text.replace(" -", " −") for text in words]
 
 
 def _panels(ax: Axes | None) -> tuple[dict[str, Axes], Axes]:
@@ -128,7 +134,10 @@ def spread_mutants(rows: Rows, min_z: float, n: int) -> NDArray[np.int64]:
         order = np.flatnonzero(varies & (z > 0))
         candidates = order[np.argsort(-z[order], kind="stable")][:n]
     if not len(candidates) or n < 1:
-        raise InputError("convergence needs a mutant whose effect varies over the draws; there is none")
+        raise InputError(
+            "the plot convergence needs a mutant whose effect varies over the draws; this "
+            "result has none"
+        )
     size = np.abs(rows.table["effect_mean"].to_numpy(np.float64))[candidates]
     ranked = candidates[np.argsort(-size, kind="stable")]
     return ranked[np.unique(np.linspace(0, len(ranked) - 1, min(n, len(ranked))).astype(int))]

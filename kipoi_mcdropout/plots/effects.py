@@ -23,6 +23,7 @@ from kipoi_mcdropout.plots.rows import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.container import ErrorbarContainer
 
 _SPREAD = 0.22  # of a position, between its alternatives
 
@@ -41,10 +42,10 @@ def plot_effects(
 ) -> Axes:
     """Effect of each mutant of a sequence against its position, with the interval of the draws.
 
-    The interval is where this share of single draws lies: between the table's quantiles if it has
-    those two, else effect_mean -+ z effect_sd of the normal distribution. It is the model's
-    uncertainty, not the Monte Carlo error of the mean. Mutants with |effect_mean| < min_z effect_sd
-    are grey.
+    The interval contains this share of the single draws. It goes between two quantiles of the table if
+    it has them, else it is effect_mean -+ z effect_sd by the normal distribution. It is the model's
+    uncertainty, not the Monte Carlo error of the mean. Mutants with |effect_mean| < min_z effect_sd are
+    grey.
 
     Parameters
     ----------
@@ -87,27 +88,35 @@ def plot_effects(
     x = where.to_numpy(np.float64) + _beside_each_other(where, alt)
     style.dress(ax, what, style.effect_label(rows.score, rows.output))
     ax.axhline(0, color=style.BLACK, lw=style.FRAME_PT, zorder=1)
-    handles, labels = [], []
-    for label, member, color in _groups(rows.table, z, min_z):
-        if not member.any():
-            continue
-        error = np.maximum(0, np.stack([mean - low, high - mean])[:, member])
-        bars = ax.errorbar(
-            x[member], mean[member], error, fmt="o", color=color, label="", elinewidth=0.5,
-            markersize=2.2, markeredgewidth=0, zorder=2 if color == style.PALE else 3,
-        )  # fmt: skip
-        for artist in (bars[0], *bars[2]):
-            artist.set_gid(label)
-            artist.set_rasterized(len(mean) > style.RASTERIZE_FROM)
-        handles.append(bars)
-        labels.append(label)
-    height = style.legend(ax, handles, labels)
+    groups = [group for group in _groups(rows.table, z, min_z) if group[1].any()]
+    errors = np.maximum(0, np.stack([mean - low, high - mean]))
+    handles = [_bars(ax, x, mean, errors, group) for group in groups]
+    height = style.legend(ax, handles, [label for label, _, _ in groups])
     ax.set_title(style.plain(name), fontsize=style.TITLE_PT, loc="left", pad=4 + height)
     ax.margins(x=0.01)
     ax.ticklabel_format(axis="x", style="plain", useOffset=False)  # positions are read off in full
     remark = f"bars: {100 * level:g} % of draws, {how}"
     style.note(ax, remark, *style.left_out(0, int(np.isnan(z).sum()), "sd"), sampled)
     return ax
+
+
+def _bars(
+    ax: Axes,
+    x: NDArray[np.float64],
+    mean: NDArray[np.float64],
+    errors: NDArray[np.float64],
+    group: tuple[str, NDArray[np.bool_], str],
+) -> ErrorbarContainer:
+    """Points with bars of the mutants of one colour; `errors` has shape=(2, mutants)."""
+    label, member, color = group
+    bars = ax.errorbar(
+        x[member], mean[member], errors[:, member], fmt="o", color=color, label="", elinewidth=0.5,
+        markersize=2.2, markeredgewidth=0, zorder=2 if color == style.PALE else 3,
+    )  # fmt: skip
+    for artist in (bars[0], *bars[2]):
+        artist.set_gid(label)
+        artist.set_rasterized(len(mean) > style.RASTERIZE_FROM)
+    return bars
 
 
 def interval(table: pd.DataFrame, level: float) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:

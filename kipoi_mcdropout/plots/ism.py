@@ -47,7 +47,7 @@ class EffectGrid:
     z: NDArray[np.float64]
 
     def heights(self) -> NDArray[np.float64]:
-        """How much the reference base holds the prediction up, shape=(n,): minus its mean effect.
+        """How much the reference base raises the prediction, shape=(n,): minus the mean effect there.
 
         The mean is over the alternatives of a position; 0 where there is none.
         """
@@ -74,9 +74,9 @@ def plot_ism(
 ) -> dict[str, Axes]:
     """Heat map of the effects of every substitution, with the sequence above and their sd below.
 
-    The height of a letter is minus the mean effect of the alternatives at its position: letters that
-    stand up hold the prediction up. Mutants with |effect_mean| < min_z effect_sd are faded, others
-    outlined, and so are letters of positions at which no mutant reaches it. A sequence longer than
+    The height of a letter is minus the mean effect of the substitutions at its position: letters that
+    point up raise the prediction. Mutants with |effect_mean| < min_z effect_sd are faded, others have an
+    outline. Letters are faded if all mutants at their position are. A sequence longer than
     100 is shown in a window around its strongest effect, below an overview of the whole.
 
     Parameters
@@ -91,7 +91,7 @@ def plot_ism(
     start, end : int, optional
         The window, positions start <= position < end, from 0 in the sequence.
     ax : Axes, optional
-        Whose place is divided into the panels; a new figure by default.
+        Its place is divided into the panels; a new figure by default.
 
     Returns
     -------
@@ -140,8 +140,8 @@ def effect_grid(table: pd.DataFrame) -> EffectGrid:
     cell = (row, where - first)
     if len(np.unique(np.ravel_multi_index(cell, shape))) < len(table):
         raise InputError(
-            "a heat map needs each mutant once; the table of this sequence repeats some. "
-            "Choose one output and score, or drop the repeats"
+            "a heat map needs each mutant once; the table of this sequence has some more than once. "
+            "Choose one output and score, or remove the repeats"
         )
     grids = []
     for values in (table["effect_mean"], table["effect_sd"], z_values(table)):
@@ -168,7 +168,7 @@ def _window(whole: EffectGrid, start: int | None, end: int | None) -> tuple[int,
 def _check_size(grid: EffectGrid) -> None:
     if len(grid.positions) > 2 * MOST_LETTERS:
         raise InputError(
-            f"a logo is readable up to {2 * MOST_LETTERS} positions; --start to --end has "
+            f"a logo is readable for up to {2 * MOST_LETTERS} positions; --start to --end has "
             f"{len(grid.positions)}. Choose a shorter window"
         )
 

@@ -28,10 +28,9 @@ def plot_mean_variance(
 ) -> Axes:
     """Variance over draws of the prediction of each mutant against its mean, coloured by sequence.
 
-    A prediction in [0, 1] with mean p has a variance of at most p(1 - p) (Bhatia and Davis, Am Math
-    Mon 2000), that of a coin: the ceiling, drawn where predictions are probabilities. The variance
-    has a logarithmic axis, which shows both the ceiling and what lies far below it. Large outlined
-    marks are the references.
+    A prediction in [0, 1] with mean p has a variance of at most p(1 - p) (Bhatia and Davis, Am Math Mon
+    2000), which is drawn as a curve if predictions are probabilities. The axis of the variance is
+    logarithmic, so that very small variances are visible too. Large outlined marks are the references.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ def plot_mr(
     by_sequence: bool | None = None,
     ax: Axes | None = None,
 ) -> dict[str, Axes]:
-    """The three panels to look at before believing an estimate.
+    """Three panels that show whether an estimate can be trusted.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def plot_mr(
     by_sequence : bool, optional
         As of `plot_mr_leave_one_out`.
     ax : Axes, optional
-        Whose place is divided into the panels; a new figure by default.
+        Its place is divided into the panels; a new figure by default.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def plot_mr_scatter(
 ) -> Axes:
     """Effect on the outcome against effect on the exposure, with MR-Egger's and IVW's line.
 
-    Mutants are turned to positive exposure effects, as MR-Egger does. Error bars are one standard
+    Mutants are oriented to positive exposure effects, as in MR-Egger. Error bars are one standard
     error of each, of the instruments' kind (sd over draws, or mcse).
 
     Raises
@@ -111,8 +111,9 @@ def plot_mr_funnel(
 ) -> Axes:
     """Precision of each mutant's ratio (1 / its first-order standard error) against the ratio.
 
-    Ratios that lean to one side of the estimates the less precise they are speak of directional
-    pleiotropy. The frame holds at least 98 % of them; a remark counts those outside.
+    If less precise ratios lie more to one side of the estimates, this is a sign of directional
+    pleiotropy (direct effects that do not average to 0). The frame contains at least 98 % of the ratios;
+    a remark counts those outside.
 
     Raises
     ------
@@ -157,9 +158,9 @@ def plot_mr_leave_one_out(
     Parameters
     ----------
     by_sequence : bool, optional
-        Leave out all mutants of a sequence at once. By default where there are more than 20 mutants,
-        of which one hardly matters, in several sequences. Of more than 20 rows those are shown that
-        move the estimate most.
+        Leave out all mutants of a sequence at once. This is the default for more than 20 mutants in
+        several sequences, because then a single mutant hardly matters. Of more than 20 rows, those that
+        change the estimate most are shown.
 
     Raises
     ------
@@ -190,7 +191,7 @@ def plot_mr_leave_one_out(
     ax.set_ylim(len(rows) - 0.5, -0.5)
     what = "sequence" if by_sequence else "mutant"
     shown = len(rows) - 1
-    fewer = f"the {shown} of {total:,} that matter most" if shown < total else ""
+    fewer = f"the {shown} of {total:,} that change it most" if shown < total else ""
     style.note(ax, f"each {what} in turn; 95 % intervals", fewer)
     return ax
 
@@ -201,7 +202,7 @@ def _estimates(used: Instruments, convention: Convention) -> dict[str, Estimate]
     for name, (method, _, _) in _METHODS.items():
         try:
             found[name] = method(used, convention=convention)  # type: ignore[operator]
-        except InputError:  # such as MR-Egger of two mutants: the plot is worth having without
+        except InputError:  # such as MR-Egger of two mutants: draw the plot without it
             continue
     return found
 

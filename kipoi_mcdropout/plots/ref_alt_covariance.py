@@ -1,4 +1,4 @@
-"""Shared against independent masks: what locking does to the error bar."""
+"""The sd of effects with shared masks compared with independent masks."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def plot_ref_alt_covariance(
     score: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """The sd of each effect under shared masks against what independent masks would give.
+    """The sd of each effect with shared masks against the sd that independent masks would give.
 
-    With reference X and mutant Y in the same thinned network the variance of the effect is
-    Var X + Var Y - 2 Cov(X, Y), which is effect_sd squared; with masks of their own the covariance is
-    lost and it is Var X + Var Y. On the upper line locking gains nothing; on the line below the error
-    bar is ten times shorter. Colour is the size of the effect.
+    With reference X and mutant Y in the same thinned network the variance of the effect is Var X + Var Y
+    - 2 Cov(X, Y), which is effect_sd squared; with different masks the covariance is lost and it is Var
+    X + Var Y. On the upper line both are the same; on the line below, the error bar is ten times shorter
+    with shared masks. Colour is the size of the effect.
 
     Parameters
     ----------

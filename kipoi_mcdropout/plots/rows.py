@@ -10,14 +10,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kipoi_mcdropout.effects.rounding import SHARE_OF_LARGEST
-from kipoi_mcdropout.effects.rounding import z_values as z_values
 from kipoi_mcdropout.effects.row_identity import mutant_names
 from kipoi_mcdropout.effects.row_identity import sequence_names as sequence_names
+from kipoi_mcdropout.effects.score_names import preferred_score
+from kipoi_mcdropout.effects.z import z_values as z_values
 from kipoi_mcdropout.errors import InputError, TargetError
 
 MOST_POINTS = 100_000
 ROUNDING = SHARE_OF_LARGEST
-PREFERRED_SCORES = ("diff", "logit")
 _SHOWN = 8  # names listed in an error
 
 
@@ -48,7 +48,7 @@ def choose_rows(
     output : str, optional
         May be left out if the table has one.
     score : str, optional
-        Left out: the only one, else "diff", else "logit", else the first.
+        Left out: `score_names.preferred_score`.
     needed : sequence of str
         Columns that must be there.
     kind : str
@@ -89,7 +89,7 @@ def choose_score(table: pd.DataFrame, score: str | None) -> str:
     """
     known = list(dict.fromkeys(table["score"].astype(str)))
     if score is None:
-        return next((name for name in PREFERRED_SCORES if name in known), known[0])
+        return preferred_score(known)
     if score not in known:
         listed = ", ".join(known)
         raise InputError(f"--score must be one of the result's scores, {listed}; got {score!r}")
@@ -137,7 +137,7 @@ def in_window(rows: Rows, start: int | None, end: int | None) -> Rows:
     inside = np.flatnonzero((where >= low) & (where < high))
     if not len(inside):
         raise InputError(
-            f"--start {low} to --end {high} holds no mutant; positions are {where.min()} to "
+            f"--start {low} to --end {high} contains no mutant; positions are {where.min()} to "
             f"{where.max()}"
         )
     return rows.take(inside)

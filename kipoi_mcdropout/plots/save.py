@@ -36,7 +36,7 @@ def save_figure(
 ) -> None:
     """Write a figure to one file or several; the suffix says the format: .png, .svg or .pdf.
 
-    Each file appears under its name when it is whole. The same figure gives the same bytes: no date
+    A file gets its name only when it is complete. The same figure always gives the same bytes: no date
     is written.
 
     Parameters
@@ -48,7 +48,7 @@ def save_figure(
     provenance : mapping, optional
         Put into the file's metadata as JSON: PNG and SVG "Description", PDF "Subject".
     dpi : int
-        Of PNG, and of what is rasterised in the others.
+        Dots per inch of PNG files, and of the parts of other files that are drawn as pixels.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def figure_bytes(
 
 @contextlib.contextmanager
 def _fixed_layout(figure: Figure) -> Iterator[None]:
-    """Lay the panels out once and hold them: each drawing in turn would move them by a hair.
+    """Compute the layout of the panels once and fix it: each new drawing would move them slightly.
 
     Places are rounded, since the solver's last digits differ from run to run.
     """
@@ -129,7 +129,7 @@ def _lay_out(figure: Figure) -> None:
             width, height = (size * MM_PER_INCH for size in figure.get_size_inches())
             raise InputError(
                 f"the figure, {width:.0f} x {height:.0f} mm, is too small for its labels; make it wider "
-                "(--width_mm), or higher"
+                "(--width_mm) or higher"
             ) from error
 
 

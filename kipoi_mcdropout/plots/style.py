@@ -72,8 +72,7 @@ def require(package: str) -> None:
         importlib.import_module(package)
     except ImportError as error:
         raise InputError(
-            f"plots need {package}, which cannot be imported ({error}): "
-            f"pip install {package}"
+            f"plots need {package}, which cannot be imported ({error}): pip install {package}"
         ) from error
 
 
@@ -93,8 +92,8 @@ def divide(ax: Axes | None, width_mm: float, height_mm: float, **grid: Any) -> t
     place = ax.get_subplotspec()
     if place is None:
         raise InputError(
-            "a plot of several panels needs an Axes made by figure.subplots or figure.add_subplot; "
-            f"got {type(ax).__name__} at a fixed place. Leave out ax, or make it that way"
+            "a plot of several panels needs an Axes made by figure.subplots or figure.add_subplot; got "
+            f"{type(ax).__name__} at a fixed place. Leave out ax, or create it that way"
         )
     figure = ax.figure  # type: ignore[assignment]
     ax.remove()

@@ -14,6 +14,7 @@ from kipoi_mcdropout.plots.rows import Rows, choose_rows, thin, variant_names, z
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import PathCollection
 
 _TRIED = 4  # times as many names as wanted are tried; many have no room
 
@@ -63,27 +64,7 @@ def plot_volcano(
     chosen, sampled = thin(len(shown))
     drawn = shown[chosen]
     style.dress(ax, style.effect_label(rows.score, rows.output), "|z| = |effect| / sd over draws")
-    groups = (
-        (f"|z| < {min_z:g}", z < min_z, style.GREY, 0.35),
-        ("lowers", (z >= min_z) & (effect < 0), style.BLUE, 0.9),
-        ("raises", (z >= min_z) & (effect > 0), style.VERMILLION, 0.9),
-    )
-    handles, labels = [], []
-    for label, member, color, alpha in groups:
-        own = drawn[member[drawn]]
-        handles.append(
-            ax.scatter(
-                effect[own],
-                z[own],
-                s=8,
-                c=color,
-                alpha=alpha,
-                linewidths=0,
-                gid=label,
-                rasterized=len(own) > style.RASTERIZE_FROM,
-            )  # fmt: skip
-        )
-        labels.append(f"{label} ({int((member & np.isfinite(z)).sum()):,})")
+    handles, labels = _points(ax, effect, z, drawn, min_z)
     ax.axhline(min_z, color=style.BLACK, lw=style.FRAME_PT, ls="--", gid="min_z")
     ax.axvline(0, color=style.PALE, lw=style.FRAME_PT, zorder=0)
     ax.set_ylim(bottom=0)
@@ -92,6 +73,31 @@ def plot_volcano(
     style.note(ax, *style.left_out(int(np.isinf(z).sum()), int(np.isnan(z).sum()), "sd"), sampled)
     _name_strongest(ax, rows, effect, z, min_z, n_labels)
     return ax
+
+
+def _points(
+    ax: Axes,
+    effect: NDArray[np.float64],
+    z: NDArray[np.float64],
+    drawn: NDArray[np.int64],
+    min_z: float,
+) -> tuple[list[PathCollection], list[str]]:
+    """The variants that are drawn, a colour for each direction; handles and labels for the legend."""
+    groups = (
+        (f"|z| < {min_z:g}", z < min_z, style.GREY, 0.35),
+        ("lowers", (z >= min_z) & (effect < 0), style.BLUE, 0.9),
+        ("raises", (z >= min_z) & (effect > 0), style.VERMILLION, 0.9),
+    )
+    handles, labels = [], []
+    for label, member, color, alpha in groups:
+        own = drawn[member[drawn]]
+        points = ax.scatter(
+            effect[own], z[own], s=8, c=color, alpha=alpha, linewidths=0, gid=label,
+            rasterized=len(own) > style.RASTERIZE_FROM,
+        )  # fmt: skip
+        handles.append(points)
+        labels.append(f"{label} ({int((member & np.isfinite(z)).sum()):,})")
+    return handles, labels
 
 
 def _name_strongest(

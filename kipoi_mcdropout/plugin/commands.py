@@ -1,4 +1,4 @@
-"""Commands under `kipoi interpret` that choose by --method who computes the scores.
+"""Commands under `kipoi interpret` that choose the program for the scores by --method.
 
 `--method mcdropout_ism` is ours. `kipoi interpret ism --method mutation`, or without --method, is
 kipoi_interpret's own command, called as if this package were not there.

@@ -77,27 +77,27 @@ def register() -> None:
 
 
 def apply_registration(module: ModuleType) -> None:
-    """Run the registration of an executed module; a failure is a warning, for Kipoi must go on."""
+    """Run the registration of an executed module; a failure is only a warning, so that Kipoi works."""
     try:
         registration = import_module("kipoi_mcdropout.plugin.registration")
         getattr(registration, REGISTRATIONS[module.__name__])(module)
     except Exception as error:
         warnings.warn(
-            f"kipoi_mcdropout is not registered with {module.__name__}: "
-            f"{type(error).__name__}: {error}. Kipoi works without it; reinstall kipoi_mcdropout, "
-            f"or set {DISABLE_VARIABLE}=1 to leave it out.",
+            f"kipoi_mcdropout is not registered with {module.__name__}: {type(error).__name__}: "
+            f"{error}. Kipoi works without it. Reinstall kipoi_mcdropout, or set {DISABLE_VARIABLE}=1 "
+            "to switch it off.",
             RuntimeWarning,
             stacklevel=2,
         )
 
 
 def _silence_pkg_resources() -> None:
-    """Leave out the warning that each start of `kipoi` prints, of its import of pkg_resources."""
+    """Hide the warning about pkg_resources that each start of `kipoi` prints."""
     warnings.filterwarnings("ignore", "pkg_resources is deprecated as an API", UserWarning)
 
 
 def _run_after_loading(spec: ModuleSpec) -> None:
-    """Let the loader of `spec` execute the module, become itself again, and registration follow."""
+    """Make the loader of `spec` run the registration after it has executed the module."""
     loader = spec.loader
     if loader is None or not hasattr(loader, "exec_module"):
         return

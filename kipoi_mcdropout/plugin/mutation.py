@@ -26,7 +26,7 @@ class MCDropoutISM(Mutation):
     Parameters
     ----------
     model : kipoi model
-        With a torch module inside, as `kipoi.get_model` returns it. It is borrowed, never changed.
+        With a torch module inside, as `kipoi.get_model` returns it. It is not changed.
     model_input : str or int
         Name (or number) of the input to mutate.
     scores : sequence of str or callable
@@ -38,47 +38,47 @@ class MCDropoutISM(Mutation):
     output_sel_fn : callable, optional
         Applied to each input's outputs before scoring.
     id_value : int
-        Accepted for `Mutation`'s sake; it has no effect there either.
+        Accepted because `Mutation` has it; it has no effect there either.
     category_axis : int, optional
-        Axis of one input (no batch axis) that holds the categories: 1 for (1000, 4), 0 for (4, 1000). By
-        default the only axis that has as many places as the alphabet has letters.
+        Axis of the bases in one input (without the batch): 1 for (1000, 4), 0 for (4, 1000). By default
+        the only axis whose length is the number of letters of the alphabet.
     test_ref_ref : bool
         Also report each reference base "mutated" to itself; its effect is exactly 0.
     n_draws : int
-        Number of draws, at least 2; or 0 for the point effects alone, of any model.
+        Number of draws, at least 2; or 0 for effects with dropout off, of any model.
     seed : int
-        0 <= seed < 2**64. The result is a function of model, inputs, seed and n_draws alone.
+        0 <= seed < 2**64. The result depends only on model, inputs, seed and n_draws.
     targets : sequence of str or int, optional
         Outputs to report, by label, index or shell pattern; all by default.
     start, end : int
         Window of positions to mutate, 0-based and half-open.
     mask_scope : {"run", "sequence"}
-        Whether all sequences of a draw share the masks, or each has its own.
+        "run": in a draw, all sequences share the masks. "sequence": each sequence has its own masks.
     quantiles : sequence of float
         Quantiles of the effect over the draws to report.
     keep_draws : bool
         Also return the effect of every draw.
     ignore : sequence of str
-        Modules whose dropout is left off, and that of the modules inside them.
+        Modules whose dropout stays off, including the dropout inside them.
     engine : {"auto", "incremental", "full"}
-        How mutants are computed: whole, or as changes of their reference, which is exact and many
-        times faster for convolutional models. "auto" chooses by the model and the sizes of the run
-        alone, the same for every sequence of a shape.
+        "full" runs the whole model on each mutant. "incremental" computes only what a mutation changes;
+        it is exact, and many times faster for convolutional models. "auto" chooses by the model and the
+        sizes of the run, the same engine for all sequences of a shape.
     memory_bytes : int, optional
-        What the incremental engine may hold at a time, about, above the weights.
+        Approximate memory for activations of the incremental engine, in addition to the weights.
     verify : bool
         Recompute a small sample of mutants and draws by the plain forward pass, and raise if they
         differ by more than 1e-5 of the output's scale (float32).
     alphabet : str, optional
-        What the categories are, in order; by default what the model's dataloader says, else ACGT.
+        Letters along the axis of the bases, in order; by default the dataloader's alphabet, else ACGT.
     label_axis : int, optional
-        The axis of an output (without the batch) that the model's column labels name, where more than
-        one has their length.
+        The axis of an output (without the batch) that the model's column labels name; needed if several
+        axes have their length.
 
     Raises
     ------
     kipoi_mcdropout.errors.McDropoutError
-        If the model cannot be run under locked dropout, or an argument is not as stated.
+        If the model cannot be run with locked dropout, or an argument is not as stated.
 
     Examples
     --------
@@ -156,7 +156,7 @@ class MCDropoutISM(Mutation):
 
     @classmethod
     def is_compatible(cls, model: Any) -> bool:
-        """Whether the model holds a torch module, in which dropout can be switched."""
+        """Whether the model has a torch module inside, whose dropout can be controlled."""
         from kipoi_mcdropout.model.identity import torch_module
 
         return torch_module(model) is not None

@@ -1,4 +1,4 @@
-"""What a reader must know before believing the numbers, in words."""
+"""Warnings to read before using the numbers of a report."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from kipoi_mcdropout.effects.draws_enough import TOLERANCE, draws_for_sd
+from kipoi_mcdropout.effects.score_names import NO_EFFECT
 from kipoi_mcdropout.reports.draws import DrawFacts
-from kipoi_mcdropout.reports.effects import NO_EFFECT, SHIFTED_SD, EffectFacts
+from kipoi_mcdropout.reports.effects import SHIFTED_SD, EffectFacts
 from kipoi_mcdropout.reports.ledger import LedgerFacts
 from kipoi_mcdropout.reports.mr import MrFacts
 
@@ -16,17 +17,18 @@ _MAX_WRONG_REF = 0.1  # share of the alleles whose REF was compared
 _FLAGS = {
     "edge_padded": (
         "at the end of a contig",
-        "Their windows run over the end and are filled up with N, unlike anything in training.",
+        "Their windows run over the end of the contig and are filled with N. The model has not seen "
+        "such sequences in training.",
     ),
     "unknown_bases": (
         "in windows with unknown bases",
-        "Their windows hold N, which most models have rarely seen.",
+        "Their windows contain N, which most models have rarely seen in training.",
     ),
 }
 
 
 class Caution(NamedTuple):
-    """A heading, what it means and what to do, and the id of the section that has more."""
+    """A heading, its meaning and what to do, and the id of the section with the details."""
 
     title: str
     text: str
@@ -50,9 +52,9 @@ def cautions(
         found.append(
             Caution(
                 f"Few draws: {draws.n_draws}",
-                f"They give each sd to {100 * draws.sd_error:.0f} % only, and leave a Monte Carlo error "
-                f"of {100 * draws.mcse_to_sd:.0f} % of the sd in every mean effect. Run with --n_draws "
-                f"{draws_for_sd(TOLERANCE)} or more.",
+                f"They determine each sd to {100 * draws.sd_error:.0f} % only, and leave every mean "
+                f"effect with a Monte Carlo error of {100 * draws.mcse_to_sd:.0f} % of its sd. Run with "
+                f"--n_draws {draws_for_sd(TOLERANCE)} or more.",
                 "draws",
             )
         )
@@ -60,7 +62,8 @@ def cautions(
         found.append(
             Caution(
                 "Dropout left off as asked",
-                f"--ignore {' '.join(map(str, ignored))}: the spread lacks what these would add.",
+                f"--ignore {' '.join(map(str, ignored))}: the sd does not include the uncertainty that "
+                "these modules would add.",
                 "sites",
             )
         )
@@ -71,7 +74,7 @@ def cautions(
                 Caution(
                     f"Mendelian randomization, {pair.exposure} \u2192 {pair.outcome}: "
                     f"{n} warning{'s' if n > 1 else ''}",
-                    f"{', '.join(code for code, _ in pair.warnings)}. What each means is said above the "
+                    f"{', '.join(code for code, _ in pair.warnings)}. They are explained above the "
                     "estimates.",
                     "mr",
                 )
@@ -84,14 +87,14 @@ def _of_effects(effects: EffectFacts) -> list[Caution]:
     if effects.n_rows == 0:
         found.append(Caution("No effects", "The result has no rows: nothing was scored.", "effects"))
     elif effects.point_only:
-        text = "The run had --n_draws 0: effects with dropout off, without any uncertainty."
+        text = "The run had --n_draws 0: effects were computed with dropout off and have no uncertainty."
         found.append(Caution("Point effects only", text, "effects"))
     if effects.n_nan:
         found.append(
             Caution(
-                f"{effects.n_nan:,} effects have no number",
+                f"{effects.n_nan:,} effects are NaN",
                 "The model's output, or the logit of a probability that is 0 or 1, was not finite in "
-                "some draw (columns n_nonfinite and n_saturated). The score diff needs no logits.",
+                "some draw (columns n_nonfinite and n_saturated). The score diff does not use logits.",
                 "effects",
             )
         )
@@ -99,8 +102,7 @@ def _of_effects(effects: EffectFacts) -> list[Caution]:
         found.append(
             Caution(
                 f"{effects.n_no_spread:,} effects do not vary over the draws",
-                "No dropout lies between these mutants and the output, or it drops nothing there: "
-                "they have no z and are not ranked by it.",
+                "No dropout changes these effects: they have no z and are not ranked by it.",
                 "effects",
             )
         )
@@ -108,8 +110,8 @@ def _of_effects(effects: EffectFacts) -> list[Caution]:
     if effects.n_rows and set(effects.outputs["score"]) <= NO_EFFECT:
         found.append(
             Caution(
-                "No score that is an effect",
-                "The result has predictions (ref, alt) only: z is that of the prediction. Run with "
+                "No score of this result is an effect",
+                "The result has only predictions (ref, alt), so z is the z of a prediction. Run with "
                 "--scores diff for effects.",
                 "effects",
             )
@@ -129,10 +131,11 @@ def _of_shifts(effects: EffectFacts) -> list[Caution]:
         return []
     return [
         Caution(
-            f"Dropout moves the predictions of {worst['output']}",
+            f"Dropout shifts the predictions of {worst['output']}",
             f"In {100 * shares.max():.0f} % of its rows ({worst['score']}) the mean over draws lies "
-            f"more than {SHIFTED_SD:g} sd from the value with dropout off. The model in use is the "
-            "latter, so the mean and the sd over draws describe another one. Compare effect_point.",
+            f"more than {SHIFTED_SD:g} sd from the value with dropout off. The model is normally used "
+            "with dropout off, so the mean and the sd over draws describe another model. Compare "
+            "effect_point.",
             "effects",
         )
     ]
@@ -143,7 +146,7 @@ def _of_ledger(ledger: LedgerFacts) -> list[Caution]:
 
 
 def _of_flags(ledger: LedgerFacts) -> list[Caution]:
-    """Alleles that were scored in windows which are not all genome."""
+    """Scored alleles whose windows have padding or unknown bases."""
     found = []
     for flag, (title, text) in _FLAGS.items():
         if n := ledger.flags.get(flag, 0):
@@ -157,10 +160,10 @@ def _of_skipped(ledger: LedgerFacts) -> list[Caution]:
     if ledger.kind == "ism":
         found = []
         if n := len(ledger.failed):
-            text = "The model failed with them, and --on_error skip left them out. See the ledger below."
+            text = "The model failed on them, and --on_error skip left them out. See the ledger below."
             found.append(Caution(f"{n:,} sequence{'s' if n > 1 else ''} failed", text, "ledger"))
         if ledger.without_base:
-            text = "The reference is N there; nothing was put in."
+            text = "The reference is N at these positions."
             found.append(Caution(f"{ledger.without_base:,} positions were not mutated", text, "ledger"))
         return found
     if ledger.skipped is None:
@@ -178,13 +181,14 @@ def _of_skipped(ledger: LedgerFacts) -> list[Caution]:
 
 
 def _of_another_genome(ledger: LedgerFacts) -> list[Caution]:
-    """Many wrong REFs: then those that agree may do so by chance."""
+    """Many wrong REFs: the others may agree by chance."""
     counts = dict(zip(ledger.reasons["reason"], ledger.reasons["n"], strict=True))
     wrong, compared = counts.get("ref_mismatch", 0), ledger.scored + counts.get("ref_mismatch", 0)
     if wrong <= _MAX_WRONG_REF * compared:
         return []
     text = (
-        f"{wrong:,} of {compared:,} REF differ from the genome. With an unrelated genome a quarter of "
-        "the SNVs agree by chance, and their effects mean nothing. Check which assembly the VCF is of."
+        f"{wrong:,} of {compared:,} REF differ from the genome. With the wrong genome a quarter of the "
+        "SNVs agree by chance, and their effects mean nothing. Check which assembly the VCF belongs "
+        "to."
     )
     return [Caution("The genome may be another assembly", text, "ledger")]

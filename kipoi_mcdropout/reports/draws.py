@@ -13,9 +13,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kipoi_mcdropout.effects.draws_enough import TOLERANCE, draws_enough, sd_error
+from kipoi_mcdropout.effects.score_names import NO_EFFECT
 from kipoi_mcdropout.errors import McDropoutError
 from kipoi_mcdropout.files.read import has_draws
-from kipoi_mcdropout.reports.effects import NO_EFFECT, EffectFacts
+from kipoi_mcdropout.reports.effects import EffectFacts
 from kipoi_mcdropout.reports.selection import Selection
 
 _SCHEDULE = (10, 25, 30, 50, 100, 200, 400, 1000)
@@ -24,7 +25,7 @@ _FOLLOWED = 5  # mutants
 
 @dataclass(frozen=True)
 class FollowedMutant:
-    """A mutant whose effect is there for every draw.
+    """A mutant with its effect in every draw.
 
     `row` is its row of the table of top effects; `draws` has shape=(n_draws,), in the order drawn.
     """
@@ -39,7 +40,7 @@ class FollowedMutant:
 
 @dataclass(frozen=True)
 class DrawFacts:
-    """What the number of draws means for the numbers in the report.
+    """How precise the numbers of the report are, with this number of draws.
 
     Attributes
     ----------

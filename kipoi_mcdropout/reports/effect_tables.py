@@ -28,10 +28,10 @@ from kipoi_mcdropout.reports.tables import (
 )
 
 _WHERE = {
-    "name": ("Sequence", "Name of the sequence, as the dataloader gives it"),
-    "place": ("Position", "In the genome, from 1"),
-    "position": ("Offset", "In the sequence, from 0"),
-    "id": ("ID", "As in the VCF"),
+    "name": ("Sequence", "Name of the sequence, from the dataloader"),
+    "place": ("Position", "Position in the genome, from 1"),
+    "position": ("Offset", "Position in the sequence, from 0"),
+    "id": ("ID", "Position in the VCF, from 1"),
     "change": ("Change", "Reference > mutant"),
     "kind": ("Kind", ""),
     "flags": ("Flags", "edge_padded: the window runs over the contig's end; unknown_bases: it has N"),
@@ -54,7 +54,7 @@ def top_effects(facts: EffectFacts) -> Table:
         columns.append(p_values("q", top["q_value"], "Benjamini and Hochberg, over the whole table"))
     by = "effect / sd" if facts.rank_by == "z" else "effect"
     caption = (
-        f"{len(top):,} of {facts.n_ranked:,} effects ({facts.score}): those of the largest |{by}|"
+        f"{len(top):,} of {facts.n_ranked:,} effects ({facts.score}), those with the largest |{by}|"
         if len(top) < facts.n_ranked
         else f"All {len(top):,} effects ({facts.score}), by |{by}|"
     )
@@ -83,7 +83,11 @@ def _with_spread(top: pd.DataFrame, places: int | None) -> list[tuple[Column, li
         numbers("sd", sd, places, "Spread of the effect over the draws: the model's uncertainty"),
         (Column("Effect \u00b1 sd", "interval"), _drawings(top["score"], mean, sd)),
         numbers("z", top["z"], _z_places(top["z"]), "effect / sd; more draws do not make it larger"),
-        shares("P(> 0)", top["prob_positive"], "Share of the draws with a positive effect, ties half"),
+        shares(
+            "P(> 0)",
+            top["prob_positive"],
+            "Share of the draws with a positive effect; an effect of 0 counts half",
+        ),
         numbers("mcse", mcse, decimals(mcse, 2), "Monte Carlo error of the effect: sd / \u221adraws"),
         numbers("Point", top["effect_point"], places, "The effect with dropout off"),
     ]
@@ -122,7 +126,7 @@ def outputs_table(facts: EffectFacts) -> Table:
             shares("Share", rows["n_strong"] / rows["n"].clip(lower=1)),
         ]
     if facts.n_nan:
-        columns.append(counts("Without a number", rows["n_nan"]))
+        columns.append(counts("NaN", rows["n_nan"]))
     left = len(facts.outputs) - len(rows)
     more = f" (the {len(rows):,} of {len(facts.outputs):,} with the largest |z|)" if left else ""
     return build(f"Effects by output and score{more}", columns)
@@ -133,12 +137,14 @@ def sites_table(record: dict[str, Any]) -> Table:
     sites = record.get("sites", [])
     units = [int(np.prod(site["mask_shape"])) for site in sites]
     columns = [
-        counts("Site", [site["site"] for site in sites], "In the order of the calls, from 0"),
+        counts(
+            "Site", [site["site"] for site in sites], "Order of the calls in the forward pass, from 0"
+        ),
         text("Module", [site["name"] for site in sites]),
         text("Kind", [site["kind"] for site in sites]),
         numbers("p", [site["p"] for site in sites], 2, "Probability with which a unit is dropped"),
         text("Mask", [" \u00d7 ".join(map(str, site["mask_shape"])) for site in sites]),
-        counts("Units", units, "Each kept or dropped as one, the same for all inputs of a draw"),
+        counts("Units", units, "Shape of the mask; in a draw, all inputs share it"),
     ]
     return build("Dropout sites, all locked: one mask a draw, shared by all inputs", columns)
 
@@ -160,7 +166,7 @@ def failed_table(ledger: LedgerFacts) -> Table:
     """Sequences that the model failed with."""
     rows = ledger.failed
     columns = [
-        counts("Number", rows["sequence"], "In the order of the dataloader, from 0"),
+        counts("Number", rows["sequence"], "Order in the dataloader, from 0"),
         text("Sequence", rows["name"]),
         prose("Reason", rows["reason"]),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,13 +11,12 @@ import numpy as np
 import pandas as pd
 
 from kipoi_mcdropout.effects.rounding import OUTPUT_COLUMNS, SHARE_OF_LARGEST, effect_rounding
+from kipoi_mcdropout.effects.score_names import preferred_score
+from kipoi_mcdropout.effects.z import z_of_piece
 from kipoi_mcdropout.errors import InputError
 
 RankBy = Literal["z", "effect"]
 STRONG_Z = 2.0
-# Summaries of predictions, which have no effect in them: they would head any list by |z|.
-NO_EFFECT = frozenset({"ref", "alt", "logit_ref", "logit_alt"})
-PREFERRED_SCORES = ("diff", "logit")
 SHIFTED_SD = 2.0  # from the point prediction to the mean over draws
 _SUMMED = ("n", "n_nan", "n_strong", "n_unsettled", "n_shifted", "sum_abs", "sum_sd")
 _MANY = 1000  # outputs; beyond these a table of outputs is no help
@@ -78,12 +77,6 @@ class EffectFacts:
     def effect(self) -> str:
         """The column with the effect."""
         return "effect_point" if self.point_only else "effect_mean"
-
-
-def z_of(table: pd.DataFrame) -> pd.Series:
-    """effect_mean / effect_sd; NaN where the sd is 0."""
-    sd = table["effect_sd"].astype(float)
-    return table["effect_mean"].astype(float) / sd.where(sd > 0)
 
 
 def shifted(table: pd.DataFrame) -> pd.Series:
@@ -153,7 +146,8 @@ class _Gathering:
         facts.n_draws = int(piece["n_draws"].iloc[0])
         if facts.point_only:
             facts.rank_by = "effect"
-        piece["z"] = z_of(piece)
+        z = z_of_piece(piece)
+        piece["z"] = np.where(np.isfinite(z), z, np.nan)  # the same in every draw: counted, not ranked
         piece["row"] = np.arange(facts.n_rows, facts.n_rows + len(piece))
         facts.n_rows += len(piece)
         value = piece[facts.effect].astype(float)
@@ -228,12 +222,6 @@ class _Gathering:
                 mean_abs=self.totals["sum_abs"] / known, mean_sd=self.totals["sum_sd"] / known
             ).drop(columns=["sum_abs", "sum_sd"])
         return facts
-
-
-def preferred_score(known: Sequence[str]) -> str:
-    """Of several scores the one to look at first: diff, else logit, else the first that is an effect."""
-    effects = [name for name in known if name not in NO_EFFECT] or list(known)
-    return next((name for name in PREFERRED_SCORES if name in effects), effects[0] if effects else "")
 
 
 def outputs_worth_showing(facts: EffectFacts) -> pd.DataFrame:

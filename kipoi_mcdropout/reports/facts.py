@@ -1,4 +1,4 @@
-"""All facts of a report, as plain values; nothing here knows of HTML."""
+"""All facts of a report, as plain values, independent of HTML."""
 
 from __future__ import annotations
 

@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 
 from kipoi_mcdropout import plots
+from kipoi_mcdropout.effects.score_names import PREFERRED_SCORES
 from kipoi_mcdropout.errors import McDropoutError
 from kipoi_mcdropout.files.read import has_draws
 from kipoi_mcdropout.files.read_stream import iter_effects
 from kipoi_mcdropout.mr.estimators.convention import CONVENTIONS, Convention
 from kipoi_mcdropout.reports.draws import follow
-from kipoi_mcdropout.reports.effects import PREFERRED_SCORES, EffectFacts
+from kipoi_mcdropout.reports.effects import EffectFacts
 from kipoi_mcdropout.reports.facts import Facts
 from kipoi_mcdropout.reports.mr import MrFacts, instruments_of_result
 from kipoi_mcdropout.reports.selection import Selection
@@ -81,7 +82,7 @@ def _ism(s: Selection) -> Iterator[Figure]:
     yield from _draw(
         f"Effects along {s.sequence}",
         "The sequence with the strongest effect. Each cell is a substitution; those with |z| below 2 "
-        "are faded. Below: how far the draws disagree.",
+        "are faded. The lower part shows how far the draws disagree.",
         f"Heat map of the effect of every substitution of sequence {s.sequence} on {s.output}, with a "
         "logo of the sequence above and the sd over draws below.",
         s.output,
@@ -90,8 +91,8 @@ def _ism(s: Selection) -> Iterator[Figure]:
     )
     yield from _draw(
         f"Effects and intervals along {s.sequence}",
-        "Mean effect of each substitution with the interval that 95 % of the draws would lie in, were "
-        "they normal.",
+        "Mean effect of each substitution, with an interval that contains 95 % of the draws if they "
+        "are normally distributed.",
         f"Effects of substitutions on {s.output} against position in {s.sequence}, with intervals.",
         s.output,
         lambda: plots.plot_effects(s.one_sequence, **words),
@@ -104,8 +105,8 @@ def _variants(s: Selection) -> Iterator[Figure]:
     if len(s.one_sequence):
         yield from _draw(
             f"Effects along {s.sequence}",
-            "The contig with the strongest effect: effects with the interval that 95 % of the draws "
-            "would lie in, were they normal.",
+            "The contig with the strongest effect: mean effects, with an interval that contains 95 % "
+            "of the draws if they are normally distributed.",
             f"Effects of alleles on {s.output} against position on {s.sequence}, with intervals.",
             s.output,
             lambda: plots.plot_effects(s.one_sequence, **words),
@@ -138,7 +139,7 @@ def _of_any(s: Selection) -> Iterator[Figure]:
     if s.score in PREFERRED_SCORES:
         yield from _draw(
             "Why the masks are locked",
-            "The sd of the effect as it is, with masks that reference and mutant share, against what "
+            "The sd of each effect with masks that reference and mutant share, against the sd that "
             "independent masks would give." + _thinned(s),
             f"Sd of effects on {s.output} under shared masks against that under independent ones.",
             s.output,
@@ -155,7 +156,7 @@ def _convergence(path: Path, s: Selection, facts: EffectFacts) -> Iterator[Figur
     draws = np.stack([m.draws for m in followed], axis=1)
     yield from _draw(
         "Mean and sd with the number of draws",
-        f"Of the {len(followed)} strongest effects: once the lines are flat, more draws add nothing.",
+        f"The {len(followed)} strongest effects. Where the lines are flat, more draws add nothing.",
         f"Running mean and sd of the strongest effects on {s.output} against the number of draws.",
         s.output,
         lambda: plots.plot_convergence(
@@ -168,7 +169,10 @@ def _convergence(path: Path, s: Selection, facts: EffectFacts) -> Iterator[Figur
 def _thinned(s: Selection) -> str:
     if len(s.thinned) >= s.n_rows:
         return ""
-    return f" Shown are {len(s.thinned):,} of {s.n_rows:,}: evenly chosen, and the strongest."
+    return (
+        f" The figure shows {len(s.thinned):,} of {s.n_rows:,} effects: the strongest, and an even "
+        "selection of the others."
+    )
 
 
 def mr_figures(facts: Facts, pair: MrFacts) -> list[Figure]:
@@ -197,15 +201,16 @@ def mr_figures(facts: Facts, pair: MrFacts) -> list[Figure]:
         ),
         *_draw(
             "Funnel",
-            "The slope that each mutant gives alone, against how precise it is. Asymmetry is a sign of "
-            "other paths to the outcome.",
+            "The slope from each single mutant against its precision. Asymmetry is a sign that mutants "
+            "change the outcome by other ways.",
             f"Funnel plot of the single-mutant slopes of {name}.",
             name,
             lambda: plots.plot_mr_funnel(found, convention=convention),
         ),
         *_draw(
             "Leave one out",
-            "IVW with one mutant left out in turn or, where there are many, all of one sequence.",
+            "IVW estimate without one mutant or, if there are many mutants, without all mutants of one "
+            "sequence.",
             f"IVW estimates of {name} with one mutant, or one sequence, left out in turn.",
             name,
             lambda: plots.plot_mr_leave_one_out(found, convention=convention),

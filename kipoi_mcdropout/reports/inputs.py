@@ -1,4 +1,4 @@
-"""Which of the given files is what: effects of an ISM, of a VCF, or results of `mr`."""
+"""Finds out what each file has: effects of an ISM, of a VCF, or results of `mr`."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _COLUMNS = {
 }
 _FAILED_SUFFIX = ".failed.tsv"  # of what `ism --on_error skip` writes beside its first output
 _WANTED = (
-    "the result of `kipoi mcdropout ism` (.h5, .parquet, .tsv), the table of `score_variants` "
-    "(with its --skipped beside it, if you like), and the tables of `mr` or a folder that has them"
+    "the result of `kipoi mcdropout ism` (.h5, .parquet, .tsv), the table of `score_variants` (if you "
+    "like, with the table of --skipped), and the tables of `mr` or a folder that has them"
 )
 _BINARY = (".h5", ".hdf5", ".parquet", ".pq")
 _TEXT = (".tsv", ".tsv.gz")
@@ -44,7 +44,7 @@ class EffectFile:
 
 @dataclass
 class Inputs:
-    """All that a report is made of.
+    """All inputs of a report.
 
     `tables` has, by kind, the path and rows of each of: estimates, across_sequences, leave_one_out and
     instruments of `mr` and `export_mr`, skipped alleles of `score_variants`, and failed sequences of
@@ -62,7 +62,7 @@ class Inputs:
 
 
 def find_inputs(paths: Sequence[str | Path]) -> Inputs:
-    """Look into the files and folders and tell what each is.
+    """Look into the files and folders and find out what each has.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def find_inputs(paths: Sequence[str | Path]) -> Inputs:
             _add_folder(found, path)
         elif path.is_file():
             if not _add_file(found, path):
-                raise InputError(f"{path} is nothing that a report can show. It takes {_WANTED}")
+                raise InputError(f"a report cannot show {path}. It takes {_WANTED}")
         else:
             raise InputError(f"there is no file or folder {path}")
     _check_belong(found, "skipped", "variants", "skipped alleles of a VCF", "score_variants (-t)")

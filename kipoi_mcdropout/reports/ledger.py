@@ -1,4 +1,4 @@
-"""What went in and what became of it: alleles of a VCF, or positions of an ISM."""
+"""Counts of scored and skipped alleles of a VCF, or of positions of an ISM."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _reasons(counts: Mapping[str, int], listed: pd.DataFrame) -> pd.DataFrame:
         {
             "reason": reason,
             "n": int(n),
-            "words": REASONS.get(reason, "see the documentation of this version"),
+            "words": REASONS.get(reason, "see the page Messages and codes"),
             "examples": _examples(listed, reason),
         }
         for reason, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from kipoi_mcdropout.effects.row_identity import sequence_names
+from kipoi_mcdropout.effects.score_names import UNSIGNED_SCORES
 from kipoi_mcdropout.errors import InputError, McDropoutError
 from kipoi_mcdropout.mr import Instruments, instruments_from_table, mr_estimate
 from kipoi_mcdropout.mr.checks.leave_one_out import WITHOUT_NONE
 from kipoi_mcdropout.mr.pairs.instruments import SeType
-from kipoi_mcdropout.mr.pairs.table import UNSIGNED_SCORES
 from kipoi_mcdropout.reports.inputs import Inputs
 from kipoi_mcdropout.reports.mr_words import method_words, warning_words
 
@@ -81,8 +81,8 @@ def gather_mr(inputs: Inputs) -> list[MrFacts]:
     for kind in ("leave_one_out", "across_sequences"):
         if kind in inputs.tables and not len(estimates):
             raise InputError(
-                f"{inputs.tables[kind][0][0]} is what `mr --{kind}` writes; give the table of the same "
-                "call (-o) with it"
+                f"{inputs.tables[kind][0][0]} was written by `mr --{kind}`; give the table (-o) of the "
+                "same call too"
             )
     if not len(estimates):
         return []
@@ -91,7 +91,8 @@ def gather_mr(inputs: Inputs) -> list[MrFacts]:
     for (exposure, outcome), rows in estimates.groupby(["exposure", "outcome"], sort=False):
         if rows["method"].duplicated().any():
             raise InputError(
-                f"{exposure} -> {outcome} is in the tables of `mr` twice; give those of one call"
+                f"{exposure} -> {outcome} is in the tables of `mr` twice; give the tables of one call "
+                "only"
             )
         facts.append(_pair(inputs, str(exposure), str(outcome), rows, messages))
     return facts

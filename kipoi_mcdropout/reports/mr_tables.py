@@ -30,7 +30,7 @@ def estimates_table(facts: MrFacts) -> Table:
     columns = [
         text("Method", rows["words"]),
         *_estimate(rows),
-        p_values("p", rows["p"], "Two-sided, of a slope of 0"),
+        p_values("p", rows["p"], "Two-sided p-value for a slope of 0"),
     ]
     if "intercept" in rows and rows["intercept"].notna().any():
         columns += [
@@ -38,7 +38,8 @@ def estimates_table(facts: MrFacts) -> Table:
                 "Intercept",
                 rows["intercept"],
                 decimals([], spread=rows["intercept_se"].dropna()),
-                "MR-Egger's average effect on the outcome by other paths",
+                "MR-Egger's estimate of the average effect on the outcome that does not go through the "
+                "exposure",
             ),
             p_values("p of intercept", rows["intercept_p"]),
         ]
@@ -47,7 +48,9 @@ def estimates_table(facts: MrFacts) -> Table:
         columns.append(p_values("p of Q", rows["q_p"], hint))
     if "q_value" in rows and rows["q_value"].notna().any():
         columns.append(p_values("q", rows["q_value"], "Benjamini and Hochberg, over the outcomes"))
-    columns.append(text("From", rows["distribution"], "What interval and p were taken from"))
+    columns.append(
+        text("From", rows["distribution"], "The distribution that interval and p are based on")
+    )
     if "note" in rows and rows["note"].notna().any():
         columns.append(prose("Note", rows["note"]))
     caption = f"Slope of {facts.outcome} on {facts.exposure}"
@@ -73,7 +76,7 @@ def across_table(facts: MrFacts) -> Table:
 
 
 def movers_table(facts: MrFacts) -> Table:
-    """The mutants on which the IVW estimate hangs most."""
+    """The mutants that change the IVW estimate most."""
     rows = facts.movers
     places = _places(rows)
     columns = [
@@ -82,7 +85,9 @@ def movers_table(facts: MrFacts) -> Table:
         *_estimate(rows, around=float(rows["whole"].iloc[0])),
         p_values("p", rows["p"]),
     ]
-    caption = f"IVW without one mutant: the {len(rows)} that move it most, of {facts.n_left_out}"
+    caption = (
+        f"IVW without one mutant: the {len(rows)} mutants, of {facts.n_left_out}, that change it most"
+    )
     return build(caption, columns)
 
 

@@ -32,53 +32,54 @@ Row = dict[str, Any]
 
 def _repeated_mutants(row: Row) -> str:
     return (
-        "Some mutants lie in more than one window, as windows overlap or one is given twice. Each "
-        "counts once, in the window in which it lies nearest to the middle."
+        "Some mutants lie in more than one window, because windows overlap or a window is given twice. "
+        "Each mutant counts once: in the window where it lies nearest to the middle."
     )
 
 
 def _zero_variance(row: Row) -> str:
     return (
-        "Some mutants do not vary over the draws and were kept out: weighted by 1/se\u00b2, one of them "
-        "would decide the estimate alone. Look at them in the table of effects."
+        "Some mutants have the same effect in every draw and were not used: their standard error is 0, "
+        "so with weights of 1/se\u00b2 a single one of them would decide the estimate. Look at them in "
+        "the table of effects."
     )
 
 
 def _few_instruments(row: Row) -> str:
     return (
-        f"{_count(row)} are few: the slope, and MR-Egger's intercept most of all, hang on single "
-        "mutants. Select more (a lower --min_z, more sequences), and look at --leave_one_out."
+        f"{_count(row)} are few: single mutants decide the slope, and most of all MR-Egger's intercept. "
+        "Select more mutants (a lower --min_z, more sequences), and look at --leave_one_out."
     )
 
 
 def _weak_instruments(row: Row) -> str:
     return (
-        f"The mean F is {_number(row, 'f_mean')}, below 10{_by(row)}: the instruments are weak, and "
-        "noise in their exposure effects biases the slope. Select stronger mutants with --min_z."
+        f"The mean F is {_number(row, 'f_mean')}{_by(row)}, below 10: the instruments are weak, and the "
+        "noise of their exposure effects biases the slope. Select stronger mutants with --min_z."
     )
 
 
 def _low_i2_gx(row: Row) -> str:
     i2 = _value(row, "i2_gx")
-    flattened = "towards 0" if i2 is None else f"by about {100 * (1 - i2):.0f} %"
+    flattened = "" if i2 is None else f", by about {100 * (1 - i2):.0f} %"
     return (
-        f"I\u00b2_GX is {_number(row, 'i2_gx')}, below 0.9{_by(row)}: if that is the error of the "
-        f"exposure effects, MR-Egger's slope is flattened {flattened}. Select stronger mutants, or "
-        "trust IVW and the median more."
+        f"I\u00b2_GX is {_number(row, 'i2_gx')}{_by(row)}, below 0.9: noise in the exposure effects "
+        f"makes MR-Egger's slope too small{flattened}. Select stronger mutants, or trust IVW and the "
+        "weighted median more."
     )
 
 
 def _more_than_draws(row: Row) -> str:
     return (
-        f"{_count(row)} and {_number(row, 'n_draws')} draws: the correlation over draws is singular, so "
-        "the correlated methods cannot be used. Select fewer instruments, run more draws, or use the "
-        "bootstrap over draws."
+        f"There are {_count(row)} and only {_number(row, 'n_draws')} draws: the matrix of correlations "
+        "over draws has no inverse, so the correlated methods cannot be used. Select fewer "
+        "instruments, run more draws, or use the bootstrap over draws."
     )
 
 
 def _noisy_correlation(row: Row) -> str:
     return (
-        f"The correlation of {_count(row)} over {_number(row, 'n_draws')} draws is poorly known: "
+        f"The correlation of {_count(row)} over {_number(row, 'n_draws')} draws is known only roughly: "
         "intervals of the correlated methods are too short. Run about ten draws per instrument, or use "
         "the bootstrap over draws."
     )
@@ -88,30 +89,32 @@ def _mcse_large(row: Row) -> str:
     n = _value(row, "n_draws")
     share = f" of {100 / math.sqrt(n):.0f} % of the sd" if n else ""
     return (
-        f"{_number(row, 'n_draws')} draws leave a Monte Carlo error{share} in every mean effect. Run at "
-        "least 25 for 20 %."
+        f"{_number(row, 'n_draws')} draws leave every mean effect with a Monte Carlo error{share}. With "
+        "25 draws or more it is at most 20 %."
     )
 
 
 def _mcse_flattens(row: Row) -> str:
     return (
-        "The Monte Carlo error of the exposure effects alone leaves I\u00b2_GX below 0.9: MR-Egger's "
-        "slope is flattened for want of draws. Run more draws, or select stronger mutants."
+        "The Monte Carlo error of the exposure effects alone leaves I\u00b2_GX below 0.9: too few "
+        "draws make MR-Egger's slope too small. Run more draws, or select stronger mutants."
     )
 
 
 def _scatter_beyond_draws(row: Row) -> str:
     return (
-        "Mutants scatter about MR-Egger's line more than their draws explain: there are other paths to "
-        "the outcome, or the model is not linear. The bootstrap over draws does not see this; look at "
-        "the bootstrap over draws and mutants, and at the weighted median."
+        "The mutations do not lie on one line: they scatter about MR-Egger's line more than their "
+        "draws explain. Some change the outcome by another way than the exposure, or the model is not "
+        "linear. The bootstrap over draws does not see this; look at the bootstrap over draws and "
+        "mutants, and at the weighted median."
     )
 
 
 def _unsplit_selection(row: Row) -> str:
     return (
-        "The draws that chose the instruments also estimate (winner's curse). With draws kept, "
-        "--select_draws half separates the two."
+        "The same draws select the instruments and estimate the slope, which favours mutants whose "
+        "noise points away from 0 (winner's curse). If the draws were kept, use --select_draws half: "
+        "one half selects, the other estimates."
     )
 
 
@@ -134,7 +137,7 @@ def warning_words(code: str, row: Row) -> str:
     """What a warning of `mr.diagnose` says, with the numbers that the row of the table has."""
     words = WARNING_WORDS.get(code)
     if words is None:
-        return "This version knows no more about it; `kipoi mcdropout mr` says it in full."
+        return "This version has no explanation of this warning; `kipoi mcdropout mr` prints it in full."
     return words(row)
 
 

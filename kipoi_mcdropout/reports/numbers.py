@@ -1,4 +1,4 @@
-"""Numbers as people read them: as many digits as carry something, the same down a column."""
+"""Formats numbers for people: only meaningful digits, and the same number of decimals in a column."""
 
 from __future__ import annotations
 

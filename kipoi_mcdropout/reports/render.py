@@ -1,4 +1,4 @@
-"""From facts to one HTML file that needs nothing else."""
+"""Writes the facts as one complete HTML file."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def write_report(
     paths : sequence of str or Path
         As in `facts.gather`.
     output : str or Path
-        .html; it appears when it is whole.
+        Name of the file, .html; the file gets its name only when it is complete.
     top : int
-        Rows of the table of top effects.
+        Number of rows of the table of top effects.
     rank_by : "z" or "effect"
-        What makes them the top: |effect_mean| / effect_sd, or |effect_mean|.
+        Rank effects by |effect_mean| / effect_sd, or by |effect_mean|.
     title : str, optional
-        By default of the model's name.
+        The model's name by default.
     figures : bool
         Draw the plots.
     overwrite : bool
@@ -108,8 +108,7 @@ def _require_packages(figures: bool) -> None:
             __import__(name)
         except ImportError as error:
             raise InputError(
-                f"a report needs {' and '.join(names)}, and {name} is not installed: "
-                f"pip install {name}"
+                f"a report needs {' and '.join(names)}, and {name} is not installed: pip install {name}"
             ) from error
 
 

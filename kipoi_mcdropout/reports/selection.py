@@ -1,4 +1,4 @@
-"""The few rows that figures show, of however many there are."""
+"""Selects the few rows that figures show."""
 
 from __future__ import annotations
 

@@ -24,9 +24,9 @@ def story(record: dict[str, Any], kind: EffectKind) -> list[str]:
 def _what(record: dict[str, Any], kind: EffectKind) -> str:
     model, versions = record["model"], record["versions"]
     done = (
-        "Every single substitution of the sequences was put in"
+        "Every single substitution was made in the sequences"
         if kind == "ism"
-        else "Every ALT allele of the VCF was put in"
+        else "Every ALT allele of the VCF was placed in the genome's sequence"
     )
     window = _window(record["options"]) if kind == "ism" else ""
     return (

@@ -55,7 +55,7 @@ class Codec(Protocol[Kept, Computed]):
 
 @dataclass
 class Counts:
-    """What became of the units of this run."""
+    """Counts of the units of this run."""
 
     total: int = 0  # of the whole run
     good: int = 0  # with a result
@@ -134,7 +134,7 @@ def check_not_all_failed(counts: Counts) -> None:
 
 def unit_error(name: str, failure: Failure, others_succeed: bool) -> Exception:
     """The error that stops a run at a unit; skipping is advised only where other units went well."""
-    hint = ". Give --on_error skip to go on without it" if others_succeed else ""
+    hint = ". Use --on_error skip to continue without it" if others_succeed else ""
     return _same_kind(failure, f"{name}: {failure.reason.rstrip('.')}{hint}")
 
 

@@ -52,8 +52,8 @@ class ShardedRun:
                 yield unit, self.load(unit.number, unit.inputs)
         if n != self.n_units:
             raise InputError(
-                f"the shards were made of {self.n_units} units, the data now give {n}. Merge with the "
-                "data that the shards were made of"
+                f"the shards were made from {self.n_units} units, but the data now give {n}. Merge with "
+                "the same data"
             )
 
 
@@ -68,18 +68,19 @@ def sharded_run(folder: Path) -> ShardedRun:
     """
     found = sorted(folder.glob(f"*/{RUN_FILE}"))
     if not found:
-        raise InputError(f"{folder} has no shards; give the folder OUTPUT.shards that --shard has made")
+        raise InputError(f"{folder} has no shards; give the folder OUTPUT.shards that --shard created")
     stores = [UnitStore.read(path.parent) for path in found]
     by_index: dict[int, UnitStore] = {}
     first = stores[0]
     for store in stores:
         if store.state.shard is None:
-            raise InputError(f"{store.folder} is no shard but a whole run; move it out of {folder}")
+            raise InputError(f"{store.folder} is a whole run and not a shard; move it out of {folder}")
         _check_same_run(folder, first, store)
         other = by_index.setdefault(store.state.shard[0], store)
         if other is not store:
             raise InputError(
-                f"{other.folder} and {store.folder} both hold shard {_name(store)}; remove one of them"
+                f"{other.folder} and {store.folder} both contain shard {_name(store)}; remove one of "
+                "them"
             )
     _check_all_there(folder, by_index, _of(first))
     return ShardedRun([by_index[i] for i in sorted(by_index)])
@@ -88,16 +89,16 @@ def sharded_run(folder: Path) -> ShardedRun:
 def _check_same_run(folder: Path, first: UnitStore, other: UnitStore) -> None:
     if _of(other) != _of(first):
         raise InputError(
-            f"{folder} has shards of {_of(first)} and of {_of(other)}; remove those of the run that is "
-            "not wanted"
+            f"{folder} has shards of {_of(first)} and of {_of(other)}; remove the shards of the run "
+            "that you do not want"
         )
     a, b = first.state, other.state
     differing = differences(a.fingerprint, b.fingerprint)
     if a.kind != b.kind or a.outputs != b.outputs or differing:
         what = ", ".join(differing) or ("command" if a.kind != b.kind else "outputs")
         raise InputError(
-            f"shards {first.folder.name} and {other.folder.name} are of different runs; different: "
-            f"{what}. Run one of them again with the other's options"
+            f"shards {first.folder.name} and {other.folder.name} are from different runs; they differ "
+            f"in: {what}. Run one of them again with the options of the other"
         )
 
 
@@ -111,8 +112,8 @@ def _check_all_there(folder: Path, by_index: dict[int, UnitStore], of: int) -> N
     numbers = sorted({store.state.n_units or 0 for store in by_index.values()})
     if len(numbers) != 1:
         raise InputError(
-            f"the shards saw different numbers of units: {', '.join(map(str, numbers))}. Run them again "
-            "with the same data"
+            f"the shards read different numbers of units: {', '.join(map(str, numbers))}. Run them "
+            "again with the same data"
         )
 
 

@@ -1,8 +1,8 @@
-"""One run from its locks to its outputs, the same for all kinds of runs.
+"""A run from its locks to its outputs, for all kinds of runs.
 
 A session locks the outputs, finds what an earlier run has left, keeps the store of finished units, and
-in the end gives all outputs their names. Whatever happens in between, either the outputs are whole, or
-what was done can be resumed, or nothing is left behind.
+in the end gives all outputs their names. If the run stops early, either the outputs are complete, or the
+run can be resumed, or no file is left behind.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from kipoi_mcdropout.runs.store import (
 )
 
 ReadProvenance = Callable[[Path], dict[str, Any] | None]
+
 
 @dataclass(frozen=True)
 class RunPlan:
@@ -75,9 +76,7 @@ class RunPlan:
     def state(self) -> RunState:
         """The run as a store has it, all as JSON gives it back."""
         record, outputs = json.loads(json.dumps([self.record, self.outputs]))
-        return RunState(
-            self.kind, fingerprint(self.record), record, outputs, shard_as_list(self.shard)
-        )
+        return RunState(self.kind, fingerprint(self.record), record, outputs, shard_as_list(self.shard))
 
 
 def shard_folder(first_output: Path, shard: Shard) -> Path:
@@ -114,9 +113,7 @@ class RunSession:
     store: UnitStore
     group: OutputGroup
 
-    def __init__(
-        self, plan: RunPlan, read_provenance: ReadProvenance | None = None
-    ) -> None:
+    def __init__(self, plan: RunPlan, read_provenance: ReadProvenance | None = None) -> None:
         self.plan = plan
         self.nothing_left = False
         self._stack = contextlib.ExitStack()
@@ -198,9 +195,7 @@ class RunSession:
         remove_store(folder)
         return True
 
-    def _is_complete(
-        self, folder: Path, read_provenance: ReadProvenance | None
-    ) -> bool:
+    def _is_complete(self, folder: Path, read_provenance: ReadProvenance | None) -> bool:
         """Whether all outputs are there already and are of this very run."""
         files = self.plan.files
         if read_provenance is None or is_store(folder) or not all(path.exists() for path in files):
@@ -217,8 +212,8 @@ class RunSession:
                 if self.plan.overwrite:
                     return False
                 raise OutputError(
-                    f"output {path} exists and is of a run with other inputs or options; different: "
-                    f"{', '.join(other)}. Add --overwrite to replace it, or choose another name"
+                    f"output {path} exists and is from a run with other inputs or options; they differ "
+                    f"in: {', '.join(other)}. Add --overwrite to replace it, or choose another name"
                 )
         return n_known > 0
 

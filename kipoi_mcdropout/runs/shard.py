@@ -12,7 +12,8 @@ from kipoi_mcdropout.errors import InputError
 class Shard:
     """Every `of`-th unit, beginning with number `index` (from 1).
 
-    Units are dealt out like cards, so that shares are even and nobody needs to know how many there are.
+    Units go to the shards in turn, so that shards have equal sizes and the number of units need not be
+    known.
     """
 
     index: int

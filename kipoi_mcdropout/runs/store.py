@@ -1,4 +1,4 @@
-"""The finished units of a run, or of a shard of it, in a folder: what a run is resumed and merged from.
+"""The finished units of a run or a shard, in a folder. Resume and merge read from it.
 
 run.json        what the run is: its provenance, its outputs, its shard, whether it is complete
 000000012.unit  a finished unit, see `unit_file`
@@ -80,7 +80,7 @@ def read_state(folder: Path) -> RunState:
         content = json.loads(path.read_bytes())
         state = content["state"]
         if content["format"] != _FORMAT or content["sha256"] != digest_of(state):
-            raise ValueError("its checksum does not fit")
+            raise ValueError("its checksum does not match")
         return RunState(**state)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
@@ -144,8 +144,8 @@ class UnitStore:
             other.append("shard")
         if other:
             raise InputError(
-                "a run can only be resumed with the inputs and options that it began with; different: "
-                f"{', '.join(other)}. Run without resume to begin anew"
+                "a run can only be resumed with the same inputs and options; they differ in: "
+                f"{', '.join(other)}. Run without resume to start again from the beginning"
             )
         for left in folder.glob("*.new"):
             left.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The file of one finished unit: its result with all that tells whether it is whole and the right one.
+"""The file of a finished unit: its result, with data to check that it is complete and the right one.
 
 kipoi_mcdropout unit 1
 {"number": 12, "run": ..., "inputs": ..., "failed": null, "empty": false, "about": {...}, "arrays": ...}
@@ -62,7 +62,7 @@ class UnitIdentity:
 
 
 def write_unit(path: Path, identity: UnitIdentity, unit: StoredUnit, durable: bool = True) -> None:
-    """Write the file of a unit, whole or not at all."""
+    """Write the file of a unit atomically."""
     replace_file(path, _with_digest(_pieces(identity, unit)), durable)
 
 
@@ -103,7 +103,7 @@ def read_unit(path: Path, identity: UnitIdentity) -> StoredUnit:
     view = memoryview(data)
     body, end = view[:-_DIGEST], bytes(view[-_DIGEST:])
     if not data.startswith(_MAGIC) or hashlib.sha256(body).hexdigest().encode() != end:
-        raise DamagedUnitError(f"{path} is damaged: its checksum does not fit. {_REMEDY}")
+        raise DamagedUnitError(f"{path} is damaged: its checksum does not match. {_REMEDY}")
     newline = data.index(b"\n", len(_MAGIC))
     head = json.loads(data[len(_MAGIC) : newline])
     _check(path, head, identity)
@@ -119,12 +119,12 @@ def _check(path: Path, head: Mapping[str, Any], identity: UnitIdentity) -> None:
             f"{path} must hold unit {identity.number}; it holds unit {head['number']}. {_REMEDY}"
         )
     if head["run"] != identity.run:
-        raise DamagedUnitError(f"{path} is of another run, with other inputs or options. {_REMEDY}")
+        raise DamagedUnitError(f"{path} is from another run, with other inputs or options. {_REMEDY}")
     if identity.inputs is not None and head["inputs"] != identity.inputs:
         raise DamagedUnitError(
-            f"the data give another unit {identity.number} than when {path} was made; a run can only be "
-            "resumed, and shards merged, with the data that it began with. Run without --resume to "
-            "begin anew"
+            f"unit {identity.number} of the data has changed since {path} was written; resume a run or "
+            "merge shards only with the same data. Run without --resume to start again from the "
+            "beginning"
         )
 
 

@@ -1,4 +1,5 @@
-"""BED and narrowPeak files, read as text: nothing is taken for a number, a quote or a comment by chance.
+"""BED and narrowPeak files, read as text, so that names are not mistaken for numbers, quotes or
+comments.
 
 Coordinates are 0-based and half-open.
 """
@@ -65,11 +66,13 @@ def read_intervals(path: str | Path) -> pd.DataFrame:
         rows.append(_interval(fields, f"{path}, line {number}"))
         n_odd += len(fields) > _NARROWPEAK and not _is_bed12(fields)
     if not rows:
-        raise InputError(f"{path} has no interval; BED is required: chrom, start, end. Check the path")
+        raise InputError(
+            f"{path} has no interval. A BED file is required: chrom, start, end. Check the path"
+        )
     if n_odd:
         warnings.warn(
             f"{n_odd} lines of {path} have more than ten columns and are not BED12. No summit is read "
-            "from them, the middle of the interval is used; narrowPeak has ten columns",
+            "from them; the middle of the interval is used. A narrowPeak file has ten columns",
             InputWarning,
             stacklevel=2,
         )
@@ -110,8 +113,8 @@ def _interval(fields: list[str], where: str) -> Interval:
     if not _OFFSET.fullmatch(offset) or int(offset) >= end - start:
         raise InputError(
             f"{where}: the tenth of ten columns is a narrowPeak's summit, counted from start: a whole "
-            f"number below {end - start}, the length of the peak, or -1 for none; got {offset!r}. Of a "
-            "file of another format leave out this column (cut -f 1-9)"
+            f"number below {end - start}, the length of the peak, or -1 for none; got {offset!r}. If "
+            "the file has another format, leave out this column (cut -f 1-9)"
         )
     summit = middle if offset == "-1" else start + int(offset)
     return Interval(fields[0], start, end, summit, name)

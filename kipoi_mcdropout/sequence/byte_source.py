@@ -1,4 +1,4 @@
-"""Bytes at a place of a file: of the file itself, or of what a bgzipped file holds uncompressed.
+"""Random access to the bytes of a file, or to the uncompressed bytes of a bgzipped file.
 
 Reading never moves a position that others share, so a source may be used after a fork.
 """
@@ -85,8 +85,8 @@ class BgzfFile:
             n_bytes = bgzf_block_bytes(self._file.read_at(place, _HEADER_BYTES))
             if n_bytes is None and place == 0:
                 raise InputError(
-                    f"{self.path} must be plain or bgzipped; it is compressed by gzip, which allows no "
-                    f"random access. Run: gunzip {self.path}"
+                    f"{self.path} must be plain or bgzipped; it is compressed by gzip, which cannot be "
+                    f"read from the middle. Run: gunzip {self.path}"
                 )
             if n_bytes is None or place + n_bytes > end:
                 raise InputError(f"{self.path} is cut off or damaged at byte {place}. Copy it again")

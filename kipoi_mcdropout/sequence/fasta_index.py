@@ -1,4 +1,5 @@
-"""Where the sequences of a FASTA file lie: read from a .fai index, checked against the file, or found.
+"""Positions of the sequences in a FASTA file: from a .fai index that fits the file, or found by reading
+it.
 
 The columns of a .fai are those of `man faidx` of samtools.
 """
@@ -60,7 +61,7 @@ def read_fai(path: Path) -> FastaIndex | None:
 
 
 def mismatch(index: FastaIndex, source: ByteSource) -> str | None:
-    """How an index contradicts its file; None if it describes the file.
+    """How an index differs from its file; None if it fits the file.
 
     Every byte of the file must belong to a sequence, to the line of its name, or to white space; of each
     sequence the first, a middle and the last line are looked at.
@@ -129,15 +130,13 @@ def build_index(source: ByteSource, where: str) -> FastaIndex:
         offset = min(_line_end(source, begin, end) + 1, end)
         name = _name(source.read_at(begin, offset - begin))
         if not name or name in index:
-            problem = f"the name {name!r} is there twice" if name else f"no name at byte {begin}"
-            raise InputError(
-                f"{where}: {problem}; each sequence needs a name of its own. Mend the FASTA"
-            )
+            problem = f"the name {name!r} occurs twice" if name else f"no name at byte {begin}"
+            raise InputError(f"{where}: {problem}; each sequence needs its own name. Correct the FASTA")
         entry = _found(source, offset, end)
         if entry is None:
             raise InputError(
                 f"{where}: all lines of a sequence but its last must have the same length; those of "
-                f"{name} differ. Wrap it anew, e.g. with `seqkit seq -w 60`"
+                f"{name} differ. Wrap the lines again, e.g. with `seqkit seq -w 60`"
             )
         index[name] = entry
     return index

@@ -53,10 +53,9 @@ class Genome:
         self._blocks: OrderedDict[tuple[str, int], NDArray[np.uint8]] = OrderedDict()
         try:
             if not self.path.is_file():
-                what = "no regular file" if self.path.exists() else "not there"
+                what = "not a regular file" if self.path.exists() else "not there"
                 raise InputError(
-                    f"the genome must be a FASTA file, which is read at any place; {self.path} is "
-                    f"{what}. Check the path"
+                    f"the genome must be a FASTA file on disk; {self.path} is {what}. Check the path"
                 )
             self._source = open_source(self.path)
         except OSError as error:
@@ -75,13 +74,13 @@ class Genome:
         notice = None
         if beside.exists():
             index = read_fai(beside)
-            wrong = "it is no index" if index is None else mismatch(index, self._source)
+            wrong = "it is not an index" if index is None else mismatch(index, self._source)
             if index is not None and wrong is None:
                 return None, index
             notice = (
-                f"the index {beside} is not used, as it does not describe {self.path.name}: {wrong}. "
-                "The FASTA was read instead. Check that it is whole, and make the index again: "
-                f"samtools faidx {self.path}"
+                f"the index {beside} is not used, because it does not describe {self.path.name}: "
+                f"{wrong}. The FASTA was read instead. Check that it is whole, and make the index "
+                f"again: samtools faidx {self.path}"
             )
         return notice, build_index(self._source, str(self.path))
 

@@ -20,8 +20,8 @@ DNA = "ACGT"
 _MAX_CATEGORIES = 250  # codes are numbers of 8 bits
 _FIVE = (
     "axis {axis} of one input, of shape {shape}, has 5 places and the alphabet ACGT 4 letters. If the "
-    "fifth stands for N, give alphabet=ACGTN (--alphabet): N is then no base and is not mutated. Else "
-    "give another category_axis"
+    "fifth stands for N, give alphabet=ACGTN (--alphabet): N is then not a base and is not mutated. "
+    "Otherwise give another category_axis"
 )
 
 
@@ -53,13 +53,14 @@ def find_category_axis(shape: Sequence[int | None], alphabet: str = DNA) -> int:
     if axes:
         raise InputError(
             f"axes {' and '.join(map(str, axes))} of one input, of shape {tuple(shape)}, have "
-            f"{len(alphabet)} places: say with category_axis which has the bases"
+            f"{len(alphabet)} places: choose the axis of the bases with category_axis"
         )
     if alphabet == DNA and len(DNA) + 1 in shape:
         raise InputError(_FIVE.format(axis=list(shape).index(len(DNA) + 1), shape=tuple(shape)))
     raise InputError(
         f"the axis of the bases must have {len(alphabet)} places, one for each letter of {alphabet}; "
-        f"one input has shape {tuple(shape)}. Say with category_axis and alphabet which axis has them"
+        f"one input has shape {tuple(shape)}. Set the axis and the letters with category_axis and "
+        "alphabet"
     )
 
 
@@ -113,7 +114,7 @@ class OneHotLayout:
             raise InputError(
                 f"one-hot sequences are required, of shape (length, {len(alphabet)}) or "
                 f"({len(alphabet)}, length) for one input; got shape {shape}, {_kind(x)}. Wrap the "
-                "model in a module that takes one-hot sequences and makes of them what the model takes"
+                "model in a module that takes one-hot sequences and converts them for the model"
             )
         axis = find_category_axis(shape, alphabet) if category_axis is None else category_axis
         if not -len(shape) <= axis < len(shape):

@@ -1,21 +1,20 @@
-"""Are the intervals honest? Predicted effects and their sd against measured effects.
+"""Are the intervals right? Comparison of predicted effects and their sd with measured effects.
 
 A prediction says: the measured effect is normal with mean `effect_mean` and variance
-``effect_sd**2 + se**2``, se being the error of the measurement. Whether measured effects fall where
-that says is looked at in three ways, all of them from the standardised errors
-z = (measured - mean) / sqrt(sd**2 + se**2):
+``effect_sd**2 + se**2``, where se is the error of the measurement. Three numbers say whether this is
+true. All come from the standardised errors z = (measured - mean) / sqrt(sd**2 + se**2):
 
 - coverage: the share of measured effects inside the central 50, 80 and 95 % intervals;
 - the histogram of the probability integral transform (PIT): the predicted probability of a value below
-  the measured one, uniform if the intervals are honest (Dawid, JRSS A 1984);
-- lambda: the mean of z**2, 1 if they are honest.
+  the measured one, uniform if the intervals are right (Dawid, JRSS A 1984);
+- lambda: the mean of z**2, which is 1 if they are right.
 
-Two remedies come of it: a factor for the sd (`sd_scale`), and a map of the levels (`quantile_map`).
+Two corrections follow: a factor for the sd (`sd_scale`), and a map of the levels (`quantile_map`).
 
-Both tables must be on one scale: measured log fold changes are no predicted differences of probability.
-Where they are proportional, ``align="linear"`` finds the line first. A line hides much: a slope below 0
-or near 0 fits too. So slope, intercept and correlation are part of the result, and `cautions` names what
-makes the rest meaningless.
+Both tables must have the same scale: a measured log fold change is not a difference of probabilities. If
+the two scales are proportional, ``align="linear"`` fits a line first. But a line can also have a slope
+below 0 or near 0, and the intervals then still look right. So slope, intercept and correlation are part
+of the result, and `cautions` warns if the other numbers have no meaning.
 """
 
 from __future__ import annotations
@@ -30,6 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 from scipy.special import ndtr, ndtri
 
+from kipoi_mcdropout.effects.z import z_ratio
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.significance.cautions import (
     Align,
@@ -57,31 +57,30 @@ class CalibrationResult:
         lower and upper (95 % Wilson interval of that share), scaled (share after `sd_scale`),
         recalibrated (share under the map, each variant by a map made without it; 5 folds).
     pit : array, shape=(n,)
-        Predicted probability of a value below the measured one. Uniform if calibrated; heaped at
-        the ends if sd is too small, in the middle if too large.
+        Predicted probability of a value below the measured one. Its histogram is flat if calibrated,
+        high at both ends if the sd is too small, and high in the middle if it is too large.
     pit_counts, pit_edges : array, shape=(10,), (11,)
         Its histogram.
     variance_scale : float
         lambda = mean((measured - mean)**2 / (sd**2 + se**2)); 1 if calibrated.
     sd_scale : float
         Factor for `effect_sd` that makes lambda 1: sqrt(lambda) where measurements have no se. 0
-        where the measurements' se alone is more than the errors seen.
+        if the measurements' se alone is larger than the observed errors.
     quantile_map : QuantileMap
         From standardised errors to the share of measurements below.
     intercept, slope : float
-        The line measured = intercept + slope * predicted that was taken out first; 0 and 1 with
-        align "none".
+        The fitted line, measured = intercept + slope * predicted; 0 and 1 with align "none".
     correlation : Correlation
-        Of measured and predicted effects, before any line is taken out.
+        Of measured and predicted effects, before a line is fitted.
     cautions : tuple of Caution
         Codes: ``no_correlation``, ``negative_correlation``, ``sd_scale_far_from_one``.
     n, n_only_measured, n_only_predicted : int
         Variants used, and those that only one of the two tables has.
     n_no_spread : int
-        Variants left out since they have no interval: neither do their draws differ by more than
-        rounding, nor has the measurement an se.
+        Variants that are left out because they have no interval: their draws differ only by rounding,
+        and the measurement has no se.
     n_repeated : int
-        Rows of predicted effects left out since another window has the same variant.
+        Rows of predicted effects that are left out because another window has the same variant.
     """
 
     coverage: pd.DataFrame
@@ -169,15 +168,15 @@ def calibrate(
     predicted : DataFrame
         Columns `effect_mean`, `effect_sd`, and `variant`; without `variant` it is made of the
         columns chrom, pos, ref, alt (and strand), or chrom, position, ref, alt, as
-        ``chrom:pos:ref:alt`` on the forward strand. A variant that several windows hold is taken
-        from the one in which it lies most central.
+        ``chrom:pos:ref:alt`` on the forward strand. If several windows have a variant, it is
+        taken from the window where it lies nearest to the middle.
     output : str, optional
         Which of the model's outputs, if `predicted` has a column `output` with several.
     levels : sequence of float
     align : "none" or "linear"
-        "linear" regresses measured on predicted first (ordinary least squares), for scales that
-        differ by a factor. The line is fitted to the same variants, which favours calibration a
-        little.
+        "linear" regresses measured on predicted first (ordinary least squares), for scales that differ
+        by a factor. The line is fitted to the same variants, which makes the calibration look slightly
+        too good.
 
     Raises
     ------
@@ -217,11 +216,11 @@ def calibrate(
 
 
 def scale_sd(predicted: pd.DataFrame, sd_scale: float) -> pd.DataFrame:
-    """A copy with `effect_sd` multiplied by `sd_scale`, and `z` and `p_value`, if there, made of it.
+    """A copy with `effect_sd` multiplied by `sd_scale`; `z` and `p_value`, if there, are computed from
+    it.
 
-    `effect_mcse` stays: the Monte Carlo error of a mean has nothing to do with how well the model's
-    uncertainty fits measurements. Quantiles of the draws and q-values do not follow from the sd, and are
-    left out.
+    `effect_mcse` does not change: the Monte Carlo error of a mean does not depend on measurements.
+    Quantiles of the draws and q-values cannot be computed from the sd, and are left out.
 
     Raises
     ------
@@ -251,21 +250,20 @@ def _line(found: Matched) -> tuple[float, float]:
     """Slope and intercept of measured on predicted."""
     if np.ptp(found.mean) == 0 or np.ptp(found.effect) == 0:
         raise InputError(
-            "a line requires effects that differ; all are equal in one of the tables. Use align 'none'."
+            "align 'linear' requires effects that differ; in one of the tables all are equal. Use "
+            "align 'none'."
         )
     fit = stats.linregress(found.mean, found.effect)
     if fit.slope == 0:
         raise InputError(
-            "a line with a slope is required; that of measured on predicted effects is flat: they are "
-            "not correlated at all. Use align 'none'."
+            "align 'linear' requires a slope other than 0; measured and predicted effects are not "
+            "correlated at all. Use align 'none'."
         )
     return float(fit.slope), float(fit.intercept)
 
 
 def _standardised(error: FloatArray, sd: FloatArray, se: FloatArray) -> FloatArray:
-    spread = np.hypot(sd, se)
-    certain = np.where(error == 0, 0.0, np.copysign(np.inf, error))  # of a spread of 0
-    return np.divide(error, spread, out=certain, where=spread > 0)
+    return z_ratio(error, np.hypot(sd, se))
 
 
 def _sd_scale(error: FloatArray, sd: FloatArray, se: FloatArray) -> float:

@@ -1,7 +1,7 @@
-"""What makes a calibration meaningless, however good its numbers look.
+"""Reasons why a calibration has no meaning, although its numbers look good.
 
-A line fits everything: effects of the wrong sign, and effects that have nothing to do with each other.
-So the correlation of measured and predicted effects is looked at, and how far the sd is from fitting.
+A line can be fitted to all data, also to effects of the wrong sign and to unrelated effects. So we check
+the correlation of measured and predicted effects, and how far the sd is from the right size.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def correlation_of(found: Matched) -> Correlation:
 
 
 def cautions_of(found: Correlation, sd_scale: float, slope: float, align: Align) -> list[Caution]:
-    """What makes coverage and sd_scale meaningless, however good they look."""
+    """Reasons why coverage and sd_scale have no meaning, although they look good."""
     cautions = []
     words = f"r = {found.r:.3g}, 95 % interval {found.lower:.3g} to {found.upper:.3g}"
     if found.upper < 0:
@@ -57,7 +57,7 @@ def cautions_of(found: Correlation, sd_scale: float, slope: float, align: Align)
             Caution(
                 "negative_correlation",
                 f"measured effects fall where predicted ones rise ({words}). Are REF and ALT exchanged "
-                "in one of the tables, or is it the wrong output?"
+                "in one of the tables? Is this the right output?"
                 + (f" The line has slope {slope:.3g}, which hides it." if align == "linear" else ""),
             )
         )
@@ -65,11 +65,11 @@ def cautions_of(found: Correlation, sd_scale: float, slope: float, align: Align)
         cautions.append(
             Caution(
                 "no_correlation",
-                f"measured and predicted effects are not seen to be correlated ({words}): the "
+                f"no correlation of measured and predicted effects is visible ({words}): the "
                 "predictions say nothing about these measurements."
                 + (
-                    f" The line is nearly flat (slope {slope:.3g}), so sd_scale {sd_scale:.3g} does not "
-                    "measure the sd."
+                    f" The fitted line is nearly flat (slope {slope:.3g}), so sd_scale {sd_scale:.3g} "
+                    "does not measure the sd."
                     if align == "linear"
                     else ""
                 ),

@@ -56,14 +56,15 @@ def match(measured: pd.DataFrame, predicted: pd.DataFrame, output: str | None) -
         again = table["variant"][table["variant"].duplicated()]
         if len(again):
             raise InputError(
-                f"each variant may occur once; {len(again)} {what} rows repeat one, first: "
-                f"{again.iloc[0]}. Average them, or choose one."
+                f"each variant may occur once; {len(again)} {what} rows repeat a variant, first: "
+                f"{again.iloc[0]}. Average these rows, or keep one."
             )
     both = left.merge(right, on="variant", validate="one_to_one")
     if len(both) < MIN_VARIANTS:
         raise InputError(
             f"at least {MIN_VARIANTS} variants in both tables are required; {len(both)} are. Measured "
-            f"names look like {_example(left)}, predicted like {_example(right)}: are they the same?"
+            f"names look like {_example(left)}, predicted names like {_example(right)}: do they have "
+            "the same form?"
         )
     _check_numbers(both)
     spread, n_no_spread = _with_spread(both)
@@ -104,9 +105,9 @@ def _predicted(table: pd.DataFrame, output: str | None) -> tuple[pd.DataFrame, i
         require(table, _NAME_COLUMNS, "the table of predicted effects, without 'variant',")
         if table["chrom"].isna().any():
             raise InputError(
-                "the predicted effects have no place on the genome (chrom is empty), so they cannot be "
-                "matched with measured ones by name. Run ism with a dataloader that gives ranges, or "
-                "add a column variant."
+                "the predicted effects have no coordinates (chrom is empty), so they cannot be matched "
+                "with measured effects by name. Run ism with a dataloader that gives ranges, or add a "
+                "column variant."
             )
         names = table[list(_NAME_COLUMNS)].astype(str).agg(":".join, axis=1)
     rows = pd.DataFrame(
@@ -156,7 +157,7 @@ def _with_spread(both: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     wide = spread > both["least"].to_numpy(float)
     if wide.sum() < MIN_VARIANTS:
         raise InputError(
-            f"at least {MIN_VARIANTS} variants whose effects vary over the draws are required; "
-            f"{wide.sum()} do. Is there a dropout between them and the output? See `audit`"
+            f"at least {MIN_VARIANTS} variants whose effects vary over the draws are required; got "
+            f"{wide.sum()}. Is there a dropout between the mutations and the output? See `audit`"
         )
     return both[wide].reset_index(drop=True), int((~wide).sum())

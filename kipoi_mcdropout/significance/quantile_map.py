@@ -1,10 +1,10 @@
 """From standardised errors to the share of measurements below them, and back.
 
-The recalibration of Kuleshov, Fenner and Ermon (ICML 2018): to each predicted probability belongs the
-share of measurements that really fell below. Here the map is kept on the scale of standardised errors
-z = (measured - mean) / spread instead of probabilities. Where the spread is far too small, probabilities
-round to 1 (z = 9 already does) and can no longer be told apart, but z can. The share below rises with z
-by construction, so no isotonic regression is needed.
+This is the recalibration of Kuleshov, Fenner and Ermon (ICML 2018): it maps each predicted probability
+to the share of measurements that really lie below. The map is kept on the scale of standardised errors z
+= (measured - mean) / spread, because with a spread that is far too small, different probabilities round
+to 1 (already at z = 9), while z stays different. The share below always rises with z, so no isotonic
+regression is needed.
 """
 
 from __future__ import annotations

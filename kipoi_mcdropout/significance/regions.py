@@ -99,7 +99,7 @@ def _sample(
     sizes = {name: size for name, size in genome.lengths.items() if _wanted(name, options)}
     if not sizes:
         raise InputError(
-            f"no contig of {genome.path} is left; it has {_some(genome.lengths)}. Loosen chroms or "
+            f"no contig of {genome.path} is left; it has {_some(genome.lengths)}. Change chroms or "
             "exclude_chroms"
         )
     half = options.n // 2
@@ -107,7 +107,8 @@ def _sample(
     if len(on_peaks) < half:
         raise InputError(
             f"{half} windows on peaks are required; of {len(peaks)} peaks {len(on_peaks)} give a window "
-            "within a contig, without N, once. Lower -n, shorten the windows, or give more peaks"
+            "that lies in a contig, has no N and is unique. Lower -n, shorten the windows, or give "
+            "more peaks"
         )
     chosen = on_peaks.iloc[np.sort(random.permutation(len(on_peaks))[:half])]
     taken = [peaks, *([] if blacklist is None else [blacklist])]
@@ -116,7 +117,7 @@ def _sample(
     if len(other) < half:
         raise InputError(
             f"{half} background windows are required; {len(other)} were found that touch no peak and "
-            f"hold no N{' and have the GC content of a peak' if options.gc_match else ''}. Lower -n, "
+            f"contain no N{' and have the GC content of a peak' if options.gc_match else ''}. Lower -n, "
             "shorten the windows, or allow more chromosomes"
         )
     both = pd.concat([chosen.assign(kind="peak", score=1), other.assign(kind="background", score=0)])
@@ -133,7 +134,7 @@ def _check_names(names: Sequence[str], genome: Genome) -> None:
     """Raise InputError unless every name is a contig of the genome."""
     if unknown := sorted(set(names) - set(genome.lengths)):
         raise InputError(
-            f"{', '.join(unknown)} is no contig of {genome.path}; it has {_some(genome.lengths)}"
+            f"{', '.join(unknown)} is not a contig of {genome.path}; it has {_some(genome.lengths)}"
         )
 
 

@@ -141,9 +141,9 @@ def _plan(
 def _check_source(source: Path, record: dict[str, Any]) -> None:
     wanted = record["files"]["vcf"]["sha256"]
     if not source.is_file():
-        raise InputError(f"the VCF {source} is read again by a merge; it is not there. Put it back")
+        raise InputError(f"merge reads the VCF {source} again, but the file is missing. Put it back")
     if file_checksum(source) != wanted:
         raise InputError(
-            f"the VCF {source} has changed since the shards were made. Put back the one that they were "
-            "made of, or run the shards again"
+            f"the VCF {source} has changed since the shards were made. Put back the original VCF, or "
+            "run the shards again"
         )

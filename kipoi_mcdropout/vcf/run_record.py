@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kipoi_mcdropout.files.provenance import file_checksum, provenance
+from kipoi_mcdropout.files.provenance import input_files, provenance
 from kipoi_mcdropout.model.sequence_model import SequenceModel
 from kipoi_mcdropout.vcf.read.reader import VcfReader
 
@@ -28,9 +28,6 @@ def run_record(
     adapter = model.adapter
     pair = model.inputs(np.zeros((2, model.length), np.uint8))
     named = adapter.model
-    files = {"fasta": _file(Path(fasta))}
-    if reader.path is not None:
-        files["vcf"] = _file(reader.path)
     return provenance(
         model=str(getattr(named, "name", None) or type(adapter.locked.module).__name__),
         source=str(getattr(named, "source_name", None) or "python"),
@@ -40,10 +37,6 @@ def run_record(
         n_draws=n_draws,
         options=options,
         engine_reason=engine_reason,
-        files=files,
+        files=input_files({"fasta": fasta, "vcf": reader.path}),
         command=command,
     )
-
-
-def _file(path: Path) -> dict[str, str]:
-    return {"path": str(path), "sha256": file_checksum(path)}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kipoi_mcdropout.arrays.outputs import Targets, as_targets
-from kipoi_mcdropout.dropout.locked_model import MaskBank
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.engine import Choice
 from kipoi_mcdropout.errors import InputError, InputWarning, OutputError, TargetError
 from kipoi_mcdropout.files.same_file import check_not_inputs

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kipoi_mcdropout.arrays.outputs import Targets
-from kipoi_mcdropout.dropout.locked_model import LockedModel, MaskBank
-from kipoi_mcdropout.effects.summary import EffectOptions, summarize_effects
+from kipoi_mcdropout.dropout.locked_model import LockedModel
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
+from kipoi_mcdropout.effects.summarize import summarize_effects
+from kipoi_mcdropout.effects.summary import EffectOptions
 from kipoi_mcdropout.engine.choose import Choice, Engines, Job, check_engine
 from kipoi_mcdropout.engine.full import Engine
 from kipoi_mcdropout.model.model import Model, ModelSettings

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from kipoi_mcdropout.arrays.nested import Nested, leaves, n_rows, take
 from kipoi_mcdropout.arrays.outputs import Targets
-from kipoi_mcdropout.dropout.locked_model import MaskBank
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.effects.scores import Score, get_score
-from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary, summarize_effects
+from kipoi_mcdropout.effects.summarize import summarize_effects
+from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary
 from kipoi_mcdropout.engine.full import DrawBlock
 from kipoi_mcdropout.errors import InputError, TargetError
 from kipoi_mcdropout.model.adapter import KipoiModel, alphabet_of
@@ -113,7 +114,7 @@ class McDropoutEffects:
             if (alphabet := alphabet_of(model)) != DNA:
                 raise InputError(
                     f"kipoi-veff writes A, C, G, T into the rows of a model; this one takes {alphabet}. "
-                    "kipoi mcdropout score_variants, which heeds that"
+                    "Use kipoi mcdropout score_variants, which uses the model's order"
                 )
             self._adapters = {id(model): (model, KipoiModel(model, ignore=self.ignore))}
         return self._adapters[id(model)][1]
@@ -125,7 +126,7 @@ def _tables(summary: EffectSummary) -> dict[str, NDArray[np.float64]]:
 
 
 def _refuse_mangled(record: Any) -> None:
-    """kipoi-veff takes the first ALT and encodes whatever it does not know as no base at all."""
+    """Refuse alleles for which kipoi-veff would use only the first ALT or encode a missing base."""
     place = f"{record.CHROM}:{record.POS} {record.REF}>{','.join(record.ALT)}"
     if len(record.ALT) != 1:
         raise InputError(

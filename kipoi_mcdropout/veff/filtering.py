@@ -10,19 +10,19 @@ from pathlib import Path
 from kipoi_mcdropout.vcf.read.alleles import unscorable
 from kipoi_mcdropout.vcf.read.reader import Record, VcfReader
 
-# What kipoi-veff 0.3.1 would do with the records that are left out.
+# What kipoi-veff 0.3.1 does with the records that are left out.
 REASONS = {
-    "multi_allelic": "only the first ALT would be scored",
-    "not_snv": "indels and MNVs would vanish from the output, or be mangled",
-    "no_alt": "would vanish from the output",
-    "symbolic": "would be scored as no base",
-    "overlapping_deletion": "would be scored as no base",
-    "breakend": "would be scored as no base",
-    "ambiguous_base": "would be scored as no base",
-    "alt_is_ref": "is no variant",
-    "malformed_allele": "would be mangled",
-    "contig_renamed": "the contig's name would be changed to one that is another",
-    "edge": "the window over the contig's end would stop the run",
+    "multi_allelic": "scores only the first ALT",
+    "not_snv": "loses or changes indels and MNVs",
+    "no_alt": "loses records without ALT",
+    "symbolic": "scores such an allele as a missing base",
+    "overlapping_deletion": "scores such an allele as a missing base",
+    "breakend": "scores such an allele as a missing base",
+    "ambiguous_base": "scores such an allele as a missing base",
+    "alt_is_ref": "scores an allele that equals REF",
+    "malformed_allele": "changes such an allele",
+    "contig_renamed": "changes the name of the contig to that of another",
+    "edge": "stops at a window over the end of a contig",
 }
 _PLAIN_CONTIG = re.compile(r"(chr)?(\d+|[XYM]|MT)\Z")
 
@@ -39,7 +39,7 @@ class Filtered:
     def warnings(self) -> list[str]:
         """A sentence for each thing that differs from what a user expects of the input."""
         lines = [
-            f"{n} records left out ({reason}): with kipoi-veff it {REASONS[reason]}. "
+            f"{n} records are left out ({reason}): kipoi-veff {REASONS[reason]}. "
             "`kipoi mcdropout score_variants` scores or reports them"
             for reason, n in sorted(self.left_out.items())
         ]

@@ -31,8 +31,8 @@ def attach_postprocessing(model: Any) -> None:
         settings = _settings(_load(folder, "model"))
         if settings is None:
             raise InputError(
-                f"the model.yaml in {folder} must say `postprocessing: {_KEY}: seq_input: [...]` for "
-                "kipoi-veff to know which input holds the DNA; it does not"
+                f"the model.yaml in {folder} must say `postprocessing: {_KEY}: seq_input: [...]` , "
+                "which tells kipoi-veff the input with the DNA; this is missing"
             )
         model.postprocessing = {_KEY: kipoi_veff.ModelParser.from_config(settings)}
     dataloader = model.default_dataloader

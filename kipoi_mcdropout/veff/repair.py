@@ -94,9 +94,10 @@ def _refuse_wrong_ref(mutators: Any) -> None:
         except _WrongRef as error:
             names = np.asarray(variant_loc.get("id"))[error.rows[:5]]
             raise InputError(
-                f"REF is not the base of the sequence at {', '.join(map(str, names))}"
-                f"{' and others' if len(error.rows) > 5 else ''}: kipoi-veff would put it there and "
-                "score it. Check that VCF and FASTA are of one assembly, and the strand"
+                "REF is not the base of the sequence at "
+                f"{', '.join(map(str, names))}{' and others' if len(error.rows) > 5 else ''}: "
+                "kipoi-veff would put it into the sequence and score it. Check that VCF and FASTA are "
+                "of the same assembly, and check the strand"
             ) from None
 
     mutators._modify_bases = checked

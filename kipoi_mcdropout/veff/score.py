@@ -113,7 +113,7 @@ def _window(regions: Any) -> tuple[int, int] | None:
         return None
     if regions.seq_length % 2:
         raise InputError(
-            f"kipoi-veff puts the variant off the centre of windows of odd length; got "
+            "in windows of odd length kipoi-veff does not put the variant into the centre; got "
             f"{regions.seq_length}. Use kipoi mcdropout score_variants"
         )
     return before, regions.centered_r_offset

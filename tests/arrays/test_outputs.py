@@ -85,7 +85,7 @@ def test_an_output_without_the_batch_first_is_an_error(outputs: object) -> None:
 
 
 def test_a_model_that_returns_nothing_is_an_error() -> None:
-    with pytest.raises(ModelError, match="must return a tensor"):
+    with pytest.raises(ModelError, match="must return one or more tensors"):
         flatten_outputs([None], 2)
 
 
@@ -146,7 +146,7 @@ def test_labels_that_fit_no_axis_are_not_dropped_without_a_word() -> None:
     with pytest.warns(OutputLabelWarning, match=r"the 2 column labels .*\(a, b\) fit no axis.*\(3,\)"):
         labels = label_outputs(torch.zeros(2, 3), says("a", "b"))
     assert list(labels) == ["0", "1", "2"]
-    with pytest.warns(OutputLabelWarning, match="describes 2 output arrays and the model gives 1"):
+    with pytest.warns(OutputLabelWarning, match="describes 2 output arrays, but the model gives 1"):
         label_outputs(torch.zeros(2, 3), [says("a"), says("b")])
 
 
@@ -181,7 +181,7 @@ def test_labels_that_occur_twice_are_numbered() -> None:
     assert unique_names(["A", "A#1", "A"]) == ("A#2", "A#1", "A#3")
     assert select_targets(labels, ["A#2"]).columns == (1,)
     assert select_targets(labels, [1]).labels == ("A#2",)
-    with pytest.raises(TargetError, match="'A' names 2 outputs; say which: 'A#1', 'A#2'"):
+    with pytest.raises(TargetError, match="'A' names 2 outputs; name one of them: 'A#1', 'A#2'"):
         select_targets(labels, ["A"])
     arrays = label_outputs([torch.zeros(2, 1), torch.zeros(2, 1)], [says(name="x"), says(name="x")])
     assert list(arrays) == ["x#1", "x#2"]

@@ -146,7 +146,7 @@ def test_positions_without_a_base_are_mentioned(
 ) -> None:
     _ism(toy, "-o", str(tmp_path / "a.tsv"))
     captured = capsys.readouterr()
-    assert "sequence region2: 2 positions have no reference base (N) and are not mutated: 10, 11" in (
+    assert "sequence region2: 2 positions are N in the reference and are not mutated: 10, 11" in (
         captured.err
     )
     assert "3 sequences, 3 draws" in captured.err
@@ -221,7 +221,7 @@ BAD_INPUT = {
     "missing data": (
         [],
         ["--dataloader_args", '{"fasta_file": "none.fa", "intervals_file": "none.bed"}'],
-        "the dataloader cannot be made",
+        "the dataloader cannot be created",
     ),
     "no such model": (["model"], [], "cannot be loaded"),
 }
@@ -330,7 +330,7 @@ def test_a_full_disk_leaves_no_file(
         _ism(toy, "-o", str(tmp_path / "a.tsv"), str(tmp_path / "a.h5"))
     assert stop.value.code == 1
     error = capsys.readouterr().err
-    assert "No space left on device" in error and "What was done is kept" in error
+    assert "No space left on device" in error and "The finished part is kept" in error
     assert [path.name for path in tmp_path.iterdir()] == [".a.tsv.units"]
 
 

@@ -102,7 +102,7 @@ def test_an_input_is_never_an_output(
     out = name(path, world)
     words = [word.format(args=args, out=out) for word in INPUTS[case].split()]
     line = _refused([*words, "--overwrite"], capsys)
-    assert "an input is never replaced" in line, line
+    assert "an output never replaces an input" in line, line
     assert {p: p.read_bytes() for p in before} == before
 
 
@@ -110,7 +110,7 @@ def test_files_named_within_json_are_inputs(world: Path, capsys: pytest.CaptureF
     nested = ["ism", "model", "--dataloader_args", '{"a": {"bed": ["peaks.tsv"]}}', "-o", "peaks.tsv"]
     in_a_file = ["predict", "model", "--dataloader_args", "args.tsv", "-o", "black.tsv"]
     for words in (nested, in_a_file):
-        assert "an input is never replaced" in _refused([*words, "--overwrite"], capsys)
+        assert "an output never replaces an input" in _refused([*words, "--overwrite"], capsys)
 
 
 @pytest.mark.parametrize(
@@ -124,9 +124,7 @@ def test_files_named_within_json_are_inputs(world: Path, capsys: pytest.CaptureF
         "plot ism effects.tsv -o a.png ./a.png",
     ],
 )
-def test_two_outputs_are_two_files(
-    words: str, world: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_two_outputs_are_two_files(words: str, world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (world / "there").mkdir()
     (world / "old.tsv").write_text("old")
     (world / "link.tsv").symlink_to("old.tsv")

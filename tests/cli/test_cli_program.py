@@ -145,7 +145,7 @@ def test_a_local_folder_needs_no_source(folder: Path) -> None:
     home = folder / "home"  # where Kipoi would clone the zoo
     done = shell("kipoi mcdropout audit model", folder, HOME=str(home))
     assert done.returncode == 0, done.stderr
-    assert "model is a folder here with a model.yaml: taken as with --source dir" in done.stderr
+    assert "model is a local folder with a model.yaml, so --source dir is used" in done.stderr
     assert not (home / ".kipoi" / "models").exists()
 
 

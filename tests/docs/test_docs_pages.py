@@ -14,7 +14,9 @@ from paths import ROOT
 from kipoi_mcdropout import errors
 from kipoi_mcdropout.cli import COMMANDS
 from kipoi_mcdropout.mr import diagnose as diagnose_function
+from kipoi_mcdropout.mr.pairs import selection
 from kipoi_mcdropout.mr.pairs.table import REPEATED
+from kipoi_mcdropout.significance import cautions
 from kipoi_mcdropout.vcf.place.placement import FLAGS
 from kipoi_mcdropout.vcf.read.alleles import REASONS
 
@@ -90,15 +92,15 @@ def test_warnings_of_mendelian_randomization() -> None:
 
 
 def test_reasons_of_the_selection() -> None:
-    folder = ROOT / "kipoi_mcdropout" / "mr"
-    steps = set(re.findall(r"steps\[\"(\w+)\"\]", (folder / "selection.py").read_text()))
+    source = Path(selection.__file__).read_text()
+    steps = set(re.findall(r"steps\[\"(\w+)\"\]", source))
     assert len(steps) >= 5
     sides = {f"zero_variance_{side}" for side in ("exposure", "outcome")}
     assert _listed("Selection of instruments") == steps | sides | {REPEATED}
 
 
 def test_warnings_of_calibrate() -> None:
-    source = (ROOT / "kipoi_mcdropout" / "calibration_cautions.py").read_text()
+    source = Path(cautions.__file__).read_text()
     codes = set(re.findall(r"Caution\(\s*\"(\w+)\"", source))
     assert len(codes) >= 3
     assert _listed("Warnings of calibrate") == codes

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kipoi_mcdropout import MCDropoutISM, audit, locked_forward, mc_predict
-from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, MaskBank
+from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.errors import (
     BatchDependenceError,
     ModelForwardError,
@@ -270,7 +271,7 @@ def test_dropout_on_weights_and_position_codes() -> None:
     rows, plan = found.rows, found.plan
     assert [site.batch_axis for site in plan.sites] == [None, None]
     assert [site.shape for site in plan.sites] == [(1, 4 * LENGTH), (3, 4 * LENGTH)]
-    assert all("does not depend on the input" in row.locked for row in rows)
+    assert all("do not depend on the input" in row.locked for row in rows)
     # One matrix product a draw: its mask is the same for all inputs.
     got = locked_forward(net, x, 0, SEED)
     for i in range(3):

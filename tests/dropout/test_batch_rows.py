@@ -13,13 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kipoi_mcdropout import MCDropoutISM
-from kipoi_mcdropout.dropout.locked_model import (
-    POINT,
-    LockedModel,
-    MaskBank,
-    call_module,
-    locked_forward,
-)
+from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, call_module, locked_forward
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.row_order import over_batch, row_order
 from kipoi_mcdropout.dropout.sites import SitePlan
 from kipoi_mcdropout.errors import UnlockableDropoutError
@@ -311,7 +306,7 @@ def test_averaged_strands_have_positions_of_their_own() -> None:
     assert site.rows == (("part", N_POSITIONS), ("input", 0))
 
 
-# --- what cannot be told --------------------------------------------------------------------------
+# --- what cannot be determined ------------------------------------------------------------------
 
 
 def strands_after_the_first_layer(s: Any, x: Tensor) -> Tensor:
@@ -391,7 +386,7 @@ def test_one_hot_columns_are_no_copies() -> None:
         half = torch.cat([x[:, :3], x[:, 3:]])
         return head(s, F.linear(half.flatten(1), s.dense.weight[:, :12])).view(2, -1, 1).mean(0)
 
-    with pytest.raises(UnlockableDropoutError, match="cannot be told"):
+    with pytest.raises(UnlockableDropoutError, match="cannot be determined"):
         plan_of(built(two_columns), one_hot())
     (site,) = plan_of(built(halves), one_hot()).sites
     assert site.rows == (("part", 2), ("input", 0))

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from kipoi_mcdropout.dropout.borrow import borrowed
-from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, MaskBank, locked_forward
+from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, locked_forward
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.errors import ModelError, ModelForwardError, UnlockableDropoutError
 from kipoi_mcdropout.model.adapter import KipoiModel
 

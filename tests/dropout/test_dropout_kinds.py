@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kipoi_mcdropout.arrays.outputs import flatten_outputs
-from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, MaskBank, locked_forward
+from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, locked_forward
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.masks import keep_mask
 from kipoi_mcdropout.dropout.sites import SitePlan
 from kipoi_mcdropout.errors import ModelError, NoRandomSiteError, UnlockableDropoutError
@@ -756,7 +757,7 @@ def test_channel_dropout_with_the_batch_second_is_refused() -> None:
 )
 def test_other_randomness_is_refused(noise: Callable[[Tensor], Tensor]) -> None:
     net = nn.Sequential(nn.Dropout(0.5), Net(lambda s, x: noise(x)))
-    refused(net, torch.ones(2, 5), "randomness that is no dropout")
+    refused(net, torch.ones(2, 5), "randomness that is not dropout")
 
 
 def test_guard_that_hides_more_than_dropout_is_refused() -> None:

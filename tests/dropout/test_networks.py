@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from kipoi_mcdropout.arrays.nested import map_nested
 from kipoi_mcdropout.arrays.outputs import select_targets
-from kipoi_mcdropout.dropout.locked_model import LockedModel, MaskBank, locked_forward
+from kipoi_mcdropout.dropout.locked_model import LockedModel, locked_forward
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.sites import Site
 from kipoi_mcdropout.effects.scores import SCORES
-from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary, summarize_effects
+from kipoi_mcdropout.effects.summarize import summarize_effects
+from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary
 from kipoi_mcdropout.engine.full import FullEngine
 from kipoi_mcdropout.errors import ModelForwardError
 from kipoi_mcdropout.model.output_names import label_outputs

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, MaskBank
+from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.masks import keep_mask
 from kipoi_mcdropout.engine.incremental.capture import CaptureError
 from kipoi_mcdropout.errors import UnlockableDropoutError
@@ -218,7 +219,7 @@ def test_a_path_that_is_always_dropped_from_is_locked_with_its_mean_as_point() -
         (lambda x: x + 0.1 * torch.rand_like(x), "whose numbers go into torch's mul"),
         (lambda x: x * torch.bernoulli(x.sigmoid()), "probabilities that differ"),
         (lambda x: x * torch.binomial(0 * x + 2.0, 0 * x + 0.5), "counts above 1"),
-        (lambda x: 2 * x if torch.rand([]) < 0.3 else x, "decides what to run"),
+        (lambda x: 2 * x if torch.rand([]) < 0.3 else x, "decides what its code runs"),
         (lambda x: x[:, torch.rand(N_CHANNELS) < 0.7], "whose mask goes into torch's getitem"),
         (lambda x: x * ((u := torch.rand_like(x)) < 0.5) + x * (u >= 0.5), "a second time"),
         (lambda x: x * torch.empty_like(x).uniform_(0.5, 1.5), "uniform_ between"),

@@ -100,7 +100,7 @@ def test_ignored_dropout_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[s
     code = "x = torch.nn.functional.dropout(x, 0.25, self.training)"
     toy = toy_with(tmp_path / "toy", code)
     assert run("predict", toy, "-o", tmp_path / "out.h5", "--ignore", "drop") == 0
-    assert "note: drop: dropout left off as asked" in capsys.readouterr().err
+    assert "note: drop: dropout is off, as requested" in capsys.readouterr().err
     with h5py.File(tmp_path / "out.h5") as file:
         record = json.loads(file.attrs["provenance"])
     assert [(site["name"], site["p"]) for site in record["sites"]] == [("ToyNet", 0.25), ("drop", 0.0)]

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, MaskBank, locked_forward
+from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, locked_forward
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.masks import keep_mask
 from kipoi_mcdropout.dropout.sites import SitePlan
 from kipoi_mcdropout.errors import InputError, NoRandomSiteError, UnlockableDropoutError
@@ -86,11 +87,12 @@ SOURCES: dict[str, tuple[Callable[[Any, Tensor], Tensor], str]] = {
     "custom operator": (lambda s, x: custom_drop(x), "kipoi_mcdropout_tests::drop"),
     "ATen operator": (lambda s, x: x * torch.ops.aten.bernoulli.p(x, 0.5), "aten::bernoulli"),
     "generator of numpy's own": (
-        lambda s, x: x * torch.from_numpy(LOCAL.random(x.shape) > 0.5), "random numbers of its own"
+        lambda s, x: x * torch.from_numpy(LOCAL.random(x.shape) > 0.5),
+        "random number generator of its own",
     ),
     "generator of torch's own": (
         lambda s, x: x + torch.ops.aten.rand.generator(x.shape, generator=LOCAL_TORCH),
-        "random numbers of its own",
+        "random number generator of its own",
     ),
     "Gaussian noise": (lambda s, x: x + torch.randn_like(x), "randn_like"),
 }  # fmt: skip
@@ -274,7 +276,7 @@ def test_ignored_dropout_is_really_left_off_and_the_other_masks_stay(name: str) 
     torch.testing.assert_close(got, expected)
     assert [site["p"] for site in describe_sites(plan)] == ps
     off = "1" if name == "1" else "block.0"
-    assert f"{off}: dropout left off as asked" in plan.notes
+    assert f"{off}: dropout is off, as requested" in plan.notes
     rows = audit(net, x.numpy(), (name,)).rows
     assert [row.locked for row in rows if row.name == off] == ["left off as asked"]
     assert len(rows) == 2

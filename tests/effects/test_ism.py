@@ -308,7 +308,7 @@ def test_a_reference_that_gives_nan_is_an_error() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return nn.functional.dropout(x.flatten(1), 0.5) / 0 - np.inf
 
-    with pytest.raises(NonFiniteOutputError, match="reference itself"):
+    with pytest.raises(NonFiniteOutputError, match="reference sequence"):
         MCDropoutISM(Broken(), 0, category_axis=1).score(np.eye(4, dtype=np.float32)[None])
 
 
@@ -344,7 +344,7 @@ def test_the_model_is_borrowed(model: Any, batch: dict[str, Any]) -> None:
         ({"seed": "x"}, "seed must be an integer"),
         ({"scores": ["nope"]}, "score must be one of ref, alt, diff"),
         ({"scores": []}, "at least one score"),
-        ({"scores": ["diff", "diff"]}, "each score can be asked for once"),
+        ({"scores": ["diff", "diff"]}, "each score can be given only once"),
         ({"score_kwargs": [{}, {}]}, "one dict per score"),
         ({"targets": ["CTCF"]}, "names none of the model's 3 outputs"),
         ({"start": 5, "end": 3}, "0 <= start < end"),
@@ -384,7 +384,7 @@ def test_nan_weights_are_named() -> None:
 
 def test_a_window_without_any_base_is_an_error(model: Any) -> None:
     x = np.zeros((1, LENGTH, 4), np.float32)
-    with pytest.raises(InputError, match="has a reference base to mutate"):
+    with pytest.raises(InputError, match="can be mutated"):
         MCDropoutISM(model, "seq", n_draws=2).score({"seq": x})
 
 

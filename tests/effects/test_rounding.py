@@ -11,17 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from kipoi_mcdropout.arrays.outputs import Targets
-from kipoi_mcdropout.dropout.locked_model import LockedModel, MaskBank
+from kipoi_mcdropout.dropout.locked_model import LockedModel
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.effects.rounding import (
     FLOAT32_EPS,
     SHARE_OF_LARGEST,
     effect_rounding,
     logit_rounding,
     output_rounding,
-    z_values,
 )
 from kipoi_mcdropout.effects.scores import SCORES, Score
-from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary, summarize_effects
+from kipoi_mcdropout.effects.summarize import summarize_effects
+from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary
+from kipoi_mcdropout.effects.z import z_ratio, z_values
 from kipoi_mcdropout.engine.choose import make_engine
 from kipoi_mcdropout.engine.full import DrawBlock, Engine
 from kipoi_mcdropout.sequence.mutants import MutantBatch, all_substitutions, substituted
@@ -190,3 +192,9 @@ def test_a_variant_whose_draws_differ_by_rounding_has_no_p() -> None:
     np.testing.assert_allclose(z, [np.nan, np.nan, 2])
     np.testing.assert_allclose(p, [np.nan, np.nan, 0.0455002639])
     np.testing.assert_allclose(z_and_p(one, SCORES["deepsea_effect"])[0], [20, np.nan, 2])
+
+
+def test_z_where_the_sd_is_zero_is_said_in_one_place() -> None:
+    mean, sd = [3.0, 0.0, -1.0, np.nan, 1e-9], [2.0, 0.0, 0.0, 1.0, 0.0]
+    np.testing.assert_array_equal(z_ratio(mean, sd), [1.5, 0, -np.inf, np.nan, np.inf])
+    np.testing.assert_array_equal(z_ratio(mean, sd, 1e-8), [1.5, 0, -np.inf, np.nan, 0])

@@ -7,6 +7,7 @@ import pytest
 import torch
 from kipoi_interpret.importance_scores.ism_scores import scoring_options
 
+from kipoi_mcdropout.effects.score_names import NO_EFFECT, PREFERRED_SCORES, UNSIGNED_SCORES
 from kipoi_mcdropout.effects.scores import SCORES, get_score, is_probability, logit
 from kipoi_mcdropout.errors import InputError
 
@@ -38,7 +39,8 @@ def test_deepsea_effect_equals_kipoi_interprets_for_a_palindrome() -> None:
 
 
 def test_scores_without_a_direction_are_marked() -> None:
-    assert {name for name, score in SCORES.items() if score.signed} == {"diff", "logit"}
+    assert set(SCORES) - set(UNSIGNED_SCORES) == {"diff", "logit"}
+    assert set(PREFERRED_SCORES) == {"diff", "logit"} and set(SCORES) > NO_EFFECT
 
 
 def test_a_callable_and_a_score_object_of_kipoi_interpret_work() -> None:

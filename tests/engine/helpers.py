@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, MaskBank
+from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.engine import Choice, IncrementalEngine, Job, choose_engine
 from kipoi_mcdropout.engine.full import Engine, FullEngine
 from kipoi_mcdropout.engine.incremental.plan import Plan

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from helpers import choose, collect, error_against_oracle, substitutions
 from torch import Tensor, nn
 
-from kipoi_mcdropout.dropout.locked_model import LockedModel, MaskBank
+from kipoi_mcdropout.dropout.locked_model import LockedModel
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.engine import CaptureError, IncrementalEngine
 from kipoi_mcdropout.engine.full import FullEngine
 from kipoi_mcdropout.engine.incremental.graph import Affine

@@ -12,7 +12,8 @@ from helpers import collect, substitutions
 from torch import nn
 from zoo import LENGTH, ZOO, build
 
-from kipoi_mcdropout.dropout.locked_model import LockedModel, MaskBank
+from kipoi_mcdropout.dropout.locked_model import LockedModel
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.engine import IncrementalEngine
 from kipoi_mcdropout.engine.incremental.references import References
 from kipoi_mcdropout.plugin.mutation import MCDropoutISM

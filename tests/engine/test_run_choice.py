@@ -13,7 +13,7 @@ from helpers import substitutions
 from torch import nn
 from zoo import LENGTH, build
 
-from kipoi_mcdropout.dropout.locked_model import MaskBank
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.engine import Engines, IncrementalEngine
 from kipoi_mcdropout.engine.explain import engine_plan, seconds_per_pair
 from kipoi_mcdropout.engine.incremental.rules.convolution import Convolution

@@ -15,12 +15,9 @@ import numpy as np
 import pytest
 import torch
 import toy
+from doc_blocks import blocks
 from paths import ROOT
 
-sys.path.insert(0, str(ROOT / "tests" / "docs"))
-from doc_blocks import blocks  # noqa: E402
-
-sys.path.pop(0)
 CONTIG_BP = 20_000
 N_WINDOWS = 64
 

@@ -31,18 +31,18 @@ def test_a_header_may_begin_with_a_hash(tmp_path: Path) -> None:
     ("field", "words"),
     [
         ("0,35", "line 3: '0,35' has a decimal comma: write 0.35"),
-        ("n.d.", "line 3: 'n.d.' is no number"),
+        ("n.d.", "line 3: 'n.d.' is not a number"),
         ("<0.01", "line 3: '<0.01' is a bound"),
         ("", "line 3: '' is missing"),
-        ("NaN", "line 3: 'NaN' is no number"),
-        ("inf", "line 3: 'inf' is no number"),
-        ("1_000", "line 3: '1_000' is no number"),
-        ("1,000,000", "line 3: '1,000,000' is no number"),
+        ("NaN", "line 3: 'NaN' is not a number"),
+        ("inf", "line 3: 'inf' is not a number"),
+        ("1_000", "line 3: '1_000' is not a number"),
+        ("1,000,000", "line 3: '1,000,000' is not a number"),
     ],
 )
 def test_what_is_no_number_is_named_with_its_line(tmp_path: Path, field: str, words: str) -> None:
     (tmp_path / "a.tsv").write_text(f"variant\teffect\na\t0.1\nb\t{field}\n")
-    with pytest.raises(InputError, match="1 values of the column effect are no numbers") as caught:
+    with pytest.raises(InputError, match="1 values of the column effect are not numbers") as caught:
         read_measured(tmp_path / "a.tsv")
     assert words in str(caught.value) and "\n" not in str(caught.value)
 

@@ -167,7 +167,9 @@ def test_the_axis_of_the_bases_is_found() -> None:
             with pytest.raises(InputError, match=f"try category_axis {1 - axis}") as caught:
                 effects(Any4(), wrong, category_axis=axis)
             assert len(str(caught.value)) < 320
-    with pytest.raises(InputError, match=r"axes 0 and 1 .*\(4, 4\).* say with category_axis"):
+    with pytest.raises(
+        InputError, match=r"axes 0 and 1 .*\(4, 4\).* choose the axis of the bases with category_axis"
+    ):
         effects(Any4(), one_hot(1, 4))
     with pytest.raises(InputError, match=r"must have 4 places.*shape \(7, 9\)"):
         effects(Any4(), np.zeros((1, 7, 9), np.float32))

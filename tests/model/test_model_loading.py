@@ -74,7 +74,7 @@ def test_audit_of_a_model_without_a_dataloader(toy: Toy, capsys: pytest.CaptureF
     run("audit", "audit", [str(toy.model), "--source", "dir"])
     said = capsys.readouterr()
     assert "0     drop    dropout  0.5  1 x 6 x 24  locked" in said.out
-    assert "probed with a random input of the shape in the model's schema" in said.err
+    assert "probed with a random input of the shape in its schema" in said.err
 
 
 NAMES = {
@@ -125,7 +125,7 @@ def test_predictions_that_are_no_numbers_are_said(
     assert (large["n_nonfinite"] == 0).all()
     assert "6 predictions are NaN, first for sequence region0, output 'FOXA2'" in error
     assert "too large for 32 bits" in error
-    assert "6 predictions are NaN: see the column n_nonfinite" in error
+    assert "6 predictions are NaN; look at the column n_nonfinite" in error
     assert np.isfinite(table[table.output == "FOXA1"]["sd"]).all()
 
 

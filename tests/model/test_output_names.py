@@ -74,7 +74,7 @@ class Profile(nn.Module):
 
 def test_the_axis_of_the_labels_is_asked_for_where_two_fit() -> None:
     model = with_schema(fixed(Profile()), array("a", "b", "c", "e"))
-    with pytest.raises(TargetError, match="say which they name, label_axis=0"):
+    with pytest.raises(TargetError, match="choose the axis that they name, with label_axis=0"):
         mc_predict(model, one_hot(), n_draws=3)
     found = mc_predict(model, one_hot(), n_draws=3, label_axis=0)
     values = zip(found.labels, found.mean[0], strict=True)

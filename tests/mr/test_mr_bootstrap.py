@@ -136,7 +136,7 @@ def test_more_draws_shrink_it_and_scatter_of_mutants_does_not_show() -> None:
 
 def test_bad_requests_are_refused() -> None:
     one = simulated()
-    with pytest.raises(InputError, match="the bootstrap offers egger, ivw"):
+    with pytest.raises(InputError, match="the bootstrap supports the methods egger, ivw"):
         mr_bootstrap(one, "median")
     with pytest.raises(InputError, match="resample must be"):
         mr_bootstrap(one, resample="rows")  # type: ignore[arg-type]

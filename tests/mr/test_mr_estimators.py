@@ -186,12 +186,15 @@ def test_one_instrument_has_a_wald_ratio() -> None:
         (lambda i: mr_ivw(i, model="both"), "model must be"),
         (lambda i: mr_ivw(i, weights="third"), "weights must be"),
         (lambda i: mr_ivw(i, psi=1.5, weights="second_order"), "psi is a correlation"),
-        (lambda i: mr_ivw(i, weights="second_order", correlated=True), "use one of the two"),
+        (
+            lambda i: mr_ivw(i, weights="second_order", correlated=True),
+            "give either the weights or the correlation",
+        ),
         (lambda i: mr_weighted_median(i, n_bootstrap=1), "n_bootstrap must be at least 2"),
         (lambda i: mr_weighted_mode(i, seed=-1), "seed must not be negative"),
         (lambda i: mr_weighted_mode(i, bandwidth_factor=0), "bandwidth_factor must be positive"),
         (lambda i: mr_estimate(i, "mr_egger"), "method must be one of egger, ivw"),
-        (lambda i: leave_one_out(i, "weighted_median"), "leave-one-out offers"),
+        (lambda i: leave_one_out(i, "weighted_median"), "leave-one-out supports"),
         (lambda i: leave_one_out(i, by_sequence=True), "sequence of each instrument"),
         (lambda i: draw_slopes(i), "draws of both outputs"),
     ],
@@ -212,7 +215,7 @@ def test_exposures_that_cannot_serve_are_refused() -> None:
             se_outcome=one.se_outcome,
         )
 
-    with pytest.raises(InputError, match="exposure effects that differ; all are 0.5"):
+    with pytest.raises(InputError, match="exposure effects that differ; all have the size 0.5"):
         mr_egger(with_exposure([0.5, -0.5, 0.5, 0.5]))
     with pytest.raises(InputError, match="other than 0; 1 are 0, first: 2"):
         mr_simple_median(with_exposure([0.5, 0.4, 0.0, 0.5]))

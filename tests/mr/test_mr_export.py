@@ -163,7 +163,7 @@ def test_provenance_records_the_selection(instruments: Instruments, tmp_path: Pa
 def test_nothing_is_overwritten_unasked(instruments: Instruments, tmp_path: Path) -> None:
     export_mr(instruments, tmp_path)
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
-    with pytest.raises(OutputError, match="of the files to write exist"):
+    with pytest.raises(OutputError, match="of the files to write already exist"):
         export_mr(instruments.with_se_type("mcse"), tmp_path)
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
     export_mr(instruments.with_se_type("mcse"), tmp_path, overwrite=True)
@@ -209,7 +209,7 @@ def test_readme_names_every_file_and_what_the_errors_are(
     assert "sd over 50 draws" in text and "20, of which 19 are used" in text
     few = from_draws(instruments.draws_exposure[:9], instruments.draws_outcome[:9])  # type: ignore[index]
     told = export_mr(few, tmp_path / "few")["README.txt"].read_text()
-    assert "cannot be inverted: 19 instruments, 9 draws" in told
+    assert "has no inverse: 19 instruments, 9 draws" in told
 
 
 def rscript() -> str:

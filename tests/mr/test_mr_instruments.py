@@ -193,5 +193,5 @@ def test_covariance_of_draws_is_numpys() -> None:
 
 
 def test_a_row_is_taken_once() -> None:
-    with pytest.raises(InputError, match="taken once"):
+    with pytest.raises(InputError, match="taken only once"):
         plain().take([0, 0])

@@ -70,7 +70,7 @@ def test_zero_variance_rows_are_counted() -> None:
     x = one.draws_exposure.copy()  # type: ignore[union-attr]
     x[:, 3] = 1.0
     found = from_draws(x, one.draws_outcome)  # type: ignore[arg-type]
-    assert "1 of 20 mutants do not vary over draws" in message(found, "zero_variance")
+    assert "1 of 20 mutants have the same effect in every draw" in message(found, "zero_variance")
     assert "first: m3" in message(found, "zero_variance")
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mr_data import from_draws, simulated
 from numpy.testing import assert_allclose, assert_array_equal
 
-from kipoi_mcdropout.effects.scores import SCORES
+from kipoi_mcdropout.effects.score_names import UNSIGNED_SCORES
 from kipoi_mcdropout.errors import InputError, TargetError
 from kipoi_mcdropout.mr import (
     Instruments,
@@ -21,7 +21,6 @@ from kipoi_mcdropout.mr import (
     mr_estimate,
     select_instruments,
 )
-from kipoi_mcdropout.mr.pairs.table import UNSIGNED_SCORES
 
 N_DRAWS = 30
 MUTANTS = [("s1", 10, "A", "C"), ("s1", 10, "A", "G"), ("s1", 14, "T", "A"), ("s2", 10, "A", "C")]
@@ -98,10 +97,6 @@ def test_scores_without_a_sign_are_refused(score: str, as_column: bool) -> None:
             instruments_from_table(table.assign(score=score), "FOXA2", "DNase")
         else:
             instruments_from_table(table, "FOXA2", "DNase", score=score)
-
-
-def test_the_scores_without_a_sign_are_those_of_the_scores_module() -> None:
-    assert set(UNSIGNED_SCORES) == {name for name, score in SCORES.items() if not score.signed}
 
 
 def test_bad_tables_are_refused() -> None:
@@ -248,7 +243,7 @@ def test_a_window_that_is_given_twice_counts_once(options: dict[str, Any]) -> No
     assert (found.reason == "same_mutant_in_another_window").sum() == 8
     assert found.provenance["n_repeated"] == 8
     told = {code: message for code, message in diagnose(found)}
-    assert "8 of 16 rows are mutants that another window has too" in told["repeated_mutants"]
+    assert "8 of 16 rows are mutants that also lie in another window" in told["repeated_mutants"]
     assert "repeated_mutants" not in {code for code, _ in diagnose(right)}
 
 
@@ -346,7 +341,7 @@ def test_bad_selections_are_refused() -> None:
         ({"top_n": 0}, "top_n must be at least 1"),
         ({"min_distance_bp": 0}, "min_distance_bp must be at least 1"),
         ({"select_draws": "third"}, "select_draws must be"),
-        ({"select_draws": "half"}, "effects of each draw are required"),
+        ({"select_draws": "half"}, "requires the effects of each draw"),
         ({"min_z": 9}, r"0 of 2 are left \(kept out: 2 below_min_z\)"),
     ]
     for options, message in cases:
@@ -354,7 +349,7 @@ def test_bad_selections_are_refused() -> None:
             select_instruments(one, **options)
     with pytest.raises(InputError, match="at least 4 draws"):
         select_instruments(simulated(n_draws=3), select_draws="half")
-    with pytest.raises(InputError, match="positions are required"):
+    with pytest.raises(InputError, match="requires the positions"):
         select_instruments(simulated(), one_per_position=True)
 
 

@@ -105,7 +105,7 @@ BAD = {
         "has 3: region0, region1, region2",
     ),
     "several outputs": (["ism"], "one output; name one with --target: FOXA1, FOXA2, DNase"),
-    "empty window": (["ism", "--target", "DNase", "--start", "90"], "holds no mutant"),
+    "empty window": (["ism", "--target", "DNase", "--start", "90"], "contains no mutant"),
     "suffix": (["volcano", "-o", "a.jpg"], "must end in one of .png, .svg, .pdf"),
     "width": (
         ["volcano", "--width_mm", "3"],

@@ -139,7 +139,7 @@ def test_what_it_cannot_show_is_refused() -> None:
         plot_ism(table, start=0, end=250)
     with pytest.raises(InputError, match="lacks position"):
         plot_ism(table.drop(columns="position"))
-    with pytest.raises(InputError, match="repeats some"):
+    with pytest.raises(InputError, match="has some more than once"):
         plot_ism(pd.concat([table[:9], table[:9]]))
     ax = style.new_figure(100, 100).add_axes((0, 0, 1, 1))
     with pytest.raises(InputError, match=r"figure.subplots or figure.add_subplot; got Axes"):

@@ -140,7 +140,7 @@ def test_leave_one_out_of_many_is_by_sequence_or_of_those_that_matter() -> None:
     single = leave_one_out(given).set_index("without").estimate
     moved = (single - single["(none)"]).abs().sort_values(ascending=False)[:20]
     assert set(_rows(ax)) == {*moved.index, "none left out"}
-    assert notes(ax) == "each mutant in turn; 95 % intervals\nthe 20 of 60 that matter most"
+    assert notes(ax) == "each mutant in turn; 95 % intervals\nthe 20 of 60 that change it most"
 
 
 def test_the_three_panels() -> None:

@@ -287,7 +287,7 @@ def test_outputs_scores_and_sequences_are_chosen_or_refused() -> None:
     with pytest.raises(InputError, match="level must lie between 0 and 1; got 1.5"):
         plot_effects(table, output="FOXA2", level=1.5)
     with pytest.raises(
-        InputError, match="--start 50 to --end 60 holds no mutant; positions are 0 to 11"
+        InputError, match="--start 50 to --end 60 contains no mutant; positions are 0 to 11"
     ):
         plot_effects(table, output="FOXA2", start=50, end=60)
 

@@ -52,8 +52,10 @@ def test_some_outputs_alone_can_be_read(suffix: str, results: Path) -> None:
     rows = pd.concat(iter_effects(path, ["DNase"]), ignore_index=True)
     everything = read_effects(path)
     expected = everything[everything["output"] == "DNase"].reset_index(drop=True)
-    pd.testing.assert_frame_equal(rows[["position", "alt", "score", "effect_mean"]],
-                                  expected[["position", "alt", "score", "effect_mean"]])
+    pd.testing.assert_frame_equal(
+        rows[["position", "alt", "score", "effect_mean"]],
+        expected[["position", "alt", "score", "effect_mean"]],
+    )
 
 
 def test_outputs_are_summarised_over_all_rows(results: Path) -> None:
@@ -188,7 +190,7 @@ def test_a_mean_far_from_the_point_prediction_is_said(tmp_path: Path) -> None:
         assert facts.effects is not None
         assert facts.effects.outputs["n_shifted"].sum() == shifted
         titles = [c.title for c in facts.cautions]
-        assert titles == (["Dropout moves the predictions of out"] if shifted else [])
+        assert titles == (["Dropout shifts the predictions of out"] if shifted else [])
 
 
 def test_padded_windows_are_a_reason_for_caution(tmp_path: Path) -> None:
@@ -315,9 +317,7 @@ def test_instruments_of_an_export_give_the_estimates(
     assert gather_mr(find_inputs([tmp_path, mr_folder / "mr.tsv"]))[1].instruments is None
 
 
-def test_two_sets_of_instruments_are_not_mixed(
-    results: Path, mr_folder: Path, tmp_path: Path
-) -> None:
+def test_two_sets_of_instruments_are_not_mixed(results: Path, mr_folder: Path, tmp_path: Path) -> None:
     words = ["export_mr", str(results / "ism.h5"), "--exposure", "FOXA2", "--outcome", "DNase"]
     cli_main("mcdropout", [*words, "--score", "diff", "--top_n", "20", "-o", str(tmp_path)])
     with pytest.raises(InputError, match="different sets of instruments: 30 in .* 20 in the files of"):

@@ -105,7 +105,7 @@ def empty_folder(folder: Path) -> Path:
 
 
 BAD = {
-    bad_text: "nothing that a report can show",
+    bad_text: "a report cannot show",
     bad_table: "no provenance",
     predictions: "another command",
     no_provenance: "no provenance",
@@ -182,4 +182,4 @@ def test_the_command_says_what_to_be_cautious_of(
     err = capsys.readouterr().err
     assert "Few draws: 12" in err and f"report: {path}" in err
     assert "<title>Mine</title>" in path.read_text()
-    assert "2 of 9 effects (diff): those of the largest |effect|" in path.read_text()
+    assert "2 of 9 effects (diff), those with the largest |effect|" in path.read_text()

@@ -83,7 +83,7 @@ def test_reverse_sequences_of_plus_windows_get_reverse_coordinates(genome: Genom
 
 
 def test_without_a_genome_what_minus_means_is_said() -> None:
-    with pytest.warns(InputWarning, match="taken to mean that the sequence is the reverse complement"):
+    with pytest.warns(InputWarning, match="treated as reverse complements of the genome"):
         checked(batch((TEXT[8:48], 8, 48, "-")), None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -147,4 +147,4 @@ def test_ism_writes_the_coordinates_that_the_genome_has(
     with pytest.raises(SystemExit) as stop:
         cli_main("mcdropout", [*words, "-o", str(tmp_path / "b.parquet")])
     assert stop.value.code == 2 and not (tmp_path / "b.parquet").exists()
-    assert "Is the range counted from 1?" in capsys.readouterr().err
+    assert "Does the range count from 1?" in capsys.readouterr().err

@@ -129,7 +129,7 @@ def test_what_always_fails_is_named_and_left_out(
         both(world, "cluster", "--scheduler", address)
     assert stop.value.code == 1
     error = capsys.readouterr().err
-    why = "the trap has sprung" if kind == "raise" else "workers died at it again and again"
+    why = "the trap has sprung" if kind == "raise" else "several workers died while they computed it"
     assert f"sequence 4 (region4): {'RuntimeError: ' if kind == 'raise' else ''}{why}" in error
     both(world, "cluster", "--scheduler", address, "--resume", "--on_error", "skip")
     failed = pd.read_table(world.folder / "cluster/out.h5.failed.tsv")
@@ -178,7 +178,7 @@ def test_a_client_that_is_stopped_is_resumed(world: World, address: str, number:
     _, error = process.communicate()
     assert process.returncode == (130 if number == signal.SIGINT else -number), error
     if number == signal.SIGINT:
-        assert "What was done is kept: run the same command with --resume" in error
+        assert "The finished part is kept: run the same command with --resume" in error
         assert os.listdir(world.folder / "cluster") == [".out.h5.units"]
     world.remove_trap()
     both(world, "cluster", "--scheduler", address, "--resume")
@@ -194,7 +194,7 @@ def test_other_weights_elsewhere_are_refused(
         both(world, "cluster", "--scheduler", address, "--on_error", "skip")
     assert stop.value.code == 2
     error = capsys.readouterr().err
-    assert "cannot begin" in error and "its weights differ here" in error
+    assert "cannot start" in error and "its weights differ here" in error
 
 
 def test_nobody_else_can_send_code_to_a_local_cluster() -> None:

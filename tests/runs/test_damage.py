@@ -192,7 +192,7 @@ def test_copied_and_renamed_shards(
         merge(folder)
     assert stop.value.code == 2
     error = capsys.readouterr().err
-    assert "1-of-3 and" in error and "1-of-3.bak both hold shard 1/3" in error
+    assert "1-of-3 and" in error and "1-of-3.bak both contain shard 1/3" in error
     shutil.rmtree(folder / "1-of-3")
     (folder / "2-of-3").rename(folder / "the second")  # what run.json says counts, not the name
     merge(folder)
@@ -221,13 +221,11 @@ def test_a_damaged_unit_of_a_shard_leaves_no_output(
     assert contents(world.folder / "stopped", FILES[command]) == whole
 
 
-def test_a_merge_needs_the_vcf_of_the_shards(
-    world: World, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_merge_needs_the_vcf_of_the_shards(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     folder = shards(world, "score_variants", 2)
     text = world.vcf.read_text()
     changed = text.replace("X=15", "X=16")
-    for content, message in ((changed, "has changed"), (None, "is not there")):
+    for content, message in ((changed, "has changed"), (None, "is missing")):
         world.vcf.unlink() if content is None else world.vcf.write_text(content)
         with pytest.raises(SystemExit) as stop:
             merge(folder)
@@ -244,4 +242,4 @@ def test_a_complete_shard_has_nothing_left_to_do(
         run_in(world, "stopped", command, "--shard", "1/2")
         capsys.readouterr()
         run_in(world, "stopped", command, "--shard", "1/2", "--resume")
-        assert "nothing was left to do" in capsys.readouterr().err
+        assert "nothing was done" in capsys.readouterr().err

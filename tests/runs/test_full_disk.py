@@ -56,7 +56,7 @@ def test_hdf5_beyond_the_largest_file_that_is_allowed(world: World) -> None:
     words = ["ism", "-s", "diff", "logit", "--keep_draws", "-o", "out.h5"]
     done = limited(world, Path.cwd(), 60_000, *words)
     assert done.returncode == 1, (done.returncode, done.stderr)
-    assert "File too large. No output was written. What was done is kept" in done.stderr
+    assert "File too large. No output was written. The finished part is kept" in done.stderr
     assert os.listdir() == [".out.h5.units"]
     assert len(list(Path(".out.h5.units").glob("*.unit"))) >= 1
     world.ism(*words[1:], "--resume")
@@ -93,7 +93,7 @@ def test_a_full_disk(world: World, small_disk: Path, words: list[str]) -> None:
     assert done.returncode == 1, (done.returncode, done.stderr)
     assert "No space left on device" in done.stderr
     units = f".{outputs[0]}.units"
-    kept = "What was done is kept" in done.stderr
+    kept = "The finished part is kept" in done.stderr
     assert sorted(os.listdir(small_disk)) == sorted(["filler", *([units] if kept else [])])
     (small_disk / "filler").unlink()
     subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from run_world import N_SEQUENCES, World, contents, make_world, same_date
 
-from kipoi_mcdropout.effects.summary import summarize_effects
+from kipoi_mcdropout.effects.summarize import summarize_effects
 from kipoi_mcdropout.files.read import read_effects
 from kipoi_mcdropout.runs.store import UnitStore
 
@@ -90,7 +90,7 @@ def test_another_run_cannot_be_resumed(
         with pytest.raises(SystemExit) as stop:
             world.ism(*words(world, "stopped", "--resume", *option.split()))
         assert stop.value.code == 2
-        assert f"different: {named}" in capsys.readouterr().err
+        assert f"they differ in: {named}" in capsys.readouterr().err
     world.bed.write_text("".join(world.bed.read_text().splitlines(keepends=True)[::-1]))
     with pytest.raises(SystemExit):
         world.ism(*words(world, "stopped", "--resume"))
@@ -114,7 +114,7 @@ def test_other_sequences_from_the_same_files_are_noticed(
     with pytest.raises(SystemExit) as stop:
         world.ism(*words(world, "stopped", "--resume"))
     assert stop.value.code == 2
-    assert "the data give another unit 0" in capsys.readouterr().err
+    assert "unit 0 of the data has changed" in capsys.readouterr().err
 
 
 def test_a_sequence_that_fails_stops_the_run_or_is_named(
@@ -127,7 +127,7 @@ def test_a_sequence_that_fails_stops_the_run_or_is_named(
     error = capsys.readouterr().err
     assert "sequence 4 (region4): RuntimeError: the trap has sprung" in error
     assert "--on_error skip" in error
-    assert "What was done is kept: run the same command with --resume" in error
+    assert "The finished part is kept: run the same command with --resume" in error
     world.ism(*words(world, "stopped", "--on_error", "skip", "--resume"))
     assert "1 sequences failed" in capsys.readouterr().err
     failed = pd.read_table(world.folder / "stopped/out.h5.failed.tsv")

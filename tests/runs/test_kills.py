@@ -145,7 +145,7 @@ def test_signals_of_job_systems(world: World, command: str, number: signal.Signa
     error = stop_when(process, lambda: len(list(units.glob("*.unit"))) > 2, number)
     if process.returncode != 0:  # it was not quicker
         assert process.returncode == 128 + number
-        assert f"stopped by {number.name}. No output was written. What was done is kept" in error
+        assert f"stopped by {number.name}. No output was written. The finished part is kept" in error
         assert os.listdir(folder) == [units.name]
         run_here(world, command, "killed", "--resume")
     run_here(world, command, "whole")
@@ -161,11 +161,11 @@ def test_a_complete_run_has_nothing_left_to_do(
     capsys.readouterr()
     for more in (["--resume"], ["--resume", "--overwrite"]):
         run_here(world, command, "killed", *more)
-        assert "nothing was left to do" in capsys.readouterr().err
+        assert "nothing was done" in capsys.readouterr().err
         assert contents(world.folder / "killed", FILES[command]) == before
     with pytest.raises(SystemExit) as stop:
         run_here(world, command, "killed", "--resume", "--seed", "1")
     assert stop.value.code == 2
-    assert "is of a run with other inputs or options; different: seed" in capsys.readouterr().err
+    assert "is from a run with other inputs or options; they differ in: seed" in capsys.readouterr().err
     run_here(world, command, "killed", "--resume", "--overwrite", "--seed", "1")
     assert contents(world.folder / "killed", FILES[command]) != before

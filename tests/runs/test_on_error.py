@@ -101,9 +101,9 @@ def test_a_failed_unit_is_tried_again_by_resume(
     world.remove_trap()
     for command in (ism, score):
         assert command(world, "--shard", "1/1", "--resume") == 0
-        assert "nothing was left" not in capsys.readouterr().err
+        assert "nothing was done" not in capsys.readouterr().err
         assert command(world, "--shard", "1/1", "--resume") == 0
-        assert "nothing was left" in capsys.readouterr().err
+        assert "nothing was done" in capsys.readouterr().err
     for name in ("out.h5.shards", "out.vcf.shards"):
         run("merge", "m", [name, "--remove"])
     assert sorted(os.listdir()) == ["out.h5", "out.tsv", "out.vcf", "t.tsv"]
@@ -118,5 +118,5 @@ def test_the_advice_to_skip_is_given_where_other_units_went_well(
     for command in (ism, score):
         assert command(world) == 1
         error = capsys.readouterr().err
-        assert "the trap has sprung. Give --on_error skip to go on without it. No output was" in error
-        assert "What was done is kept: run the same command with --resume" in error
+        assert "the trap has sprung. Use --on_error skip to continue without it. No output was" in error
+        assert "The finished part is kept: run the same command with --resume" in error

@@ -107,7 +107,7 @@ def test_what_does_not_belong_together_is_refused(
     ism(world, "sharded", "--shard", "3/3", "--seed", "5")
     with pytest.raises(SystemExit):
         merge(shards)
-    assert "1-of-3 and 3-of-3 are of different runs; different: seed" in capsys.readouterr().err
+    assert "1-of-3 and 3-of-3 are from different runs; they differ in: seed" in capsys.readouterr().err
     ism(world, "sharded", "--shard", "1/4")
     with pytest.raises(SystemExit):
         merge(shards)

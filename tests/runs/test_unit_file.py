@@ -67,8 +67,8 @@ def test_every_changed_byte_and_every_cut_is_noticed(path: Path) -> None:
     ("other", "message"),
     [
         (UnitIdentity(4, "a run", "its inputs"), "must hold unit 4; it holds unit 3"),
-        (UnitIdentity(3, "another", "its inputs"), "is of another run"),
-        (UnitIdentity(3, "a run", "others"), "the data give another unit 3"),
+        (UnitIdentity(3, "another", "its inputs"), "is from another run"),
+        (UnitIdentity(3, "a run", "others"), "unit 3 of the data has changed"),
     ],
 )
 def test_the_file_of_another_unit_is_refused(path: Path, other: UnitIdentity, message: str) -> None:
@@ -110,6 +110,6 @@ def test_a_flipped_digit_in_the_run_file_is_noticed(tmp_path: Path) -> None:
         text = path.read_bytes()
         assert before in text
         path.write_bytes(text.replace(before, after))
-        with pytest.raises(InputError, match="its checksum does not fit"):
+        with pytest.raises(InputError, match="its checksum does not match"):
             read_state(tmp_path / "s")
         path.write_bytes(text)

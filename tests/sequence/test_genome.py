@@ -104,6 +104,7 @@ def test_unusual_but_whole_files_are_read(tmp_path: Path, text: str) -> None:
 
 def other_layout(name: str, folder: Path) -> str:
     """The .fai of another file of the same sequences, or a damaged one."""
+
     def of(path: Path) -> str:
         return "".join(
             "\t".join(map(str, (contig, *entry))) + "\n"
@@ -246,7 +247,7 @@ def test_a_missing_fasta_and_a_pipe_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not there"):
         Genome(tmp_path / "no.fa")
     os.mkfifo(tmp_path / "pipe.fa")
-    with pytest.raises(InputError, match="no regular file"):
+    with pytest.raises(InputError, match="not a regular file"):
         Genome(tmp_path / "pipe.fa")
 
 

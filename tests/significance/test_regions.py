@@ -100,9 +100,7 @@ def test_contigs_by_another_name_are_refused(genome: Path, peaks: pd.DataFrame, 
         sample_regions(genome, options=RegionOptions(2, LENGTH), **{"peaks": peaks, what: some})
 
 
-def test_nothing_is_written_beside_the_genome(
-    genome: Path, peaks: pd.DataFrame, tmp_path: Path
-) -> None:
+def test_nothing_is_written_beside_the_genome(genome: Path, peaks: pd.DataFrame, tmp_path: Path) -> None:
     folder = tmp_path / "read_only"
     folder.mkdir()
     copy = folder / "genome.fa"
@@ -146,7 +144,7 @@ def test_command_line(
     assert capsys.readouterr().out == (tmp_path / "r.bed").read_text()
     for more, message in (
         (["-n", "7"], "even number"),
-        (["--chroms", "chrX"], "chrX is no contig"),
+        (["--chroms", "chrX"], "chrX is not a contig"),
         (["--strand", "x"], "strand must be"),
     ):
         with pytest.raises(SystemExit) as stop:

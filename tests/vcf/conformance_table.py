@@ -16,10 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from variant_call import score_variants
-from variant_world import LENGTH, random_sequence, tiny_net, write_fasta
-
 from kipoi_mcdropout.errors import InputError, InputWarning
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for variant_world, when run as a script
+
+from variant_call import score_variants  # noqa: E402
+from variant_world import LENGTH, random_sequence, tiny_net, write_fasta  # noqa: E402
 
 
 class OutcomeOfFile(NamedTuple):

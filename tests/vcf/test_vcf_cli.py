@@ -104,7 +104,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
         ("-i", str(huge)): "huge.vcf, line 4: POS",
         ("-i", str(tmp_path)): "is a folder",
         ("-f", str(binary)): "binary must be a FASTA",
-        ("-f", str(tmp_path)): "no regular file",
+        ("-f", str(tmp_path)): "not a regular file",
     }  # fmt: skip
     before = sorted(os.listdir(tmp_path))
     for words, expected in cases.items():

@@ -57,7 +57,7 @@ def test_what_agrees_by_chance_is_scored_only_if_asked_for_and_then_it_is_told(t
     assert result.notices == tuple(str(w.message) for w in caught)
     assert f"{differ} of 63 REF differ" in result.notices[0]
     assert result.ledger.scored == 63 - differ
-    words = f"REF of {differ} of 63 alleles is not the FASTA's: another assembly?"
+    words = f"REF of {differ} of 63 alleles differs from the FASTA: another assembly?"
     assert words in result.ledger.summary()
     header = (tmp_path / "out.vcf").read_text()
     noted = json.loads(re.findall("##kipoi_mcdropout=(.*)", header)[0])

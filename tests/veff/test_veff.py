@@ -203,7 +203,7 @@ def test_what_it_gets_wrong_is_left_out_by_name(world: VeffWorld, tmp_path: Path
     for reason, n in [("multi_allelic", 1), ("not_snv", 1), ("no_alt", 1), ("symbolic", 1),
                       ("overlapping_deletion", 1), ("ambiguous_base", 1), ("edge", 2),
                       ("contig_renamed", 1)]:  # fmt: skip
-        assert any(f"{n} records left out ({reason})" in text for text in said), (reason, said)
+        assert any(f"{n} records are left out ({reason})" in text for text in said), (reason, said)
 
 
 def test_a_wrong_ref_is_refused_with_its_place(world: VeffWorld, tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from kipoi_mcdropout.cli.arguments import Parser, add_model_arguments
 from kipoi_mcdropout.errors import EXIT_OK
 
 _DESCRIPTION = """\
-Print every dropout site of a model: name, kind, p, shape of the mask, and whether it is locked; then how
-the fast engine runs it: each operation, what changes there, and the time for a sequence. Without
+Print every dropout site of a model: name, kind, p, shape of the mask, and whether it is locked. Then
+print each operation of the incremental engine, what a mutation changes there, and the time for a
+sequence. Without
 --dataloader_args the model is probed with random sequences of the shapes in its schema. Exit code 2 if
 the model has no dropout, or one that cannot be locked."""
 
@@ -26,7 +27,9 @@ def get_parser(prog: str = "kipoi mcdropout audit") -> argparse.ArgumentParser:
         help="modules whose dropout is to be left off, also inside them",
     )
     parser.add_argument(
-        "--model_input", default=None, help="name of the input to mutate; needed if there are several"
+        "--model_input",
+        default=None,
+        help="name of the input to mutate; needed if the model has several",
     )
     parser.add_argument(
         "-c",
@@ -36,9 +39,9 @@ def get_parser(prog: str = "kipoi mcdropout audit") -> argparse.ArgumentParser:
         help="axis of one input with the bases (default: the one that is 4 long)",
     )
     parser.add_argument(
-        "--alphabet", default="ACGT", help="what the categories are, in order (default ACGT)"
+        "--alphabet", default="ACGT", help="letters along that axis, in order (default ACGT)"
     )
-    parser.add_argument("--no_plan", action="store_true", help="the dropout sites alone")
+    parser.add_argument("--no_plan", action="store_true", help="print only the dropout sites")
     return parser
 
 
@@ -67,7 +70,10 @@ def main(args: list[str], prog: str = "kipoi mcdropout audit") -> int:
         inputs = next(batches(options, dataloader))["inputs"]
     else:
         inputs = model.example()
-        say("no --dataloader_args: probed with a random input of the shape in the model's schema")
+        say(
+            "no --dataloader_args were given: the model is probed with a random input of the shape in "
+            "its schema"
+        )
     print(audit(model, inputs), file=results())
     if not options.no_plan:
         adapter = model.adapter

@@ -25,36 +25,41 @@ as effects that are not correlated."""
 def get_parser(prog: str = "kipoi mcdropout calibrate") -> argparse.ArgumentParser:
     """Parser of the command."""
     parser = Parser(prog, _DESCRIPTION, f"{prog} out.h5 measured.tsv --target DNase -o calibration.tsv")
-    parser.add_argument("result", metavar="RESULT", help="of `ism` or the table of `score_variants`")
+    parser.add_argument("result", metavar="RESULT", help="result of `ism`, or table of `score_variants`")
     parser.add_argument(
         "measured",
         nargs="?",
         metavar="TSV",
-        help="columns variant (chrom:position:ref:alt, position from 1, forward strand), effect, and "
-        "maybe se, with decimal points; not needed with --sd_scale",
+        help="table with columns variant (chrom:position:ref:alt, position from 1, forward strand), "
+        "effect and, if known, se (standard error), with decimal points; not needed with "
+        "--sd_scale",
     )
     parser.add_argument("--target", required=True, metavar="OUTPUT", help="model output")
-    parser.add_argument(
-        "--score", default=None, help="which of the result's scores; needed if it has several"
-    )
+    parser.add_argument("--score", default=None, help="score to use; needed if the result has several")
     parser.add_argument(
         "--align",
         choices=["none", "linear"],
         default="none",
-        help="'linear': first find the line between the two scales (default none)",
+        help="'linear': first fit a line between the predicted and the measured scale (default none)",
     )
-    parser.add_argument("-o", "--output", metavar="FILE", help="coverage table, .tsv, or -")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="table of coverage to write: .tsv, or - for standard output",
+    )
     parser.add_argument(
         "--scaled",
         metavar="FILE",
-        help="also write the result's table with effect_sd times sd_scale, .tsv, or -",
+        help="also write the result's table with effect_sd multiplied by sd_scale: .tsv, or - for "
+        "standard output",
     )
     parser.add_argument(
         "--sd_scale",
         type=float,
         metavar="FACTOR",
-        help="what --scaled multiplies effect_sd by, e.g. a factor found on other variants (default: "
-        "the sd_scale found here)",
+        help="factor by which --scaled multiplies effect_sd, e.g. one found on other variants (default: "
+        "the sd_scale of this comparison)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     return parser
@@ -90,14 +95,14 @@ def main(args: list[str], prog: str = "kipoi mcdropout calibrate") -> int:
         scaled = scale_sd(predicted, factor)
         write_tsv(scaled, options.scaled, options.overwrite, provenance=made)
     if result is None:
-        say(f"effect_sd times {options.sd_scale:g}: {options.scaled}")
+        say(f"effect_sd multiplied by {options.sd_scale:g}: {options.scaled}")
     else:
         _tell(result)
     return EXIT_OK
 
 
 def _tell(result: CalibrationResult) -> None:
-    """What was found, and what makes it meaningless."""
+    """Print the results and their warnings."""
     from kipoi_mcdropout.cli.messages import say, warn
 
     say(f"{result.n} variants; lambda {result.variance_scale:.4g}, sd_scale {result.sd_scale:.4g}")
@@ -109,9 +114,15 @@ def _tell(result: CalibrationResult) -> None:
         say(f"the line: measured = {result.intercept:.4g} + {result.slope:.4g} * predicted")
     say(f"PIT histogram, 10 bins: {' '.join(map(str, result.pit_counts))}")
     for n, words in (
-        (result.n_no_spread, "variants are left out: they have no interval, as no draw differs"),
+        (
+            result.n_no_spread,
+            "variants are left out: their effect is the same in all draws, so they have no interval",
+        ),
         (result.n_only_measured, "measured variants have no prediction and are left out"),
-        (result.n_repeated, "rows are left out: their variant is nearer the middle of another window"),
+        (
+            result.n_repeated,
+            "rows are left out: their variant lies nearer to the middle of another window",
+        ),
     ):
         if n:
             say(f"{n} {words}")
@@ -128,12 +139,15 @@ def _check_one_output(outputs: pd.Series, target: str) -> None:
 
 
 def _check_words(options: argparse.Namespace) -> None:
-    """Raise InputError where arguments do not go together."""
+    """Raise InputError if arguments cannot be combined."""
     from kipoi_mcdropout.errors import InputError
 
     if options.sd_scale is not None and not options.scaled:
-        raise InputError("--sd_scale is what --scaled applies; give --scaled FILE too")
+        raise InputError("--sd_scale is used by --scaled only; give --scaled FILE too")
     if options.measured is None and options.sd_scale is None:
         raise InputError("give a table of measured effects, or --sd_scale with a factor found before")
     if (options.measured is None) != (options.output is None):
-        raise InputError("-o is for the coverage of measured effects: give both of them or neither")
+        raise InputError(
+            "-o writes the coverage of measured effects: give both -o and the table of "
+            "measured effects, or neither"
+        )

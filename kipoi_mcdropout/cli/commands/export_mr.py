@@ -12,9 +12,10 @@ from kipoi_mcdropout.errors import EXIT_OK
 
 _DESCRIPTION = """\
 Write effects on an exposure and an outcome for TwoSampleMR, MendelianRandomization, RadialMR, MR-PRESSO
-and deepmr, pooled and per sequence, with a README.txt of the R lines that load each. With several
-outcomes each has a folder with its name, in which characters that file names cannot have, and %, are
-written as in a URL: a/b becomes a%2Fb. README.txt in it has the name itself."""
+and deepmr, for all sequences together and for each sequence.
+README.txt has the R lines that load each file. With several outcomes each has a folder with its name.
+Characters that a file name cannot have, and %, are written as in a URL (a/b becomes a%2Fb); README.txt
+in the folder has the name itself."""
 
 
 def get_parser(prog: str = "kipoi mcdropout export_mr") -> argparse.ArgumentParser:

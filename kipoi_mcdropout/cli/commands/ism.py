@@ -19,8 +19,9 @@ from kipoi_mcdropout.errors import EXIT_OK, InputError
 
 METHOD = "mcdropout_ism"
 _DESCRIPTION = """\
-Effect of every single substitution on every model output, with the model's uncertainty: the model is
-run under dropout masks that reference and mutants share, many draws of them."""
+Compute the effect of every single substitution on every model output, with the model's uncertainty. The
+model is run for many draws of dropout masks. In each draw, reference and mutants share the same
+masks."""
 
 
 def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
@@ -34,13 +35,17 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
     )
     add_model_arguments(parser)
     parser.add_argument(
-        "--method", "--imp_score", choices=[METHOD], default=METHOD, help=f"only {METHOD} here"
+        "--method",
+        "--imp_score",
+        choices=[METHOD],
+        default=METHOD,
+        help=f"method; must be {METHOD} here",
     )
     parser.add_argument(
         "--imp_score_kwargs",
         default=None,
         metavar="JSON",
-        help="arguments of the method as JSON, e.g. '{\"n_draws\": 100}'; they win over the flags",
+        help="arguments of the method as JSON, such as '{\"n_draws\": 100}'; they replace the flags",
     )
     parser.add_argument(
         "--model_input", default=None, help="name of the input to mutate; needed if there are several"
@@ -50,7 +55,7 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
         "--scores",
         nargs="+",
         default=["diff"],
-        help="ref alt diff logit logit_ref logit_alt deepsea_effect (default diff)",
+        help="scores to compute: ref alt diff logit logit_ref logit_alt deepsea_effect (default diff)",
     )
     parser.add_argument(
         "-k",
@@ -71,27 +76,31 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
     parser.add_argument(
         "--alphabet",
         default=None,
-        help="what the categories are, in order (default: the dataloader's alphabet, else ACGT)",
+        help="letters along that axis, in order (default: the dataloader's alphabet, else ACGT)",
     )
     parser.add_argument(
         "-f",
         "--output_sel_fn",
         default=None,
         metavar="FILE::FUNCTION",
-        help="a Python function applied to each input's outputs before scoring",
+        help="a Python function that is applied to the outputs for each input before scoring",
     )
     add_draw_arguments(parser)
     parser.add_argument(
         "--start", type=int, default=0, help="first position to mutate, from 0 (default 0)"
     )
     parser.add_argument(
-        "--end", type=int, default=None, help="position after the last (default: the length)"
+        "--end",
+        type=int,
+        default=None,
+        help="position after the last one to mutate (default: the length)",
     )
     parser.add_argument(
         "--mask_scope",
         default="run",
         metavar="SCOPE",
-        help="run: all sequences of a draw share the masks (default); sequence: each has its own",
+        help="run: in a draw, all sequences share the masks (default); sequence: each sequence has "
+        "masks of its own",
     )
     parser.add_argument(
         "--quantiles",
@@ -99,7 +108,7 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
         type=float,
         default=[],
         metavar="Q",
-        help="of the effect, e.g. 0.05",
+        help="quantiles of the effect over the draws to report, e.g. 0.05",
     )
     parser.add_argument(
         "--keep_draws", action="store_true", help="also write the effect of every draw (HDF5 only)"
@@ -267,10 +276,13 @@ def _report(run: Any, n_draws: int, paths: Any, n_bad: int) -> None:
     if paths.shard is not None:
         where = str(shard_folder(paths.first, paths.shard))
     if run.nothing_left:
-        say(f"the run was complete before, nothing was left to do: {where}")
+        say(f"this run was already complete; nothing was done: {where}")
         return
     say(f"{run.n_sequences} sequences, {n_draws} draws: {where}")
     if run.failed:
-        warn(f"{len(run.failed)} sequences failed and are left out, first: {run.failed[0]['reason']}")
+        warn(
+            f"{len(run.failed)} sequences failed and are left out; the first failed because: "
+            f"{run.failed[0]['reason']}"
+        )
     if n_bad:
         warn(f"{n_bad} effects are NaN: see the columns n_nonfinite and n_saturated")

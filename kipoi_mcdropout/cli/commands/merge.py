@@ -10,10 +10,10 @@ from kipoi_mcdropout.cli.arguments import Parser
 from kipoi_mcdropout.errors import EXIT_OK, EXIT_STRICT, InputError
 
 _DESCRIPTION = """\
-Join the shards that `kipoi mcdropout ism --shard I/N` or `score_variants --shard I/N` have left in
-OUTPUT.shards into the outputs that these commands name. Shards that are missing, unfinished, damaged,
-there twice, or of another run (another model, seed, input or option) are refused by name. For variants
-the VCF is read again. The outputs are those of the run without shards."""
+Join the shards of `kipoi mcdropout ism --shard I/N` or `score_variants --shard I/N`, which lie in
+OUTPUT.shards, and write the outputs of that run. The outputs are the same as without shards. The command
+refuses by name a shard that is missing, unfinished, damaged, there twice, or from another run (another
+model, seed, input or option). For variants it reads the VCF again."""
 
 
 def get_parser(prog: str = "kipoi mcdropout merge") -> argparse.ArgumentParser:
@@ -22,7 +22,7 @@ def get_parser(prog: str = "kipoi mcdropout merge") -> argparse.ArgumentParser:
     parser.add_argument("folder", metavar="OUTPUT.shards", help="the folder with all shards of a run")
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
     parser.add_argument(
-        "--remove", action="store_true", help="remove the shards when the outputs are made"
+        "--remove", action="store_true", help="remove the shards after the outputs are written"
     )
     return parser
 
@@ -53,7 +53,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout merge") -> int:
             warn(nothing)
             code = EXIT_STRICT
     else:
-        raise InputError(f"{folder} has shards of {kind!r}, which this version does not know")
+        raise InputError(f"{folder} has shards of a kind that this version does not know: {kind!r}")
     if options.remove:
         shutil.rmtree(folder)
     return code

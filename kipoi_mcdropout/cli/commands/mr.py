@@ -11,10 +11,10 @@ from kipoi_mcdropout.cli.instruments import add_instrument_arguments, load_instr
 from kipoi_mcdropout.errors import EXIT_OK
 
 _DESCRIPTION = """\
-Mendelian randomization: the causal slope of one or more outcomes on an exposure, both outputs of the
-model, from the effects of mutants on both. The bootstrap over draws is the estimate to look at first:
-all effects share their draws, which the other methods take to be independent. Warnings go to stderr and,
-as codes, into the table."""
+Mendelian randomization: estimate how much an outcome changes per change of an exposure (the causal
+slope). Exposure and outcomes are outputs of the model; the mutants are the instruments. Look at the
+bootstrap over draws first: all effects share their draws, but the other methods treat effects as
+independent. Warnings go to stderr and, as codes, into the table."""
 
 
 def get_parser(prog: str = "kipoi mcdropout mr") -> argparse.ArgumentParser:
@@ -26,26 +26,34 @@ def get_parser(prog: str = "kipoi mcdropout mr") -> argparse.ArgumentParser:
         nargs="+",
         default=None,
         metavar="METHOD",
-        help="estimators to run, by their names in the table (default: egger, ivw, weighted_median, "
-        "weighted_mode and, if the result has draws, the bootstraps over draws)",
+        help="estimators to run (default: egger, ivw, weighted_median, weighted_mode and, if the result "
+        "has draws, the bootstraps over draws)",
     )
     parser.add_argument(
         "--convention",
         choices=["twosamplemr", "mendelianrandomization"],
         default="twosamplemr",
-        help="the R package whose formulas are followed where they differ (default twosamplemr)",
+        help="R package whose formulas to use where the packages differ (default twosamplemr)",
     )
-    parser.add_argument("--n_bootstrap", type=int, default=1000, help="replicates (default 1000)")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default 0)")
+    parser.add_argument(
+        "--n_bootstrap", type=int, default=1000, help="number of bootstrap replicates (default 1000)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default 0)")
     parser.add_argument(
         "--leave_one_out", metavar="FILE", help="also write the IVW estimate without each mutant"
     )
     parser.add_argument(
         "--across_sequences",
         metavar="FILE",
-        help="also write MR-Egger within each sequence and the REML combination",
+        help="also write MR-Egger for each sequence and their combination (a meta-analysis by REML)",
     )
-    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="table, .tsv, or -")
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="FILE",
+        help="table to write: .tsv, or - for standard output",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     return parser
 

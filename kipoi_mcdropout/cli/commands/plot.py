@@ -15,20 +15,23 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DESCRIPTION = """\
-A figure of a result, for print: text of 6 to 8 pt at the width of a journal's column or page, colours
-that the colour-blind can tell apart. The same result gives the same bytes each time; the files carry its
-provenance in their metadata. `kipoi mcdropout plot KIND -h` explains each."""
+Draw a figure of a result for print. Text has 6 to 8 pt at the width of a journal's column or page;
+colours are safe for the colour-blind. The same result always gives the same bytes. The metadata of the
+file say how the result was made. `kipoi mcdropout plot KIND -h` explains each kind."""
 
 # Kind: what it shows, and words that an example of it needs.
 KINDS = {
     "mean_variance": ("variance of predictions against their mean", "out.h5 --target FOXA2"),
     "ism": ("heat map of effects with the sequence's logo and the sd", "out.h5 --target FOXA2"),
     "effects": ("effect against position, with intervals", "out.h5 --target FOXA2 --sequence 0"),
-    "ref_alt_covariance": ("what locked masks do to the error bar", "out.h5 --target FOXA2"),
+    "ref_alt_covariance": ("effect sd: shared against independent masks", "out.h5 --target FOXA2"),
     "convergence": ("mean and sd against the number of draws", "out.h5 --target FOXA2"),
-    "volcano": ("effect against |effect| / sd", "variants.parquet --target FOXA2"),
+    "volcano": ("|effect| / sd against effect", "variants.parquet --target FOXA2"),
     "mr": ("exposure against outcome, funnel, leave-one-out", "out.h5 --exposure FOXA2 --outcome DNase"),
-    "calibration": ("coverage and PIT", "out.h5 --measured measured.tsv --target DNase"),
+    "calibration": (
+        "coverage and PIT (see the glossary)",
+        "out.h5 --measured measured.tsv --target DNase",
+    ),
 }
 _ONE_PANEL = ("mean_variance", "effects", "ref_alt_covariance", "volcano")  # an Axes per output
 _HEIGHT_MM = {"mean_variance": 85, "ism": 92, "effects": 65, "ref_alt_covariance": 82, "volcano": 75}
@@ -90,7 +93,12 @@ def _add_arguments(parser: argparse.ArgumentParser, kind: str) -> None:
     parser.add_argument(
         "--width_mm", type=float, metavar="MM", help=f"width of the figure (default {width})"
     )
-    parser.add_argument("--dpi", type=int, default=300, help="of .png, and of many points (default 300)")
+    parser.add_argument(
+        "--dpi",
+        type=int,
+        default=300,
+        help="dots per inch of .png files, and of figures with many points (default 300)",
+    )
 
 
 def _add_mr_arguments(parser: argparse.ArgumentParser) -> None:
@@ -99,19 +107,25 @@ def _add_mr_arguments(parser: argparse.ArgumentParser) -> None:
         "--convention",
         choices=["twosamplemr", "mendelianrandomization"],
         default="twosamplemr",
-        help="the R package whose formulas are followed where they differ (default twosamplemr)",
+        help="R package whose formulas to use where the packages differ (default twosamplemr)",
     )
     parser.add_argument(
         "--leave_out",
         choices=["mutant", "sequence"],
-        help="what to leave out in turn (default: a sequence, where there are many mutants of several)",
+        help="what to leave out in turn (default: a sequence, if there are many mutants from several "
+        "sequences)",
     )
 
 
 def _add_table_arguments(parser: argparse.ArgumentParser, kind: str) -> None:
-    sources = {"ism": "of `ism`", "convergence": "of `ism`, .h5 written with --keep_draws"}
+    sources = {
+        "ism": "result of `ism`",
+        "convergence": "result of `ism`: an .h5 file written with --keep_draws",
+    }
     parser.add_argument(
-        "result", metavar="RESULT", help=sources.get(kind, "of `ism` or the table of `score_variants`")
+        "result",
+        metavar="RESULT",
+        help=sources.get(kind, "result of `ism`, or table of `score_variants`"),
     )
     one = kind in ("ism", "calibration")
     parser.add_argument(
@@ -122,30 +136,59 @@ def _add_table_arguments(parser: argparse.ArgumentParser, kind: str) -> None:
         help="model output, by label, index or pattern"
         + ("" if one else f"; a panel each (default: all, if at most {_WITHOUT_TARGET})"),
     )
-    parser.add_argument("--score", help="which of the result's scores (default diff, then logit)")
+    parser.add_argument("--score", help="score to show (default: diff if the result has it, else logit)")
+    _add_arguments_of_kind(parser, kind)
+
+
+def _add_arguments_of_kind(parser: argparse.ArgumentParser, kind: str) -> None:
     if kind == "calibration":
         parser.add_argument(
-            "--measured", required=True, metavar="TSV", help="as of `calibrate`: variant, effect, se"
+            "--measured",
+            required=True,
+            metavar="TSV",
+            help="table of measured effects, as for `calibrate`: variant, effect, se",
         )
         parser.add_argument(
-            "--align", choices=["none", "linear"], default="none", help="as `calibrate` (default none)"
+            "--align",
+            choices=["none", "linear"],
+            default="none",
+            help="as for `calibrate` (default none)",
         )
     if kind in ("ism", "effects"):
         parser.add_argument(
-            "--sequence", metavar="NAME", help="name or number from 0 (default: the first)"
+            "--sequence",
+            metavar="NAME",
+            help="name of the sequence, or its number from 0 (default: the first)",
         )
-        parser.add_argument("--start", type=int, metavar="POS", help="first position, as on the axis")
-        parser.add_argument("--end", type=int, metavar="POS", help="the position after the last")
+        parser.add_argument(
+            "--start", type=int, metavar="POS", help="first position to show, as on the axis"
+        )
+        parser.add_argument("--end", type=int, metavar="POS", help="position after the last one to show")
     if kind in ("ism", "effects", "volcano", "convergence"):
         parser.add_argument(
-            "--min_z", type=float, default=2.0, metavar="Z", help="least |effect| / sd (default 2)"
+            "--min_z",
+            type=float,
+            default=2.0,
+            metavar="Z",
+            help="effects with |effect| / sd below this are shown as weak (default 2)",
         )
     if kind == "effects":
-        parser.add_argument("--level", type=float, default=0.95, help="of the intervals (default 0.95)")
+        parser.add_argument(
+            "--level",
+            type=float,
+            default=0.95,
+            help="share of the draws that an interval covers (default 0.95)",
+        )
     if kind == "volcano":
-        parser.add_argument("--labels", type=int, default=10, metavar="N", help="names (default 10)")
+        parser.add_argument(
+            "--labels",
+            type=int,
+            default=10,
+            metavar="N",
+            help="number of mutants to label with their names (default 10)",
+        )
     if kind == "convergence":
-        words = "relative error that is accepted (default 0.15)"
+        words = "relative error that is acceptable (default 0.15)"
         parser.add_argument("--tolerance", type=float, default=0.15, help=words)
 
 
@@ -242,7 +285,7 @@ def _read(options: argparse.Namespace) -> pd.DataFrame:
 
 
 def _provenance(result: str) -> dict[str, Any]:
-    """What is recorded about the result; nothing of a table that was written anew by other software."""
+    """The provenance of the result; None for a table that other software has written again."""
     from kipoi_mcdropout.files.read import read_provenance
 
     try:

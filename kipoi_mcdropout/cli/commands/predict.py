@@ -14,8 +14,9 @@ from kipoi_mcdropout.cli.arguments import (
 from kipoi_mcdropout.errors import EXIT_OK
 
 _DESCRIPTION = """\
-Mean, variance, standard deviation and Monte Carlo error of a model's predictions under locked dropout,
-beside the prediction with dropout off."""
+Write the mean, variance, standard deviation and Monte Carlo error of a model's predictions over many
+draws of dropout masks, and the prediction with dropout off. All inputs of a draw share the same
+masks."""
 
 
 def get_parser(prog: str = "kipoi mcdropout predict") -> argparse.ArgumentParser:
@@ -97,12 +98,12 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
             batch = next(stream, None)
     say(f"{n} sequences, {options.n_draws} draws: {', '.join(options.output)}")
     if bad.n:
-        warn(f"{bad.n} predictions are NaN: see the column n_nonfinite")
+        warn(f"{bad.n} predictions are NaN; look at the column n_nonfinite")
     return EXIT_OK
 
 
 class _BadValues:
-    """Counts predictions that are no numbers, and names the first of each batch."""
+    """Counts predictions that are NaN, and names the first of each batch."""
 
     def __init__(self) -> None:
         self.n = 0

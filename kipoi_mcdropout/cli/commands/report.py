@@ -8,11 +8,11 @@ from kipoi_mcdropout.cli.arguments import Parser
 from kipoi_mcdropout.errors import EXIT_OK
 
 _DESCRIPTION = """\
-One HTML file that shows a result: what was run, the dropout sites, what was skipped, whether the draws
-were enough, the top effects, the plots, and Mendelian randomization with its warnings in words. It needs
-no network and nothing beside it. Needs the extra 'plot'.
+Write one HTML file that shows a result: what was run, the dropout sites, what was skipped, whether the
+draws were enough, the top effects, the plots, and Mendelian randomization with its warnings in words.
+The file is complete in itself and opens without a network. This command needs the extra 'plot'.
 
-Each file is told by what is in it; any of these, in any order:
+Give any of these files, in any order; the command recognises each by its content:
   the result of `ism` (.h5, .parquet, .tsv), or the table of `score_variants -t`, one of them
   the table of `score_variants --skipped`, or of failed sequences of `ism`, of the same run
   tables of `mr` (-o, --leave_one_out, --across_sequences), `export_mr`, or a folder that has them
@@ -28,20 +28,26 @@ def get_parser(prog: str = "kipoi mcdropout report") -> argparse.ArgumentParser:
         f"{prog} out.h5 mr/ -o report.html\n"
         f"  {prog} variants.parquet skipped.tsv -o report.html --top 500",
     )
-    parser.add_argument("inputs", nargs="+", metavar="RESULT", help="files and folders, as above")
-    parser.add_argument("-o", "--output", required=True, metavar="HTML", help="the report, .html")
+    parser.add_argument(
+        "inputs", nargs="+", metavar="RESULT", help="files and folders to show, as listed above"
+    )
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="HTML", help="name of the report, .html"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     parser.add_argument(
-        "--top", type=int, default=200, metavar="N", help="effects in the table (default 200)"
+        "--top", type=int, default=200, metavar="N", help="number of effects in the table (default 200)"
     )
     parser.add_argument(
         "--rank_by",
         choices=["z", "effect"],
         default="z",
-        help="the top effects are those of the largest |effect / sd|, or |effect| (default z)",
+        help="rank effects by |effect / sd| (z, the default) or by |effect| (effect)",
     )
-    parser.add_argument("--title", default=None, help="of the report (default: the model's name)")
-    parser.add_argument("--no_figures", action="store_true", help="tables only, without matplotlib")
+    parser.add_argument("--title", default=None, help="title of the report (default: the model's name)")
+    parser.add_argument(
+        "--no_figures", action="store_true", help="write tables only; matplotlib is not needed then"
+    )
     return parser
 
 

@@ -12,9 +12,9 @@ _DESCRIPTION = """\
 Sample windows of a genome for a model: half centred on peaks (on the summits of a narrowPeak file), half
 background that touches no peak and no blacklisted interval. Windows contain no N and are unique.
 
-The file has six columns (BED6); name and score say which windows are on peaks. kipoiseq's SeqIntervalDl,
-the dataloader of many models of the zoo, takes all columns after the third for labels of the model: for
-it write three, with --bed3."""
+The file has six columns (BED6); name and score say which windows are on peaks. Many models of the zoo
+use the dataloader SeqIntervalDl of kipoiseq. It reads all columns after the third as labels of the
+model: write three columns for it, with --bed3."""
 
 
 def get_parser(prog: str = "kipoi mcdropout sample_regions") -> argparse.ArgumentParser:
@@ -32,27 +32,36 @@ def get_parser(prog: str = "kipoi mcdropout sample_regions") -> argparse.Argumen
         nargs="+",
         default=[],
         metavar="CONTIG",
-        help="sample from these only, e.g. those of the test set",
+        help="sample from these contigs only, e.g. those of the test set",
     )
     parser.add_argument(
         "--exclude_chroms", nargs="+", default=[], metavar="CONTIG", help="do not sample from these"
     )
     windows = parser.add_argument_group("windows")
-    windows.add_argument("-n", type=int, required=True, help="number of windows, even")
-    windows.add_argument("--length", type=int, required=True, metavar="BP", help="of each window")
-    windows.add_argument("--seed", type=int, default=0, help="same seed, same windows (default 0)")
+    windows.add_argument("-n", type=int, required=True, help="number of windows, an even number")
+    windows.add_argument("--length", type=int, required=True, metavar="BP", help="length of each window")
     windows.add_argument(
-        "--gc_match", action="store_true", help="background with the GC content of the peaks"
+        "--seed",
+        type=int,
+        default=0,
+        help="seed of the sampling; the same seed gives the same windows (default 0)",
+    )
+    windows.add_argument(
+        "--gc_match",
+        action="store_true",
+        help="choose background windows with the GC content of the peak windows",
     )
     windows.add_argument(
         "--strand",
         default="+",
         metavar="STRAND",
-        help="what the strand column says: + for all (default), or random",
+        help="strand of the windows: + for all (default), or random",
     )
-    parser.add_argument("-o", "--output", required=True, metavar="BED", help="file, or - for stdout")
     parser.add_argument(
-        "--bed3", action="store_true", help="write chrom, start and end alone, as kipoiseq needs it"
+        "-o", "--output", required=True, metavar="BED", help="file to write, or - for standard output"
+    )
+    parser.add_argument(
+        "--bed3", action="store_true", help="write only chrom, start and end, as kipoiseq needs it"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     return parser

@@ -19,8 +19,8 @@ from kipoi_mcdropout.errors import EXIT_OK, EXIT_STRICT, InputError
 
 _DESCRIPTION = """\
 Score every ALT allele of every record of a VCF: the effect on each model output, with the model's
-uncertainty. The VCF comes back with the results in INFO and nothing else changed; the table has a row
-per allele and output. Alleles in = scored + skipped; each skipped one has its reason (INFO MCD_SKIP, and
+uncertainty. The annotated VCF is the input with the results added to INFO. The table has a row per
+allele and output. Every allele is either scored or skipped with a reason (INFO MCD_SKIP, and
 --skipped).
 
 exit codes: 0 done, 1 the model failed (see --on_error), 2 bad input (no output is written), 3 nothing
@@ -52,16 +52,23 @@ def add_file_arguments(parser: argparse.ArgumentParser) -> None:
         "--input_vcf",
         required=True,
         metavar="VCF",
-        help="VCF (plain, bgzipped) or BCF; - is stdin",
+        help="VCF (plain or bgzipped) or BCF to score; - for standard input",
     )
     parser.add_argument(
         "-f", "--fasta_file", required=True, metavar="FASTA", help="the genome, plain or bgzipped"
     )
     parser.add_argument(
-        "-o", "--output_vcf", metavar="VCF", help="annotated VCF: .vcf, .vcf.gz (bgzip), or - for stdout"
+        "-o",
+        "--output_vcf",
+        metavar="VCF",
+        help="annotated VCF to write: .vcf, .vcf.gz (bgzip), or - for standard output",
     )
-    parser.add_argument("-t", "--table", metavar="FILE", help="table: .parquet, .tsv, .tsv.gz")
-    parser.add_argument("--skipped", metavar="TSV", help="table of the skipped alleles and why")
+    parser.add_argument(
+        "-t", "--table", metavar="FILE", help="table to write: .parquet, .tsv or .tsv.gz"
+    )
+    parser.add_argument(
+        "--skipped", metavar="TSV", help="table to write with the skipped alleles and their reasons"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
 
 
@@ -72,62 +79,82 @@ def add_result_arguments(parser: argparse.ArgumentParser) -> None:
         "--scores",
         nargs="+",
         default=["diff"],
-        help="ref alt diff logit logit_ref logit_alt deepsea_effect (default diff)",
+        help="scores to compute: ref alt diff logit logit_ref logit_alt deepsea_effect (default diff)",
     )
     parser.add_argument(
-        "--quantiles", nargs="+", type=float, default=[], metavar="Q", help="of the effect, in the table"
+        "--quantiles",
+        nargs="+",
+        type=float,
+        default=[],
+        metavar="Q",
+        help="quantiles of the effect over the draws, for the table",
     )
     parser.add_argument(
-        "--q_values", action="store_true", help="add Benjamini-Hochberg q-values to the table"
+        "--q_values",
+        action="store_true",
+        help="add q-values (Benjamini-Hochberg false discovery rate) to the table",
     )
     parser.add_argument(
         "--vcf_target",
         nargs="+",
         default=None,
         metavar="OUTPUT",
-        help="those of the outputs that the VCF carries (default: all, if they are few)",
+        help="model outputs to write into the VCF (default: all, if they are few)",
     )
     parser.add_argument(
         "--vcf_statistics",
         nargs="+",
         default=None,
         metavar="NAME",
-        help="what the VCF carries of each (default: effect_mean effect_sd effect_point prob_positive "
-        "ref_mean alt_mean)",
+        help="statistics of each output to write into the VCF (default: effect_mean effect_sd "
+        "effect_point prob_positive ref_mean alt_mean)",
     )
     parser.add_argument(
-        "--info_prefix", default="MCD", metavar="PREFIX", help="of the INFO IDs added (default MCD)"
+        "--info_prefix",
+        default="MCD",
+        metavar="PREFIX",
+        help="first part of the IDs of the added INFO fields (default MCD)",
     )
 
 
 def add_window_arguments(parser: argparse.ArgumentParser) -> None:
     """How alleles are put into windows."""
-    parser.add_argument("--rc", action="store_true", help="average both strands inside each draw")
+    parser.add_argument("--rc", action="store_true", help="average both strands within each draw")
     parser.add_argument(
         "--shifts",
         default="0",
         metavar="BP,BP",
-        help="average windows moved by so many bases inside each draw, e.g. --shifts=-1,0,1 (default 0)",
+        help="average windows that are moved by so many bases, within each draw, e.g. --shifts=-1,0,1 "
+        "(default 0)",
     )
     parser.add_argument("--normalize", action="store_true", help="trim and left-align each allele first")
     parser.add_argument(
         "--edge",
         choices=["pad", "skip"],
         default="pad",
-        help="windows over an end of a contig (default pad)",
+        help="what to do with a window that runs over an end of a contig: pad it with N (default), or "
+        "skip the allele",
     )
     parser.add_argument(
         "--ref_mismatch",
         choices=["few", "skip", "error"],
         default="few",
-        help="a REF that the genome does not have there is never scored: skip it if these are few, else "
-        "refuse the VCF (few, the default); skip it however many there are; or stop at the first",
+        help="what to do if REF is not what the genome has there; such an allele is never scored. few: "
+        "skip it, but refuse the VCF if there are many (default); skip: skip it, even if there are "
+        "many; error: stop at the first one",
     )
     parser.add_argument(
-        "--length", type=int, default=None, help="of the window, where the model's schema does not say"
+        "--length",
+        type=int,
+        default=None,
+        help="length of the window in bp; needed if the model's schema does not say it",
     )
     parser.add_argument(
-        "-c", "--category_axis", type=int, default=None, help="axis of the bases, where it is not clear"
+        "-c",
+        "--category_axis",
+        type=int,
+        default=None,
+        help="axis of the bases; needed if several axes of the input fit",
     )
     parser.add_argument(
         "--alphabet",
@@ -145,17 +172,19 @@ def add_window_arguments(parser: argparse.ArgumentParser) -> None:
 def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     """What is read, and how strictly."""
     parser.add_argument(
-        "--region", default=None, help="only records that overlap it: chr1, chr1:1000-2000 (1-based)"
+        "--region",
+        default=None,
+        help="score only records that overlap this region: chr1, chr1:1000-2000 (1-based)",
     )
     parser.add_argument(
         "--contig_map",
         default=None,
         metavar="FILE",
-        help="two columns: a contig of the VCF, its name in the FASTA",
+        help="file with two columns: name of a contig in the VCF, its name in the FASTA",
     )
     parser.add_argument("--strict", action="store_true", help="exit code 3 if any allele is skipped")
     parser.add_argument(
-        "--batch_size", type=int, default=32, help="inputs in one forward pass (default 32)"
+        "--batch_size", type=int, default=32, help="number of inputs in one forward pass (default 32)"
     )
     add_engine_arguments(parser)
     parser.set_defaults(dataloader="none")  # a VCF needs no dataloader
@@ -193,7 +222,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
         return EXIT_STRICT
     bar.close()
     if run.nothing_left:
-        say("the run was complete before, nothing was left to do")
+        say("this run was already complete; nothing was done")
         return EXIT_OK
     say(run.ledger.summary())
     mention_engine(run.engine)
@@ -230,12 +259,12 @@ def _shifts(text: str) -> tuple[int, ...]:
         return tuple(int(word) for word in text.split(","))
     except ValueError as error:
         raise InputError(
-            f"--shifts must be whole numbers apart by commas, such as 0,1,-1; got {text!r}"
+            f"--shifts must be whole numbers separated by commas, such as 0,1,-1; got {text!r}"
         ) from error
 
 
 def _expected(options: argparse.Namespace, shard: Any) -> int | None:
-    """How many records there will be, about, where somebody looks."""
+    """Approximate number of records, for the progress bar; None if no bar is shown."""
     if not sys.stderr.isatty() or options.region is not None:
         return None
     from kipoi_mcdropout.vcf.read.count import count_records
@@ -245,7 +274,7 @@ def _expected(options: argparse.Namespace, shard: Any) -> int | None:
 
 
 class _Bar:
-    """Counts records on stderr, with their rate and the time left; silent where it is no terminal."""
+    """Progress bar of records on stderr; not shown if stderr is not a terminal."""
 
     def __init__(self, total: int | None) -> None:
         from tqdm import tqdm

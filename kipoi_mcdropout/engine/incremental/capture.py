@@ -1,9 +1,9 @@
 """Capture a model as a graph of ATen operations by watching it run.
 
-Two passes, over two and over three inputs, are recorded below torch's dispatcher, so modules,
-functional calls, operators and views look alike; integers that differ between the passes are the
-batch. Dropout calls become `site` nodes. What cannot be told from outside is refused
-(`CaptureError`): code that looks at the data, mutation through a view, values that leave torch.
+Two passes, over two and over three inputs, are recorded below torch's dispatcher, so modules, functional
+calls, operators and views look alike; integers that differ between the passes are the batch. Dropout
+calls become `site` nodes. A model is refused (`CaptureError`) if its code depends on the data, changes a
+tensor through a view, or takes values out of torch.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested, n_rows
 from kipoi_mcdropout.arrays.outputs import flatten_outputs
-from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, MaskBank
+from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.sites import NO_SITES
 from kipoi_mcdropout.engine.full import to_tensors
 from kipoi_mcdropout.engine.incremental.capture import CaptureError, capture
@@ -191,7 +192,8 @@ def _check(compiled: Compiled, model: LockedModel, masks: MaskBank, probe: Neste
         limit = 1e-10 if expected.dtype == torch.float64 else 1e-5
         if not both.all() or (torch.isfinite(expected).all() and not error <= limit):
             raise CaptureError(
-                f"the captured graph differs from the model (by {error:.2g} of the output's scale)"
+                f"the captured operations give another result than the model (difference {error:.2g} of "
+                "the output's scale)"
             )
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from kipoi_mcdropout.engine.incremental.costs import dense_flops
-from kipoi_mcdropout.engine.incremental.plan import Plan, plan_cost
+from kipoi_mcdropout.engine.incremental.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -33,12 +32,11 @@ class PlanRow:
 
 @dataclass(frozen=True)
 class PlanReport:
-    """All operations, and the estimated cost as a share of that of whole inputs."""
+    """All operations, and the operations of floating-point numbers that they need."""
 
     rows: tuple[PlanRow, ...]
     flops: float  # per mutant and draw
     dense_flops: float
-    cost_share: float
 
 
 def describe(plan: Plan) -> PlanReport:
@@ -75,10 +73,8 @@ def describe(plan: Plan) -> PlanReport:
                 not step.drawn,
             )  # fmt: skip
         )
-    mine, full = plan_cost(plan)
     return PlanReport(
         tuple(rows),
         sum(r.flops for r in rows if not r.once_for_all_draws),
         sum(r.dense_flops for r in rows),
-        mine / full if full else math.nan,
     )

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from kipoi_mcdropout.arrays.nested import leaves, take
-from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, MaskBank
+from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.memory import is_out_of_memory
 from kipoi_mcdropout.engine.full import DrawBlock, to_tensors
 from kipoi_mcdropout.engine.incremental.capture import CaptureError
@@ -22,7 +23,7 @@ from kipoi_mcdropout.engine.incremental.slice_run import SliceRun
 from kipoi_mcdropout.sequence.mutants import MutantBatch, chunks
 
 DEFAULT_MEMORY_BYTES = 1_000_000_000
-_MOST_DRAWS = 8  # at a time; more make no larger matrix products worth having
+_MOST_DRAWS = 8  # at a time; more draws would not make the matrix products faster
 _SMALLEST_SHARE = 64  # of the planned sizes, before running out of memory is an error
 
 
@@ -37,7 +38,7 @@ class IncrementalEngine:
     batch_size : int
         Inputs in one forward pass, where whole inputs are computed.
     memory_bytes : int
-        What the engine may hold at a time, about.
+        Approximate memory for activations.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Where the windows end: operations over all positions whose result follows from the windows."""
+"""Operations over all positions, where windows end; their result is computed from the windows."""
 
 from __future__ import annotations
 

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from kipoi_mcdropout.dropout.call import DropoutCall
-from kipoi_mcdropout.dropout.locked_model import POINT, MaskBank
+from kipoi_mcdropout.dropout.locked_model import POINT
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.sites import Site, SitePlan
-from kipoi_mcdropout.engine.incremental.graph import Drop, Graph, Node, Ref, resolve
+from kipoi_mcdropout.engine.incremental.graph import Drop, Node, Ref, resolve
 
 
 class Masking:
@@ -81,8 +82,3 @@ def run_nodes(
                 if last[index] == position and index not in keep:
                     values.pop(index, None)
     return values
-
-
-def graph_outputs(graph: Graph, values: dict[int, Tensor]) -> list[Tensor]:
-    """The model's outputs in order."""
-    return [values[ref.index] for ref in graph.output if isinstance(ref, Ref)]

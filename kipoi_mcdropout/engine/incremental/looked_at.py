@@ -1,7 +1,7 @@
-"""Which activations of the references a run looks at, told from the plan alone.
+"""The activations of the references that a run needs, determined from the plan.
 
-The size of what is computed at a time depends on it. Were it learned while running, the same sequence
-would be cut otherwise after other sequences, and its results would differ in the last digits.
+The sizes of the blocks depend on them. If they were learned during the run, a sequence could be divided
+differently after other sequences, and its results would differ in the last digits.
 """
 
 from __future__ import annotations

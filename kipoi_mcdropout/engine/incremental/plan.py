@@ -16,8 +16,8 @@ from kipoi_mcdropout.engine.incremental.layout import Layout
 from kipoi_mcdropout.engine.incremental.rules import RULES, Builder, NoRule, Rule, RuleError
 from kipoi_mcdropout.engine.incremental.rules.base import Key
 from kipoi_mcdropout.engine.incremental.rules.combine import Lanes
-from kipoi_mcdropout.engine.incremental.rules.shape import LaneSlice
 from kipoi_mcdropout.engine.incremental.rules.site import check_site
+from kipoi_mcdropout.engine.incremental.rules.slicing import LaneSlice
 from kipoi_mcdropout.engine.incremental.windows import Span
 from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 

@@ -16,7 +16,7 @@ Values = dict[int, Tensor]
 
 
 class NonFiniteReference(Exception):  # noqa: N818
-    """An activation of a reference is infinite or NaN, so that nothing can be told from differences."""
+    """An activation of a reference is infinite or NaN, so differences from it have no meaning."""
 
 
 class References:

@@ -123,7 +123,6 @@ class BlockContext:
         self.masks = masks
         self.shared: set[tuple[int, int]] = shared
         self.device: torch.device = device
-        self.one_reference = bool((owner == owner[0]).all())
 
     @property
     def n_mutants(self) -> int:

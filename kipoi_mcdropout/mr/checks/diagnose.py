@@ -1,4 +1,4 @@
-"""What a user must be told before believing an estimate."""
+"""Reasons to doubt an estimate."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def diagnose(
     ----------
     instruments : Instruments
     convention : str
-        Whose I2_GX.
+        The R package whose definition of I2_GX is used.
     correlated : bool
-        A correlated method will be used: look at the correlation over draws too.
+        Also check the correlation over draws, which the correlated methods use.
 
     Raises
     ------
     InputError
-        No instrument is left at all.
+        No instrument is left.
     """
     used = instruments.kept()
     return [
@@ -76,9 +76,9 @@ def _repeated(instruments: Instruments) -> list[Diagnosis]:
     return [
         Diagnosis(
             "repeated_mutants",
-            f"{out.sum()} of {len(instruments)} rows are mutants that another window has too, first: "
-            f"{', '.join(instruments.snp[out][:3])}. Each counts once, in the window in which it lies "
-            "nearest to the middle (mr_keep is FALSE in the other rows).",
+            f"{out.sum()} of {len(instruments)} rows are mutants that also lie in another window, "
+            f"first: {', '.join(instruments.snp[out][:3])}. Each mutant counts once: in the window "
+            "where it lies nearest to the middle (mr_keep is FALSE in the other rows).",
         )
     ]
 
@@ -90,11 +90,9 @@ def _zero_variance(instruments: Instruments) -> list[Diagnosis]:
     return [
         Diagnosis(
             "zero_variance",
-            f"{out.sum()} of {len(instruments)} mutants do not vary over draws and are kept out "
-            "(mr_keep is "
-            f"FALSE), first: {', '.join(instruments.snp[out][:3])}. Weighted by 1/se**2 one of "
-            "them would "
-            "decide the estimate alone.",
+            f"{out.sum()} of {len(instruments)} mutants have the same effect in every draw and are not "
+            f"used (mr_keep is FALSE), first: {', '.join(instruments.snp[out][:3])}. Their standard "
+            "error is 0, so with weights of 1/se**2 a single one of them would decide the estimate.",
         )
     ]
 
@@ -105,9 +103,9 @@ def _few(used: Instruments) -> list[Diagnosis]:
     return [
         Diagnosis(
             "few_instruments",
-            f"{len(used)} instruments are few: below {MIN_INSTRUMENTS} the slope, and MR-Egger's "
-            "intercept most "
-            "of all, hang on single mutants. Select more, and look at leave-one-out.",
+            f"{len(used)} instruments are few. With fewer than {MIN_INSTRUMENTS}, single mutants decide "
+            "the slope, and most of all MR-Egger's intercept. Select more mutants, and look at the "
+            "leave-one-out estimates.",
         )
     ]
 
@@ -119,9 +117,9 @@ def _weak(used: Instruments) -> list[Diagnosis]:
     return [
         Diagnosis(
             "weak_instruments",
-            f"the mean F is {f:.3g}, below {MIN_MEAN_F:g}{_by(used)}: the instruments are weak, "
-            "and noise in "
-            "their exposure effects biases the slope. Select stronger mutants (min_z).",
+            f"the mean F is {f:.3g}{_by(used)}, below {MIN_MEAN_F:g} (F of a mutant is (effect / se)**2 "
+            "on the exposure): the instruments are weak, and the noise of their exposure effects "
+            "biases the slope. Select stronger mutants (min_z).",
         )
     ]
 
@@ -133,11 +131,9 @@ def _low_i2_gx(used: Instruments, convention: Convention) -> list[Diagnosis]:
     return [
         Diagnosis(
             "low_i2_gx",
-            f"I2_GX is {i2:.3f} ({convention}), below {MIN_I2_GX}{_by(used)}: if that is the "
-            "error of the "
-            f"exposure effects, MR-Egger's slope is flattened by about {100 * (1 - i2):.0f} %. "
-            "Select stronger "
-            "mutants, or trust IVW and the median more.",
+            f"I2_GX is {i2:.3f} ({convention}){_by(used)}, below {MIN_I2_GX}: noise in the exposure "
+            f"effects makes MR-Egger's slope too small, by about {100 * (1 - i2):.0f} %. Select "
+            "stronger mutants, or trust IVW and the weighted median more.",
         )
     ]
 
@@ -148,11 +144,10 @@ def _more_than_draws(used: Instruments) -> list[Diagnosis]:
     return [
         Diagnosis(
             "more_than_draws",
-            f"{len(used)} instruments and {used.n_draws} draws: the correlation over draws is "
-            "singular, so the "
-            f"correlated methods cannot be used. Select at most {used.n_draws - 1} instruments, "
-            "run "
-            f"{len(used) + 1 - used.n_draws} more draws, or use the bootstrap over draws.",
+            f"there are {len(used)} instruments and only {used.n_draws} draws: the matrix of "
+            "correlations over draws has no inverse, so the correlated methods cannot be used. Select "
+            f"at most {used.n_draws - 1} instruments, run {len(used) + 1 - used.n_draws} more draws, or "
+            "use the bootstrap over draws.",
         )
     ]
 
@@ -164,9 +159,10 @@ def _noisy_correlation(used: Instruments) -> list[Diagnosis]:
     return [
         Diagnosis(
             "noisy_correlation",
-            f"the correlation of {len(used)} instruments over {used.n_draws} draws is poorly known, and "
-            "its inverse worse: intervals of the correlated methods are too short, and the slope is "
-            f"drawn to 0. Run at least {needed} draws, or use the bootstrap over draws.",
+            f"the correlation of {len(used)} instruments over {used.n_draws} draws is known only "
+            "roughly, and its inverse even less: intervals of the correlated methods are too short, "
+            f"and their slope is too near to 0. Run at least {needed} draws, or use the bootstrap over "
+            "draws.",
         )
     ]
 
@@ -179,9 +175,8 @@ def _mcse_large(used: Instruments) -> list[Diagnosis]:
     return [
         Diagnosis(
             "mcse_large",
-            f"{n} draws leave a Monte Carlo error of {100 * n**-0.5:.0f} % of the sd in every "
-            "mean effect. For "
-            f"{100 * MAX_MCSE_TO_SD:.0f} % run {needed - n} more draws ({needed} in all).",
+            f"{n} draws leave every mean effect with a Monte Carlo error of {100 * n**-0.5:.0f} % of "
+            f"its sd. For {100 * MAX_MCSE_TO_SD:.0f} % run {needed - n} more draws ({needed} in all).",
         )
     ]
 
@@ -193,7 +188,7 @@ def _mcse_flattens(used: Instruments, convention: Convention) -> list[Diagnosis]
     i2 = i2_gx(used.with_se_type("mcse"), convention=convention)
     if not i2 < MIN_I2_GX:
         return []
-    advice = "No number of draws will help: the exposure effects do not differ. Use IVW."
+    advice = "More draws will not help, because the exposure effects do not differ. Use IVW."
     if i2 > 0:
         needed = math.ceil(used.n_draws * (1 - i2) / (1 - MIN_I2_GX))
         more = needed - used.n_draws
@@ -202,8 +197,8 @@ def _mcse_flattens(used: Instruments, convention: Convention) -> list[Diagnosis]
         Diagnosis(
             "mcse_flattens",
             f"the Monte Carlo error of the exposure effects alone leaves I2_GX at {i2:.3f} "
-            f"({convention}), "
-            f"below {MIN_I2_GX}: MR-Egger's slope is flattened for want of draws. {advice}",
+            f"({convention}), below {MIN_I2_GX}: too few draws make MR-Egger's slope too small. "
+            f"{advice}",
         )
     ]
 
@@ -215,10 +210,10 @@ def _scatter(used: Instruments) -> list[Diagnosis]:
     return [
         Diagnosis(
             "scatter_beyond_draws",
-            "mutants scatter about MR-Egger's line more than their draws explain "
-            f"(Q {found.q:.4g} on {found.df} df, p {found.p:.2g}): other paths to the outcome, or a "
-            "model that is not linear. The bootstrap over draws does not see this; use "
-            "resample='both', and the weighted median.",
+            "the mutations do not lie on one line: they scatter about MR-Egger's line more than their "
+            f"draws explain (Cochran's Q {found.q:.4g} on {found.df} df, p {found.p:.2g}): some change "
+            f"{used.outcome} by another way than {used.exposure}, or the model is not linear. The "
+            "bootstrap over draws does not see this; use resample='both', and the weighted median.",
         )
     ]
 
@@ -232,8 +227,9 @@ def _unsplit_selection(used: Instruments) -> list[Diagnosis]:
     return [
         Diagnosis(
             "unsplit_selection",
-            "the draws that chose the instruments also estimate (winner's curse). "
-            "With draws kept, select_draws='half' separates the two.",
+            "the same draws select the instruments and estimate the slope, which favours mutants whose "
+            "noise points away from 0 (winner's curse). If the draws were kept, use "
+            "select_draws='half': one half selects, the other estimates.",
         )
     ]
 

@@ -20,9 +20,9 @@ COLUMNS = ("method", "n_instruments", "q", "q_df", "q_p", "i2", "residual_se")
 def heterogeneity(instruments: Instruments, *, correlated: bool = False) -> pd.DataFrame:
     """Q about the IVW line, and with 3 instruments or more about MR-Egger's.
 
-    Q is about the number of instruments when they scatter as their standard errors say. With
-    `se_type` "sd" it is small by construction, since the scatter of means over draws is that of the
-    mcse: for a test of heterogeneity use "mcse".
+    Q is about the number of instruments if they scatter as much as their standard errors say. With
+    `se_type` "sd" it is always small, because means over draws scatter only by their mcse: use "mcse"
+    for a test of heterogeneity.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def heterogeneity(instruments: Instruments, *, correlated: bool = False) -> pd.D
 
 
 class Scatter(NamedTuple):
-    """Cochran's Q of mutants about MR-Egger's line, against what their draws explain."""
+    """Cochran's Q of mutants about MR-Egger's line, compared with the error of their means."""
 
     q: float
     df: int
@@ -53,7 +53,7 @@ def scatter_about_line(instruments: Instruments) -> Scatter | None:
 
     The error of a mutant's distance from the line is that of ``y - slope * x``: over its draws where
     there are draws, else taken as ``sy**2 + slope**2 sx**2`` with mcse. Correlation between mutants
-    is left out; it widens the law of Q, so a p near the limit says little.
+    is ignored; it makes Q vary more, so do not rely on a p near the limit.
 
     Returns
     -------

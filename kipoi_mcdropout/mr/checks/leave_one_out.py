@@ -1,4 +1,4 @@
-"""How much one instrument, or one sequence, carries."""
+"""How much the estimate depends on one instrument, or on one sequence."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def leave_one_out(
     by_sequence: bool = False,
     convention: Convention = "twosamplemr",
 ) -> pd.DataFrame:
-    """Estimates without each instrument in turn, and without none.
+    """Estimates without each instrument in turn, and with all instruments.
 
     Parameters
     ----------
@@ -39,8 +39,8 @@ def leave_one_out(
     Returns
     -------
     DataFrame
-        Columns without, n_instruments, estimate, se, ci_lower, ci_upper, p; the last row leaves out
-        none.
+        Columns without, n_instruments, estimate, se, ci_lower, ci_upper, p; the last row has all
+        instruments.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def leave_one_out(
         Too few instruments to leave one out, or a method that resamples.
     """
     if method not in CLOSED_FORM:
-        raise InputError(f"leave-one-out offers {', '.join(CLOSED_FORM)}; got {method!r}.")
+        raise InputError(f"leave-one-out supports the methods {', '.join(CLOSED_FORM)}; got {method!r}.")
     used = instruments.kept()
     groups = used.snp
     if by_sequence:

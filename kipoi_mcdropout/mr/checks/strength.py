@@ -12,8 +12,8 @@ from kipoi_mcdropout.mr.pairs.instruments import FloatArray, Instruments
 def f_statistics(instruments: Instruments) -> FloatArray:
     """F of each kept instrument, ``(beta_exposure / se_exposure)**2``, shape=(n_kept,).
 
-    With the sd of the draws F asks whether the model is sure of the effect; with the mcse, whether
-    there are enough draws. The second is n_draws times the first.
+    With the sd, F says whether the model is sure of the effect; with the mcse, whether there are enough
+    draws. F with the mcse is n_draws times F with the sd.
     """
     used = instruments.kept()
     return (used.beta_exposure / used.se_exposure) ** 2
@@ -29,11 +29,11 @@ def mean_f(instruments: Instruments, *, correlated: bool = False) -> float:
 
 
 def i2_gx(instruments: Instruments, *, convention: Convention = "twosamplemr") -> float:
-    """I2 of the exposure effects: what their noise leaves of MR-Egger's slope.
+    """I2 of the exposure effects: the factor by which their noise reduces MR-Egger's slope.
 
     Bowden et al., Int J Epidemiol 2016. "twosamplemr": of ``|bx|`` with errors sx.
-    "mendelianrandomization": of ``|bx| / sy`` with errors ``sx / sy``. Below 0.9 the slope is
-    flattened by more than 10 %. NaN for a single instrument.
+    "mendelianrandomization": of ``|bx| / sy`` with errors ``sx / sy``. Below 0.9 the slope is more than
+    10 % too small. NaN for a single instrument.
     """
     check_convention(convention)
     used = instruments.kept()

@@ -14,7 +14,7 @@ from kipoi_mcdropout.mr.pairs.instruments import Instruments
 
 
 class SequencesResult(NamedTuple):
-    """Combined estimate, and the estimates it was made of, a row per sequence."""
+    """Combined estimate, and the estimate of each sequence in a row."""
 
     combined: MetaResult
     table: pd.DataFrame
@@ -31,9 +31,9 @@ def mr_across_sequences(
 ) -> SequencesResult:
     """Estimate within each sequence, then combine over sequences.
 
-    Slopes may differ between sequences; `tau2` says how much, and the prediction interval where
-    that of a further sequence would lie. Sequences with too few instruments are in the table with a
-    `note`, and not in the combination.
+    Slopes may differ between sequences: `tau2` is their variance, and the prediction interval says where
+    the slope of a new sequence is expected. Sequences with too few instruments are in the table with a
+    `note`, but are not combined.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def mr_across_sequences(
     if len(usable) < 2:
         raise InputError(
             f"a meta-analysis requires at least 2 sequences with an estimate; {len(usable)} of "
-            f"{len(table)} "
-            f"have one. First reason: {next((n for n in table['note'] if n), 'only one sequence')}"
+            f"{len(table)} have one. The first reason is: "
+            f"{next((n for n in table['note'] if n), 'only one sequence')}"
         )
     return SequencesResult(combine_table(usable, meta_method), table)

@@ -1,27 +1,26 @@
-"""Bootstrap over draws: the interval that knows that all effects share their draws.
+"""Bootstrap over draws: an interval that takes into account that all effects share their draws.
 
-What it estimates. A draw is one thinned network; ``beta`` is a mean over n_draws of them. Drawing
-draws anew with replacement, the same for every mutant and for both outputs, and estimating again,
-shows how much the estimate would change had other draws been made. So it is a Monte Carlo error, of
-the kind of `mcse`: it shrinks like 1 / sqrt(n_draws), and it is about the slope that infinitely
-many draws would give. It is not an uncertainty of the kind of `sd`, which no number of draws makes
-smaller; for how the slope differs from one thinned network to another see `draw_slopes`.
+What it estimates. A draw is one thinned network; ``beta`` is a mean over n_draws of them. The bootstrap
+resamples the draws with replacement, the same for every mutant and for both outputs, and estimates
+again. This shows how much the estimate would change with other draws. So the result is a Monte Carlo
+error, like the `mcse`: it shrinks like 1 / sqrt(n_draws), and it refers to the slope that infinitely
+many draws would give. It is not an uncertainty like the `sd`, which does not shrink with more draws.
+`draw_slopes` shows how the slope differs between thinned networks.
 
-Why it is the one to recommend. MR-Egger and IVW take instruments as independent. Effects of mutants
-that share masks are not: a hidden unit that is dropped moves many mutants, and both outputs, at
-once. Formulas built on independence then give intervals that are too short (with `mcse`) or far too
-long (with `sd`, which has n_draws times too large a variance for the error of a mean). The
-bootstrap needs no formula and no inverse of a correlation matrix, so it also works with more
-instruments than draws. It also sees the slope's bias from noisy exposure effects, and takes it out
-of the interval.
+Why it is recommended. MR-Egger and IVW treat instruments as independent. Effects of mutants that share
+masks are not: when a hidden unit is dropped, the effects of many mutants on both outputs change
+together. The formulas then give intervals that are too short (with `mcse`) or far too long (with `sd`,
+whose square is n_draws times the variance of the mean). The bootstrap needs no formula and no inverse of
+a correlation matrix, so it also works with more instruments than draws. It also corrects the interval
+for the bias that noisy exposure effects cause.
 
-What it does not know. With infinitely many draws its interval has length 0, also where mutants
-scatter about the line because they act on the outcome by other ways than the exposure, or because
-the model is not linear. Where mutants stand for others that could have been made, that scatter is
-an error too: ``resample="both"`` draws the instruments anew as well (the pigeonhole bootstrap of
-Owen, Ann Appl Stat 2007), and is conservative. `diagnose` says when scatter is seen.
+Its limit. With infinitely many draws its interval has length 0, even if mutants do not lie on one line
+because they change the outcome by other ways than the exposure, or because the model is not linear. If
+the mutants are a sample of all possible mutants, this scatter is an error too: ``resample="both"`` also
+resamples the instruments (the pigeonhole bootstrap of Owen, Ann Appl Stat 2007); its intervals are
+rather too long. `diagnose` warns of such scatter.
 
-How often a 95 % interval of MR-Egger's slope held the planted slope, in 400 simulated data sets of
+How often a 95 % interval of MR-Egger's slope contained the true slope, in 400 simulated data sets of
 60 mutants and 100 draws (``python benchmarks/mr_coverage.py``, which has more methods and
 scenarios):
 
@@ -64,20 +63,20 @@ def mr_bootstrap(
 ) -> Estimate:
     """Estimate with a standard error and interval from a bootstrap over draws.
 
-    The estimate is that of `method` on the means over all draws. The interval is the normal one
-    with the bootstrap's bias taken out, ``estimate - bias -+ 1.96 se`` (Davison and Hinkley 1997,
-    eq. 5.5; R's ``boot.ci(type="norm")``), so it need not be centred on the estimate; p belongs to
-    it. Percentiles would carry the bias of noisy exposure effects a second time.
+    The estimate is that of `method` on the means over all draws. The interval is the normal one,
+    corrected for the bias of the bootstrap, ``estimate - bias -+ 1.96 se`` (Davison and Hinkley 1997,
+    eq. 5.5; R's ``boot.ci(type="norm")``), so it need not be centred on the estimate; p belongs to it.
+    Percentiles would carry the bias of noisy exposure effects a second time.
 
     Parameters
     ----------
     instruments : Instruments
-        With draws. `se_type` does not matter: standard errors only weight, and sd and mcse differ
-        by a factor common to all instruments.
+        With draws. `se_type` does not matter: standard errors are only used as weights, and sd and mcse
+        differ by the same factor for all instruments.
     method : str
         One of "egger", "ivw", "simple_median", "weighted_median", "simple_mode", "weighted_mode".
     resample : "draws", "both" or "instruments"
-        What is drawn with replacement; see the head of this module.
+        What is resampled with replacement; see the docstring of this module.
     n_bootstrap, seed : int
         The same seed gives the same numbers.
     convention : str
@@ -124,18 +123,17 @@ def bootstrap_estimates(
 
 
 def draw_slopes(instruments: Instruments, method: str = "egger") -> FloatArray:
-    """Estimate within each draw, shape=(n_draws,): the slope that each thinned network shows.
+    """Estimate within each draw, shape=(n_draws,): the slope of each thinned network.
 
-    Their spread is the slope's uncertainty of the kind of `sd`. It is not an interval for the slope
-    of the mean effects: the part of a draw's exposure effects that the outcome does not follow acts
-    as noise, and flattens every one of these slopes.
+    Their sd is the model's uncertainty about the slope. It is not an interval for the slope of the mean
+    effects: noise in the exposure effects of a draw makes each of these slopes too small.
     """
     used = _used(instruments, method)
     x, y = used.draws_exposure, used.draws_outcome
     if x is None or y is None:
         raise InputError(
-            "the slope of each draw requires the draws of both outputs; got summaries only. "
-            "Run ism with --keep_draws, and pass read_draws(...)."
+            "the slope of each draw requires the draws of both outputs; got only means and standard "
+            "errors. Run ism with --keep_draws, and pass read_draws(...)."
         )
     sx, sy = (np.broadcast_to(se, x.shape) for se in (used.se_exposure, used.se_outcome))
     return POINT_ESTIMATORS[method](x, y, sx, sy)
@@ -143,7 +141,9 @@ def draw_slopes(instruments: Instruments, method: str = "egger") -> FloatArray:
 
 def _used(instruments: Instruments, method: str) -> Instruments:
     if method not in POINT_ESTIMATORS:
-        raise InputError(f"the bootstrap offers {', '.join(POINT_ESTIMATORS)}; got {method!r}.")
+        raise InputError(
+            f"the bootstrap supports the methods {', '.join(POINT_ESTIMATORS)}; got {method!r}."
+        )
     least = MIN_INSTRUMENTS.get(method, 3)
     if method in ("egger", "ivw"):
         return instruments.kept(least, f"the bootstrap of {method}")

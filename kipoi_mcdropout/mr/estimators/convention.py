@@ -1,4 +1,4 @@
-"""Where TwoSampleMR and MendelianRandomization differ, and which of them a number follows.
+"""The differences between TwoSampleMR and MendelianRandomization, and the choice of one of them.
 
 | | twosamplemr | mendelianrandomization |
 |---|---|---|

@@ -13,7 +13,7 @@ from kipoi_mcdropout.mr.pairs.instruments import Instruments
 def mr_debiased_ivw(
     instruments: Instruments, *, convention: Convention = "twosamplemr", overdispersion: bool = True
 ) -> Estimate:
-    """IVW whose denominator is rid of the part that the error of the exposure effects adds.
+    """IVW whose denominator is corrected for the error of the exposure effects.
 
     ``sum(bx by / sy**2) / sum((bx**2 - sx**2) / sy**2)``. The correction is right where se_exposure
     is the error of beta_exposure as an estimate: for draws that is the mcse. With `sd` it
@@ -23,7 +23,7 @@ def mr_debiased_ivw(
     ----------
     instruments : Instruments
     convention : str
-        No difference; recorded.
+        Recorded only; it makes no difference.
     overdispersion : bool
         Allow for balanced pleiotropy of constant variance.
 

@@ -24,8 +24,8 @@ def mr_egger(
 ) -> Estimate:
     """Slope and intercept of outcome effects on exposure effects, weighted by 1 / se_outcome**2.
 
-    Instruments are first oriented to positive exposure effects, and their correlation with them:
-    the result does not depend on which allele was counted.
+    Instruments, and their correlation, are first oriented to positive exposure effects. So the result
+    does not depend on which allele is the effect allele.
 
     Parameters
     ----------
@@ -48,8 +48,9 @@ def mr_egger(
 
     Notes
     -----
-    Instruments are taken as independent (or correlated as told) and their exposure effects as
-    exact. Over mutants of one sequence neither holds; `bootstrap_draws` does without the first.
+    MR-Egger assumes that instruments are independent (or have the given correlation) and that exposure
+    effects have no error. For mutants of one sequence neither is true; the bootstrap over draws does not
+    need the first assumption.
     """
     check_convention(convention)
     if distribution not in (None, "normal", "t"):
@@ -57,9 +58,8 @@ def mr_egger(
     used = instruments.kept(3, "MR-Egger").oriented()
     if (used.beta_exposure == used.beta_exposure[0]).all():
         raise InputError(
-            "MR-Egger requires exposure effects that differ; all are "
-            f"{used.beta_exposure[0]:.6g} in size, so slope and intercept cannot be told apart. "
-            "Use IVW."
+            "MR-Egger requires exposure effects that differ; all have the size "
+            f"{used.beta_exposure[0]:.6g}, so slope and intercept cannot both be estimated. Use IVW."
         )
     fit = fit_effects(used, intercept=True, correlated=correlated)
     law = distribution or ("t" if convention == "twosamplemr" else "normal")

@@ -30,9 +30,9 @@ class Estimate:
     p : float
         Two-sided, of slope 0.
     distribution : str
-        What `p` and the interval were taken from, e.g. "normal" or "t(88)".
+        The distribution behind `p` and the interval, e.g. "normal" or "t(88)".
     intercept, intercept_se, intercept_p : float, optional
-        MR-Egger's average pleiotropic effect.
+        MR-Egger's average direct (pleiotropic) effect.
     q, q_df, q_p, i2 : float, optional
         Cochran's Q of the residuals, its degrees of freedom, p, and I2 = max(0, (Q - df) / Q).
     residual_se : float, optional

@@ -92,7 +92,7 @@ def error_correlation(instruments: Instruments) -> float:
     x, y = used.draws_exposure, used.draws_outcome
     if x is None or y is None:
         raise InputError(
-            "draws of both outputs are required for their error correlation; got none. Run ism with "
+            "the correlation of the errors requires the draws of both outputs; got none. Run ism with "
             "--keep_draws, and pass read_draws(...)."
         )
     x, y = x - x.mean(axis=0), y - y.mean(axis=0)
@@ -136,5 +136,6 @@ def _check_options(model: str, weights: str, psi: float, distribution: str, corr
         raise InputError(f"distribution must be 'normal' or 't'; got {distribution!r}.")
     if correlated and weights == "second_order":
         raise InputError(
-            "second-order weights are not defined for correlated instruments; use one of the two."
+            "second-order weights are not defined for correlated instruments; give either the weights "
+            "or the correlation."
         )

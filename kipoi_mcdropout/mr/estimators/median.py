@@ -23,7 +23,7 @@ def mr_weighted_median(
     n_bootstrap: int = 1000,
     seed: int = 0,
 ) -> Estimate:
-    """Weighted median of the Wald ratios: right if half of the weight is on valid instruments.
+    """Weighted median of the Wald ratios: right if at least half of the weight is on valid instruments.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def mr_weighted_median(
         Weights are inverse variances of the ratios, of second order in "twosamplemr" and of first
         order in "mendelianrandomization".
     penalised : bool
-        Take weight from instruments whose ratio is far from the unpenalised median.
+        Reduce the weight of instruments whose ratio is far from the unpenalised median.
     n_bootstrap, seed : int
         The standard error is the sd of this many medians of effects drawn anew, independently, from
         normals with the instruments' standard errors, weights held.
@@ -59,7 +59,7 @@ def mr_simple_median(
     n_bootstrap: int = 1000,
     seed: int = 0,
 ) -> Estimate:
-    """Median of the Wald ratios, all of one weight; otherwise as `mr_weighted_median`."""
+    """Median of the Wald ratios with equal weights; otherwise as `mr_weighted_median`."""
     check_convention(convention)
     used = with_exposure_effect(instruments, 3, "the simple median")
     return _median("simple_median", used, np.ones(len(used)), convention, n_bootstrap, seed)

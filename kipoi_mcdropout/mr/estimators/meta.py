@@ -31,7 +31,7 @@ class MetaResult:
     estimate, se, ci_lower, ci_upper, p : float
         Mean effect, its standard error, 95 % interval and two-sided p (normal).
     pi_lower, pi_upper : float
-        95 % prediction interval for a further sequence: t(k - 2) with ``sqrt(se**2 + tau2)``
+        95 % prediction interval for a new sequence: t(k - 2) with ``sqrt(se**2 + tau2)``
         (Higgins, Thompson and Spiegelhalter, JRSS A 2009). NaN with fewer than 3 studies or a fixed
         effect.
     tau2, q, q_p, i2 : float
@@ -58,8 +58,8 @@ def combine(
 ) -> MetaResult:
     """Combine estimates, shape=(k,), with their standard errors, shape=(k,).
 
-    The estimates are taken as independent. Those of sequences scored with one set of draws
-    (``mask_scope`` "run") share the Monte Carlo error; the more draws, the less it matters.
+    The estimates are taken as independent. Estimates of sequences that share their draws (``mask_scope``
+    "run") share the Monte Carlo error; with more draws this matters less.
 
     Parameters
     ----------
@@ -120,7 +120,8 @@ def _checked(estimates: ArrayLike, se: ArrayLike, method: str) -> tuple[FloatArr
         )
     if not (np.isfinite(y).all() and np.isfinite(s).all() and (s > 0).all()):
         raise InputError(
-            "estimates must be finite and their se finite and positive. Drop those that are not."
+            "estimates must be finite and their se must be finite and positive. Remove those that are "
+            "not."
         )
     return y, s**2
 
@@ -161,5 +162,6 @@ def _tau2_reml(y: FloatArray, v: FloatArray, tolerance: float) -> float:
             return new
         tau2 = new
     raise InputError(
-        f"the REML variance between sequences was not found in {MAX_ITERATIONS} steps; use method 'DL'."
+        f"the REML variance between sequences did not converge in {MAX_ITERATIONS} steps; use method "
+        "'DL'."
     )

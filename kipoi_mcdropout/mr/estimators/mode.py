@@ -23,7 +23,7 @@ def mr_weighted_mode(
 ) -> Estimate:
     """Peak of the smoothed density of the Wald ratios, weighted by their inverse variances.
 
-    Right when the largest group of instruments with one ratio is the valid one.
+    Right if the largest group of instruments with the same ratio is valid.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def mr_simple_mode(
     n_bootstrap: int = 1000,
     seed: int = 0,
 ) -> Estimate:
-    """Peak of the density of the Wald ratios, all of one weight; else as `mr_weighted_mode`."""
+    """Peak of the density of the Wald ratios with equal weights; otherwise as `mr_weighted_mode`."""
     used = with_exposure_effect(instruments, 3, "the simple mode")
     weight = np.ones(len(used))
     return _mode("simple_mode", used, weight, convention, bandwidth_factor, n_bootstrap, seed)

@@ -25,9 +25,9 @@ def mr_multiple(
 ) -> pd.DataFrame:
     """`estimates` of several exposure-outcome pairs, with q-values (Benjamini and Hochberg 1995).
 
-    ``attrs["warnings"]`` has (exposure, outcome, code, message) of every warning. The column
-    `q_value` adjusts p over the pairs, within each method. Pairs that share draws have
-    dependent p; the procedure holds for independent and positively dependent ones.
+    ``attrs["warnings"]`` has (exposure, outcome, code, message) of every warning. The column `q_value`
+    adjusts p over the pairs, within each method. Pairs that share draws have dependent p-values; the
+    procedure is valid for independent and for positively dependent p-values.
 
     Raises
     ------

@@ -1,4 +1,5 @@
-"""Which call gives which number of the R packages, and which of their methods are not offered.
+"""The calls that give the numbers of the R packages, and the methods of these packages that are left
+out.
 
 Every number of `R_EQUIVALENTS` is checked in the tests against R 4.2.2 with TwoSampleMR 0.7.9 and
 MendelianRandomization 0.10.0.
@@ -50,22 +51,19 @@ R_EQUIVALENTS: dict[tuple[str, str], Callable[..., Estimate]] = {
 
 NOT_OFFERED: dict[tuple[str, str], str] = {
     (_T, "mr_uwr"): (
-        "unweighted regression: it throws away what the draws tell about each mutant; "
-        "use the bootstrap, whose interval does not lean on the standard errors"
+        "unweighted regression ignores the uncertainty of each mutant; use the bootstrap, whose "
+        "interval does not depend on the standard errors"
     ),
     (_T, "mr_grip"): (
-        "MR-Egger made independent of the allele coding; here every effect is ALT against REF, "
-        "and MR-Egger "
-        "orients by itself"
+        "a form of MR-Egger that does not depend on which allele is the effect allele; here every "
+        "effect is ALT against REF, and MR-Egger orients the effects itself"
     ),
     (_T, "mr_egger_regression_bootstrap"): (
-        "a parametric bootstrap of independent effects, whose estimate carries the flattening by "
-        "noise twice; "
-        "the bootstrap over draws takes its place"
+        "a parametric bootstrap that treats effects as independent and flattens the slope twice by "
+        "noise; use the bootstrap over draws instead"
     ),
     (_M, "mr_egger_robust"): (
-        "an MM-estimator that rests on robustbase's own random search; the weighted median and "
-        "mode are the "
-        "robust methods here"
+        "an MM-estimator that needs the random search of the R package robustbase; the weighted median "
+        "and mode are the robust methods here"
     ),
 }

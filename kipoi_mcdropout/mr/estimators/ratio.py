@@ -27,13 +27,13 @@ def ratio_se(instruments: Instruments, order: Order) -> FloatArray:
 
 
 def with_exposure_effect(instruments: Instruments, at_least: int, what: str) -> Instruments:
-    """The kept rows, refused if one has an exposure effect of exactly 0: it has no ratio."""
+    """The kept rows; an error if one has an exposure effect of exactly 0, because it has no ratio."""
     used = instruments.kept(at_least, what)
     none = used.beta_exposure == 0
     if none.any():
         raise InputError(
             f"{what} requires exposure effects other than 0; {none.sum()} are 0, first: "
-            f"{used.snp[none][0]}. Select instruments by strength first."
+            f"{used.snp[none][0]}. Select stronger instruments."
         )
     return used
 

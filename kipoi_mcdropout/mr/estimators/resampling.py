@@ -32,16 +32,16 @@ def draw_replicates(
 ) -> Iterator[tuple[FloatArray, FloatArray, FloatArray, FloatArray]]:
     """Blocks of (bx, by, sx, sy), each shape=(block, n), from resampled draws and instruments.
 
-    One set of draws serves all instruments and both outputs of a replicate: what the shared masks
-    tie together stays tied. Standard errors only weight and are held.
+    All instruments and both outputs of a replicate use the same draws, so their correlation is kept.
+    Standard errors are only used as weights and do not change.
     """
     check_bootstrap(n_bootstrap, seed)
     x, y = instruments.draws_exposure, instruments.draws_outcome
     if x is None or y is None:
         raise InputError(
-            "the bootstrap over draws requires the effects of each draw on both outputs; got "
-            "summaries "
-            "only. Keep the draws when running the model, and pass them with the instruments."
+            "the bootstrap over draws requires the effects of each draw on both outputs; got only "
+            "means and standard errors. Run ism with --keep_draws, and pass the draws with the "
+            "instruments."
         )
     rng = np.random.default_rng(seed)
     n_draws, n = x.shape

@@ -1,8 +1,8 @@
-"""Files for the R packages, and for those who go on elsewhere.
+"""Files for the R packages and for other programs.
 
 Numbers are written so that reading them back gives the same float64. Texts are quoted where needed, by
-the rules of csv; a missing value is an empty field, as an output may be called NA. Effects stay those of
-ALT against REF; every R method orients for itself.
+the rules of csv; a missing value is an empty field, as an output may be called NA. Effects are always of
+ALT against REF; every R method orients them itself.
 """
 
 from __future__ import annotations
@@ -31,9 +31,8 @@ Writer = Callable[[Path], None]
 Placing = Callable[[Path], AbstractContextManager[Path]]
 
 DEEPMR_COMMENT = (
-    "# X_pred_var and Y_pred_var keep the names of deepmr, and like there they hold no variance "
-    "but a "
-    "standard error: {what}. Read with comment.char='#' (R) or comment='#' (pandas)."
+    "# X_pred_var and Y_pred_var keep the names that deepmr gave them, but they hold a standard error "
+    "and not a variance: {what}. Read with comment.char='#' (R) or comment='#' (pandas)."
 )
 
 
@@ -96,8 +95,8 @@ def twosamplemr_table(instruments: Instruments) -> pd.DataFrame:
 
     `reason` says why mr_keep is FALSE.
 
-    ``harmonise_data()`` must not be run on it: with unknown allele frequencies its default drops
-    A/T and C/G mutants, a third of all.
+    ``harmonise_data()`` must not be run on it: with unknown allele frequencies, it drops A/T and C/G
+    mutants by default, a third of all.
     """
     i = instruments
     columns: dict[str, object] = {"SNP": i.snp}
@@ -206,7 +205,7 @@ def draws_table(instruments: Instruments) -> pd.DataFrame:
 
 
 def _plan(instruments: Instruments) -> dict[str, Writer]:
-    """What will be written, by file name; nothing is touched yet."""
+    """The files to write, by name; nothing is written yet."""
     used = instruments.kept()
     plan: dict[str, Writer] = {
         "twosamplemr.tsv": lambda path: _tsv(twosamplemr_table(instruments), path),
@@ -258,9 +257,8 @@ def _check_free(paths: list[Path], overwrite: bool) -> None:
     there = [path for path in paths if path.exists()]
     if there and not overwrite:
         raise OutputError(
-            f"{len(there)} of the files to write exist, first: {there[0]}. Choose another folder, "
-            "or allow "
-            "overwriting."
+            f"{len(there)} of the files to write already exist, first: {there[0]}. Choose another "
+            "folder, or allow overwriting."
         )
 
 
@@ -281,7 +279,7 @@ def _deepmr(instruments: Instruments, path: Path) -> None:
     what = {
         "sd": "the standard deviation of the effect over draws (ddof=1; deepmr's had ddof=0)",
         "mcse": "the Monte Carlo standard error of the mean effect, sd / sqrt(n_draws)",
-        None: "the standard error that the effects came with",
+        None: "the standard error that was given with the effects",
     }[instruments.se_type]
     table = deepmr_table(instruments).to_csv(index=False)
     _text(DEEPMR_COMMENT.format(what=what) + "\n" + table, path)

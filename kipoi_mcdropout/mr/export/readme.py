@@ -1,8 +1,8 @@
 """The README that goes with an export: what each file is, and the R lines that load it.
 
-The lines in the section headed `BASE_R` need nothing but R; the tests run them as they stand. Every
-column of texts is named in `colClasses`: of itself R makes TRUE of the allele T where all are T, and 1
-of a contig 01. Missing values are empty fields, so that an output called NA stays a text.
+The lines in the section headed `BASE_R` need only R; the tests run them unchanged. `colClasses`
+names every text column, because R would turn alleles that are all T into TRUE, and a contig 01 into 1.
+Missing values are empty fields, so that an output with the name NA stays a text.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 from kipoi_mcdropout.mr.pairs.instruments import Instruments
 
 _SHOWN = 5
-BASE_R = "## MR-Egger from each file with nothing but R"
+BASE_R = "## MR-Egger from each file, with plain R"
 
 # The columns of texts of each file.
 TEXTS = {
@@ -40,7 +40,7 @@ def _r_line(variable: str, file: str) -> str:
 
 _PACKAGES = {
     "twosamplemr.tsv": f"""\
-## TwoSampleMR (already harmonised: do not run harmonise_data() on it, which would drop A/T and C/G
+## TwoSampleMR (already harmonised: do not run harmonise_data(), which would drop A/T and C/G
 ## mutants)
 library(TwoSampleMR)
 {_r_line("dat", "twosamplemr.tsv")}
@@ -57,8 +57,8 @@ mr_egger(input)
 mr_ivw(input)
 """,
     "correlation_outcome.tsv": """\
-## ... with the correlation of the outcome effects. It is matched by order, and must be invertible:
-## that takes fewer instruments than draws.
+## ... with the correlation of the outcome effects. Its rows are matched by order. It must have an
+## inverse: there must be fewer instruments than draws.
 rho <- as.matrix(read.delim("correlation_outcome.tsv", row.names = 1, check.names = FALSE))
 stopifnot(identical(rownames(rho), d$snps))
 correlated <- mr_input(
@@ -177,8 +177,7 @@ def _matrices(instruments: Instruments, files: list[str], max_matrix: int) -> st
     n_draws = instruments.n_draws
     if "correlation_outcome.tsv" in files and n_draws and instruments.n_kept > n_draws - 1:
         lines.append(
-            f"The correlations cannot be inverted: {instruments.n_kept} instruments, {n_draws} "
-            "draws. "
-            "MendelianRandomization will fail on them."
+            f"The matrix of correlations has no inverse: {instruments.n_kept} instruments, {n_draws} "
+            "draws. MendelianRandomization will fail on them."
         )
     return "\n".join(lines) + ("\n" if lines else "")

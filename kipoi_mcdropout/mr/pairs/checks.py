@@ -61,12 +61,13 @@ def check_names(snp: NDArray[np.str_], exposure: str, outcome: str) -> None:
     if repeated:
         raise InputError(
             f"SNP names must be unique; {len(repeated)} occur more than once, first: "
-            f"{', '.join(repeated[:3])}. Put the sequence into the name, or drop the repeats."
+            f"{', '.join(repeated[:3])}. Add the name of the sequence to each SNP name, or remove the "
+            "repeats."
         )
     if exposure == outcome:
         raise InputError(
-            f"exposure and outcome must be different outputs; both are {exposure!r}. "
-            "A regression of an output on itself has slope 1 whatever the model."
+            f"exposure and outcome must be different outputs; both are {exposure!r}. The regression of "
+            "an output on itself always has slope 1."
         )
 
 
@@ -124,4 +125,4 @@ def check_se_type(se_type: str | None, n_draws: int | None) -> None:
     if n_draws is not None and n_draws < 2:
         raise InputError(f"at least 2 draws are required for a standard error; got {n_draws}.")
     if se_type == "mcse" and n_draws is None:
-        raise InputError("se_type 'mcse' requires n_draws, to know what the spread over draws was.")
+        raise InputError("se_type 'mcse' requires n_draws, to compute the spread over draws from it.")

@@ -1,4 +1,4 @@
-"""Correlation of the outcome effects: given, or taken over the draws.
+"""Correlation of the outcome effects: given, or computed over the draws.
 
 All effects of a run share their draws (locked masks), so effects of different mutants are
 correlated.
@@ -15,8 +15,8 @@ from kipoi_mcdropout.mr.pairs.instruments import FloatArray, Instruments
 def outcome_correlation(instruments: Instruments) -> FloatArray:
     """Invertible correlation of the outcome effects, shape=(n, n), in the order of the instruments.
 
-    The correlation given with the instruments, else that of their draws. A correlation of sd and
-    one of mcse are the same.
+    This is the correlation given with the instruments, or else that of their draws. It is the same for
+    sd and mcse.
 
     Raises
     ------
@@ -31,9 +31,9 @@ def outcome_correlation(instruments: Instruments) -> FloatArray:
         np.linalg.cholesky(matrix)
     except np.linalg.LinAlgError:
         raise InputError(
-            "the correlation matrix must be positive definite; this one is not. Drop instruments "
-            "that "
-            "repeat each other, or use the bootstrap over draws, which needs no inverse."
+            "the correlation matrix must be positive definite; this one is not. Remove instruments "
+            "that have the same effects as others, or use the bootstrap over draws, which needs no "
+            "inverse."
         ) from None
     return matrix
 
@@ -49,18 +49,15 @@ def correlation_of_draws(instruments: Instruments, side: str = "outcome") -> Flo
     draws = instruments.draws_outcome if side == "outcome" else instruments.draws_exposure
     if draws is None:
         raise InputError(
-            "a correlated method requires the correlation of the outcome effects or the draws it "
-            "can be "
-            "taken from; got neither. Pass correlation=... or draws of both outputs."
+            "a correlated method requires the correlation of the outcome effects, or draws to compute "
+            "it from; got neither. Pass correlation=... or draws of both outputs."
         )
     n_draws, n = draws.shape
     if n > n_draws - 1:
         raise InputError(
-            f"{n} instruments and {n_draws} draws: the correlation over draws is singular when "
-            "there are more "
-            f"instruments than draws - 1. Select at most {n_draws - 1} instruments, run at least "
-            f"{n + 1} draws, "
-            "or use the bootstrap over draws, which needs no inverse."
+            f"{n} instruments and {n_draws} draws: the matrix of correlations over draws has no inverse "
+            f"when there are more instruments than draws - 1. Select at most {n_draws - 1} instruments, "
+            f"run at least {n + 1} draws, or use the bootstrap over draws, which needs no inverse."
         )
     return np.atleast_2d(np.corrcoef(draws, rowvar=False))
 

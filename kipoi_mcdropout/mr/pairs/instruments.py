@@ -1,4 +1,4 @@
-"""The record every Mendelian-randomization method takes: one row per mutant, two effects each."""
+"""The data that every Mendelian-randomization method takes: one row per mutant, with two effects."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from kipoi_mcdropout.mr.pairs.checks import (
 
 SeType = Literal["sd", "mcse"]
 
-# A spread that is only rounding would, taken at face value, give one mutant all the weight.
+# An sd that is only rounding would give one mutant all the weight.
 ZERO_VARIANCE_RTOL = SHARE_OF_LARGEST
 
 _SIDES = ("exposure", "outcome")
@@ -185,7 +185,7 @@ class Instruments:
         """Rows by integer index (each at most once) or boolean mask, with all that belongs to them."""
         rows = np.arange(len(self))[np.asarray(index)]
         if len(np.unique(rows)) < len(rows):
-            raise InputError("a row can be taken once; some are asked for again.")
+            raise InputError("each row can be taken only once; some rows were asked for twice.")
         new: dict[str, Any] = {"snp": self.snp[rows]}
         for name in (*_PER_ROW, *_NAMED, "mr_keep"):
             value = getattr(self, name)
@@ -217,8 +217,7 @@ class Instruments:
             raise InputError(
                 f"{what} requires at least {at_least} instrument{'s' if at_least > 1 else ''}; "
                 f"{self.n_kept} of {len(self)} {'is' if self.n_kept == 1 else 'are'} "
-                f"left{self._why_out()}. "
-                f"Select more mutants, or loosen the selection."
+                f"left{self._why_out()}. Select more mutants, or use a less strict selection."
             )
         return self.take(np.flatnonzero(self.mr_keep))
 
@@ -249,8 +248,8 @@ class Instruments:
         """The same instruments with the other kind of uncertainty, by the factor sqrt(n_draws)."""
         if self.se_type is None or self.n_draws is None:
             raise InputError(
-                "sd and mcse can only be exchanged where se_type and n_draws are known; got "
-                f"se_type={self.se_type}, n_draws={self.n_draws}."
+                "sd and mcse can only be converted into each other if se_type and n_draws are known; "
+                f"got se_type={self.se_type}, n_draws={self.n_draws}."
             )
         check_se_type(se_type, self.n_draws)
         factor = {("sd", "mcse"): self.n_draws**-0.5, ("mcse", "sd"): self.n_draws**0.5}.get(

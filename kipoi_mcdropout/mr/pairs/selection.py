@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from kipoi_mcdropout.effects.z import z_ratio
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.mr.pairs.instruments import ZERO_VARIANCE_RTOL, FloatArray, Instruments
 
@@ -78,14 +79,9 @@ def select_instruments(
         reason = np.where(keep & ~passed, name, reason)
         keep, left[name] = passed, int(passed.sum())
     options = {
-        "min_z": min_z,
-        "one_per_position": one_per_position,
-        "min_distance_bp": min_distance_bp,
-        "top_n": top_n,
-        "select_draws": select_draws,
-        **split,
-        "left_after": left,
-    }
+        "min_z": min_z, "one_per_position": one_per_position, "min_distance_bp": min_distance_bp,
+        "top_n": top_n, "select_draws": select_draws, **split, "left_after": left,
+    }  # fmt: skip
     if "selection" in used.provenance:
         options["before"] = used.provenance["selection"]
     selected = used.with_keep(keep, reason, {**used.provenance, "selection": options})
@@ -94,11 +90,11 @@ def select_instruments(
 
 
 def exposure_z(instruments: Instruments) -> FloatArray:
-    """``|effect| / sd`` of the exposure, shape=(n,); 0 where the sd is 0."""
+    """``|effect| / sd`` of the exposure, shape=(n,); see `z.z_ratio` where the sd is 0."""
     sd = instruments.se_exposure
     if instruments.se_type == "mcse":
         sd = instruments.with_se_type("sd").se_exposure
-    return np.divide(np.abs(instruments.beta_exposure), sd, out=np.zeros(len(sd)), where=sd > 0)
+    return np.abs(z_ratio(instruments.beta_exposure, sd))
 
 
 def from_draw_subset(instruments: Instruments, draws: NDArray[Any] | slice) -> Instruments:
@@ -111,8 +107,8 @@ def from_draw_subset(instruments: Instruments, draws: NDArray[Any] | slice) -> I
     """
     if instruments.draws_exposure is None or instruments.draws_outcome is None:
         raise InputError(
-            "effects of each draw are required to split the draws; got summaries only. Keep the "
-            "draws when running the model, and pass them with the instruments."
+            "splitting the draws requires the effects of each draw; got only means and standard "
+            "errors. Run ism with --keep_draws, and pass the draws with the instruments."
         )
     new: dict[str, Any] = {"n_draws": None}
     for side in ("exposure", "outcome"):
@@ -153,8 +149,8 @@ def _spaced(
     """Thinning: from the strongest down, keep what is at least `distance_bp` from all kept."""
     if instruments.position is None:
         raise InputError(
-            "positions are required to thin instruments by distance; got none. Leave the distance "
-            "out, or give instruments with positions."
+            "selection by position or distance requires the positions of the instruments; got none. "
+            "Leave this selection out, or give instruments with positions."
         )
     group = instruments.chrom if instruments.chrom is not None else instruments.sequence
     names = np.zeros(len(z), int) if group is None else group

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from kipoi_mcdropout.effects.rounding import effect_rounding
 from kipoi_mcdropout.effects.row_identity import first_of_each_variant, genomic_variants, variant_names
+from kipoi_mcdropout.effects.score_names import UNSIGNED_SCORES
 from kipoi_mcdropout.errors import InputError, TargetError
 from kipoi_mcdropout.mr.pairs.instruments import Instruments, SeType
 
@@ -19,14 +20,6 @@ ALLELE_COLUMNS = ("position", "ref", "alt")
 EFFECT_COLUMNS = ("output", "effect_mean", "effect_sd", "effect_mcse", "n_draws")
 
 REPEATED = "same_mutant_in_another_window"
-
-UNSIGNED_SCORES = {
-    "deepsea_effect": "is a product of magnitudes and has no sign",
-    "ref": "is the reference's own prediction, the same for every mutant",
-    "alt": "is the mutant's own prediction, not a change",
-    "logit_ref": "is the reference's own prediction, the same for every mutant",
-    "logit_alt": "is the mutant's own prediction, not a change",
-}
 
 
 def instruments_from_table(
@@ -189,11 +182,12 @@ def _score_rows(table: pd.DataFrame, score: str | None) -> tuple[str | None, NDA
         score = there[0] if score is None and there else score
         mask = (names == score).to_numpy()
         if not mask.any():
-            raise InputError(f"the table has no score {score!r}, but {', '.join(there)}.")
+            raise InputError(f"the table has no score {score!r}; it has {', '.join(there)}.")
     if score in UNSIGNED_SCORES:
         raise InputError(
-            "Mendelian randomization requires a score with a sign, as 'diff' or 'logit'; "
-            f"{score!r} {UNSIGNED_SCORES[score]}. Use or run another score."
+            f"Mendelian randomization requires a score with a sign, as 'diff' or 'logit'; {score!r} "
+            f"{UNSIGNED_SCORES[score]}. Use another score, or run ism again with --scores diff or "
+            "logit."
         )
     return score, mask
 
@@ -212,16 +206,15 @@ def _paired_rows(
         if own.has_duplicates:
             again = own[own.duplicated()]
             raise InputError(
-                f"one row per mutant is required; {len(again)} rows of {output!r} repeat a "
-                "mutant, first: "
-                f"{':'.join(again[0])}. Give the rows of one run, or drop the repeats."
+                f"one row per mutant is required; {len(again)} rows of {output!r} repeat a mutant, "
+                f"first: {':'.join(again[0])}. Give the rows of one run, or remove the repeats."
             )
     at = y_index.get_indexer(x_index)
     alone = int((at < 0).sum()) + len(y_index) - int((at >= 0).sum())
     if alone:
         raise InputError(
-            f"both outputs must have the same mutants; {alone} are in only one of {exposure!r} "
-            f"and {outcome!r}. Take both from one run, unfiltered."
+            f"both outputs must have the same mutants; {alone} are in only one of {exposure!r} and "
+            f"{outcome!r}. Take both from one run, and do not filter its rows."
         )
     return rows[0], rows[1][at]
 

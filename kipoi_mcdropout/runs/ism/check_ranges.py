@@ -163,8 +163,8 @@ def _check_length(where: GenomicRange, length: int) -> None:
         hint = " Is it counted from 1?" if abs(n_bp - length) == 1 else ""
         raise InputError(
             f"the dataloader gives the range {_words(where)}, {n_bp} bp, for a sequence of {length} bp, "
-            f"so mutants would get wrong coordinates.{hint} The metadata must have the window that the "
-            "model sees (0-based, half-open), or no ranges"
+            f"so mutants would get wrong coordinates.{hint} The ranges in the metadata must be the "
+            "window that the model sees (0-based, half-open), or be left out"
         )
 
 
@@ -217,9 +217,10 @@ def _with_strands(batch: dict[str, Any], changed: dict[int, str], n: int) -> dic
 
 
 _UNCHECKED = (
-    'strand "-" of a range is taken to mean that the sequence is the reverse complement of the genome '
-    "there, and coordinates are counted from its end. No argument of the dataloader is a FASTA file by "
-    "which this could be checked: if it reads the forward strand, the coordinates are mirrored"
+    'ranges with strand "-" are treated as reverse complements of the genome, so their coordinates '
+    "are counted from the end of the range. This could not be checked, because no argument of the "
+    "dataloader is a FASTA file. If the dataloader reads the forward strand, these coordinates are "
+    "wrong (mirrored)"
 )
 _CORRECTED = {
     "-": 'ranges with strand "-", first {name}, have the forward sequence of {genome}, not its reverse '
@@ -228,10 +229,11 @@ _CORRECTED = {
     "their coordinates are counted on the reverse strand, and their strand is given as -",
 }
 _SHIFTED = (
-    "the sequence of range {where} is what the genome has one base {side} it, so all coordinates would "
-    "be wrong. Is the range counted from 1? Kipoi's ranges are 0-based, half-open; mend the dataloader"
+    "the sequence of range {where} is the sequence of the genome one base {side} it, so all "
+    "coordinates would be wrong. Does the range count from 1? Kipoi's ranges are 0-based and "
+    "half-open; correct the dataloader"
 )
 _OTHER = (
     "the sequence of range {where} is not what {genome} has there ({share} % of the bases agree), and "
-    "so are perhaps others: the coordinates in the outputs may be wrong"
+    "others may be wrong too: check the coordinates in the outputs"
 )

@@ -51,7 +51,7 @@ class BlockTask:
         (sequence,) = mutagenesis.sequences(self.inputs)
         if self.rows is None:
             mutagenesis.blocks(sequence)
-            raise AssertionError("a sequence without blocks has an error that comes again")
+            raise AssertionError("a sequence without blocks has an error that occurs again")
         total = len(sequence.substitutions.position) * (mutagenesis.options.effects.n_draws + 1)
         report = None if progress is None else lambda done: progress(done, total)
         return mutagenesis.block(sequence, slice(*self.rows), report)

@@ -1,7 +1,7 @@
 """Units computed by the workers of a Dask cluster.
 
-Results go from the workers to this process, which need not hold more than a few of them: so many units
-are under way that no worker waits, and no more.
+Workers send results to this process. Only as many units are sent out as the workers need to stay busy,
+so this process holds only a few results.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ from kipoi_mcdropout.runs.schedule.work import Failure, Result, Tag, Unit, Work,
 _TRIES = 2  # of a unit that raises, or at which workers die
 _DEATHS = 2  # of workers at a unit in one try, of those that `local` starts
 _AHEAD = 2  # units under way for each thread of a worker
-_DIED = "workers died at it again and again; they may have had too little memory (see their logs)"
+_DIED = (
+    "several workers died while they computed it; they may have had too little memory (see their logs)"
+)
 _ASK_SECONDS = 5.0  # between two looks at how many workers there are
 _CONNECT_SECONDS = 30
 _PRE_SPAWN = "distributed.nanny.pre-spawn-environ"
@@ -56,7 +58,7 @@ def _certificates() -> distributed.Security:
 
 
 class _PatientCluster(distributed.LocalCluster):
-    """Keeps the place of a worker that is gone.
+    """Keeps the place of a worker that has died, so that it is started again.
 
     Dask gives up the place of a worker that is not there 15 s after it died, also where it was started
     again and died again; in the end none would be left.
@@ -127,7 +129,7 @@ class DaskCluster:
             If the scheduler is lost.
         """
         if work.elsewhere is None:
-            raise InputError("this work cannot be done by other processes; use scheduler 'none'")
+            raise InputError("this work cannot be sent to other processes; use scheduler 'none'")
         maker = cloudpickle.dumps(work.elsewhere)
         key = hashlib.sha256(maker).hexdigest()
         pending: deque[tuple[Tag, _Pending | None]] = deque()
@@ -192,13 +194,13 @@ class _Pending:
             except (concurrent.futures.CancelledError, OSError, TimeoutError) as error:
                 raise UnitFailedError(
                     f"the connection to the Dask scheduler was lost ({one_line(error)}). Run again with "
-                    "--resume to go on"
+                    "--resume to continue"
                 ) from error
             self.future.release()
             if not isinstance(result, _Raised):
                 return result
             if result.at_start:
-                raise ModelError(f"worker {result.worker} cannot begin: {result.reason}")
+                raise ModelError(f"worker {result.worker} cannot start: {result.reason}")
             if result.stops:
                 raise ModelError(result.reason)
             if result.ours or self._tries == _TRIES:

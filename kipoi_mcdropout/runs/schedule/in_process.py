@@ -30,4 +30,4 @@ class InProcess:
             del result  # before the next is computed: results can be large
 
     def close(self) -> None:
-        """Nothing was started."""
+        """Does nothing: there are no processes to stop."""

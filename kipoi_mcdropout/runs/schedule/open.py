@@ -1,4 +1,4 @@
-"""From the word after `--scheduler` to a scheduler."""
+"""Creates a scheduler from the argument of `--scheduler`."""
 
 from __future__ import annotations
 
@@ -45,15 +45,13 @@ def open_scheduler(where: str) -> Scheduler:
         raise InputError(f"there is no scheduler file {where}; start `dask scheduler` with it first")
     if is_file:
         _check_scheduler_file(Path(where))
-    n_workers = 0 if local is None else int(local[1] or len(os.sched_getaffinity(0)))
+    n_workers = 0 if local is None else int(local[1] or usable_cores())
     if local is not None and n_workers < 1:
         raise InputError(f"a local scheduler needs at least one worker; got {where!r}")
     try:
         import distributed  # noqa: F401
     except ModuleNotFoundError as error:
-        raise InputError(
-            f"scheduler {where!r} needs Dask: pip install distributed"
-        ) from error
+        raise InputError(f"scheduler {where!r} needs Dask: pip install distributed") from error
     from kipoi_mcdropout.runs.schedule.dask_cluster import DaskCluster
 
     return DaskCluster.local(n_workers) if local is not None else DaskCluster.at(where)

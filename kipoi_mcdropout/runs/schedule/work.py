@@ -1,4 +1,4 @@
-"""What a scheduler is given and what it gives back."""
+"""The work of a scheduler, and its results."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Scheduler(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of what was started."""
+        """Stop the processes that were started."""
         ...
 
 

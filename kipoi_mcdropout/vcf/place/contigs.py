@@ -14,7 +14,7 @@ _PREFIX = "chr"
 class ContigNames:
     """Finds the contig of the genome by name, and checks it by length.
 
-    A contig is the one that `contig_map` names, taken at its word; else the one of the same name,
+    The contig of the genome is the one in `contig_map`, without checks; else the one of the same name,
     whose length must be that of the VCF header where the header gives one; else the one whose name
     differs by a leading "chr" alone, and only if the header gives a length and it is the same.
 
@@ -86,7 +86,7 @@ class ContigNames:
         length = self.genome_lengths[alias]
         if declared == length:
             return alias
-        why = "gives no length to check it by" if declared is None else f"says length {declared}"
+        why = "gives no length to check it by" if declared is None else f"gives length {declared}"
         return Skip(
             "contig_unknown",
             f"genome has {alias} of length {length} but the VCF header {why}; see --contig_map",
@@ -110,22 +110,23 @@ class ContigNames:
         given = {c: n for c in outcomes if (n := self.header_lengths.get(c)) is not None}
         if no_length := [c for c, n in given.items() if self._is_last_position(c, n)]:
             lines.append(
-                f"the lengths that the VCF header gives of contigs {some_names(no_length)} are 0 or end "
-                "at the last record, so they are no lengths and are not used"
+                f"the lengths in the VCF header of contigs {some_names(no_length)} are 0 or end at the "
+                "last record, so they are not real lengths and are not used"
             )
         skips = {c: o for c, o in outcomes.items() if isinstance(o, Skip)}
         if other := [c for c, skip in skips.items() if skip.reason == "contig_length"]:
             lines.append(
                 f"contigs {some_names(other)} have another length in the VCF header than in the FASTA "
-                f"({other[0]}: {skips[other[0]].detail}), so none of their alleles is scored. Another "
-                "assembly? A contig map (--contig_map) takes a contig at its word"
+                f"({other[0]}: {skips[other[0]].detail}), so none of their alleles is scored. Is it "
+                "another assembly? If not, name these contigs in a contig map (--contig_map)"
             )
         aliases = {c: _alias(c) for c, skip in skips.items() if skip.reason == "contig_unknown"}
         if unlike := {c: alias for c, alias in aliases.items() if alias in self.genome_lengths}:
             pair = " ".join(next(iter(unlike.items())))
             lines.append(
                 f"the FASTA has no contigs {some_names(unlike)}; it has {some_names(unlike.values())}. "
-                f"If these are the same, give a contig map (--contig_map FILE, lines such as: {pair})"
+                "If they are the same contigs, give a contig map (--contig_map FILE, lines such as: "
+                f"{pair})"
             )
         return lines
 
@@ -155,8 +156,8 @@ def read_contig_map(path: str | Path) -> dict[str, str]:
         words = line.split()
         if len(words) != 2 or mapping.get(words[0], words[-1]) != words[-1]:
             raise InputError(
-                f"{path}, line {number}: required two columns, a contig of the VCF and its name in the "
-                f"FASTA, each contig once; got {line[:80]!r}"
+                f"{path}, line {number}: two columns are required, a contig of the VCF and its name in "
+                f"the FASTA, each contig once; got {line[:80]!r}"
             )
         mapping[words[0]] = words[1]
     return mapping

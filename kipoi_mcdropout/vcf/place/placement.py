@@ -1,4 +1,4 @@
-"""From the record of a VCF to the windows of its alleles, or to the reasons why there are none."""
+"""From the record of a VCF to the windows of its alleles, or to the reasons why they are skipped."""
 
 from __future__ import annotations
 
@@ -127,7 +127,8 @@ class Placer:
         if skip is not None and skip.reason == "ref_mismatch" and self.options.ref_mismatch == "error":
             raise InputError(
                 f"line {record.line} of the VCF: REF {record.ref[:40]} at {record.contig}:{record.pos} "
-                f"is not what the genome has, {found[:40]}. Check that VCF and FASTA are of one assembly"
+                f"differs from the genome, which has {found[:40]}. Check that VCF and FASTA are of the "
+                "same assembly"
             )
         return skip
 

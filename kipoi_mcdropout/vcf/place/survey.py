@@ -18,10 +18,10 @@ from kipoi_mcdropout.vcf.read.alleles import BASES
 from kipoi_mcdropout.vcf.read.reader import Record, VcfReader
 
 MIN_COMPARED = 10  # fewer REF alleles prove nothing
-MANY = 0.5  # a share of REF that differ from which on the genome is taken for another one
+MANY = 0.5  # from this share of differing REF on, the genome counts as a wrong one
 SOME = 0.05  # a share from which on there is a warning
 _NONE_SCORED = "None of its alleles is scored"
-_BY_CHANCE = "Those that agree may do so by chance"
+_BY_CHANCE = "Those that agree may agree by chance"
 _STREAM_COMPARED = 100  # a stream, which cannot be looked at before, is judged after so many
 
 
@@ -98,9 +98,10 @@ class Survey:
         differ, compared = self.differ.total(), self.compared.total()
         if self.ref_mismatch == "few" and compared >= MIN_COMPARED and differ >= MANY * compared:
             raise InputError(
-                f"{self._words(differ, compared)} The others may agree by chance, as a quarter does in "
-                "a wrong genome. Give the FASTA that the VCF was made with. If REF and ALT are swapped, "
-                "mend them: bcftools norm --check-ref s. ref_mismatch skip scores what agrees"
+                f"{self._words(differ, compared)} The others may agree by chance, as about a quarter of "
+                "bases do in a wrong genome. Give the FASTA that the VCF was made with. If REF and ALT "
+                "are swapped, correct them: bcftools norm --check-ref s. To score only the alleles "
+                "that agree, use ref_mismatch skip"
             )
 
     def _differing(self, left_out: Iterable[str]) -> list[str]:
@@ -130,8 +131,8 @@ class Survey:
             return None
         return (
             f"contigs {', '.join(self._too_late)}: most REF differ from the FASTA, and alleles that "
-            "agree by chance were scored, as a pipe cannot be looked at before. Leave these contigs "
-            "out, or give the VCF as a file"
+            "agree by chance were scored, because a pipe cannot be checked before it is scored. Leave "
+            "these contigs out, or give the VCF as a file"
         )
 
     def watch(self, records: Iterable[Record]) -> Iterator[Record]:
@@ -185,5 +186,3 @@ def survey_records(
             survey.add(record)
     survey.finish(ahead=True)
     return survey, reader
-
-

@@ -20,17 +20,17 @@ KINDS = ("snv", "mnv", "insertion", "deletion", "delins")
 # Reason codes of the ledger, each with what it says in the header of an annotated VCF.
 REASONS = {
     "no_alt": "the record has no ALT allele",
-    "overlapping_deletion": "the allele * is an upstream deletion that is scored in its own record",
+    "overlapping_deletion": "the allele * stands for a deletion that is scored in its own record",
     "symbolic": "a symbolic allele such as <DEL> has no sequence",
-    "breakend": "a breakend joins two places of the genome",
+    "breakend": "a breakend joins two distant places of the genome",
     "alt_is_ref": "ALT equals REF",
-    "ambiguous_base": "REF, ALT or the genome has a letter other than A, C, G, T there",
-    "malformed_allele": "REF or ALT is no sequence of letters",
+    "ambiguous_base": "REF, ALT or the genome under REF has a letter other than A, C, G, T",
+    "malformed_allele": "REF or ALT is not a sequence of letters",
     "contig_unknown": "the genome has no such contig",
     "contig_length": "the VCF header and the genome disagree on the length of the contig",
     "contig_differs": "most REF on this contig differ from the genome",
     "outside_contig": "the record lies outside of its contig",
-    "ref_mismatch": "REF is not what the genome has there",
+    "ref_mismatch": "REF differs from the genome",
     "too_long": "the allele does not fit into the model's window",
     "edge": "the window runs over an end of the contig",
     "failed": "the model could not be run on its batch (with --on_error skip)",
@@ -53,7 +53,7 @@ class Edit(NamedTuple):
 
 
 def unscorable(ref: str, alt: str) -> Skip | None:
-    """Why an allele cannot be scored whatever the genome; None if it may be.
+    """Why an allele cannot be scored, with any genome; None if it may be.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ class Header:
             cut = lines[-1].startswith("##")
             came = "it is missing" if cut else f"got {lines[-1][:80]!r}"
             raise InputError(
-                f"{where}, line {last + cut}: the line of columns, #CHROM ..., must end the header; "
+                f"{where}, line {last + cut}: the header must end with the line of columns, #CHROM ...; "
                 f"{came}"
             )
         columns = lines[-1].split("\t")
@@ -49,13 +49,13 @@ class Header:
         if columns[:8] != fixed or (len(columns) > 8 and columns[8] != "FORMAT"):
             raise InputError(
                 f"{where}, line {last}: the columns must be {' '.join(fixed)} [FORMAT samples], "
-                f"apart by single tabs; got {lines[-1][:120]!r}"
+                f"separated by single tabs; got {lines[-1][:120]!r}"
             )
         samples = columns[9:]
         twice = {name for name in samples if samples.count(name) > 1} if len(samples) < 10_000 else set()
         if twice or len(columns) == 9:
             raise InputError(
-                f"{where}, line {last}: FORMAT must be followed by samples of different names; got "
+                f"{where}, line {last}: FORMAT must be followed by samples with different names; got "
                 f"{' '.join(columns[8:])[:120]}"
             )
         self.n_columns = len(columns)

@@ -41,7 +41,7 @@ def check_is_input(path: str | Path) -> None:
     """
     if str(path) == STDIN:
         if sys.stdin is None:  # so it is where the caller closed it (<&-)
-            raise InputError("standard input is closed; give a VCF there, or the path of a file")
+            raise InputError("standard input is closed; send a VCF to it, or give the path of a file")
         return
     try:
         folder = stat.S_ISDIR(os.stat(path).st_mode)
@@ -49,7 +49,7 @@ def check_is_input(path: str | Path) -> None:
         reason = "is not there" if isinstance(error, FileNotFoundError) else f": {error.strerror}"
         raise InputError(f"the input must be a VCF file; {path} {reason}. Check the path") from error
     if folder or not os.access(path, os.R_OK):
-        reason = "is a folder" if folder else "may not be read"
+        reason = "is a folder" if folder else "is not readable"
         raise InputError(f"the input must be a VCF file; {path} {reason}. Check the path")
 
 

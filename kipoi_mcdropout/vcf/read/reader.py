@@ -165,7 +165,7 @@ class VcfReader:
         except Exception as error:  # cyvcf2 raises plain Exception and OSError
             raise InputError(
                 f"{self.name}, lines 1-{len(self.header.lines)}: htslib rejects the header: {error}. "
-                "Mend it (bcftools reheader)"
+                "Correct it (bcftools reheader)"
             ) from error
         self._stack.callback(judge.close)
         return judge
@@ -260,7 +260,7 @@ class VcfReader:
         n_fields = text.count("\t") + 1
         if n_fields != self.header.n_columns:
             raise InputError(
-                f"{where}: {self.header.n_columns} columns apart by tabs are required, as in the "
+                f"{where}: {self.header.n_columns} columns separated by tabs are required, as in the "
                 f"header; got {n_fields}: {text[:120]!r}"
             )
         record = _split(text, self._line, line[len(text) :])
@@ -278,7 +278,7 @@ class VcfReader:
         except Exception as error:  # cyvcf2 raises plain Exception
             raise InputError(
                 f"{where}: a record of the VCF standard is required; htslib cannot parse "
-                f"{text[:120]!r}. Mend or remove it"
+                f"{text[:120]!r}. Correct or remove it"
             ) from error
         return record
 

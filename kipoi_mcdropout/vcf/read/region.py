@@ -111,7 +111,7 @@ def _read(index: Path) -> _Index:
 
 
 def _bad_index(index: Path, error: Exception) -> InputError:
-    return InputError(f"{index} cannot be read as an index: {error}. Remove it or make it again")
+    return InputError(f"{index} cannot be read as an index: {error}. Remove it or create it again")
 
 
 def names_in_index(index: Path) -> list[str]:

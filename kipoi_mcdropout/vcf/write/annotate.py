@@ -30,8 +30,8 @@ VCF_STATISTICS = {
     "effect_sd": "standard deviation of the effect over the draws: the model's uncertainty",
     "effect_mcse": "Monte Carlo standard error of the mean effect",
     "effect_point": "effect with dropout off",
-    "prob_positive": "share of the draws with an effect above 0, ties half",
-    "z": "effect mean over effect standard deviation",
+    "prob_positive": "share of the draws with an effect above 0; an effect of 0 counts half",
+    "z": "mean effect divided by its standard deviation",
     "p_value": "two-sided p of z, normal approximation",
     "ref_mean": "mean prediction for REF over the draws",
     "ref_var": "variance of the prediction for REF over the draws",
@@ -159,7 +159,7 @@ class Annotator:
         """The input's header and the declarations of what is added."""
         reasons = ", ".join(f"{code} ({text})" for code, text in REASONS.items())
         flags = ", ".join(f"{code} ({text})" for code, text in FLAGS.items())
-        skip = f"Why an ALT allele was not scored, in the order of ALT, . where it was: {reasons}"
+        skip = f"Why an ALT allele was not scored, in the order of ALT; . for a scored allele: {reasons}"
         flag = f"Notes on scored ALT alleles, joined by &, in the order of ALT: {flags}"
         added = [
             f"##kipoi_mcdropout={json.dumps(provenance, sort_keys=True)}",

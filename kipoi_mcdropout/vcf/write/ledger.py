@@ -84,7 +84,7 @@ class Ledger:
         differ = self.skipped["ref_mismatch"]
         compared = self.scored + sum(self.skipped[reason] for reason in _REF_AGREED) + differ
         if differ > SOME * compared:
-            words = f"REF of {differ} of {compared} alleles is not the FASTA's: another assembly?"
+            words = f"REF of {differ} of {compared} alleles differs from the FASTA: another assembly?"
             lines.append(f"  {words}")
         return "\n".join(lines)
 

@@ -68,7 +68,7 @@ class OutputPaths:
         streams = is_stream(source) or str(vcf) == STDOUT
         if resume and streams:
             raise InputError(
-                "a run from a pipe, or to standard output, cannot be resumed; give files"
+                "a run that reads from a pipe or writes to standard output cannot be resumed; give files"
             )
         if shard is not None and streams:
             raise InputError("a shard needs files, not a pipe or standard output")

@@ -10,9 +10,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from kipoi_mcdropout.effects.columns import quantile_name
 from kipoi_mcdropout.effects.rounding import DIFFERENCES, difference_rounding
 from kipoi_mcdropout.effects.scores import Score
 from kipoi_mcdropout.effects.summary import EffectSummary
+from kipoi_mcdropout.effects.z import z_ratio
 from kipoi_mcdropout.vcf.place.placement import Scored
 from kipoi_mcdropout.vcf.read.reader import Record
 
@@ -45,7 +47,7 @@ def z_and_p(
     sd, floor = statistics["effect_sd"], np.zeros(())
     if score.name in DIFFERENCES:
         floor = difference_rounding(statistics, DIFFERENCES[score.name])
-    z = statistics["effect_mean"] / np.where(sd > floor, sd, np.nan)
+    z = np.where(sd > floor, z_ratio(statistics["effect_mean"], sd, floor), np.nan)
     return z, 2 * ndtr(-np.abs(z))
 
 
@@ -58,11 +60,6 @@ def schema_of(quantiles: Sequence[float]) -> pa.Schema:
     fields += [(quantile_name(q), pa.float64()) for q in quantiles]
     fields += [(name, pa.int32()) for name in ("n_draws", "n_nonfinite", "n_saturated")]
     return pa.schema(fields)
-
-
-def quantile_name(q: float) -> str:
-    """Name of the column of a quantile of the effect, e.g. effect_q0.05."""
-    return f"effect_q{q:g}"
 
 
 def rows(

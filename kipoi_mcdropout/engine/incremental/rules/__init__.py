@@ -6,11 +6,13 @@ from kipoi_mcdropout.engine.incremental.rules import (  # noqa: F401  (they fill
     channelwise,
     combine,
     convolution,
+    flip,
     linear,
     pointwise,
     pooling,
     shape,
     site,
+    slicing,
 )
 from kipoi_mcdropout.engine.incremental.rules.base import RULES, Builder, NoRule, Rule, RuleError
 

@@ -20,7 +20,7 @@ class NoRule(Exception):  # noqa: N818
 
 
 class RuleError(ModelError):
-    """A rule for an operation failed: a fault of this package, never a reason to compute densely."""
+    """A rule for an operation failed. This is a bug of this package."""
 
     stops_the_run = True
 
@@ -34,7 +34,7 @@ class RuleError(ModelError):
             f"the rule of the incremental engine for {node.name}{where} failed "
             f"({type(error).__name__}: {error})"
         )
-        raised = cls(f"{what}. Use the engine 'full', and report the model")
+        raised = cls(f"{what}. Use the engine 'full', and please report this model")
         raised.what = what
         return raised
 

@@ -1,0 +1,26 @@
+"""What each score is, by its name: which have a sign, which are effects, which is looked at first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+PREFERRED_SCORES = ("diff", "logit")
+# Summaries of predictions, which have no effect in them: they would head any list by |z|.
+NO_EFFECT = frozenset({"ref", "alt", "logit_ref", "logit_alt"})
+# Scores that have no direction, and why.
+UNSIGNED_SCORES = {
+    "deepsea_effect": "is a product of magnitudes and has no sign",
+    "ref": "is the reference's own prediction, the same for every mutant",
+    "alt": "is the mutant's own prediction, not a change",
+    "logit_ref": "is the reference's own prediction, the same for every mutant",
+    "logit_alt": "is the mutant's own prediction, not a change",
+}
+
+
+def preferred_score(known: Sequence[str]) -> str:
+    """Of several scores the one to look at first: diff, else logit, else the first that is an effect.
+
+    The first of all where none is; "" of none.
+    """
+    effects = [name for name in known if name not in NO_EFFECT] or list(known)
+    return next((name for name in PREFERRED_SCORES if name in effects), effects[0] if effects else "")

@@ -1,0 +1,106 @@
+"""From outputs, draw by draw, to the summary of each mutant's effect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kipoi_mcdropout.arrays.outputs import Targets
+from kipoi_mcdropout.dropout.locked_model import POINT
+from kipoi_mcdropout.effects.accumulator import Accumulator
+from kipoi_mcdropout.effects.columns import COUNTS, MUTANT_STATISTICS, REFERENCE_STATISTICS
+from kipoi_mcdropout.effects.scores import Score
+from kipoi_mcdropout.effects.summary import Array, EffectOptions, EffectSummary
+from kipoi_mcdropout.engine.full import Engine
+from kipoi_mcdropout.errors import NonFiniteOutputError
+from kipoi_mcdropout.sequence.mutants import MutantBatch
+
+_CELLS = 400_000  # mutants x outputs whose statistics are computed at a time
+
+
+def summarize_effects(
+    engine: Engine,
+    batch: MutantBatch,
+    targets: Targets,
+    options: EffectOptions,
+    progress: Callable[[int], None] | None = None,
+) -> list[EffectSummary]:
+    """Run all draws for a batch of mutants and summarise each score.
+
+    `progress` is called with the number of (mutant, draw) pairs just computed; the point prediction
+    counts as a draw.
+
+    Raises
+    ------
+    InputError
+        If a logit score is asked of outputs that are no probabilities.
+    NonFiniteOutputError
+        If all outputs of a reference are NaN or infinite with dropout off.
+    """
+    n_references, n_outputs = len(batch.reference_codes), len(targets.columns)
+    summaries = [
+        _empty_summary(score, options, n_references, batch.n_mutants, n_outputs)
+        for score in options.scores
+    ]
+    unchanged = torch.from_numpy(batch.unchanged())
+    owner = torch.from_numpy(batch.owner)
+    draws = [POINT, *range(options.n_draws)]
+    # Some mutants at a time, as the statistics need several copies of a block in float64.
+    accumulators: list[tuple[slice, list[Accumulator]]] = []
+    done = 0
+    for block in engine.run(batch, draws, targets.selected):
+        if done == 0:
+            accumulators = [
+                (rows, [Accumulator(s, owner[rows], unchanged[rows], options) for s in options.scores])
+                for rows in _pieces(block.mutants, max(1, _CELLS // n_outputs))
+            ]
+            _check_reference(block.ref[0])
+        for rows, of_scores in accumulators:
+            begin = block.mutants.start
+            part = block._replace(alt=block.alt[:, rows.start - begin : rows.stop - begin])
+            for accumulator in of_scores:
+                accumulator.update(part)
+        if progress is not None:
+            progress(block.alt.shape[0] * block.alt.shape[1])
+        done += block.alt.shape[0]
+        if done == len(draws):
+            for rows, of_scores in accumulators:
+                for accumulator, summary in zip(of_scores, summaries, strict=True):
+                    accumulator.write(summary, rows)
+            accumulators, done = [], 0
+    return summaries
+
+
+def _pieces(rows: slice, size: int) -> list[slice]:
+    """Consecutive slices of at most `size` that cover a slice."""
+    return [slice(a, min(a + size, rows.stop)) for a in range(rows.start, rows.stop, size)]
+
+
+def _check_reference(ref: Tensor) -> None:
+    broken = ~torch.isfinite(ref).any(dim=1)
+    if broken.any():
+        raise NonFiniteOutputError(
+            f"the model gives NaN or infinity in all {ref.shape[1]} outputs for the reference itself "
+            f"(sequence {int(broken.nonzero()[0])} of the batch, dropout off). Check the model's "
+            "weights and the scale of its inputs"
+        )
+
+
+def _empty_summary(
+    score: Score, options: EffectOptions, n_references: int, n_mutants: int, n_outputs: int
+) -> EffectSummary:
+    def empty(n: int) -> Array:
+        return np.full((n, n_outputs), np.nan)
+
+    return EffectSummary(
+        score,
+        options.n_draws,
+        {name: empty(n_references) for name in REFERENCE_STATISTICS},
+        {name: empty(n_mutants) for name in MUTANT_STATISTICS},
+        {name: np.zeros((n_mutants, n_outputs), np.int32) for name in COUNTS},
+        {q: empty(n_mutants) for q in options.quantiles},
+        np.empty((options.n_draws, n_mutants, n_outputs), np.float32) if options.keep_draws else None,
+    )
