@@ -161,7 +161,7 @@ def test_output_in_files_is_resumed_by_the_same_call(net: nn.Module, tmp_path: P
     pd.testing.assert_frame_equal(
         mcd.ism(model, x, n_draws=2, output=names, running=again).table(), effects.table()
     )
-    with pytest.raises(OutputError, match="different: seed"):
+    with pytest.raises(OutputError, match="differ in: seed"):
         mcd.ism(model, x, n_draws=2, seed=1, output=names, running=again)
 
 
