@@ -227,8 +227,8 @@ def _fields(
         if missing := set(carried.columns) - set(chosen.columns):
             names = dict(zip(carried.columns, carried.labels, strict=True))
             raise TargetError(
-                f"vcf_targets must be among the outputs that are computed; {names[min(missing)]!r} is "
-                "not among targets"
+                "VcfOptions.targets (--vcf_target) must be among the outputs that are computed; "
+                f"{names[min(missing)]!r} is not among targets (--target)"
             )
         columns = [chosen.columns.index(column) for column in carried.columns]
     scores = [score.name for score in effects.scores]
@@ -236,6 +236,7 @@ def _fields(
     if vcf.targets is None and n > MAX_FIELDS:
         raise OutputError(
             f"the annotated VCF would have {n} INFO fields for {len(columns)} outputs; name those that "
-            "it is to carry with vcf_targets (the table has all), or compute fewer with targets"
+            "it is to carry with VcfOptions.targets (--vcf_target; the table has all), or compute fewer "
+            "with targets (--target)"
         )
     return info_fields(vcf.info_prefix, scores, chosen.labels, columns, vcf.statistics)

@@ -137,7 +137,7 @@ def test_a_file_of_python_is_that_of_the_command_line(toy: Toy, tmp_path: Path) 
     model = load_kipoi_model(str(toy.model), "dir")
     loader = model.default_dataloader(**toy.dataloader_args)
     x = loader.load_all()["inputs"]
-    with pytest.warns(InputWarning, match="2 positions have no reference base"):
+    with pytest.warns(InputWarning, match="2 positions are N in the reference"):
         effects = mcd.ism(mcd.Model(model), x, n_draws=3, seed=5)
     where = ["name", "chrom", "pos", "strand"]  # arrays say nothing of these
     with pytest.warns(InputWarning, match="2 positions"):
@@ -161,7 +161,7 @@ def test_output_in_files_is_resumed_by_the_same_call(net: nn.Module, tmp_path: P
     pd.testing.assert_frame_equal(
         mcd.ism(model, x, n_draws=2, output=names, running=again).table(), effects.table()
     )
-    with pytest.raises(OutputError, match="different: seed"):
+    with pytest.raises(OutputError, match="differ in: seed"):
         mcd.ism(model, x, n_draws=2, seed=1, output=names, running=again)
 
 

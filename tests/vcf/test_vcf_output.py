@@ -304,7 +304,7 @@ def test_many_outputs_do_not_flood_the_vcf_unasked(world: dict[str, Any], tmp_pa
 
     wide = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(4 * LENGTH, 100), nn.Sigmoid())
     options: dict[str, Any] = {"n_draws": 2, "length": LENGTH, "category_axis": 0}
-    with pytest.raises(OutputError, match="vcf_targets"):
+    with pytest.raises(OutputError, match="--vcf_target"):
         score_variants(wide, **world, **options)
     table = tmp_path / "t.parquet"
     score_variants(wide, **world, **options, vcf_targets=["7", "9"], table=table)

@@ -34,6 +34,18 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
         "    --n_draws 30 --seed 0 --target DNase -o out.h5 out.tsv",
     )
     add_model_arguments(parser)
+    _add_score_arguments(parser)
+    _add_input_arguments(parser)
+    add_draw_arguments(parser)
+    _add_mutation_arguments(parser)
+    add_engine_arguments(parser)
+    add_run_arguments(parser, "a sequence")
+    add_output_arguments(parser, ".h5 .tsv .tsv.gz .parquet, any number of them")
+    return parser
+
+
+def _add_score_arguments(parser: argparse.ArgumentParser) -> None:
+    """How an effect is measured, by the words of kipoi-interpret."""
     parser.add_argument(
         "--method",
         "--imp_score",
@@ -46,9 +58,6 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
         default=None,
         metavar="JSON",
         help="arguments of the method as JSON, such as '{\"n_draws\": 100}'; they replace the flags",
-    )
-    parser.add_argument(
-        "--model_input", default=None, help="name of the input to mutate; needed if there are several"
     )
     parser.add_argument(
         "-s",
@@ -66,6 +75,20 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
         help="one JSON object per score, as in kipoi-interpret; {} for none",
     )
     parser.add_argument(
+        "-f",
+        "--output_sel_fn",
+        default=None,
+        metavar="FILE::FUNCTION",
+        help="a Python function that is applied to the outputs for each input before scoring",
+    )
+
+
+def _add_input_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which input is mutated, and how it holds the bases."""
+    parser.add_argument(
+        "--model_input", default=None, help="name of the input to mutate; needed if there are several"
+    )
+    parser.add_argument(
         "-c",
         "--category_axis",
         type=int,
@@ -78,14 +101,10 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
         default=None,
         help="letters along that axis, in order (default: the dataloader's alphabet, else ACGT)",
     )
-    parser.add_argument(
-        "-f",
-        "--output_sel_fn",
-        default=None,
-        metavar="FILE::FUNCTION",
-        help="a Python function that is applied to the outputs for each input before scoring",
-    )
-    add_draw_arguments(parser)
+
+
+def _add_mutation_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is mutated, and what is kept beside the statistics."""
     parser.add_argument(
         "--start", type=int, default=0, help="first position to mutate, from 0 (default 0)"
     )
@@ -114,10 +133,6 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
         "--keep_draws", action="store_true", help="also write the effect of every draw (HDF5 only)"
     )
     parser.add_argument("--test_ref_ref", action="store_true", help="also 'mutate' each base to itself")
-    add_engine_arguments(parser)
-    add_run_arguments(parser, "a sequence")
-    add_output_arguments(parser, ".h5 .tsv .tsv.gz .parquet, any number of them")
-    return parser
 
 
 def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:

@@ -47,33 +47,18 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
     from kipoi_mcdropout.arrays.nested import n_rows, take
     from kipoi_mcdropout.cli.messages import say, warn
     from kipoi_mcdropout.cli.session import batches, load_data, load_model
-    from kipoi_mcdropout.files.provenance import input_files, provenance
     from kipoi_mcdropout.files.record import PredictionRecord, metadata_rows
     from kipoi_mcdropout.model.adapter import KipoiModel
     from kipoi_mcdropout.model.predict import mc_predict
 
     model = KipoiModel(load_model(options), ignore=options.ignore, label_axis=options.label_axis)
-    dataloader, dataloader_kwargs = load_data(options, model.model)
+    dataloader, arguments = load_data(options, model.model)
     stream = batches(options, dataloader)
     first = next(stream)
     with model.locked.borrow():
         one = model.tensors(take(model.arrays(first["inputs"]), slice(0, 1)))
         plan = model.locked.plan_for(one, options.n_draws)
-    header = provenance(
-        model=options.model,
-        source=options.source,
-        identity=model.identity(),
-        plan=plan,
-        seed=options.seed,
-        n_draws=options.n_draws,
-        options={
-            "target": options.target,
-            "ignore": list(options.ignore),
-            "dataloader_args": dataloader_kwargs,
-        },
-        files=input_files(dataloader_kwargs),
-        command=[*prog.split(), *args],
-    )
+    header = _provenance(options, model, plan, arguments, [*prog.split(), *args])
     for note in plan.notes:
         say(f"note: {note}")
     n = 0
@@ -100,6 +85,32 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
     if bad.n:
         warn(f"{bad.n} predictions are NaN; look at the column n_nonfinite")
     return EXIT_OK
+
+
+def _provenance(
+    options: argparse.Namespace,
+    model: Any,
+    plan: Any,
+    dataloader_kwargs: dict[str, Any],
+    command: list[str],
+) -> dict[str, Any]:
+    from kipoi_mcdropout.files.provenance import input_files, provenance
+
+    return provenance(
+        model=options.model,
+        source=options.source,
+        identity=model.identity(),
+        plan=plan,
+        seed=options.seed,
+        n_draws=options.n_draws,
+        options={
+            "target": options.target,
+            "ignore": list(options.ignore),
+            "dataloader_args": dataloader_kwargs,
+        },
+        files=input_files(dataloader_kwargs),
+        command=command,
+    )
 
 
 class _BadValues:

@@ -51,8 +51,8 @@ class Watch:
         if len(missing):
             shown = ", ".join(map(str, missing[:_SHOWN])) + (", ..." if len(missing) > _SHOWN else "")
             self.warn(
-                f"sequence {record.name}: {len(missing)} positions have no reference base (N) and are "
-                f"not mutated: {shown}"
+                f"sequence {record.name}: {len(missing)} positions are N in the reference and are not "
+                f"mutated: {shown}"
             )
 
     def _mention_bad_values(self, record: SequenceRecord) -> None:
