@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from torch import Tensor
@@ -30,6 +30,20 @@ class Block:
         """
         for place in self.places.values():
             place.forget()
+
+    def repeated(self, n_draws: int, n_mutants: int) -> Block:
+        """Pairs (draw * n_mutants + mutant) of all mutants of the block in all draws."""
+        pairs = (np.arange(n_draws)[:, None] * n_mutants + self.mutants).ravel()
+        caches: dict[int, dict[object, Tensor]] = {}
+        places = {
+            key: replace(
+                place,
+                start=np.tile(place.start, n_draws),
+                _cache=caches.setdefault(id(place._cache), {}),
+            )
+            for key, place in self.places.items()
+        }
+        return Block(pairs, places)
 
 
 def changed_spans(batch: MutantBatch, rows: slice) -> Span:

@@ -85,16 +85,21 @@ class Leaving:
         blocks = [(block.mutants, block.places[key]) for block in self.blocks]
         return pack(blocks, length, self.device)
 
-    def begin(self, draws: list[int]) -> None:
-        """Start with these draws."""
-        self.draws, self.results = draws, {}
+    def begin(self, draws: list[int], same: bool = False) -> None:
+        """Start with these draws; with `same` the windows stay, which differ in no draw."""
+        self.draws = draws
+        if same:
+            self.changed = self.changed[:1].expand(len(draws), -1).clone()
+            return
+        self.results = {}
         self.changed = torch.zeros(len(draws), len(self.owner), dtype=torch.bool, device=self.device)
 
     def begin_pairs(self) -> None:
         """Start as if nothing changed: what changes is told by `take_pairs`."""
         for key, packed in self.packed.items():
-            shape = (len(self.draws), self.plan.layouts[key[0]].n_channels)
-            packed.clear(*shape, self.compiled.dtype, self.device)
+            n_draws = len(self.draws) if self.plan.steps[key[0]].drawn else 1
+            channels = self.plan.layouts[key[0]].n_channels
+            packed.clear(n_draws, channels, self.compiled.dtype, self.device)
         owner = torch.from_numpy(self.owner).to(self.device)
         for index, leaving in self.exits.items():
             if isinstance(leaving, Reduce):
@@ -118,7 +123,11 @@ class Leaving:
                 own = own.flatten(0, 1)[None]
                 result = leaving.run(context, key, windows[key], own)[0]
                 owner = torch.from_numpy(context.owner).to(self.device)
-                self.changed[draw, mutant] |= (result != own[0].flatten(1)[owner]).any(dim=1)
+                changed = (result != own[0].flatten(1)[owner]).any(dim=1)
+                if len(self.results[index]) > 1:
+                    self.changed[draw, mutant] |= changed
+                else:  # the same in all draws
+                    self.changed[:, mutant] |= changed
                 self.results[index][draw, lane, mutant] = result
 
     def _references_of(self, index: int) -> list[Tensor]:

@@ -8,6 +8,7 @@ from kipoi_mcdropout.engine.incremental.plan import Plan
 from kipoi_mcdropout.engine.incremental.rules.base import Key
 from kipoi_mcdropout.engine.incremental.rules.convolution import Convolution
 from kipoi_mcdropout.engine.incremental.rules.linear import LinearPerPosition
+from kipoi_mcdropout.engine.incremental.rules.site import SiteRule
 
 
 @dataclass(frozen=True)
@@ -50,30 +51,48 @@ def find_route(plan: Plan, targets: set[Key]) -> Route:
 
 
 def find_cuts(plan: Plan, order: list[Key], targets: set[Key]) -> list[Key]:
-    """Windows after a mask from which alone all that is computed later follows.
+    """Windows from which alone all that is computed later follows, once differences may be extinguished.
 
-    They stand before a matrix product, and after an operation that can make differences zero.
+    The first may be the last windows before a mask, which are the same in all draws; all others come
+    after a mask, or there is none. They stand before a matrix product.
     """
-    number = {key: i for i, key in enumerate(order)}
-    number[plan.mutated, 0] = -1
-    earliest = [len(order)] * len(order)  # of what the keys after this one take
-    for i in range(len(order) - 1, 0, -1):
-        taken = min(number[source] for source in plan.sources[order[i]])
-        earliest[i - 1] = min(earliest[i], taken)
-    before_product = {
-        source
-        for key in order
-        if isinstance(plan.steps[key[0]].rule, (Convolution, LinearPerPosition))
-        for source in plan.sources[key]
-    }
-    cuts = []
+    drawn = [plan.steps[key[0]].drawn for key in order]
+    products = _before_products(plan, order)
+    cuts: list[Key] = []
     extinguished = False
-    for i, key in enumerate(order):
-        step = plan.steps[key[0]]
+    for i, alone in enumerate(_alone(plan, order)):
+        key = order[i]
         if key in targets:
             break
-        extinguished = extinguished or (step.rule is not None and step.rule.extinguishes)
-        if earliest[i] >= i and extinguished and step.drawn and key in before_product:
+        extinguished = extinguished or _extinguishes(plan, key, cuts)
+        last_still = not drawn[i] and all(drawn[i + 1 :])
+        once = drawn[i] or not any(drawn)
+        if alone and extinguished and (last_still or (once and key in products)):
             cuts.append(key)
             extinguished = False
     return cuts
+
+
+def _alone(plan: Plan, order: list[Key]) -> list[bool]:
+    """Whether the keys after each take nothing from before it."""
+    number = {key: i for i, key in enumerate(order)}
+    number[plan.mutated, 0] = -1
+    earliest, alone = len(order), []
+    for i in range(len(order) - 1, -1, -1):
+        alone.append(earliest >= i)
+        earliest = min([earliest, *(number[source] for source in plan.sources[order[i]])])
+    return alone[::-1]
+
+
+def _before_products(plan: Plan, order: list[Key]) -> set[Key]:
+    products = [k for k in order if isinstance(plan.steps[k[0]].rule, (Convolution, LinearPerPosition))]
+    return {source for key in products for source in plan.sources[key]}
+
+
+def _extinguishes(plan: Plan, key: Key, cuts: list[Key]) -> bool:
+    """Whether a step can; a mask right after a cut is not worth another."""
+    rule = plan.steps[key[0]].rule
+    assert rule is not None
+    if isinstance(rule, SiteRule) and cuts and plan.sources[key] == cuts[-1:]:
+        return False
+    return rule.extinguishes

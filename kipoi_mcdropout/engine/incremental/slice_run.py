@@ -85,6 +85,7 @@ class SliceRun:
         self.leaving = Leaving(self.compiled, self.references, self.blocks, self.owner, self.paths)
         self.dense = DenseStage(self.compiled, self.references)
         self._find_needed()
+        self.thinning = self._thinning()
 
     def _find_needed(self) -> None:
         """Windows that are computed, and those that leave them for whole rows."""
@@ -105,19 +106,21 @@ class SliceRun:
         ref = torch.stack(
             [self.compiled.flat_outputs(self.references, i, selected) for i in range(len(draws))]
         )
-        self.leaving.begin(draws)
+        settled = self.thinning is not None and self.thinning.settled
+        self.leaving.begin(draws, same=self.thinning is not None and settled and not self.thinning.drawn)
         alt = ref.new_empty(len(draws), len(self.owner), ref.shape[2])
         later = []
-        thinning = self._thinning()
-        for number, block in enumerate(self.blocks):
+        if self.thinning is not None:
+            self.thinning.begin()
+        for number, block in enumerate([] if settled else self.blocks):
             context = self._context(block)
-            windows = self._run_block(number, block, context, thinning)
+            windows = self._run_block(number, block, context)
             if windows is not None:
                 self.leaving.reduce(block, context, windows)
                 later += self._end_of_block(alt, block, context, windows, selected)
             block.forget()
-        if thinning is not None:
-            thinning.finish()
+        if self.thinning is not None and self.thinning.pays:
+            self.thinning.finish()
         self.leaving.multiply()
         for block, context, windows in later:
             self._finish(alt, block.mutants, selected, (context, windows))
@@ -143,10 +146,9 @@ class SliceRun:
             )
         return self._masks[node.index]
 
-    def _run_block(
-        self, number: int, block: Block, context: BlockContext, thinning: Thinning | None
-    ) -> Windows | None:
+    def _run_block(self, number: int, block: Block, context: BlockContext) -> Windows | None:
         """Windows of the targets, those to be packed packed; None where `thinning` has taken over."""
+        thinning = self.thinning
         windows: Windows = {}
         mutated = (self.plan.mutated, 0)
         fresh = not block.kept
@@ -166,6 +168,7 @@ class SliceRun:
             if key in self.leaving.packed:
                 self.leaving.packed[key].put(number, context.delta(key, windows[key]))
             if thinning is not None and key == thinning.first and thinning.take(context, block, windows):
+                block.kept.clear()
                 return None
         for key in self.leaving.packed:
             if key in block.kept:

@@ -10,7 +10,7 @@ The zero test has no tolerance, and the choice follows from the mutants and draw
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -36,6 +36,7 @@ class End(Protocol):
     plan: Plan
     references: References
     owner: Ints
+    draws: list[int]
     paths: Counter[str]
 
     def begin_pairs(self) -> None:
@@ -49,7 +50,13 @@ class PairContext(BlockContext):
     """A block whose rows are pairs of a draw and a mutant, all of them as if in one draw."""
 
     def __init__(
-        self, pairs: Ints, owner: Ints, block: Block, references: References, masks: Callable, shared: set[Key]
+        self,
+        pairs: Ints,
+        owner: Ints,
+        block: Block,
+        references: References,
+        masks: Callable,
+        shared: set[Key],
     ) -> None:
         self.draw, self.mutant = np.divmod(pairs, len(owner))
         super().__init__(
@@ -83,8 +90,8 @@ class Thinning:
     Parameters
     ----------
     end : Leaving
-        Where the windows go. Its `paths` count: "thinned" the blocks that were taken, "pairs" theirs,
-        "pairs left" those that went on from a cut.
+        Where the windows go. Its `paths` count: "thinned" the blocks that were taken, "pairs" those of
+        a draw and a mutant that would have gone on from each cut, "pairs left" those that did.
     masks : callable
         See BlockContext.
     shared : set of (node, lane)
@@ -93,19 +100,32 @@ class Thinning:
         Pairs in a block.
     """
 
-    def __init__(
-        self, route: Route, end: End, masks: Callable, shared: set[Key], most: int
-    ) -> None:  # fmt: skip
+    def __init__(self, route: Route, end: End, masks: Callable, shared: set[Key], most: int) -> None:
         self.route, self.end, self.plan = route, end, end.plan
         self.masks, self.shared, self.most = masks, shared, most
+        self.drawn = self.plan.steps[route.order[-1][0]].drawn
+        self.still = not self.plan.steps[self.first[0]].drawn  # the first cut is before the masks
         self.pays: bool | None = None  # not known before the first block
         self._parts: list[Differences] = []
         self._held = 0
+        self._kept: list[tuple[Block, Tensor]] | None = None  # at a first cut before the masks
 
     @property
     def first(self) -> Key:
         """Where windows are taken."""
         return self.route.cuts[0]
+
+    @property
+    def settled(self) -> bool:
+        """Whether no further windows are needed, in whatever draws."""
+        return self._kept is not None
+
+    def begin(self) -> None:
+        """Start with other draws."""
+        if self.settled and self.drawn:
+            self.end.begin_pairs()
+        elif not self.still:
+            self.pays = None
 
     def take(self, context: BlockContext, block: Block, windows: dict[Key, Window]) -> bool:
         """Whether the block is taken from here; if not, its windows go on as they are."""
@@ -120,10 +140,9 @@ class Thinning:
             self.end.begin_pairs()
         pairs = np.arange(len(delta))[:, None] * len(self.end.owner) + block.mutants
         self.end.paths["thinned"] += 1
-        self.end.paths["pairs"] += pairs.size
         self._add(Differences.of(delta, alive, pairs, block.places[self.first]))
-        if self._held > _HELD_BYTES:
-            self.finish()
+        if not self.still and self._held > _HELD_BYTES:
+            self._pass_on(0)
         return True
 
     def _add(self, part: Differences) -> None:
@@ -133,28 +152,51 @@ class Thinning:
 
     def finish(self) -> None:
         """Propagate what was taken from cut to cut, and to the targets."""
-        order, cuts = self.route.order, self.route.cuts
-        for number, cut in enumerate(cuts):
-            parts, self._parts, self._held = self._parts, [], 0
-            if not parts:
-                return
-            rows = Differences.joined(parts)
-            begin = order.index(cut)
-            following = cuts[number + 1] if number + 1 < len(cuts) else None
-            end = len(order) if following is None else order.index(following) + 1
-            for block, delta in rows.blocks(self.plan, order[begin:end], self.most):
-                self._run(block, delta, order[begin:end], following)
+        if not self.still:
+            self._pass_on(0)
+            return
+        n_draws = len(self.end.draws) if self.drawn else 1
+        if self._kept is not None and not self.drawn:
+            return
+        if self._kept is None:
+            self._kept = list(self._blocks(0, max(1, self.most // n_draws)))
+        for block, delta in self._kept:
+            repeated = block.repeated(n_draws, len(self.end.owner))
+            self._run(repeated, delta.repeat(1, n_draws, 1, 1), 0)
+            if self._held > _HELD_BYTES:
+                self._pass_on(1)
+        self._pass_on(1)
 
-    def _run(self, block: Block, delta: Tensor, keys: list[Key], following: Key | None) -> None:
-        pairs = block.mutants
-        self.end.paths["pairs left"] += len(pairs)
-        context = PairContext(pairs, self.end.owner, block, self.end.references, self.masks, self.shared)
+    def _pass_on(self, number: int) -> None:
+        """Rows that were collected at a cut go to the targets."""
+        for n in range(number, len(self.route.cuts)):
+            for block, delta in self._blocks(n, self.most):
+                self._run(block, delta, n)
+
+    def _blocks(self, number: int, most: int) -> Iterator[tuple[Block, Tensor]]:
+        """Blocks of the rows that were collected at a cut, and their windows."""
+        parts, self._parts, self._held = self._parts, [], 0
+        if not parts:
+            return iter(())
+        return Differences.joined(parts).blocks(self.plan, self._segment(number), most)
+
+    def _segment(self, number: int) -> list[Key]:
+        """A cut and what follows, up to the next cut."""
+        order, cuts = self.route.order, self.route.cuts
+        last = cuts[number + 1] if number + 1 < len(cuts) else order[-1]
+        return order[order.index(cuts[number]) : order.index(last) + 1]
+
+    def _run(self, block: Block, delta: Tensor, number: int) -> None:
+        """From a cut to the next, or to the targets."""
+        keys = self._segment(number)
+        end, pairs = self.end, block.mutants
+        end.paths["pairs left"] += len(pairs)
+        context = PairContext(pairs, end.owner, block, end.references, self.masks, self.shared)
         windows = {keys[0]: Window(delta=delta, clean=True)}
         for key in keys[1:]:
             take_step(self.plan, self.route, context, key, windows)
-        if following is None:
-            self.end.take_pairs(context, block, windows)
+        if number + 1 == len(self.route.cuts):
+            end.take_pairs(context, block, windows)
             return
-        delta = context.delta(following, windows[following])
-        place = block.places[following]
-        self._add(Differences.of(delta, not_zero(delta), pairs, place))
+        delta = context.delta(keys[-1], windows[keys[-1]])
+        self._add(Differences.of(delta, not_zero(delta), pairs[None], block.places[keys[-1]]))
