@@ -304,8 +304,8 @@ def test_running_out_of_memory_means_smaller_parts(monkeypatch: pytest.MonkeyPat
         return original(self, draws, selected)
 
     monkeypatch.setattr(SliceRun, "outputs", outputs)
-    error, _ = error_against_oracle(build("deepsea"), substitutions(LENGTH), tuple(range(9)))
-    assert error < 1e-10 and refused == [8, 4]
+    error, _ = error_against_oracle(build("deepsea"), substitutions(LENGTH), tuple(range(17)))
+    assert error < 1e-10 and refused == [16, 8]
 
 
 def test_infinite_activations_are_computed_whole() -> None:

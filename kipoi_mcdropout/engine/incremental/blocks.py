@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from torch import Tensor
@@ -31,6 +31,20 @@ class Block:
         for place in self.places.values():
             place.forget()
 
+    def repeated(self, n_draws: int, n_mutants: int) -> Block:
+        """Pairs (draw * n_mutants + mutant) of all mutants of the block in all draws."""
+        pairs = (np.arange(n_draws)[:, None] * n_mutants + self.mutants).ravel()
+        caches: dict[int, dict[object, Tensor]] = {}
+        places = {
+            key: replace(
+                place,
+                start=np.tile(place.start, n_draws),
+                _cache=caches.setdefault(id(place._cache), {}),
+            )
+            for key, place in self.places.items()
+        }
+        return Block(pairs, places)
+
 
 def changed_spans(batch: MutantBatch, rows: slice) -> Span:
     """First to last changed position of each mutant; one position where nothing changes."""
@@ -39,27 +53,28 @@ def changed_spans(batch: MutantBatch, rows: slice) -> Span:
     any_change = differs.any(axis=1)
     start = np.where(any_change, differs.argmax(axis=1), 0)
     end = np.where(any_change, n - differs[:, ::-1].argmax(axis=1), 1)
-    width = _rounded(end - start)
+    width = rounded(end - start)
     return Span(start.astype(np.int64), (start + width).astype(np.int64))
 
 
-def _rounded(width: Ints) -> Ints:
+def rounded(width: Ints) -> Ints:
     """Widths of several bases as powers of two, so that there are few different ones."""
     return (2 ** np.ceil(np.log2(width))).astype(np.int64)
 
 
-def make_blocks(plan: Plan, span: Span, mutants: Ints, most: int) -> list[Block]:
+def make_blocks(plan: Plan, span: Span, mutants: Ints, most: int, keys: list[Key]) -> list[Block]:
     """Blocks of at most `most` mutants.
 
     Parameters
     ----------
     span : Span
-        Changed positions at the input.
+        Changed positions at the first of the keys.
     mutants : numpy.ndarray
         Number of each.
+    keys : list of (node, lane)
+        Where the windows are asked for; see `Plan.spans`.
     """
-    spans = plan.spans(span.start, span.end)
-    keys = [(plan.mutated, 0), *plan.local_order]
+    spans = plan.spans(span, keys)
     columns = [span.end - span.start]
     offsets: dict[Key, list[Ints]] = {keys[0]: []}
     for key in keys[1:]:
@@ -68,9 +83,7 @@ def make_blocks(plan: Plan, span: Span, mutants: Ints, most: int) -> list[Block]
         own = spans[key]
         offsets[key] = rule.offsets([spans[source] for source in plan.sources[key]], own)
         columns += [own.end - own.start, *offsets[key]]
-    signature = np.stack(columns, axis=1)
-    _, first, group = np.unique(signature, axis=0, return_index=True, return_inverse=True)
-    group = group.ravel()
+    _, first, group = np.unique(_joined(columns), return_index=True, return_inverse=True)
     blocks = []
     for number, example in enumerate(first):
         members = np.flatnonzero(group == number)
@@ -87,6 +100,20 @@ def make_blocks(plan: Plan, span: Span, mutants: Ints, most: int) -> list[Block]
                 places[key] = Place(start, width, length, offset, cache)
             blocks.append(Block(mutants[part], places))
     return blocks
+
+
+def _joined(columns: list[Ints]) -> Ints:
+    """One number for each combination of values, in the order of the combinations."""
+    joined = np.zeros(len(columns[0]), dtype=np.int64)
+    combinations = 1
+    for column in columns:
+        low, high = int(column.min()), int(column.max())
+        if combinations * (high - low + 1) > 2**62:
+            joined = np.unique(joined, return_inverse=True)[1]
+            combinations = len(joined)
+        joined = joined * (high - low + 1) + (column - low)
+        combinations *= high - low + 1
+    return joined
 
 
 def _parts(members: Ints, most: int) -> Iterator[Ints]:

@@ -23,7 +23,7 @@ from kipoi_mcdropout.engine.incremental.slice_run import SliceRun
 from kipoi_mcdropout.sequence.mutants import MutantBatch, chunks
 
 DEFAULT_MEMORY_BYTES = 1_000_000_000
-_MOST_DRAWS = 8  # at a time; more draws would not make the matrix products faster
+_MOST_DRAWS = 16  # at a time; more gain nothing, see benchmarks/ENGINE.md
 _SMALLEST_SHARE = 64  # of the planned sizes, before running out of memory is an error
 
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from kipoi_mcdropout.engine.incremental.differences import Differences
 from kipoi_mcdropout.engine.incremental.windows import Ints, Place
 
 
@@ -32,6 +34,7 @@ class PackedIndex:
     bounds: Ints
     rows: Ints
     block_entries: list[tuple[Tensor, Tensor]]
+    _keys: Ints | None = None  # position * mutants + mutant of each entry
 
     @property
     def n_entries(self) -> int:
@@ -41,6 +44,15 @@ class PackedIndex:
     def at(self, position: int) -> tuple[int, int]:
         """First entry of a position, and one past the last."""
         return int(self.bounds[position]), int(self.bounds[position + 1])
+
+    def entry_of(self, position: Ints, mutant: Ints, n_mutants: int) -> tuple[Ints, NDArray[np.bool_]]:
+        """Entries of these positions and mutants, and whether there are such."""
+        if self._keys is None:
+            position_of = np.repeat(np.arange(len(self.bounds) - 1), np.diff(self.bounds))
+            self._keys = position_of * n_mutants + self.rows
+        asked = position * n_mutants + mutant
+        number = np.minimum(np.searchsorted(self._keys, asked), max(0, len(self._keys) - 1))
+        return number, self._keys[number] == asked
 
     def row_slice(self, position: int) -> slice | Ints:
         """Mutants changed at a position: a slice where they are consecutive."""
@@ -96,6 +108,25 @@ class Packed:
         if len(flat) != source.shape[0]:
             source = source.index_select(0, flat)
         self.values[entries] = source
+
+    def clear(self, draws: int, channels: int, dtype: torch.dtype, device: torch.device) -> None:
+        """Start with differences of zero for all mutants."""
+        shape = (self.index.n_entries, draws, channels)
+        self.values = torch.zeros(shape, dtype=dtype, device=device)
+
+    def put_rows(self, rows: Differences, n_mutants: int) -> None:
+        """Store rows of some pairs; all others are zero (see `clear`).
+
+        Rows without an entry are left out: there, nothing but rounding can differ.
+        """
+        assert self.values is not None
+        draw, mutant = np.divmod(rows.pair, n_mutants)
+        number, there = self.index.entry_of(rows.position, mutant, n_mutants)
+        where = torch.from_numpy((number * self.values.shape[1] + draw)[there])
+        values, device = rows.values, self.values.device
+        if not there.all():
+            values = values[torch.from_numpy(there).to(device)]
+        self.values.view(-1, self.values.shape[2]).index_copy_(0, where.to(device), values)
 
     def multiply(self, weight: Tensor, n_rows: int) -> Tensor:
         """Sum over positions of values @ weight[position]: (mutants, draws, outputs)."""

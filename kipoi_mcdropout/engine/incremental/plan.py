@@ -68,10 +68,13 @@ class Plan:
             for key in self.keys(index)
         ]
 
-    def spans(self, start: Any, end: Any) -> dict[Key, Span]:
-        """Changed positions at every node from those at the input, each shape=(mutants,)."""
-        spans = {(self.mutated, 0): Span(start, end)}
-        for key in self.local_order:
+    def spans(self, span: Span, keys: list[Key]) -> dict[Key, Span]:
+        """Changed positions, shape=(mutants,), at each of the keys from those at the first of them.
+
+        The others must be in order, and follow from the first alone.
+        """
+        spans = {keys[0]: span}
+        for key in keys[1:]:
             step = self.steps[key[0]]
             assert step.rule is not None
             spans[key] = step_span(step.rule, [spans[source] for source in self.sources[key]])

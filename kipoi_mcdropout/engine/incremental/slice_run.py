@@ -10,18 +10,16 @@ import torch
 from torch import Tensor
 
 from kipoi_mcdropout.arrays.outputs import flatten_outputs
-from kipoi_mcdropout.dropout.memory import is_out_of_memory
 from kipoi_mcdropout.engine.full import to_tensors
 from kipoi_mcdropout.engine.incremental.blocks import Block, changed_spans, make_blocks
 from kipoi_mcdropout.engine.incremental.compiled import Compiled
 from kipoi_mcdropout.engine.incremental.dense import DenseStage
-from kipoi_mcdropout.engine.incremental.exits import FlatLinear, Reduce
-from kipoi_mcdropout.engine.incremental.packed import Packed, PackedIndex, pack
-from kipoi_mcdropout.engine.incremental.plan import Step
-from kipoi_mcdropout.engine.incremental.references import NonFiniteReference, References
-from kipoi_mcdropout.engine.incremental.rules.base import Key, RuleError
-from kipoi_mcdropout.engine.incremental.rules.site import gain, keep_canonical, multipliers
-from kipoi_mcdropout.engine.incremental.tail import Tail
+from kipoi_mcdropout.engine.incremental.leaving import Leaving, Windows
+from kipoi_mcdropout.engine.incremental.references import References
+from kipoi_mcdropout.engine.incremental.route import find_route
+from kipoi_mcdropout.engine.incremental.rules.site import multipliers
+from kipoi_mcdropout.engine.incremental.steps import take_step
+from kipoi_mcdropout.engine.incremental.thinning import Thinning
 from kipoi_mcdropout.engine.incremental.windows import BlockContext, Ints, Span, Window
 from kipoi_mcdropout.sequence.mutants import MutantBatch
 
@@ -80,62 +78,23 @@ class SliceRun:
         self.blocks: list[Block] = []
         if len(narrow):
             part = Span(span.start[narrow], span.end[narrow])
-            self.blocks = make_blocks(self.plan, part, narrow, most)
-        self._choose_leaving()
+            keys = [(self.plan.mutated, 0), *self.plan.local_order]
+            self.blocks = make_blocks(self.plan, part, narrow, most, keys)
+            self.blocks.sort(key=lambda block: -len(block.mutants))  # the first is counted
+        self.most = most * n_draws
+        self.leaving = Leaving(self.compiled, self.references, self.blocks, self.owner, self.paths)
         self.dense = DenseStage(self.compiled, self.references)
         self._find_needed()
-
-    def _choose_leaving(self) -> None:
-        """For each place where windows end, how: by packing, by a tail, or block by block."""
-        self.leaving = {i: s.exit for i, s in self.plan.steps.items() if s.kind == "leaving" and s.exit}
-        self.packed: dict[Key, Packed] = {}
-        # By the node of its linear layer: the tail, and the windows that leave its convolution.
-        self.tails: dict[int, tuple[Tail, PackedIndex]] = {}
-        for index, leaving in self.leaving.items():
-            if not isinstance(leaving, FlatLinear) or not self.blocks:
-                continue
-            tail = self.compiled.tails.get(index)
-            length = leaving.layout.n_positions
-            if tail is not None:
-                outgoing = self._packed_index((tail.convolution.node.index, 0))
-                if tail.pays(outgoing.n_entries, length):
-                    self.tails[index] = (tail, outgoing)
-                    self._pack((tail.source, 0))
-                    continue
-            for key in self.plan.keys(leaving.source):
-                self._pack(key)
-
-    def _pack(self, key: Key) -> None:
-        if key not in self.packed:
-            self.packed[key] = Packed(self._packed_index(key))
-
-    def _packed_index(self, key: Key) -> PackedIndex:
-        length = self.plan.layouts[key[0]].n_positions
-        blocks = [(block.mutants, block.places[key]) for block in self.blocks]
-        return pack(blocks, length, self.device)
+        self.thinning = self._thinning()
 
     def _find_needed(self) -> None:
         """Windows that are computed, and those that leave them for whole rows."""
         steps = self.plan.steps
         self.materialised = [i for i in self.dense.taken if steps[i].kind == "windows"]
-        self.targets: set[Key] = set(self.packed)
+        targets = self.leaving.targets
         for index in self.materialised:
-            self.targets.update(self.plan.keys(index))
-        for leaving in self.leaving.values():
-            if isinstance(leaving, Reduce):
-                self.targets.update(self.plan.keys(leaving.source))
-        needed = set(self.targets)
-        for key in reversed(self.plan.local_order):
-            if key in needed:
-                needed.update(self.plan.sources[key])
-        self.order = [key for key in self.plan.local_order if key in needed]
-        self.last_use: dict[Key, Key] = {}
-        for key in self.order:
-            for source in self.plan.sources[key]:
-                self.last_use[source] = key
-        drawn = {key for key in self.order if steps[key[0]].drawn}
-        border = {s for key in drawn for s in self.plan.sources[key] if s not in drawn}
-        self.border = border | (self.targets - drawn)
+            targets.update(self.plan.keys(index))
+        self.route = find_route(self.plan, targets)
 
     def outputs(self, draws: list[int], selected: Tensor | None) -> tuple[Tensor, Tensor]:
         """Outputs of the mutants and of the references, (draws, rows, outputs)."""
@@ -147,31 +106,36 @@ class SliceRun:
         ref = torch.stack(
             [self.compiled.flat_outputs(self.references, i, selected) for i in range(len(draws))]
         )
+        settled = self.thinning is not None and self.thinning.settled
+        self.leaving.begin(draws, same=self.thinning is not None and settled and not self.thinning.drawn)
         alt = ref.new_empty(len(draws), len(self.owner), ref.shape[2])
-        seeds: dict[int, Tensor] = {}
         later = []
-        for number, block in enumerate(self.blocks):
+        if self.thinning is not None:
+            self.thinning.begin()
+        for number, block in enumerate([] if settled else self.blocks):
             context = self._context(block)
             windows = self._run_block(number, block, context)
-            self._reduce(block, context, windows, seeds)
-            if self.materialised and not self.packed:
-                self._finish(alt, block.mutants, seeds, selected, (context, windows))
-            elif self.materialised:
-                later.append((block, context, windows))
+            if windows is not None:
+                self.leaving.reduce(block, context, windows)
+                later += self._end_of_block(alt, block, context, windows, selected)
             block.forget()
-        self._multiply(seeds)
+        if self.thinning is not None and self.thinning.pays:
+            self.thinning.finish()
+        self.leaving.multiply()
         for block, context, windows in later:
-            self._finish(alt, block.mutants, seeds, selected, (context, windows))
+            self._finish(alt, block.mutants, selected, (context, windows))
         if not self.materialised and self.blocks:
             narrow = np.sort(np.concatenate([block.mutants for block in self.blocks]))
-            self._finish(alt, narrow, seeds, selected, None)
+            changed = self.leaving.changed.any(dim=0).cpu().numpy()
+            self._finish(alt, narrow[changed[narrow]], selected, None)
         self._run_whole(alt, selected)
+        self._copy_unchanged(alt, ref)
         return alt, ref
 
     def _context(self, block: Block) -> BlockContext:
         return BlockContext(
             self.owner[block.mutants], block.places, self.references.canonical, self._multipliers,
-            self.plan.shared | self.border, self.device,
+            self.plan.shared | self.route.border, self.device,
         )  # fmt: skip
 
     def _multipliers(self, node) -> Tensor:  # type: ignore[no-untyped-def]
@@ -182,33 +146,33 @@ class SliceRun:
             )
         return self._masks[node.index]
 
-    def _run_block(self, number: int, block: Block, context: BlockContext) -> dict[Key, Window]:
-        """Windows of the targets; those to be packed are packed."""
-        windows: dict[Key, Window] = {}
+    def _run_block(self, number: int, block: Block, context: BlockContext) -> Windows | None:
+        """Windows of the targets, those to be packed packed; None where `thinning` has taken over."""
+        thinning = self.thinning
+        windows: Windows = {}
         mutated = (self.plan.mutated, 0)
         fresh = not block.kept
         if fresh:
             windows[mutated] = Window(delta=self._input_delta(block), clean=True)
-            if mutated in self.border:
+            if mutated in self.route.border:
                 block.kept[mutated] = windows[mutated]
         for key, window in block.kept.items():
             windows[key] = Window(window.delta, window.new, window.clean)
-        for key in self.order:
-            step = self.plan.steps[key[0]]
-            if not step.drawn and not fresh:
+        for key in self.route.order:
+            drawn = self.plan.steps[key[0]].drawn
+            if not drawn and not fresh:
                 continue
-            sources = self.plan.sources[key]
-            windows[key] = _apply(step, context, key, sources, [windows[s] for s in sources])
-            if key in self.border and not step.drawn:
+            take_step(self.plan, self.route, context, key, windows)
+            if key in self.route.border and not drawn:
                 block.kept[key] = Window(windows[key].delta, windows[key].new, windows[key].clean)
-            for source in sources:
-                if self.last_use[source] == key and source not in self.targets:
-                    windows.pop(source, None)
-            if key in self.packed:
-                self.packed[key].put(number, context.delta(key, windows[key]))
-        for key in self.packed:
+            if key in self.leaving.packed:
+                self.leaving.packed[key].put(number, context.delta(key, windows[key]))
+            if thinning is not None and key == thinning.first and thinning.take(context, block, windows):
+                block.kept.clear()
+                return None
+        for key in self.leaving.packed:
             if key in block.kept:
-                self.packed[key].put(number, context.delta(key, windows[key]))
+                self.leaving.packed[key].put(number, context.delta(key, windows[key]))
         return windows
 
     def _input_delta(self, block: Block) -> Tensor:
@@ -225,65 +189,40 @@ class SliceRun:
         delta[(inside < 0) | (inside >= place.length)] = 0
         return torch.from_numpy(delta)[None].to(self.device, self.compiled.dtype)
 
-    def _reduce(
-        self, block: Block, context: BlockContext, windows: dict[Key, Window], seeds: dict[int, Tensor]
-    ) -> None:
-        """Results of reductions over all positions for the mutants of a block."""
-        for index, leaving in self.leaving.items():
-            if not isinstance(leaving, Reduce):
-                continue
-            keys = self.plan.keys(leaving.source)
-            reference = self.references.stacked(index)
-            n = self.references.n
-            for lane, key in enumerate(keys):
-                own = reference[:, lane * n : (lane + 1) * n]
-                self.paths["reduce"] += 1
-                result = leaving.run(context, key, windows[key], own)
-                if index not in seeds:
-                    shape = (result.shape[0], len(keys), len(self.owner), result.shape[2])
-                    seeds[index] = result.new_empty(shape)
-                seeds[index][:, lane, torch.from_numpy(block.mutants)] = result
+    def _thinning(self) -> Thinning | None:
+        """What drops differences of zero, where the route has a place for it."""
+        if self.materialised or not self.route.cuts:
+            return None
+        return Thinning(self.route, self.leaving, self._multipliers, self.plan.shared, self.most)
 
-    def _multiply(self, seeds: dict[int, Tensor]) -> None:
-        """Results of linear layers over all positions, (draws, lanes, mutants, outputs)."""
-        n = self.references.n
-        for index, leaving in self.leaving.items():
-            if not isinstance(leaving, FlatLinear) or not self.blocks:
-                continue
-            reference = self.references.stacked(index).flatten(2)
+    def _end_of_block(
+        self, alt: Tensor, block: Block, context: BlockContext, windows: Windows, selected: Tensor | None
+    ) -> list[tuple[Block, BlockContext, Windows]]:
+        """Note what has changed in windows that leave as they are; finish now, or return for later."""
+        mutants = torch.from_numpy(block.mutants).to(self.device)
+        for index in self.materialised:
+            for key in self.plan.keys(index):
+                self.leaving.changed[:, mutants] |= context.differs(key, windows[key])
+        if self.materialised and not self.leaving.packed:
+            self._finish(alt, block.mutants, selected, (context, windows))
+        elif self.materialised:
+            return [(block, context, windows)]
+        return []
+
+    def _copy_unchanged(self, alt: Tensor, ref: Tensor) -> None:
+        """Where nothing that left the windows has changed, the reference's output."""
+        self.leaving.changed[:, torch.from_numpy(self.whole).to(self.device)] = True
+        draw, mutant = (~self.leaving.changed).nonzero(as_tuple=True)
+        if len(draw):
             owner = torch.from_numpy(self.owner).to(self.device)
-            lanes = []
-            for lane, key in enumerate(self.plan.keys(leaving.source)):
-                if index in self.tails:
-                    delta = self._run_tail(*self.tails[index])
-                else:
-                    self.paths["packed"] += 1
-                    delta = self.packed[key].multiply(leaving.weight, len(self.owner))
-                own = reference[:, lane * n : (lane + 1) * n]
-                lanes.append(delta.transpose(0, 1) + own[:, owner])
-            seeds[index] = torch.stack(lanes, dim=1)
-
-    def _run_tail(self, tail: Tail, outgoing: PackedIndex) -> Tensor:
-        self.paths["tail"] += 1
-        node, masking = tail.site.node, self.references.masking
-        layout = self.plan.layouts[node.index]
-        return tail.run(
-            self.packed[tail.source, 0],
-            outgoing,
-            self.draws,
-            lambda draw: keep_canonical(masking, node, layout, draw),
-            self.references.canonical,
-            self.owner,
-            gain(node),
-        )
+            alt[draw, mutant] = ref[draw, owner[mutant]]
 
     def _finish(
         self,
         alt: Tensor,
         mutants: Ints,
-        seeds: dict[int, Tensor],
         selected: Tensor | None,
-        windows: tuple[BlockContext, dict[Key, Window]] | None,
+        windows: tuple[BlockContext, Windows] | None,
     ) -> None:
         """Whole rows from what left the windows to the outputs."""
         size = self.dense.rows_at_a_time(self.batch_size)
@@ -291,10 +230,8 @@ class SliceRun:
             part = slice(begin, begin + size)
             self.paths["rows"] += 1
             self.dense.load(self.owner[mutants[part]])
-            for index in self.leaving:
-                if index in seeds:
-                    chosen = seeds[index][:, :, torch.from_numpy(mutants[part])]
-                    self.dense.seed(index, chosen)
+            for index, result in self.leaving.results.items():
+                self.dense.seed(index, result[:, :, torch.from_numpy(mutants[part])])
             if windows is not None:
                 for index in self.materialised:
                     self.paths["materialise"] += 1
@@ -330,18 +267,3 @@ class SliceRun:
                 alt[d, int(mutants[0]) : int(mutants[-1]) + 1] = matrix
             else:
                 alt[d, where] = matrix
-
-
-def _apply(
-    step: Step, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]
-) -> Window:
-    """Result of a step's rule; RuleError where it fails."""
-    assert step.rule is not None
-    try:
-        return step.rule.run(context, key, sources, windows)
-    except NonFiniteReference:
-        raise
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        raise RuleError.of(step.node, error) from error

@@ -61,10 +61,18 @@ class Place:
         return self._cache[key]
 
     def index(
-        self, device: torch.device, owner: Ints | None, begin: int = 0, width: int | None = None
+        self,
+        device: torch.device,
+        owner: Ints | None,
+        begin: int = 0,
+        width: int | None = None,
+        of: str = "reference",
     ) -> Tensor:
-        """Flat numbers (owner * length + position) into a reference, clamped to the sequence."""
-        key = ("index", owner is None, begin, width)
+        """Flat numbers (owner * length + position) into a reference, clamped to the sequence.
+
+        Those who ask for other owners, or for none, must say `of` what.
+        """
+        key = (of, begin, width)
         if key not in self._cache:
             positions = np.clip(self.positions(begin, width), 0, self.length - 1)
             if owner is not None:
@@ -139,8 +147,12 @@ class BlockContext:
     def position_window(self, key: tuple[int, int], source: Tensor) -> Tensor:
         """(draws, positions, channels) on the window of a node: (draws, mutants, width, channels)."""
         place = self.places[key]
-        index = place.index(self.device, None)
+        index = place.index(self.device, None, of="positions")
         return gather(source, index, (self.n_mutants, place.width, source.shape[2]))
+
+    def everywhere(self, source: Tensor) -> Tensor:
+        """(draws, 1, channels), the same at all positions, as it is broadcast against windows."""
+        return source[:, :, None]
 
     def new(self, key: tuple[int, int], window: Window) -> Tensor:
         """Values of the mutants on the window."""
@@ -171,6 +183,15 @@ class BlockContext:
             clear_outside(window.delta, self.places[key].outside(self.device))
             window.clean = True
         return window.delta
+
+    def differs(self, key: tuple[int, int], window: Window) -> Tensor:
+        """Whether the mutants differ from the reference on their windows, bool, (draws, mutants)."""
+        if window.delta is None:
+            assert window.new is not None
+            delta = self.delta(key, Window(new=window.new))
+        else:
+            delta = self.delta(key, window)
+        return (delta != 0).flatten(2).any(dim=2)
 
     def may_overwrite(self, key: tuple[int, int]) -> bool:
         """Whether the windows of a node have a single user."""

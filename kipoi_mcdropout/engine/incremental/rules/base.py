@@ -55,6 +55,8 @@ class Rule:
     on_values, passes_on, looks_around : bool
         Whether it takes and gives the mutants' values, not differences; whether it takes either and
         gives the same; whether it looks at the reference beside the windows (see looked_at.py).
+    extinguishes : bool
+        Whether a difference that is not zero may become exactly zero (see thinning.py).
     """
 
     label = ""
@@ -62,6 +64,7 @@ class Rule:
     on_values = False
     passes_on = False
     looks_around = False
+    extinguishes = False
 
     def __init__(self, node: Node, sources: list[int], layout: Layout) -> None:
         self.node = node
@@ -198,7 +201,7 @@ def canonical_constant(constant: Tensor, layout: Layout, lanes: int = 1) -> Tens
 def broadcast(context: BlockContext, key: Key, canonical: Tensor) -> Tensor:
     """A constant (draws, positions or 1, channels) that broadcasts against the windows of a node."""
     if canonical.shape[1] == 1:
-        return canonical[:, :, None]
+        return context.everywhere(canonical)
     return context.position_window(key, canonical)
 
 

@@ -28,6 +28,12 @@ _ACTIVATIONS = (
     "cos", "erf", "log_sigmoid", "square", "sign", "hardshrink", "softshrink", "floor", "round",
     "special_expit", "logit", "pow",
 )  # fmt: skip
+_FLAT_SOMEWHERE = frozenset(
+    {
+        "relu", "relu6", "hardtanh", "threshold", "hardswish", "hardsigmoid", "clamp", "clamp_min",
+        "clamp_max", "sign", "hardshrink", "softshrink", "floor", "round",
+    }
+)  # fmt: skip
 
 
 class Pointwise(Rule):
@@ -35,6 +41,10 @@ class Pointwise(Rule):
 
     label = "values on the window"
     on_values = True
+
+    def __init__(self, node: Node, sources: list[int], layout: Layout) -> None:
+        super().__init__(node, sources, layout)
+        self.extinguishes = node.name in _FLAT_SOMEWHERE
 
     def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
@@ -187,6 +197,7 @@ class ConstantPair(Rule):
     ) -> None:
         super().__init__(node, [source], layout)
         self.constant, self.local_first = constant, local_first
+        self.extinguishes = node.name in ("maximum", "minimum")
 
     def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""

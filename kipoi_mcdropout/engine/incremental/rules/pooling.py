@@ -59,6 +59,7 @@ class MaxPool(_Pool):
     """Maximum of the mutant's values, with the reference's where nothing changed."""
 
     label = "values on the window and its neighbours"
+    extinguishes = True
     on_values = True
     looks_around = True
 

@@ -20,6 +20,7 @@ class SiteRule(Rule):
     """delta * keep / (1 - p); for alpha dropout with its own factor."""
 
     label = "difference times the mask"
+    extinguishes = True
 
     def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
@@ -27,7 +28,8 @@ class SiteRule(Rule):
         factor = broadcast(context, key, context.masks(self.node))
         if context.may_overwrite(sources[0]) and delta.shape[0] >= factor.shape[0]:
             return Window(delta=delta.mul_(factor), clean=True)
-        if factor.shape[1] > 1 and factor.shape[0] >= delta.shape[0]:
+        whole = factor.shape[1] > 1 and factor.shape[1:] == delta.shape[1:]
+        if whole and factor.shape[0] >= delta.shape[0]:
             return Window(delta=factor.mul_(delta), clean=True)
         return Window(delta=delta * factor, clean=True)
 

@@ -1,0 +1,202 @@
+"""Dropping differences that have become exactly zero, where many have.
+
+ReLU, max pooling and masks make most of the differences of a trained network zero. At the first cut
+of the route (see route.py) the first block is counted. Where enough is zero, only pairs of a draw and
+a mutant with a difference left go on, in windows as narrow as they can be, in blocks of their own;
+at every further cut the same is done again. A pair that is gone has exactly the reference's output.
+The zero test has no tolerance, and the choice follows from the mutants and draws at hand alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kipoi_mcdropout.engine.incremental.blocks import Block
+from kipoi_mcdropout.engine.incremental.differences import Differences, not_zero
+from kipoi_mcdropout.engine.incremental.plan import Plan
+from kipoi_mcdropout.engine.incremental.references import References
+from kipoi_mcdropout.engine.incremental.route import Route
+from kipoi_mcdropout.engine.incremental.rules.base import Key
+from kipoi_mcdropout.engine.incremental.steps import take_step
+from kipoi_mcdropout.engine.incremental.windows import BlockContext, Ints, Window, gather
+
+LEAST_ZERO = 0.5  # of the positions in the windows; below, sorting costs more than it saves
+_HELD_BYTES = 64 * 2**20  # rows that are collected before they go on
+
+
+class End(Protocol):
+    """Where the windows go; see `Leaving`."""
+
+    plan: Plan
+    references: References
+    owner: Ints
+    draws: list[int]
+    paths: Counter[str]
+
+    def begin_pairs(self) -> None:
+        """All mutants are as their references, but for those that follow."""
+
+    def take_pairs(self, context: PairContext, block: Block, windows: dict[Key, Window]) -> None:
+        """Windows of pairs at all targets."""
+
+
+class PairContext(BlockContext):
+    """A block whose rows are pairs of a draw and a mutant, all of them as if in one draw."""
+
+    def __init__(
+        self,
+        pairs: Ints,
+        owner: Ints,
+        block: Block,
+        references: References,
+        masks: Callable,
+        shared: set[Key],
+    ) -> None:
+        self.draw, self.mutant = np.divmod(pairs, len(owner))
+        super().__init__(
+            self.draw * references.n + owner[self.mutant],
+            block.places,
+            lambda *key: references.canonical(*key).flatten(0, 1)[None],
+            masks,
+            shared,
+            references.masking.device,
+        )
+
+    def position_window(self, key: Key, source: Tensor) -> Tensor:
+        """See BlockContext."""
+        if source.shape[0] == 1:
+            return super().position_window(key, source)
+        place = self.places[key]
+        index = place.index(self.device, self.draw, of="draws")
+        shape = (self.n_mutants, place.width, source.shape[2])
+        return gather(source.flatten(0, 1)[None], index, shape)
+
+    def everywhere(self, source: Tensor) -> Tensor:
+        """See BlockContext."""
+        if source.shape[0] == 1:
+            return super().everywhere(source)
+        return source[torch.from_numpy(self.draw).to(self.device), 0][None, :, None]
+
+
+class Thinning:
+    """Takes over the windows of a run at the first cut; `take` block after block, then `finish`.
+
+    Parameters
+    ----------
+    end : Leaving
+        Where the windows go. Its `paths` count: "thinned" the blocks that were taken, "pairs" those of
+        a draw and a mutant that would have gone on from each cut, "pairs left" those that did.
+    masks : callable
+        See BlockContext.
+    shared : set of (node, lane)
+        See BlockContext.
+    most : int
+        Pairs in a block.
+    """
+
+    def __init__(self, route: Route, end: End, masks: Callable, shared: set[Key], most: int) -> None:
+        self.route, self.end, self.plan = route, end, end.plan
+        self.masks, self.shared, self.most = masks, shared, most
+        self.drawn = self.plan.steps[route.order[-1][0]].drawn
+        self.still = not self.plan.steps[self.first[0]].drawn  # the first cut is before the masks
+        self.pays: bool | None = None  # not known before the first block
+        self._parts: list[Differences] = []
+        self._held = 0
+        self._kept: list[tuple[Block, Tensor]] | None = None  # at a first cut before the masks
+
+    @property
+    def first(self) -> Key:
+        """Where windows are taken."""
+        return self.route.cuts[0]
+
+    @property
+    def settled(self) -> bool:
+        """Whether no further windows are needed, in whatever draws."""
+        return self._kept is not None
+
+    def begin(self) -> None:
+        """Start with other draws."""
+        if self.settled and self.drawn:
+            self.end.begin_pairs()
+        elif not self.still:
+            self.pays = None
+
+    def take(self, context: BlockContext, block: Block, windows: dict[Key, Window]) -> bool:
+        """Whether the block is taken from here; if not, its windows go on as they are."""
+        if self.pays is False:
+            return False
+        delta = context.delta(self.first, windows[self.first])
+        alive = not_zero(delta)
+        if self.pays is None:
+            self.pays = alive.sum().item() <= (1 - LEAST_ZERO) * alive.numel()
+            if not self.pays:
+                return False
+            self.end.begin_pairs()
+        pairs = np.arange(len(delta))[:, None] * len(self.end.owner) + block.mutants
+        self.end.paths["thinned"] += 1
+        self._add(Differences.of(delta, alive, pairs, block.places[self.first]))
+        if not self.still and self._held > _HELD_BYTES:
+            self._pass_on(0)
+        return True
+
+    def _add(self, part: Differences) -> None:
+        if len(part.pair):
+            self._parts.append(part)
+            self._held += part.values.nbytes
+
+    def finish(self) -> None:
+        """Propagate what was taken from cut to cut, and to the targets."""
+        if not self.still:
+            self._pass_on(0)
+            return
+        n_draws = len(self.end.draws) if self.drawn else 1
+        if self._kept is not None and not self.drawn:
+            return
+        if self._kept is None:
+            self._kept = list(self._blocks(0, max(1, self.most // n_draws)))
+        for block, delta in self._kept:
+            repeated = block.repeated(n_draws, len(self.end.owner))
+            self._run(repeated, delta.repeat(1, n_draws, 1, 1), 0)
+            if self._held > _HELD_BYTES:
+                self._pass_on(1)
+        self._pass_on(1)
+
+    def _pass_on(self, number: int) -> None:
+        """Rows that were collected at a cut go to the targets."""
+        for n in range(number, len(self.route.cuts)):
+            for block, delta in self._blocks(n, self.most):
+                self._run(block, delta, n)
+
+    def _blocks(self, number: int, most: int) -> Iterator[tuple[Block, Tensor]]:
+        """Blocks of the rows that were collected at a cut, and their windows."""
+        parts, self._parts, self._held = self._parts, [], 0
+        if not parts:
+            return iter(())
+        return Differences.joined(parts).blocks(self.plan, self._segment(number), most)
+
+    def _segment(self, number: int) -> list[Key]:
+        """A cut and what follows, up to the next cut."""
+        order, cuts = self.route.order, self.route.cuts
+        last = cuts[number + 1] if number + 1 < len(cuts) else order[-1]
+        return order[order.index(cuts[number]) : order.index(last) + 1]
+
+    def _run(self, block: Block, delta: Tensor, number: int) -> None:
+        """From a cut to the next, or to the targets."""
+        keys = self._segment(number)
+        end, pairs = self.end, block.mutants
+        end.paths["pairs left"] += len(pairs)
+        context = PairContext(pairs, end.owner, block, end.references, self.masks, self.shared)
+        windows = {keys[0]: Window(delta=delta, clean=True)}
+        for key in keys[1:]:
+            take_step(self.plan, self.route, context, key, windows)
+        if number + 1 == len(self.route.cuts):
+            end.take_pairs(context, block, windows)
+            return
+        delta = context.delta(keys[-1], windows[keys[-1]])
+        self._add(Differences.of(delta, not_zero(delta), pairs[None], block.places[keys[-1]]))
