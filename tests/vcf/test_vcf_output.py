@@ -335,7 +335,7 @@ def test_output_that_was_annotated_before_is_refused_unless_the_prefix_differs(
         ({"table": "-"}, "standard output"),
         ({"output": "no/such/out.vcf"}, "folder"),
         ({"skipped": "out.vcf", "output": "out.vcf"}, "different files"),
-        ({"output": "in.vcf", "overwrite": True}, "an input is never replaced"),
+        ({"output": "in.vcf", "overwrite": True}, "an output never replaces an input"),
         ({"output": "there.vcf"}, "overwrite"),
         ({"info_prefix": "1x"}, "info_prefix"),
         ({"vcf_statistics": ["mean"]}, "statistics"),

@@ -6,6 +6,7 @@ So q-values of all rows can be computed, and the counts of the whole run recorde
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ class TableOutput:
 
     def __init__(self, name: str, rows: Path, target: Path, schema: pa.Schema) -> None:
         self._name, self._path, self._target, self.schema = name, rows, target, schema
-        self._file = pa.OSFile(str(rows), "wb")
+        self._file = pa.OSFile(os.fsencode(rows), "wb")  # a text would be taken for UTF-8
         options = pa.ipc.IpcWriteOptions(compression="lz4", emit_dictionary_deltas=False)
         self._stream = pa.ipc.new_stream(self._file, schema, options=options)
 
@@ -67,7 +68,7 @@ class TableOutput:
                 self._file.close()
 
     def _read(self) -> Iterator[pa.RecordBatch]:
-        with pa.OSFile(str(self._path), "rb") as file:
+        with pa.OSFile(os.fsencode(self._path), "rb") as file:
             yield from pa.ipc.open_stream(file)
 
     def _q_values(self) -> dict[str, NDArray[np.float64]]:
