@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kipoi_mcdropout.engine.incremental.out_of_memory import is_out_of_memory
+from kipoi_mcdropout.dropout.memory import is_out_of_memory
 from kipoi_mcdropout.engine.incremental.plan import Plan
 from kipoi_mcdropout.engine.incremental.references import NonFiniteReference
 from kipoi_mcdropout.engine.incremental.route import Route
