@@ -772,7 +772,7 @@ def test_native_dropout_is_refused() -> None:
 
 def test_pairs_of_inputs_are_refused() -> None:
     net = Net(lambda s, x: x + s.drop(x @ x.T).diagonal()[:, None], drop=nn.Dropout(0.5))
-    refused(net, torch.rand(2, 5), "'drop'", "no axis")
+    refused(net, torch.rand(2, 5), "'drop'", "none of its axes")
 
 
 def test_number_of_calls_that_depends_on_the_batch_is_refused() -> None:
