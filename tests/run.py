@@ -23,7 +23,9 @@ def main() -> None:
     set_up(extras=["test"], without_dependencies=[KIPOI_VEFF])
     run([PYTHON, "-m", "ruff", "check", "."])
     run([PYTHON, "-m", "mypy", "kipoi_mcdropout"])
-    run([PYTHON, "-m", "pytest", *sys.argv[1:]])
+    run([PYTHON, "-m", "vulture"])  # names that nothing uses
+    # A file's tests share what is costly to make, so they stay in one process.
+    run([PYTHON, "-m", "pytest", "-n", "auto", "--maxprocesses", "4", "--dist", "loadfile", *sys.argv[1:]])
 
 
 if __name__ == "__main__":

@@ -35,7 +35,6 @@ class EffectsAssembler:
     ) -> None:
         self._writers, self._load, self._release = writers, load, release
         self._numbers: list[int] = []
-        self._failure: StoredUnit | None = None
         self.failed: dict[int, dict[str, Any]] = {}  # rows of the table of failures, by sequence
         self.sequences: set[int] = set()
 
