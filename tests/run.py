@@ -25,7 +25,8 @@ def main() -> None:
     run([PYTHON, "-m", "mypy", "kipoi_mcdropout"])
     run([PYTHON, "-m", "vulture"])  # names that nothing uses
     # A file's tests share what is costly to make, so they stay in one process.
-    run([PYTHON, "-m", "pytest", "-n", "auto", "--maxprocesses", "4", "--dist", "loadfile", *sys.argv[1:]])
+    processes = ["-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"]
+    run([PYTHON, "-m", "pytest", *processes, *sys.argv[1:]])
 
 
 if __name__ == "__main__":
