@@ -83,7 +83,7 @@ def _check_reference(ref: Tensor) -> None:
     broken = ~torch.isfinite(ref).any(dim=1)
     if broken.any():
         raise NonFiniteOutputError(
-            f"the model gives NaN or infinity in all {ref.shape[1]} outputs for the reference itself "
+            f"the model gives NaN or infinity in all {ref.shape[1]} outputs for the reference sequence "
             f"(sequence {int(broken.nonzero()[0])} of the batch, dropout off). Check the model's "
             "weights and the scale of its inputs"
         )

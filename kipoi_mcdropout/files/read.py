@@ -196,7 +196,8 @@ def _effects_from_hdf5(
             _check_score(score, scores, path)
             scores = [score]
         record = json.loads(file.attrs["provenance"])
-        scores.sort(key=record["options"]["scores"].index)  # HDF5 has them by name
+        order = record.get("options", {}).get("scores", scores)  # HDF5 has them by name
+        scores.sort(key=order.index)
         columns = _columns(file, outputs)
         tables = [
             sequence_rows(file, i, name, columns, int(record["n_draws"]))

@@ -208,3 +208,5 @@ class MCDropoutISM(Mutation):
         return self.mutagenesis.targets(input_batch).labels
 
 
+for _call in globals().pop("_when_loaded", []):  # of plugin.registration
+    _call()

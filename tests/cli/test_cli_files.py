@@ -139,6 +139,7 @@ def test_what_need_not_be_there_is_compared_by_its_path(tmp_path: Path) -> None:
 
 
 def test_python_refuses_too(tmp_path: Path) -> None:
+    from torch import nn
     from variant_call import score_variants
 
     from kipoi_mcdropout.reports import write_report
@@ -148,9 +149,9 @@ def test_python_refuses_too(tmp_path: Path) -> None:
     table.hardlink_to(toy.fasta)
     (tmp_path / "in.vcf").write_text("")
     with pytest.raises(OutputError, match="is the genome, the same file as"):
-        score_variants(None, tmp_path / "in.vcf", toy.fasta, None, table, overwrite=True)
+        score_variants(nn.Linear(1, 1), tmp_path / "in.vcf", toy.fasta, None, table, overwrite=True)
     with pytest.raises(OutputError, match="is the input VCF"):
-        score_variants(None, tmp_path / "in.vcf", toy.fasta, tmp_path / "in.vcf", overwrite=True)
+        score_variants(nn.Linear(1, 1), tmp_path / "in.vcf", toy.fasta, tmp_path / "in.vcf", overwrite=True)
     (tmp_path / "r.html").write_text("")
     with pytest.raises(OutputError, match="is input 1"):
         write_report([tmp_path / "r.html"], tmp_path / "r.html", overwrite=True)
@@ -161,5 +162,5 @@ def test_the_index_of_an_input_is_never_an_output(tmp_path: Path, end: str) -> N
     genome, index = tmp_path / "genome.fa", tmp_path / f"genome.fa{end}"
     check_not_inputs([index], {"the genome": genome})
     index.write_text("something")
-    with pytest.raises(OutputError, match=f"the index {end} of the genome; an input is never replaced"):
+    with pytest.raises(OutputError, match=f"the index {end} of the genome; an output never replaces an input"):
         check_not_inputs([index], {"the genome": genome})

@@ -107,7 +107,7 @@ def test_ignored_dropout_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert record["options"]["ignore"] == ["drop"]
     assert run("audit", toy, "--ignore", "drop") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[1] for line in lines if "left off as asked" in line][:1] == ["drop"]
+    assert [line.split()[1] for line in lines if "off, as requested" in line][:1] == ["drop"]
 
 
 def test_ignore_of_an_unknown_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,7 +115,7 @@ def test_ignore_of_an_unknown_name(tmp_path: Path, capsys: pytest.CaptureFixture
     for command in ("ism", "predict", "audit"):
         more = [] if command == "audit" else ["-o", tmp_path / "out.tsv"]
         assert run(command, toy, *more, "--ignore", "dropp") == 2
-        assert "it has no 'dropp'. Near: 'drop'" in capsys.readouterr().err
+        assert "has no 'dropp'. Similar names: 'drop'" in capsys.readouterr().err
 
 
 def test_a_failing_forward_pass_in_a_vcf_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

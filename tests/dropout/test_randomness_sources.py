@@ -110,7 +110,7 @@ def test_randomness_beside_a_dropout_is_refused_by_name(name: str, mode: str) ->
 
 def test_random_numbers_of_evaluation_mode_may_be_ignored_only_if_nothing_depends_on_them() -> None:
     harmless = network(lambda s, x: x + 0 * random.random(), guarded=False)
-    assert "if no output depends on it: ignore='1'" in refused(harmless)
+    assert "If no output depends on it: ignore='1'" in refused(harmless)
     assert len(plan_of(harmless, ignore=("1",)).sites) == 1
     with pytest.raises(UnlockableDropoutError, match=r"'1' \(Body\) gives another output.*evaluation"):
         plan_of(network(lambda s, x: x + random.random(), guarded=False), ignore=("1",))
@@ -278,7 +278,7 @@ def test_ignored_dropout_is_really_left_off_and_the_other_masks_stay(name: str) 
     off = "1" if name == "1" else "block.0"
     assert f"{off}: dropout is off, as requested" in plan.notes
     rows = audit(net, x.numpy(), (name,)).rows
-    assert [row.locked for row in rows if row.name == off] == ["left off as asked"]
+    assert [row.locked for row in rows if row.name == off] == ["off, as requested"]
     assert len(rows) == 2
 
 

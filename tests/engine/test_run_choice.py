@@ -70,7 +70,7 @@ def test_without_it_each_shape_has_its_own_choice() -> None:
 
 def test_a_named_engine_is_not_questioned() -> None:
     choice = ism(AnyLength(), engine="full").mutagenesis.choice(one_hot(60))
-    assert str(choice) == "full, as asked for"
+    assert str(choice) == "full, as requested"
 
 
 def test_an_engine_that_fails_is_said_in_python(monkeypatch: pytest.MonkeyPatch) -> None:

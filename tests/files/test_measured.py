@@ -32,7 +32,7 @@ def test_a_header_may_begin_with_a_hash(tmp_path: Path) -> None:
     [
         ("0,35", "line 3: '0,35' has a decimal comma: write 0.35"),
         ("n.d.", "line 3: 'n.d.' is not a number"),
-        ("<0.01", "line 3: '<0.01' is a bound"),
+        ("<0.01", "line 3: '<0.01' is a limit and not a measurement"),
         ("", "line 3: '' is missing"),
         ("NaN", "line 3: 'NaN' is not a number"),
         ("inf", "line 3: 'inf' is not a number"),

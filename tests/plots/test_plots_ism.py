@@ -135,7 +135,7 @@ def test_a_constant_effect_is_significant() -> None:
 
 def test_what_it_cannot_show_is_refused() -> None:
     table, _ = ism_table(1, 300, ("FOXA2",))
-    with pytest.raises(InputError, match="readable up to 200 positions; --start to --end has 250"):
+    with pytest.raises(InputError, match="readable for up to 200 positions; --start to --end has 250"):
         plot_ism(table, start=0, end=250)
     with pytest.raises(InputError, match="lacks position"):
         plot_ism(table.drop(columns="position"))

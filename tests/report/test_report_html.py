@@ -148,7 +148,7 @@ def test_the_wheel_takes_every_template_and_asset() -> None:
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
     patterns = setup["options.package_data"]["kipoi_mcdropout.reports"].split()
-    folder = ROOT / "kipoi_mcdropout" / "report"
+    folder = ROOT / "kipoi_mcdropout" / "reports"
     files = [p for p in folder.rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc")]
     assert len(files) > 8
     for file in files:

@@ -134,7 +134,7 @@ def test_a_unit_of_another_run_is_named(
     with pytest.raises(SystemExit) as stop:
         run_in(world, "stopped", command, *WORDS_OF_ANOTHER, "--resume")
     assert stop.value.code == 2
-    assert "000000002.unit is of another run" in capsys.readouterr().err
+    assert "000000002.unit is from another run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\x00\x01", b"{}"])

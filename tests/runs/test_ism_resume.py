@@ -94,7 +94,7 @@ def test_another_run_cannot_be_resumed(
     world.bed.write_text("".join(world.bed.read_text().splitlines(keepends=True)[::-1]))
     with pytest.raises(SystemExit):
         world.ism(*words(world, "stopped", "--resume"))
-    assert "different: files" in capsys.readouterr().err
+    assert "they differ in: files" in capsys.readouterr().err
     assert os.listdir(world.folder / "stopped") == [".out.h5.units"]
     world.ism(*words(world, "stopped"))  # without --resume it begins anew
     assert sorted(os.listdir(world.folder / "stopped")) == sorted(FILES)

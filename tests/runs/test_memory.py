@@ -49,7 +49,9 @@ run_ism(
     ism_units([{"inputs": x}], part), work, InProcess(), paths, record,
     done=lambda block, first: mutants.append(len(block.effects.substitutions.position)),
 )
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+# Not ru_maxrss: that of a child begins with what its parent had.
+status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+peak = int(status["VmHWM"].split()[0]) * 1024
 print(json.dumps({"blocks": n_blocks, "mutants": mutants, "above": peak - before}))
 """
 

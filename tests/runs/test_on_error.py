@@ -118,5 +118,6 @@ def test_the_advice_to_skip_is_given_where_other_units_went_well(
     for command in (ism, score):
         assert command(world) == 1
         error = capsys.readouterr().err
-        assert "the trap has sprung. Use --on_error skip to continue without it. No output was" in error
+        assert "RuntimeError: the trap has sprung, in the model's forward pass" in error
+        assert "Use --on_error skip to continue without it. No output was" in error
         assert "The finished part is kept: run the same command with --resume" in error

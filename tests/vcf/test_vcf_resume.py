@@ -109,10 +109,10 @@ def test_other_options_or_inputs_cannot_be_resumed(
     with pytest.raises(Stop):
         run(world, tmp_path / "out", engine=stop_after(1))
     left = sorted(os.listdir(tmp_path / "out"))
-    with pytest.raises(InputError, match="different: seed"):
+    with pytest.raises(InputError, match="they differ in: seed"):
         run(world, tmp_path / "out", seed=1, resume=True)
     world["vcf"].write_text(world["vcf"].read_text().replace("\t.\n", "\tX\n"))
-    with pytest.raises(InputError, match="different: files"):
+    with pytest.raises(InputError, match="they differ in: files"):
         run(world, tmp_path / "out", resume=True)
     assert sorted(os.listdir(tmp_path / "out")) == left
 
