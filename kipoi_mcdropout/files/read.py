@@ -197,7 +197,7 @@ def _effects_from_hdf5(
             scores = [score]
         record = json.loads(file.attrs["provenance"])
         order = record.get("options", {}).get("scores", scores)  # HDF5 has them by name
-        scores.sort(key=order.index)
+        scores.sort(key=lambda score: order.index(score) if score in order else len(order))
         columns = _columns(file, outputs)
         tables = [
             sequence_rows(file, i, name, columns, int(record["n_draws"]))

@@ -145,13 +145,13 @@ def test_python_refuses_too(tmp_path: Path) -> None:
     from kipoi_mcdropout.reports import write_report
 
     toy: Toy = make_toy(tmp_path / "toy")
-    table = tmp_path / "genome.tsv"
+    net, table = nn.Linear(1, 1), tmp_path / "genome.tsv"
     table.hardlink_to(toy.fasta)
     (tmp_path / "in.vcf").write_text("")
     with pytest.raises(OutputError, match="is the genome, the same file as"):
-        score_variants(nn.Linear(1, 1), tmp_path / "in.vcf", toy.fasta, None, table, overwrite=True)
+        score_variants(net, tmp_path / "in.vcf", toy.fasta, None, table, overwrite=True)
     with pytest.raises(OutputError, match="is the input VCF"):
-        score_variants(nn.Linear(1, 1), tmp_path / "in.vcf", toy.fasta, tmp_path / "in.vcf", overwrite=True)
+        score_variants(net, tmp_path / "in.vcf", toy.fasta, tmp_path / "in.vcf", overwrite=True)
     (tmp_path / "r.html").write_text("")
     with pytest.raises(OutputError, match="is input 1"):
         write_report([tmp_path / "r.html"], tmp_path / "r.html", overwrite=True)
@@ -162,5 +162,6 @@ def test_the_index_of_an_input_is_never_an_output(tmp_path: Path, end: str) -> N
     genome, index = tmp_path / "genome.fa", tmp_path / f"genome.fa{end}"
     check_not_inputs([index], {"the genome": genome})
     index.write_text("something")
-    with pytest.raises(OutputError, match=f"the index {end} of the genome; an output never replaces an input"):
+    words = f"the index {end} of the genome; an output never replaces an input"
+    with pytest.raises(OutputError, match=words):
         check_not_inputs([index], {"the genome": genome})
