@@ -21,7 +21,7 @@ from paths import ROOT  # noqa: E402
 IMAGES = ROOT / "docs" / "images"
 PAGE = ROOT / "docs" / "how_to" / "plots_and_report.md"  # its folder has the tutorial's figures too
 _SCALE = 110 / 300  # of a figure of 300 dots per inch
-_COLOURS = 64  # enough for figures of few colours, and a fifth of the bytes
+_COLOURS = 256
 _DIFFERENT = 48  # of 255: beyond what the rounding of another machine moves in an edge
 _MOST_DIFFERENT = 0.004  # share of the pixels
 
