@@ -101,7 +101,9 @@ def _of_effects(effects: EffectFacts) -> list[Caution]:
     if effects.n_no_spread:
         found.append(
             Caution(
-                f"{effects.n_no_spread:,} effects do not vary over the draws",
+                f"{effects.n_no_spread:,} effects do not vary over the draws"
+                if effects.n_no_spread > 1
+                else "1 effect does not vary over the draws",
                 "No dropout changes these effects: they have no z and are not ranked by it.",
                 "effects",
             )
