@@ -85,7 +85,7 @@ def difference_rounding(statistics: Mapping[str, ArrayLike], logit_scale: bool) 
     return np.maximum(*floors)
 
 
-def effect_rounding(table: pd.DataFrame) -> FloatArray:
+def effect_rounding(table: pd.DataFrame, *, is_piece: bool = False) -> FloatArray:
     """The largest |effect_mean| or effect_sd of each row that is only rounding, shape=(rows,).
 
     For the scores "diff" and "logit", which are differences, it follows from the outputs of reference
@@ -96,6 +96,9 @@ def effect_rounding(table: pd.DataFrame) -> FloatArray:
     ----------
     table : DataFrame
         Effects of one output: `effect_mean`, `effect_sd`, and maybe `score` and the outputs.
+    is_piece : bool
+        The table is a part of a result. The largest effect of a part depends on how the result is cut,
+        so 0 stands in its place.
     """
     score = table["score"].astype(str) if "score" in table else pd.Series("diff", table.index)
     floor = np.full(len(table), np.nan)
@@ -103,7 +106,8 @@ def effect_rounding(table: pd.DataFrame) -> FloatArray:
         rows = np.flatnonzero(score == name)
         part = table.iloc[rows]
         effects = part[["effect_mean", "effect_sd"]].to_numpy(np.float64)
-        floor[rows] = SHARE_OF_LARGEST * np.max(np.abs(effects), initial=0, where=np.isfinite(effects))
+        largest = np.max(np.abs(effects), initial=0, where=np.isfinite(effects) & (not is_piece))
+        floor[rows] = SHARE_OF_LARGEST * largest
         if name in DIFFERENCES and set(OUTPUT_COLUMNS) <= set(table):
             outputs = {column: part[column].to_numpy(np.float64) for column in OUTPUT_COLUMNS}
             known = difference_rounding(outputs, DIFFERENCES[name])

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from kipoi_mcdropout.effects.rounding import OUTPUT_COLUMNS, FloatArray, effect_rounding
+from kipoi_mcdropout.effects.rounding import FloatArray, effect_rounding
 
 
 def z_ratio(mean: ArrayLike, sd: ArrayLike, floor: FloatArray | float = 0.0) -> FloatArray:
@@ -43,5 +43,4 @@ def z_of_piece(table: pd.DataFrame) -> FloatArray:
     Rounding is known only where the row has the outputs of reference and mutant; elsewhere it is taken
     for 0, as the largest effect of the whole result is not known.
     """
-    known = set(OUTPUT_COLUMNS) <= set(table)
-    return z_ratio(table["effect_mean"], table["effect_sd"], effect_rounding(table) if known else 0.0)
+    return z_ratio(table["effect_mean"], table["effect_sd"], effect_rounding(table, is_piece=True))

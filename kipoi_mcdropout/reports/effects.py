@@ -194,7 +194,7 @@ class _Gathering:
     def _rank(self, piece: pd.DataFrame, value: pd.Series) -> None:
         by = (piece["z"] if self.facts.rank_by == "z" else value).abs()
         if set(OUTPUT_COLUMNS) <= set(piece):
-            by = by.where(value.abs() > effect_rounding(piece))
+            by = by.where(value.abs() > effect_rounding(piece, is_piece=True))
         for score in piece["score"].unique():
             usable = (piece["score"] == score) & by.notna()
             self.ranked[score] += int(usable.sum())

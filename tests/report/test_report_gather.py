@@ -95,6 +95,14 @@ def test_how_the_table_is_cut_does_not_matter(data: st.DataObject) -> None:
     )  # fmt: skip
 
 
+def test_a_tiny_effect_of_another_score_is_ranked_wherever_the_table_is_cut() -> None:
+    table = effects([0.5, 1e-30, 1e-30], [0.1, 0.1, 0.1], score=["alt", "alt", "alt"])
+    pieces = [table.iloc[:2], table.iloc[2:]]
+    one, many = (gather_effects(iter(p), 3) for p in ([table], pieces))
+    assert one.n_ranked == many.n_ranked == 3
+    pd.testing.assert_frame_equal(one.top, many.top)
+
+
 def facts_of(table: pd.DataFrame, **options: object) -> EffectFacts:
     return gather_effects(iter([table]), **options)  # type: ignore[arg-type]
 
