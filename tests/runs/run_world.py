@@ -139,3 +139,14 @@ def small_chunks() -> None:
     import kipoi_mcdropout.vcf.score
 
     kipoi_mcdropout.vcf.score.chunk_alleles = lambda *_: 20  # type: ignore[assignment]
+
+
+def make_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *names: str) -> World:
+    """A world whose runs go to one folder each; VCFs are scored in chunks small enough to be cut."""
+    same_date(monkeypatch)
+    monkeypatch.setattr("kipoi_mcdropout.vcf.score.chunk_alleles", lambda *_: 20)
+    world = make_world(tmp_path)
+    for name in names:
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    return world

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_world import World, contents, make_world, same_date
+from run_world import World, contents, make_folders
 
 from kipoi_mcdropout.cli import run
 from kipoi_mcdropout.runs.store import UnitStore
@@ -24,13 +24,7 @@ COMMANDS = list(FILES)
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    same_date(monkeypatch)
-    monkeypatch.setattr("kipoi_mcdropout.vcf.score.chunk_alleles", lambda *_: 20)
-    world = make_world(tmp_path)
-    for name in ("whole", "stopped"):
-        (tmp_path / name).mkdir()
-    monkeypatch.chdir(tmp_path)
-    return world
+    return make_folders(tmp_path, monkeypatch, "whole", "stopped")
 
 
 def run_in(world: World, folder: str, command: str, *more: str) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from killing import start, stop_when
-from run_world import World, contents, make_world, same_date
+from run_world import World, contents, make_folders
 
 from kipoi_mcdropout.files.atomic import AtomicFile
 
@@ -32,13 +32,7 @@ COMMANDS = list(FILES)
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    same_date(monkeypatch)
-    monkeypatch.setattr("kipoi_mcdropout.vcf.score.chunk_alleles", lambda *_: 20)
-    world = make_world(tmp_path)
-    for name in ("whole", "killed"):
-        (tmp_path / name).mkdir()
-    monkeypatch.chdir(tmp_path)
-    return world
+    return make_folders(tmp_path, monkeypatch, "whole", "killed")
 
 
 def run_here(world: World, command: str, folder: str, *more: str) -> None:
