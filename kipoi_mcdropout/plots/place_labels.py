@@ -1,7 +1,7 @@
 """Names beside points, only where they cover neither marks, nor each other, nor the frame.
 
-adjustText and textalloc were tried. They place every name, also over marks and other names where there is
-no room, and draw lines through other marks; here such a name is left out.
+adjustText and textalloc were tried. They place every name, also over marks and other names where there
+is no room, and draw lines through other marks; here such a name is left out.
 """
 
 from __future__ import annotations
