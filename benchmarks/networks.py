@@ -262,7 +262,8 @@ def randomize(model: SequenceNetwork, seed: int) -> None:
                 gain = model.gains.get(name.split(".")[0], usual)
                 normal(weight, 0.0, math.sqrt(gain / _fan_in(part, weight)))
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
-            assert part.running_mean is not None and part.running_var is not None
+            assert part.running_mean is not None
+            assert part.running_var is not None
             normal(part.running_mean, 0.0, 0.1)
             part.running_var.uniform_(0.5, 1.5, generator=generator)
         if name in model.last and isinstance(part, nn.Linear):

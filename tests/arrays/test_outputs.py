@@ -214,7 +214,8 @@ def test_labels_are_found_and_matched_as_in_a_list_of_them(array: ArrayLabels) -
     labels = OutputLabels([array])
     texts = [array.label(i) for i in range(len(array))]
     assert len(set(texts)) == len(texts) == len(labels)
-    assert list(labels) == texts == labels[:] and labels[-1] == texts[-1]
+    assert list(labels) == texts == labels[:]
+    assert labels[-1] == texts[-1]
     for i, text in enumerate(texts):
         assert labels.find(text) == [i]
     for other in ("", "b", "0", "00,a", "3,a", "profile", "profile/0,a", "x", "1,b,c"):

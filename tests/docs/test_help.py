@@ -48,7 +48,8 @@ def test_options_stand_in_groups_and_name_their_defaults(command: str) -> None:
         riddles = {f"({action.default})", "(the usual)", "(its only one)", "(all)", "(the length)"}
         assert not any(riddle in (action.help or "") for riddle in riddles), action.help
     first = parser.format_usage().splitlines()[0]
-    assert len(parser.format_usage()) < 200 and first.endswith("[option ...]")
+    assert len(parser.format_usage()) < 200
+    assert first.endswith("[option ...]")
 
 
 @pytest.mark.parametrize("command", PARSERS)

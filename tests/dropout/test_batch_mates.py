@@ -98,7 +98,8 @@ def test_outputs_that_depend_on_batch_mates_are_refused_by_name(dependent: tuple
     net, words = dependent
     with pytest.raises(BatchDependenceError, match=words) as error:
         mc_predict(net, sequences(6), n_draws=3)
-    assert "engine" not in str(error.value) and "\n" not in str(error.value)
+    assert "engine" not in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 PATHS: dict[str, Callable[[nn.Module, np.ndarray], Any]] = {
@@ -168,7 +169,8 @@ def test_a_batch_of_one_is_run_as_one() -> None:
     sizes, model, x = sizes_of_batches(net), LockedModel(net), torch.from_numpy(sequences(4))
     with model.borrow():
         plan = model.plan(x)
-        assert plan.takes_one and max(sizes) == 2
+        assert plan.takes_one
+        assert max(sizes) == 2
         sizes.clear()
         alone = [model.outputs(x[:1], draw, MaskBank(SEED)) for draw in (POINT, 0, 1)]
         assert sizes == [1, 1, 1]

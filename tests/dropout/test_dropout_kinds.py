@@ -656,7 +656,8 @@ def test_dropout_guarded_in_a_child_leaves_batch_norm_alone() -> None:
     with torch.no_grad():
         net.eval()
         torch.testing.assert_close(got, net[3](net[1](net[0](x)) * keep / 0.6), **TIGHT)
-    assert torch.equal(net[1].running_mean, mean) and net[1].num_batches_tracked == 0
+    assert torch.equal(net[1].running_mean, mean)
+    assert net[1].num_batches_tracked == 0
     assert [part.__class__ for part in plan_of(net, x).lifted] == [Net]
 
 
@@ -711,7 +712,8 @@ def test_torchscript_is_refused() -> None:
     mixed = nn.Sequential(nn.Dropout(0.5), scripted)
     refused(mixed, torch.ones(2, 5), "'1'", "TorchScript")
     assert [site.name for site in plan_of(mixed, torch.ones(2, 5), ignore=("1",)).sites] == ["0"]
-    assert not mixed[0]._forward_hooks and not mixed[0]._forward_pre_hooks
+    assert not mixed[0]._forward_hooks
+    assert not mixed[0]._forward_pre_hooks
 
 
 def test_packed_sequences_are_refused() -> None:

@@ -137,7 +137,9 @@ def test_sites(family: str) -> None:
     assert all(site.batch_axis == 0 and site.shape[0] == 1 for site in plan.sites)
     copies = 2 if family == "deepsea_both_strands" else 1
     assert {site.copies for site in plan.sites} == {copies}
-    assert plan.before_first_site and not plan.lifted and not plan.notes
+    assert plan.before_first_site
+    assert not plan.lifted
+    assert not plan.notes
 
 
 def test_batch_size_changes_neither_masks_nor_results(family: str) -> None:
@@ -172,7 +174,8 @@ def test_draws_do_not_depend_on_those_before(family: str) -> None:
     batch = subset(mutant_batch(model), slice(0, 20))
     ref, alt, _ = run(model, batch, 32, (0, 1, 2))
     late_ref, late_alt, _ = run(model, batch, 32, (2,))
-    assert torch.equal(late_ref[0], ref[2]) and torch.equal(late_alt[0], alt[2])
+    assert torch.equal(late_ref[0], ref[2])
+    assert torch.equal(late_alt[0], alt[2])
     assert not torch.allclose(alt[0], alt[1])
 
 
@@ -290,7 +293,8 @@ def test_weights_are_a_function_of_the_seed_and_give_outputs_of_use(name: str) -
         assert all(v.abs().max() < 30 for v in outputs.values())
     else:
         assert outputs.shape == (20, 5)
-        assert outputs.min() > 0.001 and outputs.max() < 0.999  # not saturated
+        assert outputs.min() > 0.001
+        assert outputs.max() < 0.999
         assert (outputs.std(dim=0) > 1e-4).any()  # and not constant
 
 
@@ -307,6 +311,7 @@ def test_published_sizes(name: str, shape: tuple[int, ...], n_outputs: int, flat
     with torch.device("meta"):  # no memory, no time
         model = networks.NETWORKS[name]().eval()
         outputs = model(torch.empty(2, *shape))
-    assert model.input_shape == shape and outputs.shape == (2, n_outputs)
+    assert model.input_shape == shape
+    assert outputs.shape == (2, n_outputs)
     dense = next(part for part in model.modules() if isinstance(part, nn.Linear))
     assert dense.in_features == flattened

@@ -325,9 +325,12 @@ def test_the_model_is_borrowed(model: Any, batch: dict[str, Any]) -> None:
     stream = scorer.effects(batch["inputs"])
     next(stream)
     assert module.training, "between two results the model is the user's"
-    assert module.training and not module.conv.training and module.drop.training
+    assert module.training
+    assert not module.conv.training
+    assert module.drop.training
     assert all(torch.equal(v, state[k]) for k, v in module.state_dict().items())
-    assert not module._forward_hooks and not module.drop._forward_pre_hooks
+    assert not module._forward_hooks
+    assert not module.drop._forward_pre_hooks
     assert torch.equal(torch.get_rng_state(), torch_state)
     np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)
     module.eval()

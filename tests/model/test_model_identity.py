@@ -50,7 +50,8 @@ def load(folder: Path, name: str = "net", **text: Any) -> nn.Module:
     path = folder / f"{name}.py"
     path.write_text(NET.format(**{"imports": "", "constant": 1.0, "buffer": 1.0, **text}))
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     net = module.Net()

@@ -87,7 +87,8 @@ class Tokens(nn.Module):
         self.head = nn.Linear(8, 2)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        assert ids.dtype == torch.int64 and mask.dtype == torch.bool
+        assert ids.dtype == torch.int64
+        assert mask.dtype == torch.bool
         h = self.drop(self.embed(ids)).masked_fill(~mask[..., None], 0)
         return self.head(h.mean(dim=1))
 
@@ -184,7 +185,8 @@ def test_five_channels_need_an_alphabet_and_n_is_no_base() -> None:
             effects(net, x, **options)
     found = effects(net, x, alphabet="ACGTN")["effect_mean"][0, :, :, 0]
     mutated = np.isfinite(found)
-    assert not mutated[4].any() and not mutated[:, 2].any()
+    assert not mutated[4].any()
+    assert not mutated[:, 2].any()
     assert mutated[:4].sum() == 3 * 4
     layout = OneHotLayout.of(x, alphabet="ACGTN")
     codes = layout.codes(x)
@@ -214,7 +216,8 @@ def test_no_draws_give_the_point_alone_of_any_model() -> None:
         x = one_hot()
         found = mc_predict(net, x, n_draws=0)
         np.testing.assert_allclose(found.point, net(torch.from_numpy(x)).detach().numpy(), rtol=1e-5)
-        assert found.n_draws == 0 and found.n_nonfinite.tolist() == [[0] * 3] * 2
+        assert found.n_draws == 0
+        assert found.n_nonfinite.tolist() == [[0] * 3] * 2
         assert all(np.isnan(values).all() for values in (found.mean, found.var, found.sd, found.mcse))
 
 
@@ -228,7 +231,8 @@ class Overflow(Linear):
 def test_outputs_that_are_not_finite_are_counted(n_draws: int) -> None:
     found = mc_predict(fixed(Overflow()), one_hot(), n_draws=n_draws)
     assert found.n_nonfinite.tolist() == [[0, n_draws or 1, n_draws or 1]] * 2
-    assert np.isnan(found.point[:, 1:]).all() and np.isnan(found.mean[:, 1:]).all()
+    assert np.isnan(found.point[:, 1:]).all()
+    assert np.isnan(found.mean[:, 1:]).all()
     assert np.isfinite(found.point[:, 0]).all()
 
 

@@ -164,7 +164,8 @@ def test_each_step_of_the_selection() -> None:
     }
     assert (record["min_z"], record["top_n"], record["select_draws"]) == (2, 2, "all")
     again = select_instruments(chosen, top_n=1).provenance["selection"]
-    assert again["before"] == record and again["left_after"] == {"usable": 2, "not_in_top_n": 1}
+    assert again["before"] == record
+    assert again["left_after"] == {"usable": 2, "not_in_top_n": 1}
 
 
 def test_distance_is_within_a_sequence() -> None:
@@ -273,14 +274,16 @@ def test_distance_is_on_the_genome_where_windows_overlap() -> None:
     both, _ = joined(window(0, 100), window(1, 104))
     thinned = select_instruments(instruments_from_table(both, "x", "y"), min_distance_bp=4).kept()
     position = np.sort(thinned.position)  # type: ignore[arg-type]
-    assert (np.diff(position) >= 4).all() and 3 <= len(position) <= 4
+    assert (np.diff(position) >= 4).all()
+    assert 3 <= len(position) <= 4
 
 
 def test_without_a_place_on_the_genome_sequences_are_apart() -> None:
     both, _ = joined(window(0, 100), window(1, 100))
     for table in (both.drop(columns=["chrom", "pos"]), both.assign(chrom=None, pos=None)):
         found = instruments_from_table(table, "x", "y")
-        assert found.n_kept == 16 and found.chrom is None
+        assert found.n_kept == 16
+        assert found.chrom is None
         assert found.snp[0] == "w0:0:C:A"
 
 

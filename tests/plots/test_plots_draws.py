@@ -96,9 +96,11 @@ def test_enough_means_what_it_says() -> None:
     assert np.quantile(fewer, 0.95) > 0.1
     assert found.for_mean <= 25  # 1 / (0.1 * 2)**2
     assert 1 / np.sqrt(2 * (found.for_sd - 1)) <= 0.1 < 1 / np.sqrt(2 * (found.for_sd - 2))
-    assert not found.enough and found.sentence().endswith("For 10 % run with --n_draws 51.")
+    assert not found.enough
+    assert found.sentence().endswith("For 10 % run with --n_draws 51.")
     many = draws_enough(table.assign(n_draws=60))
-    assert many.enough and "run with" not in many.sentence()
+    assert many.enough
+    assert "run with" not in many.sentence()
 
 
 def test_the_default_number_of_draws_is_enough_by_the_one_rule() -> None:

@@ -101,7 +101,8 @@ def test_a_damaged_unit_is_named_and_can_be_computed_again(
         run_in(world, "stopped", command, "--resume")
     assert stop.value.code == 2
     error = capsys.readouterr().err
-    assert message in error and "Remove that file" in error
+    assert message in error
+    assert "Remove that file" in error
     assert os.listdir(world.folder / "stopped") == [units.name], "no output, nothing else"
     for number in (1, 2):
         unit(units, number).unlink()
@@ -186,7 +187,8 @@ def test_copied_and_renamed_shards(
         merge(folder)
     assert stop.value.code == 2
     error = capsys.readouterr().err
-    assert "1-of-3 and" in error and "1-of-3.bak both contain shard 1/3" in error
+    assert "1-of-3 and" in error
+    assert "1-of-3.bak both contain shard 1/3" in error
     shutil.rmtree(folder / "1-of-3")
     (folder / "2-of-3").rename(folder / "the second")  # what run.json says counts, not the name
     merge(folder)
