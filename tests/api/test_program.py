@@ -71,6 +71,7 @@ def test_ism_says_its_own_lines_alone(tmp_path: Path) -> None:
     arguments = json.dumps(toy.dataloader_args)
     words = [str(toy.model), "--dataloader_args", arguments, "--n_draws", "2", "--end", "5", "-q"]
     done = mcdropout("ism", *words, "-o", str(tmp_path / "a.tsv"))
-    assert done.returncode == 0 and done.stdout == "", done.stderr
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
     assert done.stderr == ""
     assert read_provenance(tmp_path / "a.tsv")["command"][:2] == ["mcdropout", "ism"]

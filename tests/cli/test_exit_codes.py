@@ -119,7 +119,8 @@ def test_bad_input_is_2(
     code, line = _run(command, capsys)
     words = command.split()
     assert code == 2, line
-    assert line.startswith(f"kipoi mcdropout {words[0]}") and ": error: " in line, "on one line"
+    assert line.startswith(f"kipoi mcdropout {words[0]}"), "on one line"
+    assert ": error: " in line, "on one line"
     assert sorted(world.iterdir()) == before
 
 

@@ -201,7 +201,8 @@ def test_a_model_of_a_fixed_batch_size_is_refused_in_one_line() -> None:
         with pytest.raises(ModelForwardError) as error:
             run(fixed, sequences(8))
         message = str(error.value)
-        assert "batch of 2 inputs" in message and "batches of any size" in message, path
+        assert "batch of 2 inputs" in message, path
+        assert "batches of any size" in message, path
         assert "\n" not in message
 
 
