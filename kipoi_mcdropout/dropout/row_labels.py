@@ -60,7 +60,7 @@ class ShapeRecorder(TorchDispatchMode):
     """Notes the operations of a pass and the shapes of their results."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.operations: list[tuple[str, tuple[tuple[int, ...], ...]]] = []
 
     def start(self, inputs: Nested) -> None:
@@ -88,7 +88,7 @@ class RowTracker(TorchDispatchMode):
     """
 
     def __init__(self, larger: ShapeRecorder) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._larger = iter(larger.operations)
         self._lost = False  # the two passes have gone different ways
         self._n_operations = 0
@@ -136,7 +136,8 @@ class RowTracker(TorchDispatchMode):
     def _known(self, x: Tensor) -> Labels | None:
         """Labels of a tensor; an input that has come back from numpy is recognized by its values."""
         if x in self._labels:
-            return self._labels[x]
+            labels: Labels | None = self._labels[x]
+            return labels
         for leaf in self._inputs:
             if x.shape == leaf.shape and x.device == leaf.device and bool((x == leaf).all()):
                 return input_labels(x)
@@ -193,7 +194,8 @@ class RowTracker(TorchDispatchMode):
                 codes = number_copies(codes)
             elif not (_are_pieces(operands) or _are_steps(sure)):
                 codes = [number_joined(c, i) for i, c in enumerate(codes)]
-        return func(codes, *args[1:], **kwargs)
+        moved: Tensor = func(codes, *args[1:], **kwargs)
+        return moved
 
     def _are_copies(self, operands: list[Tensor], known: list[Labels]) -> bool:
         """Whether each tensor is the whole input with its elements in another order."""
@@ -314,7 +316,8 @@ def _contents(x: Tensor, axis: int) -> Tensor:
 
 def _occurrences(row: Tensor) -> Tensor:
     _, which, counts = row.unique(return_inverse=True, return_counts=True)
-    return counts[which]
+    counted: Tensor = counts[which]
+    return counted
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

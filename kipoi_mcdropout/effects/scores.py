@@ -35,7 +35,8 @@ class Score:
 
 def logit(p: Tensor) -> Tensor:
     """log(p / (1 - p)) in float64; infinite where p is 0 or 1, NaN where it is no probability."""
-    return torch.special.logit(p.to(torch.float64))
+    logits: Tensor = torch.special.logit(p.to(torch.float64))
+    return logits
 
 
 def _deepsea_effect(ref: Tensor, alt: Tensor) -> Tensor:

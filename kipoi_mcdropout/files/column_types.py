@@ -77,8 +77,10 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
         elif pa.types.is_null(column.type):
             column = pc.cast(column, pa.float64())
         table = table.set_column(i, name, column)
-    return table.to_pandas()
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind)
+    is_plain: bool = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return is_plain or bool(pa.types.is_dictionary(kind))
