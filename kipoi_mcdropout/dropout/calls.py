@@ -190,7 +190,7 @@ def _recurrent(kind: str) -> _Handler:
     return handle
 
 
-def _native_dropout(mode: DropoutInterceptor, func: Any, args: Any, kwargs: Any) -> Any:
+def _native_dropout(_mode: DropoutInterceptor, _func: Any, _args: Any, _kwargs: Any) -> Any:
     raise UnlockableDropoutError(
         "torch.native_dropout makes its own mask and cannot be locked; call F.dropout instead"
     )

@@ -12,6 +12,7 @@ Tensors that cannot be followed have no code; if a dropout needs their code, the
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ class ShapeRecorder(TorchDispatchMode):
     def start(self, inputs: Nested) -> None:
         """Get ready for a pass over these inputs."""
 
-    def labels(self, x: Tensor) -> Labels | None:
+    def labels(self, _x: Tensor) -> Labels | None:
         """Nothing is known of any tensor."""
         return None
 
@@ -158,7 +159,7 @@ class RowTracker(TorchDispatchMode):
         name = _name(func)
         try:
             if name in _JOINS:
-                return [self._joined(func, args, kwargs, results[0])]
+                return [self._joined(func, args, kwargs)]
             labels = self._known(args[0]) if args and isinstance(args[0], Tensor) else None
             if labels is None:
                 return None
@@ -181,7 +182,7 @@ class RowTracker(TorchDispatchMode):
             return None  # an operation that takes no integers, or changes its input's shape in place
         return None
 
-    def _joined(self, func: Any, args: Any, kwargs: Any, result: Tensor) -> Tensor:
+    def _joined(self, func: Any, args: Any, kwargs: Any) -> Tensor:
         operands = list(args[0])
         known = [self._known(x) for x in operands]
         codes = [
@@ -299,7 +300,7 @@ def _are_steps(known: list[Labels]) -> bool:
     def follows(a: Labels, b: Labels) -> bool:
         return bool(b.ancestors >> a.number & 1)
 
-    pairs = list(zip(known, known[1:], strict=False))
+    pairs = list(pairwise(known))
     return all(follows(a, b) for a, b in pairs) or all(follows(b, a) for a, b in pairs)
 
 

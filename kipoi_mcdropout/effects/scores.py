@@ -47,11 +47,11 @@ SCORES = {
     score.name: score
     for score in (
         Score("ref", lambda ref, alt: ref.expand_as(alt)),
-        Score("alt", lambda ref, alt: alt),
+        Score("alt", lambda _ref, alt: alt),
         Score("diff", lambda ref, alt: alt - ref),
         Score("logit", lambda ref, alt: alt - ref, logit_scale=True),
         Score("logit_ref", lambda ref, alt: ref.expand_as(alt), logit_scale=True),
-        Score("logit_alt", lambda ref, alt: alt, logit_scale=True),
+        Score("logit_alt", lambda _ref, alt: alt, logit_scale=True),
         Score("deepsea_effect", _deepsea_effect),
     )
 }

@@ -54,11 +54,11 @@ def types_of(columns: Iterable[str]) -> dict[str, pa.DataType]:
     texts = _NAMES | _OTHER_TEXTS
     types: dict[str, pa.DataType] = {}
     for name in names:
-        if name == "sequence" and "name" in names or is_run and name in _INTEGERS - {"sequence"}:
+        if (name == "sequence" and "name" in names) or (is_run and name in _INTEGERS - {"sequence"}):
             types[name] = pa.int64()
         elif name in texts:
             types[name] = pa.string()
-        elif is_run and name in _STATISTICS or name.startswith("effect_q"):
+        elif (is_run and name in _STATISTICS) or name.startswith("effect_q"):
             types[name] = pa.float32() if "sequence" in names else pa.float64()
     return types
 

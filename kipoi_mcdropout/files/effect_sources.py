@@ -130,7 +130,7 @@ class InRows:
         table: pd.DataFrame = choose_rows(self._rows, outputs, score, "the result").copy()
         return table
 
-    def draws(self, outputs: Chosen, score: str) -> NDArray[np.float32]:
+    def draws(self, _outputs: Chosen, _score: str) -> NDArray[np.float32]:
         """The effect of every draw, shape=(draws, rows of `table`)."""
         raise InputError("the effects of a VCF have no draws; give ism regions around the variants")
 

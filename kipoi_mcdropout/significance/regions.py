@@ -113,7 +113,7 @@ def _sample(
     chosen = on_peaks.iloc[np.sort(random.permutation(len(on_peaks))[:half])]
     taken = [peaks, *([] if blacklist is None else [blacklist])]
     background = _background(pd.concat(taken), sizes, genome, options, random)
-    other = _matched(chosen, background, options) if options.gc_match else background.iloc[:half]
+    other = _matched(chosen, background) if options.gc_match else background.iloc[:half]
     if len(other) < half:
         raise InputError(
             f"{half} background windows are required; {len(other)} were found that touch no peak and "
@@ -256,7 +256,7 @@ def _with_gc(windows: pd.DataFrame, genome: Genome) -> pd.DataFrame:
     return table
 
 
-def _matched(chosen: pd.DataFrame, background: pd.DataFrame, options: RegionOptions) -> pd.DataFrame:
+def _matched(chosen: pd.DataFrame, background: pd.DataFrame) -> pd.DataFrame:
     """For each chosen window the free background window nearest to it in GC content."""
     left = background["gc"].to_numpy().copy()
     rows: list[int] = []

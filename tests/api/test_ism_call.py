@@ -142,8 +142,8 @@ def test_a_file_of_python_is_that_of_the_command_line(toy: Toy, tmp_path: Path) 
     with pytest.warns(InputWarning, match="2 positions are N in the reference"):
         effects = mcd.ism(mcd.Model(model), x, n_draws=3, seed=5)
     where = ["name", "chrom", "pos", "strand"]  # arrays say nothing of these
+    zeros = mcd.Model(model, unknown="zero")  # as the toy's dataloader has N
     with pytest.warns(InputWarning, match="2 positions"):
-        zeros = mcd.Model(model, unknown="zero")  # as the toy's dataloader has N
         regions = mcd.ism(zeros, fasta=toy.fasta, regions=toy.bed, n_draws=3, seed=5)
     for name in names:
         expected = mcd.read(name).table()

@@ -73,8 +73,8 @@ def test_bad_input_is_explained(
     case: str, result: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words, message = BAD[case]
+    command = ["mr", str(result), "--exposure", "FOXA2", "-o", str(tmp_path / "a.tsv")]
     with pytest.raises(SystemExit) as stop:
-        command = ["mr", str(result), "--exposure", "FOXA2", "-o", str(tmp_path / "a.tsv")]
         cli_main("mcdropout", [*command, *words])
     assert stop.value.code == 2
     assert message in capsys.readouterr().err.splitlines()[-1]

@@ -362,7 +362,7 @@ def strands_written_into_a_buffer(s: Any, x: Tensor) -> Tensor:
     ids=lambda run: run.__name__,
 )  # fmt: skip
 def test_rows_that_cannot_be_told_apart_are_refused_by_name(run: Any) -> None:
-    with pytest.raises(UnlockableDropoutError, match="'drop'.* sees 2 rows for each input"):
+    with pytest.raises(UnlockableDropoutError, match=r"'drop'.* sees 2 rows for each input"):
         plan_of(built(run), one_hot())
 
 

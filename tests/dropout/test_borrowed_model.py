@@ -81,7 +81,7 @@ def test_what_the_forward_pass_keeps_is_gone_afterwards(raises: bool) -> None:
     before = state(net)
     model, x = LockedModel(net), torch.ones(2, 4)
     if raises:
-        with pytest.raises(ZeroDivisionError), model.borrow():
+        with pytest.raises(ZeroDivisionError), model.borrow():  # noqa: PT012
             model.outputs(x, 0, MaskBank(SEED))
             raise ZeroDivisionError
     else:
@@ -174,7 +174,7 @@ def in_threads(works: list[Callable[[], Any]]) -> list[Any]:
         start.wait()
         try:
             results[i] = works[i]()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 (the main thread raises it again)
             errors.put(error)
 
     threads = [threading.Thread(target=run, args=(i,)) for i in range(len(works))]
@@ -275,7 +275,7 @@ def test_the_lock_does_not_keep_a_model_alive() -> None:
 # --- torch.compile -------------------------------------------------------------------------------
 
 
-def no_compiler(graph: Any, example: Any) -> Any:
+def no_compiler(_graph: Any, _example: Any) -> Any:
     """A backend that must not be called."""
     raise AssertionError("the compiler was called")
 
@@ -294,7 +294,7 @@ def test_compiled_models_are_run_uncompiled() -> None:
         expected = locked_forward(inner, x, draw, SEED)
         for net in (compiled(inner), parts, in_place):
             assert torch.equal(locked_forward(net, x, draw, SEED), expected)
-    with pytest.raises(Exception, match="the compiler was called|BackendCompilerFailed"):
+    with pytest.raises(Exception, match=r"the compiler was called|BackendCompilerFailed"):
         compiled(inner)(x)  # the setting is as before
 
 
@@ -399,7 +399,7 @@ def test_a_forward_pass_that_fails_is_one_line_with_module_and_place(
     before = state(net)
     model, bank = LockedModel(net), MaskBank(SEED)
     refused = (ModelForwardError, UnlockableDropoutError)  # the latter for a pass in training mode
-    with pytest.raises(refused) as error, model.borrow():
+    with pytest.raises(refused) as error, model.borrow():  # noqa: PT012
         for draw in range(12):
             model.outputs(x, draw, bank)
     text = str(error.value)

@@ -313,7 +313,7 @@ CASES: dict[str, Case] = {
         one("dropout", (1, 6), 0.4), dense_by_hand,
     ),
     "built inside forward": Case(
-        lambda: dense(lambda s, h: nn.Dropout(0.4)(h)), (5,),
+        lambda: dense(lambda _, h: nn.Dropout(0.4)(h)), (5,),
         one("dropout", (1, 6), 0.4), dense_by_hand, random_in_eval=True,
     ),
     "guarded by training": Case(
@@ -350,12 +350,12 @@ CASES: dict[str, Case] = {
         lambda: Net(lambda s, x: s.drop(x.reshape(-1, 2, 3)).reshape(len(x), -1).cumsum(1),
                     drop=nn.Dropout(0.4)),
         (4, 6), one("dropout", (4, 2, 3), 0.4),
-        lambda s, x, f: (x * f(0).reshape(1, 4, 6)).flatten(1).cumsum(1),
+        lambda _, x, f: (x * f(0).reshape(1, 4, 6)).flatten(1).cumsum(1),
     ),
     "batch on axis 1": Case(
         lambda: Net(lambda s, x: s.drop(x.transpose(0, 1)).sum(0), drop=nn.Dropout(0.4)),
         (4, 6), one("dropout", (4, 1, 6), 0.4, 1),
-        lambda s, x, f: (x * f(0).transpose(0, 1)).sum(1),
+        lambda _, x, f: (x * f(0).transpose(0, 1)).sum(1),
     ),
     "independent of the input": Case(
         lambda: Net(lambda s, x: x * s.drop(s.position.weight[None]), drop=nn.Dropout(0.4),
@@ -365,15 +365,15 @@ CASES: dict[str, Case] = {
     ),
     "list output": Case(
         lambda: Net(lambda s, x: [s.drop(x), x[:, :2]], drop=nn.Dropout(0.4)), (6,),
-        one("dropout", (1, 6), 0.4), lambda s, x, f: [x * f(0), x[:, :2]],
+        one("dropout", (1, 6), 0.4), lambda _, x, f: [x * f(0), x[:, :2]],
     ),
     "tuple output": Case(
         lambda: Net(lambda s, x: (s.drop(x), x[:, :2]), drop=nn.Dropout(0.4)), (6,),
-        one("dropout", (1, 6), 0.4), lambda s, x, f: (x * f(0), x[:, :2]),
+        one("dropout", (1, 6), 0.4), lambda _, x, f: (x * f(0), x[:, :2]),
     ),
     "dict output": Case(
         lambda: Net(lambda s, x: {"a": s.drop(x), "b": [x.sum(1)]}, drop=nn.Dropout(0.4)), (6,),
-        one("dropout", (1, 6), 0.4), lambda s, x, f: {"a": x * f(0), "b": [x.sum(1)]},
+        one("dropout", (1, 6), 0.4), lambda _, x, f: {"a": x * f(0), "b": [x.sum(1)]},
     ),
     "TransformerEncoderLayer": Case(
         lambda: encoder(True), (4, 6), encoder_sites(True), encoder_by_hand,
@@ -758,7 +758,7 @@ def test_channel_dropout_with_the_batch_second_is_refused() -> None:
     ids=["randn_like", "rand", "normal_", "numpy", "gumbel_softmax", "geometric_"],
 )
 def test_other_randomness_is_refused(noise: Callable[[Tensor], Tensor]) -> None:
-    net = nn.Sequential(nn.Dropout(0.5), Net(lambda s, x: noise(x)))
+    net = nn.Sequential(nn.Dropout(0.5), Net(lambda _, x: noise(x)))
     refused(net, torch.ones(2, 5), "randomness that is not dropout")
 
 
@@ -768,7 +768,7 @@ def test_guard_that_hides_more_than_dropout_is_refused() -> None:
 
 
 def test_native_dropout_is_refused() -> None:
-    net = Net(lambda s, x: torch.native_dropout(x, 0.5, True)[0])
+    net = Net(lambda _, x: torch.native_dropout(x, 0.5, True)[0])
     refused(net, torch.ones(2, 5), "native_dropout")
 
 

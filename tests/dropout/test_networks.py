@@ -221,7 +221,7 @@ def assert_untouched(model: nn.Module, before: dict[str, Any]) -> None:
     assert after["numpy"][1:] == before["numpy"][1:]
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     """Raised inside the user's forward pass."""
 
 
@@ -232,14 +232,14 @@ def test_model_and_random_states_are_untouched(family: str, fails_at: int | None
         part.training = i % 3 != 0  # of batch norms too, whose statistics must not move
     calls = 0
 
-    def hook(module: nn.Module, inputs: Any, output: Any) -> None:  # the user's own, to be kept
+    def hook(_module: nn.Module, _inputs: Any, _output: Any) -> None:  # the user's own, to be kept
         nonlocal calls
         calls += 1
         random.random()  # moves the random states, as user code may
         np.random.random()
         torch.manual_seed(calls)
         if calls == fails_at:
-            raise Broken
+            raise BrokenError
 
     name, first = next(
         named for named in model.named_modules() if isinstance(named[1], (nn.Conv1d, nn.Conv2d))
@@ -253,7 +253,7 @@ def test_model_and_random_states_are_untouched(family: str, fails_at: int | None
         summaries(model, batch, ("diff",), ignore=harmless)
         assert calls > 20
     else:
-        with pytest.raises(ModelForwardError, match=f"Broken.*module '{name}'.*test_networks.py line"):
+        with pytest.raises(ModelForwardError, match=f"BrokenError.*module '{name}'.*_networks.py line"):
             summaries(model, batch, ("diff",), ignore=harmless)
         assert calls >= fails_at
     assert_untouched(model, before)

@@ -238,7 +238,7 @@ def test_other_random_numbers_are_refused_by_name(drop: Callable[[Tensor], Tenso
 
 def test_a_mask_with_something_else_beside_it_is_refused() -> None:
     model = LockedModel(network(Guarded(lambda x: 2 * x * torch.rand_like(x).lt(KEEP) / KEEP)))
-    with model.borrow(), pytest.raises(UnlockableDropoutError, match="'0'.*also does other things"):
+    with model.borrow(), pytest.raises(UnlockableDropoutError, match=r"'0'.*also does other things"):
         model.plan(torch.rand(2, N_CHANNELS) + 0.1)
 
 

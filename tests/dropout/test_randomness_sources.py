@@ -82,20 +82,20 @@ def layer_drop(_: Any, x: Tensor) -> Tensor:
 
 LOCAL, LOCAL_TORCH = np.random.default_rng(0), torch.Generator()
 SOURCES: dict[str, tuple[Callable[[Any, Tensor], Tensor], str]] = {
-    "numpy": (lambda s, x: x * torch.from_numpy(np.random.random(x.shape) > 0.5), "numpy's random"),
+    "numpy": (lambda _, x: x * torch.from_numpy(np.random.random(x.shape) > 0.5), "numpy's random"),
     "Python": (layer_drop, "Python's random"),
-    "no visible effect": (lambda s, x: x if random.random() < 0.5 else x, "Python's random"),
-    "custom operator": (lambda s, x: custom_drop(x), "kipoi_mcdropout_tests::drop"),
-    "ATen operator": (lambda s, x: x * torch.ops.aten.bernoulli.p(x, 0.5), "aten::bernoulli"),
+    "no visible effect": (lambda _, x: (random.random(), x)[1], "Python's random"),
+    "custom operator": (lambda _, x: custom_drop(x), "kipoi_mcdropout_tests::drop"),
+    "ATen operator": (lambda _, x: x * torch.ops.aten.bernoulli.p(x, 0.5), "aten::bernoulli"),
     "generator of numpy's own": (
-        lambda s, x: x * torch.from_numpy(LOCAL.random(x.shape) > 0.5),
+        lambda _, x: x * torch.from_numpy(LOCAL.random(x.shape) > 0.5),
         "random number generator of its own",
     ),
     "generator of torch's own": (
-        lambda s, x: x + torch.ops.aten.rand.generator(x.shape, generator=LOCAL_TORCH),
+        lambda _, x: x + torch.ops.aten.rand.generator(x.shape, generator=LOCAL_TORCH),
         "random number generator of its own",
     ),
-    "Gaussian noise": (lambda s, x: x + torch.randn_like(x), "randn_like"),
+    "Gaussian noise": (lambda _, x: x + torch.randn_like(x), "randn_like"),
 }  # fmt: skip
 
 
@@ -112,11 +112,11 @@ def test_randomness_beside_a_dropout_is_refused_by_name(name: str, mode: str) ->
 
 
 def test_random_numbers_of_evaluation_mode_may_be_ignored_only_if_nothing_depends_on_them() -> None:
-    harmless = network(lambda s, x: x + 0 * random.random(), guarded=False)
+    harmless = network(lambda _, x: x + 0 * random.random(), guarded=False)
     assert "If no output depends on it: ignore='1'" in refused(harmless)
     assert len(plan_of(harmless, ignore=("1",)).sites) == 1
     with pytest.raises(UnlockableDropoutError, match=r"'1' \(Body\) gives another output.*evaluation"):
-        plan_of(network(lambda s, x: x + random.random(), guarded=False), ignore=("1",))
+        plan_of(network(lambda _, x: x + random.random(), guarded=False), ignore=("1",))
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -137,7 +137,7 @@ def test_a_dropout_in_a_scripted_function_is_refused() -> None:
 
 def test_all_are_refused_at_once() -> None:
     net = nn.Sequential(
-        Body(layer_drop), Body(lambda s, x: x + torch.randn_like(x)), nn.Dropout(0.5)
+        Body(layer_drop), Body(lambda _, x: x + torch.randn_like(x)), nn.Dropout(0.5)
     )  # fmt: skip
     text = refused(net)
     assert "module '0' (Body)" in text
@@ -146,7 +146,7 @@ def test_all_are_refused_at_once() -> None:
 
 
 def test_dropout_of_torch_ops_is_locked() -> None:
-    net = network(lambda s, x: torch.ops.aten.dropout(x, 0.3, True))
+    net = network(lambda _, x: torch.ops.aten.dropout(x, 0.3, True))
     assert [(site.name, site.p) for site in plan_of(net).sites] == [("1", 0.3), ("2", 0.1)]
 
 
@@ -239,7 +239,7 @@ class NeedsLabels(nn.Module):
 
 
 def test_a_model_that_cannot_run_in_training_mode_is_refused() -> None:
-    guarded = Body(lambda s, x: F.dropout(x, 0.5))
+    guarded = Body(lambda _, x: F.dropout(x, 0.5))
     net = nn.Sequential(guarded, NeedsLabels(), NeedsLabels(), nn.Dropout(0.1))
     text = refused(net)
     assert "cannot run in training mode" in text

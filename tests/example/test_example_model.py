@@ -362,7 +362,7 @@ def test_three_dropout_sites(model: Any) -> None:
 
 
 def test_dataloader_and_direct_encoding_agree(
-    model: Any, example: Any, dataset: Any, genome: Any
+    example: Any, dataset: Any, genome: Any
 ) -> None:
     for item in dataset:
         ranges = item["metadata"]["ranges"]

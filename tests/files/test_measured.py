@@ -53,7 +53,7 @@ def test_what_is_no_number_is_named_with_its_line(tmp_path: Path, field: str, wo
 def test_many_are_counted(tmp_path: Path) -> None:
     rows = "".join(f"v{i}\t0.1\t0,{i}\n" for i in range(9))
     (tmp_path / "a.tsv").write_text("variant\teffect\tse\n" + rows)
-    with pytest.raises(InputError, match="9 values of the column se .* line 2: .*and 6 more"):
+    with pytest.raises(InputError, match=r"9 values of the column se .* line 2: .*and 6 more"):
         read_measured(tmp_path / "a.tsv")
 
 

@@ -105,7 +105,7 @@ def test_an_attribute_is_part_of_the_settings(tmp_path: Path) -> None:
 
 def test_a_hook_is_part_of_the_model(tmp_path: Path) -> None:
     one, other = load(tmp_path), load(tmp_path)
-    other.dense.register_forward_hook(lambda module, args, output: 3 * output)
+    other.dense.register_forward_hook(lambda _module, _args, output: 3 * output)
     assert "settings_sha256" in differing(one, other)
 
 

@@ -181,7 +181,7 @@ def test_five_channels_need_an_alphabet_and_n_is_no_base() -> None:
     x = one_hot(1, channels=5)
     x[0, :, 2] = [0, 0, 0, 0, 1]
     for options in ({}, {"category_axis": 0}):
-        with pytest.raises(InputError, match="5 places and the alphabet ACGT 4 letters.*alphabet=ACGTN"):
+        with pytest.raises(InputError, match=r"5 places and the alphabet ACGT 4 letters.*=ACGTN"):
             effects(net, x, **options)
     found = effects(net, x, alphabet="ACGTN")["effect_mean"][0, :, :, 0]
     mutated = np.isfinite(found)
@@ -198,7 +198,7 @@ def test_five_channels_need_an_alphabet_and_n_is_no_base() -> None:
 
 @pytest.mark.parametrize("options", [{"category_axis": 0}, {}])
 def test_an_alphabet_of_another_length_is_refused(options: dict[str, int]) -> None:
-    with pytest.raises(InputError, match="each of the 4 categories along axis 0|must have 3 places"):
+    with pytest.raises(InputError, match=r"each of the 4 categories along axis 0|must have 3 places"):
         effects(fixed(Linear()), one_hot(1), alphabet="ACG", **options)
 
 
@@ -264,7 +264,7 @@ def test_other_errors_of_the_model_keep_their_words() -> None:
         def forward(self, x: Tensor) -> Tensor:
             raise RuntimeError("shapes cannot be multiplied")
 
-    with pytest.raises(ModelForwardError, match="^RuntimeError: shapes cannot be multiplied, in the"):
+    with pytest.raises(ModelForwardError, match=r"^RuntimeError: shapes cannot be multiplied, in the"):
         mc_predict(fixed(Broken()), one_hot(), n_draws=2)
 
 
@@ -280,5 +280,5 @@ def test_outputs_of_other_kinds_are_refused_by_name() -> None:
 def test_weights_of_every_type_are_checked() -> None:
     net = fixed(Linear()).to(torch.bfloat16)
     net.body[1].weight.data[0, 0] = float("nan")
-    with pytest.raises(ModelError, match="'body.1.weight' has 1 NaN"):
+    with pytest.raises(ModelError, match=r"'body\.1\.weight' has 1 NaN"):
         KipoiModel(net)

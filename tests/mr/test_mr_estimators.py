@@ -216,7 +216,7 @@ def test_exposures_that_cannot_serve_are_refused() -> None:
             se_outcome=one.se_outcome,
         )
 
-    with pytest.raises(InputError, match="exposure effects that differ; all have the size 0.5"):
+    with pytest.raises(InputError, match=r"exposure effects that differ; all have the size 0\.5"):
         mr_egger(with_exposure([0.5, -0.5, 0.5, 0.5]))
     with pytest.raises(InputError, match="other than 0; 1 are 0, first: 2"):
         mr_simple_median(with_exposure([0.5, 0.4, 0.0, 0.5]))

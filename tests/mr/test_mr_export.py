@@ -183,7 +183,7 @@ def read_first(before: dict[Path, bytes]) -> float:
 
 def test_a_folder_that_cannot_be_made(instruments: Instruments, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="the export to .* failed"):
+    with pytest.raises(OutputError, match=r"the export to .* failed"):
         export_mr(instruments, tmp_path / "file" / "out")
 
 

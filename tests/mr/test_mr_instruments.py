@@ -179,7 +179,7 @@ def test_correlation_comes_from_the_draws_and_must_be_invertible() -> None:
     few = simulated(n=5, n_draws=30)
     assert few.draws_outcome is not None
     assert_allclose(outcome_correlation(few), np.corrcoef(few.draws_outcome.T))
-    with pytest.raises(InputError, match="30 instruments and 30 draws.*Select at most 29"):
+    with pytest.raises(InputError, match=r"30 instruments and 30 draws.*Select at most 29"):
         outcome_correlation(simulated(n=30, n_draws=30))
     assert outcome_correlation(simulated(n=29, n_draws=30)).shape == (29, 29)
     with pytest.raises(InputError, match="got neither"):

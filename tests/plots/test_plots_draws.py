@@ -139,7 +139,7 @@ def test_draws_of_another_table_are_refused() -> None:
         plot_convergence(table, draws[:, 1:])
     with pytest.raises(InputError, match="their means differ from effect_mean"):
         plot_convergence(table, draws[:, ::-1])
-    with pytest.raises(InputError, match="an effect|varies over the draws; this result has none"):
+    with pytest.raises(InputError, match=r"an effect|varies over the draws; this result has none"):
         plot_convergence(table.assign(effect_sd=0.0), draws)
     with pytest.raises(InputError, match="tolerance must lie between 0 and 1; got 2"):
         draws_enough(table, tolerance=2)

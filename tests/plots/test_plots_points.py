@@ -201,7 +201,7 @@ def test_covariance_plot_shows_sd_with_and_without_the_covariance() -> None:
 
 def test_covariance_plot_needs_a_difference() -> None:
     table, _ = ism_table(outputs=("FOXA2",))
-    with pytest.raises(InputError, match="diff or logit.*'deepsea_effect'"):
+    with pytest.raises(InputError, match=r"diff or logit.*'deepsea_effect'"):
         plot_ref_alt_covariance(table.assign(score="deepsea_effect"))
 
 
@@ -274,7 +274,7 @@ def test_outputs_scores_and_sequences_are_chosen_or_refused() -> None:
         plot_mean_variance(table)
     with pytest.raises(TargetError, match="'CTCF' is not in the table"):
         plot_mean_variance(table, output="CTCF")
-    with pytest.raises(InputError, match="--score must be one of .*logit, diff; got 'ref'"):
+    with pytest.raises(InputError, match=r"--score must be one of .*logit, diff; got 'ref'"):
         plot_mean_variance(table, output="FOXA2", score="ref")
     with pytest.raises(
         InputError, match="sequence '7' is not in the table; it has 2: region_0, region_1"
@@ -286,9 +286,9 @@ def test_outputs_scores_and_sequences_are_chosen_or_refused() -> None:
     assert by_number.get_title(loc="left") == "region_1"
     with pytest.raises(InputError, match="needs effects; the table has no rows"):
         plot_volcano(table[:0])
-    with pytest.raises(InputError, match="lacks effect_sd.*--n_draws 2"):
+    with pytest.raises(InputError, match=r"lacks effect_sd.*--n_draws 2"):
         plot_volcano(table.drop(columns="effect_sd"), output="FOXA2")
-    with pytest.raises(InputError, match="level must lie between 0 and 1; got 1.5"):
+    with pytest.raises(InputError, match=r"level must lie between 0 and 1; got 1\.5"):
         plot_effects(table, output="FOXA2", level=1.5)
     with pytest.raises(
         InputError, match="--start 50 to --end 60 contains no mutant; positions are 0 to 11"

@@ -89,7 +89,7 @@ def test_files_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == sorted(paths)
     save_figure(ax, str(paths[0]), overwrite=True, dpi=72)
     assert paths[0].read_bytes() != before
-    with pytest.raises(OutputError, match="must end in one of .png, .svg, .pdf"):
+    with pytest.raises(OutputError, match=r"must end in one of \.png, \.svg, \.pdf"):
         save_figure(ax, tmp_path / "fig.jpg")
     with pytest.raises(OutputError, match="outputs must differ"):
         save_figure(ax, [tmp_path / "b.png", tmp_path / "b.png"])

@@ -297,7 +297,8 @@ def test_positions_without_a_base_are_counted(results: Path) -> None:
     assert ledger.without_base == 2  # the toy's third sequence has NN
 
 
-def test_mr_tables_are_read_as_they_were_written(results: Path, mr_folder: Path) -> None:
+@pytest.mark.usefixtures("results")
+def test_mr_tables_are_read_as_they_were_written(mr_folder: Path) -> None:
     table = pd.read_table(mr_folder / "mr.tsv", skiprows=1)
     pairs = gather_mr(find_inputs([mr_folder]))
     assert [(p.exposure, p.outcome) for p in pairs] == [("FOXA2", "DNase"), ("FOXA2", "FOXA1")]
@@ -332,7 +333,7 @@ def test_instruments_of_an_export_give_the_estimates(
 def test_two_sets_of_instruments_are_not_mixed(results: Path, mr_folder: Path, tmp_path: Path) -> None:
     words = ["export_mr", str(results / "ism.h5"), "--exposure", "FOXA2", "--outcome", "DNase"]
     cli_main("mcdropout", [*words, "--score", "diff", "--top_n", "20", "-o", str(tmp_path)])
-    with pytest.raises(InputError, match="different sets of instruments: 30 in .* 20 in the files of"):
+    with pytest.raises(InputError, match=r"different sets of instruments: 30 in .* 20 in the files of"):
         gather_mr(find_inputs([tmp_path, mr_folder / "mr.tsv"]))
     short = pd.read_table(mr_folder / "loo.tsv", skiprows=1).drop(index=5)
     (tmp_path / "loo.tsv").write_text(short.to_csv(sep="\t", index=False))

@@ -7,6 +7,7 @@ import configparser
 import fnmatch
 import hashlib
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,7 @@ def test_headings_go_down_one_level_at_a_time(page: Page) -> None:
     levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(b <= a + 1 for a, b in zip(levels, levels[1:], strict=False))
+    assert all(b <= a + 1 for a, b in pairwise(levels))
 
 
 def test_tables_can_be_read_without_sight_and_without_script(page: Page) -> None:
@@ -52,7 +53,7 @@ def test_tables_can_be_read_without_sight_and_without_script(page: Page) -> None
     rows = [a for a in page.all("tr") if "data-output" in a]
     assert len(rows) == 60
     assert page.all("form")[0].get("hidden", "") is None  # shown by the script
-    assert [a for a in page.all("p") if a.get("role") == "status"][0]["aria-live"] == "polite"
+    assert next(a for a in page.all("p") if a.get("role") == "status")["aria-live"] == "polite"
     assert page.all("html")[0]["lang"] == "en"
 
 

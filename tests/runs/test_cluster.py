@@ -190,7 +190,7 @@ def test_a_client_that_is_stopped_is_resumed(world: World, address: str, number:
 def test_other_weights_elsewhere_are_refused(
     world: World, address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("kipoi_mcdropout.model.adapter.weights_checksum", lambda module: "0" * 64)
+    monkeypatch.setattr("kipoi_mcdropout.model.adapter.weights_checksum", lambda _module: "0" * 64)
     with pytest.raises(SystemExit) as stop:
         both(world, "cluster", "--scheduler", address, "--on_error", "skip")
     assert stop.value.code == 2
@@ -361,11 +361,11 @@ def test_a_unit_that_needs_more_memory_than_a_worker_has() -> None:
 
 
 def test_an_error_that_stops_the_run_is_no_failure_of_a_unit(cluster: DaskCluster) -> None:
-    class Doubt(McDropoutError):
+    class DoubtError(McDropoutError):
         stops_the_run = True
 
-    def doubtful(unit: int) -> int:
-        raise Doubt("numbers cannot be trusted")
+    def doubtful(_unit: int) -> int:
+        raise DoubtError("numbers cannot be trusted")
 
     work: Work[int, int] = Work(doubtful, lambda: doubtful)
     for scheduler in (InProcess(), cluster):

@@ -119,15 +119,15 @@ def test_a_unit_of_another_run_is_named(
     foreign = unit(stopped(world, command, monkeypatch), 2).read_bytes()
     shutil.rmtree(world.folder / "stopped")
     (world.folder / "stopped").mkdir()
-    WORDS_OF_ANOTHER = ["--seed", "5"]
+    words_of_another = ["--seed", "5"]
     with monkeypatch.context() as patch:
         stop_after(4, patch)
         with pytest.raises(Stop):
-            run_in(world, "stopped", command, *WORDS_OF_ANOTHER)
+            run_in(world, "stopped", command, *words_of_another)
     units = world.folder / "stopped" / f".{FILES[command][0]}.units"
     unit(units, 2).write_bytes(foreign)
     with pytest.raises(SystemExit) as stop:
-        run_in(world, "stopped", command, *WORDS_OF_ANOTHER, "--resume")
+        run_in(world, "stopped", command, *words_of_another, "--resume")
     assert stop.value.code == 2
     assert "000000002.unit is from another run" in capsys.readouterr().err
 

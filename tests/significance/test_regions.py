@@ -129,7 +129,7 @@ def test_kipoiseq_reads_three_columns_and_not_six(
     assert [(i.chrom, i.start, i.stop) for i, _ in (read[k] for k in range(4))] == [
         tuple(row) for row in regions[["chrom", "start", "end"]].itertuples(index=False)
     ]
-    with pytest.raises(ValueError, match="peak|background"):
+    with pytest.raises(ValueError, match=r"peak|background"):
         kipoiseq.BedDataset(str(paths[6]))
 
 

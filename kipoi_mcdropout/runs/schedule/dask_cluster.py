@@ -251,7 +251,7 @@ def _compute(key: str, maker: bytes, unit: Any) -> Any:
                 _made[key] = cloudpickle.loads(maker)()
             at_start = False
             return _made[key](unit)
-    except Exception as error:  # the user's model can raise anything
+    except Exception as error:  # noqa: BLE001 (the user's model can raise anything)
         ours = isinstance(error, McDropoutError)
         stops = isinstance(error, McDropoutError) and error.stops_the_run
         return _Raised(one_line(error), distributed.get_worker().address, ours, at_start, stops)
