@@ -110,7 +110,7 @@ def mad(values: FloatArray, axis: int = -1) -> FloatArray:
 PointEstimator = Callable[[FloatArray, FloatArray, FloatArray, FloatArray], FloatArray]
 
 
-def _second(sx: FloatArray, bx: FloatArray, by: FloatArray, sy: FloatArray) -> FloatArray:
+def _precision(sx: FloatArray, bx: FloatArray, by: FloatArray, sy: FloatArray) -> FloatArray:
     return 1 / ((sy / bx) ** 2 + (by * sx / bx**2) ** 2)
 
 
@@ -118,7 +118,7 @@ POINT_ESTIMATORS: dict[str, PointEstimator] = {
     "egger": lambda bx, by, _sx, sy: egger_slope(bx, by, sy**-2.0),
     "ivw": lambda bx, by, _sx, sy: ivw_slope(bx, by, sy**-2.0),
     "simple_median": lambda bx, by, _sx, _sy: weighted_median(by / bx, np.ones_like(bx)),
-    "weighted_median": lambda bx, by, sx, sy: weighted_median(by / bx, _second(sx, bx, by, sy)),
+    "weighted_median": lambda bx, by, sx, sy: weighted_median(by / bx, _precision(sx, bx, by, sy)),
     "simple_mode": lambda bx, by, _sx, _sy: mode(by / bx, np.ones_like(bx)),
-    "weighted_mode": lambda bx, by, sx, sy: mode(by / bx, _second(sx, bx, by, sy)),
+    "weighted_mode": lambda bx, by, sx, sy: mode(by / bx, _precision(sx, bx, by, sy)),
 }
