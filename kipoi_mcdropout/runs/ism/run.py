@@ -42,7 +42,7 @@ def run_ism(
     record: dict[str, Any],
     *,
     on_error: OnError = "stop",
-    done: Callable[[SequenceRecord, bool], None] = lambda record, first: None,
+    done: Callable[[SequenceRecord, bool], None] = lambda _record, _first: None,
 ) -> IsmRun:
     """Mutate every sequence and write its effects.
 
@@ -139,7 +139,7 @@ def _assemble(
     paths: IsmPaths,
     stored: Iterable[tuple[int, StoredUnit]],
     load: Callable[[int], StoredUnit],
-    release: Callable[[int], None] = lambda number: None,
+    release: Callable[[int], None] = lambda _number: None,
 ) -> EffectsAssembler:
     """Write all units to the outputs, and the table of failures; a shard only counts its units."""
     if paths.shard is not None:
