@@ -173,7 +173,7 @@ def _joined(
         "ref_var_between": ref.between,
     }
     counts = {
-        name: np.sum([part.counts[name] for part in parts], axis=0, dtype=np.int32)
+        name: np.stack([part.counts[name] for part in parts]).sum(axis=0).astype(np.int32)
         for name in parts[0].counts
     }
     draws = _in_order([part.draws for part in parts if part.draws is not None])

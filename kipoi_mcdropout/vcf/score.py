@@ -26,7 +26,6 @@ from kipoi_mcdropout.vcf.place.chunks import AlleleWindows, chunk_alleles, gathe
 from kipoi_mcdropout.vcf.place.contigs import ContigNames
 from kipoi_mcdropout.vcf.place.placement import Placer
 from kipoi_mcdropout.vcf.place.survey import Survey, survey_records
-from kipoi_mcdropout.vcf.place.views import ViewAverage
 from kipoi_mcdropout.vcf.read.input_stream import is_stream
 from kipoi_mcdropout.vcf.read.reader import VcfReader
 from kipoi_mcdropout.vcf.run import outputs_as_dict, run_variants
@@ -111,7 +110,7 @@ def score_vcf(
             warnings.warn(notice, InputWarning, stacklevel=2)
         plan = _plan(model, wanted, running, carries_vcf=paths.vcf is not None)
         record = run_record(
-            model.sequences, fasta, reader, seed=wanted.seed, n_draws=wanted.effects.n_draws,
+            model, fasta, reader, seed=wanted.seed, n_draws=wanted.effects.n_draws,
             command=without_shard(told.command), options=_recorded(plan, contig_map),
             engine_reason=plan.choice.reason,
         )  # fmt: skip
@@ -161,13 +160,14 @@ class _Plan:
         """The computation, for other processes too where the scheduler has some."""
         if isinstance(scheduler, InProcess):
             return Work(self.here)
-        if not isinstance(self.engine.engine, str):
+        if not self.engine.by_name:
             raise InputError(
                 f"other processes need the engine by its name; got {self.engine.engine!r}"
             )
         job = VariantJob(
-            ModelReference.of(self.model.adapter), self.model.settings, self.targets,
-            self.wanted.effects, self.wanted.seed, self.engine, self.wanted.options.rc,
+            tuple(ModelReference.of(member) for member in self.model.ensemble.first_first),
+            self.model.settings, self.targets, self.wanted.effects, self.wanted.seed, self.engine,
+            tuple(member.is_random for member in self.here.members), self.wanted.options.rc,
         )  # fmt: skip
         return Work(self.here, job)
 
@@ -176,14 +176,24 @@ def _plan(model: Model, wanted: VariantEffects, running: RunOptions, carries_vcf
     """Within `borrow()` of the model."""
     effects, sequences = wanted.effects, model.sequences
     chosen = sequences.targets(wanted.targets)
+    model.ensemble.check_targets(sequences.example(), as_targets(wanted.targets), chosen)
     fields = _fields(wanted, chosen, sequences) if carries_vcf else []
     n_alleles = chunk_alleles(
         len(chosen.columns), len(effects.scores), effects.n_draws, running.batch_size
     )
     asked = EngineChoice(running.engine, running.batch_size, running.memory, running.verify)
-    engine, runner, choice = asked.decide(sequences, MaskBank(wanted.seed), n_alleles, effects.n_draws)
-    here = VariantWork(sequences, chosen, effects, ViewAverage(runner), wanted.options.rc)
+    masks = MaskBank(wanted.seed)
+    engine, choice = asked.decide(model, masks, n_alleles, effects.n_draws)
+    members = engine.members(model, masks, _is_random(model, effects.n_draws))
+    here = VariantWork(sequences, chosen, effects, members, wanted.options.rc)
     return _Plan(model, wanted, running, chosen, fields, n_alleles, engine, choice, here)
+
+
+def _is_random(model: Model, n_draws: int) -> tuple[bool, ...]:
+    """Whether each member has dropout; of one alone, or for no draws, that is asked elsewhere."""
+    if n_draws == 0 or len(model.ensemble) == 1:
+        return (True,) * len(model.ensemble)
+    return model.ensemble.is_random(model.sequences.example())
 
 
 def _recorded(plan: _Plan, contig_map: dict[str, str]) -> dict[str, Any]:

@@ -160,7 +160,7 @@ def mutate(
         See `run.run_ism`.
     """
     watch = Watch() if watch is None else watch
-    mutagenesis = SaturationMutagenesis(model.adapter, options)
+    mutagenesis = SaturationMutagenesis(model.ensemble, options)
     first, sequences = sequences.peek()  # errors of the data or the model come before any file is made
     key = model.adapter.input_key(options.model_input, first["inputs"])
     stream = with_checked_ranges(
@@ -170,7 +170,8 @@ def mutate(
     sequences = Sequences(stream, sequences.arguments, sequences.dataloader)
     first, sequences = sequences.peek()
     choice = mutagenesis.fix_engine(first["inputs"])
-    options = replace(options, engine=choice.engine)  # the workers take the same
+    engines = tuple(of_member.engine for of_member in mutagenesis.choices(first["inputs"]))
+    options = replace(options, engine=engines)  # the workers take the same
     record = run_record(model, mutagenesis, first["inputs"], sequences, asked)
     watch.began(choice, mutagenesis.plan(first["inputs"]).notes)
     units = ism_units(sequences.batches, mutagenesis)
@@ -196,8 +197,8 @@ def _work(
     """Computing one unit, here; elsewhere too, where there is another scheduler."""
     if isinstance(scheduler, InProcess):
         return Work(lambda task: task.run(mutagenesis, watch.forwards))
-    reference = ModelReference.of(model.adapter)
-    job = IsmJob(reference, model.settings, options, asked.output_sel_fn)
+    references = tuple(ModelReference.of(member) for member in model.ensemble.first_first)
+    job = IsmJob(references, model.settings, options, asked.output_sel_fn)
     return Work(lambda task: task.run(mutagenesis), job)
 
 
