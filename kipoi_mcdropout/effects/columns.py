@@ -12,6 +12,7 @@ MEMBER_REFERENCE_STATISTICS = ("ref_var_within", "ref_var_between")
 MEMBER_STATISTICS = (
     "alt_var_within", "alt_var_between", "effect_sd_within", "effect_sd_between", "sign_agreement",
 )  # fmt: skip
+OF_EACH = ("effect_draws", "effect_member_mean")  # a number for each draw or member: in HDF5 alone
 COUNTS = ("n_nonfinite", "n_saturated")
 
 

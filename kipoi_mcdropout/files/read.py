@@ -15,7 +15,14 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from kipoi_mcdropout.arrays.outputs import select_targets
-from kipoi_mcdropout.effects.columns import COUNTS, MUTANT_STATISTICS, REFERENCE_STATISTICS
+from kipoi_mcdropout.effects.columns import (
+    COUNTS,
+    MEMBER_REFERENCE_STATISTICS,
+    MEMBER_STATISTICS,
+    MUTANT_STATISTICS,
+    OF_EACH,
+    REFERENCE_STATISTICS,
+)
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.column_types import to_frame
 from kipoi_mcdropout.files.first_line import PROVENANCE_KEY
@@ -23,7 +30,9 @@ from kipoi_mcdropout.files.hdf5 import FORMAT, FORMAT_VERSION, PREDICTION_FORMAT
 from kipoi_mcdropout.files.read_tables import is_parquet, read_header, read_table, reading
 from kipoi_mcdropout.files.record import range_of, sequence_name
 
-_STATISTICS = (*REFERENCE_STATISTICS, *MUTANT_STATISTICS)
+_STATISTICS = (
+    *REFERENCE_STATISTICS, *MEMBER_REFERENCE_STATISTICS, *MUTANT_STATISTICS, *MEMBER_STATISTICS,
+)  # fmt: skip
 _QUANTILE = "effect_q"
 EFFECT_COLUMNS = ("output", "score", "effect_mean", "effect_sd", "effect_mcse", "n_draws")
 
@@ -146,17 +155,47 @@ def read_draws(
     path = _existing(path)
     if not _is_hdf5(path):
         raise InputError(f"{path} has no draws: only HDF5 does, where --keep_draws was asked for")
+    missing = f"{path} was written without --keep_draws; run it again with that flag"
+    return _of_each(path, "effect_draws", outputs, score, missing)
+
+
+def read_member_means(
+    path: str | Path, outputs: Sequence[str | int] | None = None, score: str = "diff"
+) -> NDArray[np.float32]:
+    """The mean effect of each member, in the order of the rows of `read_effects(path, outputs, score)`.
+
+    Returns
+    -------
+    numpy.ndarray of float32, shape=(members, rows)
+        The members in the order of `members` in the provenance.
+
+    Raises
+    ------
+    InputError
+        If the result is not HDF5, or its model had one member alone.
+    """
+    path = _existing(path)
+    if not _is_hdf5(path):
+        raise InputError(f"{path} has no means of members: only HDF5 does. Write .h5 too")
+    missing = f"{path} is of one model alone; give its members with --member"
+    return _of_each(path, "effect_member_mean", outputs, score, missing)
+
+
+def _of_each(
+    path: Path, name: str, outputs: Sequence[str | int] | None, score: str, missing: str
+) -> NDArray[np.float32]:
+    """A number for each draw or member, shape=(draws or members, rows)."""
     with open_hdf5(path) as file, reading(path):
         _check_score(score, list(file["scores"]), path)
         group = file[f"scores/{score}"]
-        if "effect_draws" not in group:
-            raise InputError(f"{path} was written without --keep_draws; run it again with that flag")
+        if name not in group:
+            raise InputError(missing)
         columns = _columns(file, outputs)
         parts = []
         for i in range(len(file["reference"])):
             mutated = np.argwhere(_mutated(group["n_nonfinite"][i]))
-            draws = group["effect_draws"][i][mutated[:, 0], mutated[:, 1]][:, columns]
-            parts.append(draws.reshape(-1, draws.shape[-1]))
+            values = group[name][i][mutated[:, 0], mutated[:, 1]][:, columns]
+            parts.append(values.reshape(-1, values.shape[-1]))
     return np.concatenate(parts).T
 
 
@@ -230,7 +269,7 @@ def sequence_rows(file: h5py.File, i: int, score: str, columns: list[int], n_dra
         "score": score,
     }
     for name in sorted(group, key=_column_order):
-        if name == "effect_draws":
+        if name in OF_EACH:
             continue
         values = group[name][i]
         per_mutant = values.ndim == 3

@@ -91,12 +91,9 @@ class Ensemble:
                 with model.locked.borrow():
                     model.locked.plan(one)
                 found.append(True)
-            except NoRandomSiteError as error:
+            except NoRandomSiteError:
                 if len(self.members) == 1:
-                    raise NoRandomSiteError(
-                        f"{error}. Where there are several trained networks (folds, replicates), give "
-                        "them as members: --member"
-                    ) from error
+                    raise
                 found.append(False)
             except ModelError as error:
                 if len(self.members) > 1:

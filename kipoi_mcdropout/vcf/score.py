@@ -11,12 +11,12 @@ from typing import Any
 
 from kipoi_mcdropout.arrays.outputs import Targets, as_targets
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
+from kipoi_mcdropout.effects.columns import MEMBER_STATISTICS
 from kipoi_mcdropout.engine import Choice
 from kipoi_mcdropout.errors import InputError, InputWarning, OutputError, TargetError
 from kipoi_mcdropout.files.same_file import check_not_inputs
 from kipoi_mcdropout.model.model import Model
 from kipoi_mcdropout.model.reference import ModelReference
-from kipoi_mcdropout.model.sequence_model import SequenceModel
 from kipoi_mcdropout.runs.options import RunOptions
 from kipoi_mcdropout.runs.schedule import InProcess, Scheduler, Work
 from kipoi_mcdropout.runs.session import without_shard
@@ -119,7 +119,7 @@ def score_vcf(
         contigs = {} if reader.header.declared("contig") else genome.lengths
         written = VariantLayout(
             wanted.vcf.info_prefix, tuple(plan.fields), plan.targets.labels,
-            wanted.effects.quantiles, wanted.vcf.q_values, contigs,
+            wanted.effects.quantiles, wanted.vcf.q_values, contigs, len(model.ensemble) > 1,
         )  # fmt: skip
         assembler = VariantAssembler(written, reader.header)
         scheduler = stack.enter_context(running.open_scheduler())
@@ -177,7 +177,7 @@ def _plan(model: Model, wanted: VariantEffects, running: RunOptions, carries_vcf
     effects, sequences = wanted.effects, model.sequences
     chosen = sequences.targets(wanted.targets)
     model.ensemble.check_targets(sequences.example(), as_targets(wanted.targets), chosen)
-    fields = _fields(wanted, chosen, sequences) if carries_vcf else []
+    fields = _fields(wanted, chosen, model) if carries_vcf else []
     n_alleles = chunk_alleles(
         len(chosen.columns), len(effects.scores), effects.n_draws, running.batch_size
     )
@@ -228,12 +228,18 @@ def _judge(ledger: Ledger, survey: Survey, told: list[str], is_shard: bool) -> l
 
 
 def _fields(
-    wanted: VariantEffects, chosen: Targets, model: SequenceModel
+    wanted: VariantEffects, chosen: Targets, model: Model
 ) -> list[InfoField]:
     effects, vcf = wanted.effects, wanted.vcf
+    of_members = [name for name in vcf.statistics if name in MEMBER_STATISTICS]
+    if of_members and len(model.ensemble) == 1:
+        raise OutputError(
+            f"VcfOptions.statistics (--vcf_statistics) {', '.join(of_members)} need a model with "
+            "several members (--member); this one is alone"
+        )
     columns: Sequence[int] = range(len(chosen.columns))
     if vcf.targets is not None:
-        carried = model.targets(vcf.targets)
+        carried = model.sequences.targets(vcf.targets)
         if missing := set(carried.columns) - set(chosen.columns):
             names = dict(zip(carried.columns, carried.labels, strict=True))
             raise TargetError(
