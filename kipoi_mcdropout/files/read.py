@@ -49,8 +49,8 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
     record: dict[str, Any] | None
     if _is_hdf5(path):
         with open_hdf5(path) as file, reading(path):
-            return json.loads(file.attrs["provenance"])
-    if is_parquet(path):
+            record = json.loads(file.attrs["provenance"])
+    elif is_parquet(path):
         with reading(path), path.open("rb") as raw:
             text = (pyarrow.parquet.read_schema(raw).metadata or {}).get(PROVENANCE_KEY.encode())
             record = None if text is None else json.loads(text)
@@ -120,7 +120,8 @@ def choose_rows(
     if score is not None:
         _check_score(score, sorted(set(table["score"])), source)
         table = table[table["score"] == score]
-    return table.reset_index(drop=True)
+    numbered: pd.DataFrame = table.reset_index(drop=True)
+    return numbered
 
 
 def check_effects(path: Path, columns: Iterable[Any]) -> None:
@@ -196,7 +197,8 @@ def _of_each(
             mutated = np.argwhere(_mutated(group["n_nonfinite"][i]))
             values = group[name][i][mutated[:, 0], mutated[:, 1]][:, columns]
             parts.append(values.reshape(-1, values.shape[-1]))
-    return np.concatenate(parts).T
+    stacked: NDArray[np.float32] = np.concatenate(parts).T
+    return stacked
 
 
 def has_draws(path: str | Path) -> bool:

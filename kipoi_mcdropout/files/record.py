@@ -79,12 +79,14 @@ class PredictionRecord:
         values = getattr(self.predictions, statistic)
         with np.errstate(over="ignore"):
             narrow = values.astype(np.float32)
-        return np.where(np.isfinite(narrow), narrow, np.float32(np.nan))
+        stored: NDArray[np.float32] = np.where(np.isfinite(narrow), narrow, np.float32(np.nan))
+        return stored
 
     def not_finite(self) -> NDArray[np.bool_]:
         """Where a statistic is NaN, shape=(n, outputs)."""
         statistics = PREDICTION_STATISTICS if self.predictions.n_draws else ("point",)
-        return np.any([np.isnan(self.values(name)) for name in statistics], axis=0)
+        missing: NDArray[np.bool_] = np.any([np.isnan(self.values(name)) for name in statistics], axis=0)
+        return missing
 
 
 def metadata_rows(batch: Mapping[str, Any], n: int) -> list[dict[str, Any]]:

@@ -44,7 +44,9 @@ class Audit:
 
     def table(self) -> pd.DataFrame:
         """The rows: site, name, kind, p, mask_shape, locked; all texts."""
-        return pd.DataFrame([vars(row) for row in self.rows], columns=list(AuditRow.__annotations__))
+        rows = [vars(row) for row in self.rows]
+        table: pd.DataFrame = pd.DataFrame(rows, columns=list(AuditRow.__annotations__))
+        return table
 
     def __str__(self) -> str:
         header = AuditRow("site", "module", "kind", "p", "mask", "")

@@ -107,7 +107,7 @@ class _Room:
         """Whether the line from a mark to its name passes no other mark."""
         own, others = self._own_and_others(point)
         end = np.clip(own, (box.x0, box.y0), (box.x1, box.y1))
-        pixel = self._ax.figure.dpi / 72  # type: ignore[union-attr]
+        pixel = self._ax.figure.dpi / 72
         return bool(np.all(_to_segment(others, own, end) > _MARK_PT * pixel))
 
     def _own_and_others(
@@ -135,7 +135,7 @@ class _Room:
         """Where a name would be, with a little air around it."""
         from matplotlib.transforms import Bbox
 
-        pixel = self._ax.figure.dpi / 72  # type: ignore[union-attr]
+        pixel = self._ax.figure.dpi / 72
         x, y = self._ax.transData.transform(point) + np.array(offset) * pixel
         (width, height) = size
         box = Bbox.from_bounds(x - _ENDS[ha] * width, y - _ENDS[va] * height, width, height)
@@ -181,7 +181,8 @@ class _Room:
 def _to_box(points: NDArray[np.float64], box: Bbox) -> NDArray[np.float64]:
     """How far each point is from a box, 0 inside, shape=(n,)."""
     nearest = np.clip(points, (box.x0, box.y0), (box.x1, box.y1))
-    return np.hypot(*(points - nearest).T)
+    distances: NDArray[np.float64] = np.hypot(*(points - nearest).T)
+    return distances
 
 
 def _to_segment(
@@ -191,4 +192,5 @@ def _to_segment(
     along = end - start
     length = max(float(along @ along), np.finfo(float).tiny)
     share = np.clip((points - start) @ along / length, 0, 1)
-    return np.hypot(*(points - start - share[:, None] * along).T)
+    distances: NDArray[np.float64] = np.hypot(*(points - start - share[:, None] * along).T)
+    return distances

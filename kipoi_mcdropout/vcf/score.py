@@ -65,7 +65,7 @@ def score_vcf(
     paths: OutputPaths,
     wanted: VariantEffects,
     running: RunOptions,
-    told: Told = Told(),  # noqa: B008 (it cannot be changed)
+    told: Told = Told(),
 ) -> VariantRun:
     """Score every ALT allele of every record of a VCF, or say why not; see `call.score_variants`.
 

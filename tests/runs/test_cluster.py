@@ -139,7 +139,8 @@ def test_what_always_fails_is_named_and_left_out(
     assert sorted(set(table["sequence"])) == [0, 1, 2, 3, 5, 6]
     skipped = pd.read_table(world.folder / "cluster/s.tsv")
     ours = skipped[skipped["reason"] == "failed"]
-    assert len(ours) >= 1 and ours["detail"].str.contains(why).all()
+    assert len(ours) >= 1
+    assert ours["detail"].str.contains(why).all()
     assert ours["pos"].max() - ours["pos"].min() <= 20, "one batch"
     world.remove_trap()
     both(world, "whole")
@@ -189,12 +190,13 @@ def test_a_client_that_is_stopped_is_resumed(world: World, address: str, number:
 def test_other_weights_elsewhere_are_refused(
     world: World, address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("kipoi_mcdropout.model.adapter.weights_checksum", lambda module: "0" * 64)
+    monkeypatch.setattr("kipoi_mcdropout.model.adapter.weights_checksum", lambda _module: "0" * 64)
     with pytest.raises(SystemExit) as stop:
         both(world, "cluster", "--scheduler", address, "--on_error", "skip")
     assert stop.value.code == 2
     error = capsys.readouterr().err
-    assert "cannot start" in error and "its weights differ here" in error
+    assert "cannot start" in error
+    assert "its weights differ here" in error
 
 
 def test_nobody_else_can_send_code_to_a_local_cluster() -> None:
@@ -354,15 +356,16 @@ def test_a_unit_that_needs_more_memory_than_a_worker_has() -> None:
     cluster.close()
     assert [results[0], results[2]] == [(0, 1), (2, 2)]
     failure = results[1][1]
-    assert isinstance(failure, Failure) and "too little memory" in failure.reason
+    assert isinstance(failure, Failure)
+    assert "too little memory" in failure.reason
 
 
 def test_an_error_that_stops_the_run_is_no_failure_of_a_unit(cluster: DaskCluster) -> None:
-    class Doubt(McDropoutError):
+    class DoubtError(McDropoutError):
         stops_the_run = True
 
-    def doubtful(unit: int) -> int:
-        raise Doubt("numbers cannot be trusted")
+    def doubtful(_unit: int) -> int:
+        raise DoubtError("numbers cannot be trusted")
 
     work: Work[int, int] = Work(doubtful, lambda: doubtful)
     for scheduler in (InProcess(), cluster):

@@ -55,4 +55,5 @@ def _benjamini_hochberg(p: pd.Series) -> pd.Series:
     given = p.notna()
     if given.any():
         q[given] = multipletests(p[given].to_numpy(), method="fdr_bh")[1]
-    return q.astype(np.float64)
+    q_values: pd.Series = q.astype(np.float64)
+    return q_values

@@ -31,7 +31,7 @@ class EffectsAssembler:
         self,
         writers: Writers[SequenceBlocks] | None,
         load: Callable[[int], StoredUnit],
-        release: Callable[[int], None] = lambda number: None,
+        release: Callable[[int], None] = lambda _number: None,
     ) -> None:
         self._writers, self._load, self._release = writers, load, release
         self._numbers: list[int] = []

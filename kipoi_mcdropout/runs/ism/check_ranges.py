@@ -85,7 +85,7 @@ class RangeCheck:
             for where, text in zip(ranges, texts, strict=True)
         ]
         changed = {i: s for i, s in enumerate(strands) if s is not None and s != _side(ranges[i])}
-        return _with_strands(batch, changed, len(x)) if changed else batch
+        return _with_strands(batch, changed) if changed else batch
 
     def _strand(self, where: GenomicRange, sequence: NDArray[np.uint8]) -> str:
         """The strand on which the sequence is what the genome has at the range."""
@@ -202,7 +202,7 @@ def _agreement(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
     return float((one[both] == other[both]).mean()) if both.any() else 0.0
 
 
-def _with_strands(batch: dict[str, Any], changed: dict[int, str], n: int) -> dict[str, Any]:
+def _with_strands(batch: dict[str, Any], changed: dict[int, str]) -> dict[str, Any]:
     """The batch with other strands in its metadata, which is copied as far as needed."""
     (path,) = [key for key, _ in leaves(batch["metadata"]) if key.endswith("strand")]
 

@@ -50,6 +50,7 @@ def load_function(text: str) -> Callable[..., Any]:
             raise ImportError(f"{path} is no Python file")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        return getattr(module, name)
+        function: Callable[..., Any] = getattr(module, name)
+        return function
     except Exception as error:  # the file is code of the user's
         raise InputError(f"--output_sel_fn {text!r} cannot be loaded: {error!r}") from error

@@ -67,7 +67,7 @@ def ism(
     scores: str | Score | Sequence[str | Score] = ("diff",),
     targets: str | int | Sequence[str | int] | None = None,
     output: str | Path | Sequence[str | Path] | None = None,
-    options: MutationOptions = MutationOptions(),  # noqa: B008 (it cannot be changed)
+    options: MutationOptions = MutationOptions(),
     running: RunOptions = RunOptions(),  # noqa: B008
 ) -> Effects:
     """Effect of every single substitution of sequences, with the model's uncertainty.

@@ -42,7 +42,7 @@ def run_ism(
     record: dict[str, Any],
     *,
     on_error: OnError = "stop",
-    done: Callable[[SequenceRecord, bool], None] = lambda record, first: None,
+    done: Callable[[SequenceRecord, bool], None] = lambda _record, _first: None,
 ) -> IsmRun:
     """Mutate every sequence and write its effects.
 
@@ -137,7 +137,7 @@ def _assemble(
     paths: IsmPaths,
     stored: Iterable[tuple[int, StoredUnit]],
     load: Callable[[int], StoredUnit],
-    release: Callable[[int], None] = lambda number: None,
+    release: Callable[[int], None] = lambda _number: None,
 ) -> EffectsAssembler:
     if paths.shard is not None:
         assembler = EffectsAssembler(None, load)

@@ -87,7 +87,7 @@ def _rows(mutagenesis: SaturationMutagenesis, inputs: Nested) -> list[tuple[int,
         if error.stops_the_run:
             raise
         return [None]
-    except Exception:  # the user's model can raise anything; it will be said of the unit
+    except Exception:  # noqa: BLE001 (a user's model can raise anything; it will be said of the unit)
         return [None]
 
 
