@@ -253,7 +253,7 @@ def sequence_rows(file: h5py.File, i: int, score: str, columns: list[int], n_dra
     group = file[f"scores/{score}"]
     mutated = np.argwhere(_mutated(group["n_nonfinite"][i]))
     position = file["position"][:][mutated[:, 0]]
-    letters, labels = file["category"].asstr()[:], file["output"].asstr()[:][columns]
+    letters, labels = file["alt"].asstr()[:], file["output"].asstr()[:][columns]
     metadata = _metadata(file, i)
     where = range_of(metadata)
     n_outputs = len(columns)
@@ -297,7 +297,7 @@ def _column_order(name: str) -> tuple[int, float]:
 
 
 def _mutated(n_nonfinite: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which (position, category) hold a mutant: this count is NaN only where there is none."""
+    """Which (position, alt) hold a mutant: this count is NaN only where there is none."""
     return np.isfinite(n_nonfinite[..., 0])
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kipoi_mcdropout.arrays.nested import leaves
 from kipoi_mcdropout.effects.saturation import SequenceEffects
-from kipoi_mcdropout.model.predict import Predictions
+from kipoi_mcdropout.model.predict import PredictionSummary
 
 PREDICTION_STATISTICS = ("mean", "var", "sd", "mcse", "point")
 _RANGE_FIELDS = ("chr", "start", "end", "id", "strand")
@@ -67,7 +67,7 @@ class PredictionRecord:
     """The predictions of consecutive sequences."""
 
     first: int  # number of the first, in the order of the dataloader
-    predictions: Predictions
+    predictions: PredictionSummary
     metadata: list[dict[str, Any]]  # Kipoi's, flat, one per sequence
 
     def names(self) -> list[str]:

@@ -1,4 +1,8 @@
-"""Names beside points, only where they cover neither marks, nor each other, nor the frame."""
+"""Names beside points, only where they cover neither marks, nor each other, nor the frame.
+
+adjustText and textalloc were tried. They place every name, also over marks and other names where there
+is no room, and draw lines through other marks; here such a name is left out.
+"""
 
 from __future__ import annotations
 
@@ -175,6 +179,7 @@ class _Room:
             and not any(box.overlaps(other) for other in self._taken)
             and not any(line.intersects_bbox(other, filled=False) for other in self._taken)
             and not any(other.intersects_bbox(box, filled=False) for other in self._lines)
+            and not any(other.intersects_path(line, filled=False) for other in self._lines)
         )
 
 

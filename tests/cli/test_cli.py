@@ -52,7 +52,7 @@ def test_the_three_formats_hold_the_same_numbers(toy: Toy, tmp_path: Path) -> No
     with h5py.File(files[0]) as file:
         labels = [label.decode() for label in file["output"]]
         assert [d.label for d in file["scores/diff/effect_sd"].dims] == [
-            "sequence", "position", "category", "output",
+            "sequence", "position", "alt", "output",
         ]  # fmt: skip
         assert file["scores/diff/effect_sd"].dims[3][0].name == "/output"
         assert file["scores/diff/effect_draws"].shape == (3, LENGTH, 4, 3, 3)

@@ -17,8 +17,8 @@ from variant_call import score_variants
 
 from kipoi_mcdropout.cli import cli_main, interpret_ism
 from kipoi_mcdropout.errors import UnlockableDropoutError
-from kipoi_mcdropout.model.predict import mc_predict
 from kipoi_mcdropout.plugin.mutation import MCDropoutISM
+from kipoi_mcdropout.runs.predict import mc_predict
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 

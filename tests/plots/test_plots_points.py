@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -160,6 +162,23 @@ def test_a_name_stands_nearest_to_its_own_mark() -> None:
         gaps = np.hypot(*(marks - np.clip(marks, (box.x0, box.y0), (box.x1, box.y1))).T)
         assert table["id"][int(gaps.argmin())] == text.get_text()
         assert np.sort(gaps)[1] > 1.5 * gaps.min()
+
+
+def test_lines_to_names_do_not_cross() -> None:
+    lines = []
+    for seed in range(6):
+        random = np.random.default_rng(seed)
+        table = pd.concat([vcf_table()] * 2, ignore_index=True)[:60]
+        table["id"] = [f"variant{i}" for i in range(60)]
+        table["effect_mean"] = -0.4 + 0.2 * random.random(60)
+        table["effect_sd"] = table["effect_mean"].abs() / (4 + 3 * random.random(60))
+        ax = plot_volcano(table, n_labels=20)
+        ax.figure.draw_without_rendering()
+        names = [text for text in ax.texts if text.get_gid() == "name"]
+        ours = [text.arrow_patch.get_path() for text in names if text.arrow_patch is not None]
+        lines += [*combinations(ours, 2)]
+    assert len(lines) > 50
+    assert not any(one.intersects_path(other, filled=False) for one, other in lines)
 
 
 def test_a_deletion_is_no_substitution() -> None:

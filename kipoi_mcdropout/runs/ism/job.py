@@ -1,4 +1,4 @@
-"""The computation of a run, for other processes."""
+"""What another process needs to compute blocks of substitutions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,15 @@ class IsmJob:
     output_sel_fn: str | None = None  # FILE.py::FUNCTION
 
     def __call__(self) -> Callable[[BlockTask], SequenceEffects]:
-        """Load the model; the function computes a block of substitutions."""
+        """Load the model. Returns the function that computes a block of substitutions.
+
+        Raises
+        ------
+        ModelError
+            If the model here is not the one that the run began with.
+        InputError
+            If the function of `output_sel_fn` is not there.
+        """
         select = None if self.output_sel_fn is None else load_function(self.output_sel_fn)
         members = [member.load() for member in self.models]
         model = Model.of(members, self.settings, select)
@@ -39,7 +47,7 @@ def load_function(text: str) -> Callable[..., Any]:
     Raises
     ------
     InputError
-        If it is not there.
+        If the text has another form, the file cannot be run, or it has no such function.
     """
     path, separator, name = text.partition("::")
     if not separator:
