@@ -83,8 +83,8 @@ def predict_to_files(
     *,
     overwrite: bool = False,
     command: Sequence[str] | None = None,
-    began: Callable[[SitePlan], None] = lambda plan: None,
-    finished: Callable[[PredictionRecord], None] = lambda record: None,
+    began: Callable[[SitePlan], None] = lambda _: None,
+    finished: Callable[[PredictionRecord], None] = lambda _: None,
 ) -> int:
     """Predict sequences batch by batch, and write what is finished; returns their number.
 

@@ -59,8 +59,10 @@ def test_both_have_the_same_record(commanded: Path, called: mcd.Predictions) -> 
         record = read_provenance(commanded / name)
         assert of_the_computation(record) == of_the_computation(called.provenance)
         assert set(record) == set(called.provenance)
-    assert record["command"][0] == "predict" and called.provenance["command"] is None
-    assert called.provenance["seed"] == 2 and called.provenance["n_draws"] == 4
+    assert record["command"][0] == "predict"
+    assert called.provenance["command"] is None
+    assert called.provenance["seed"] == 2
+    assert called.provenance["n_draws"] == 4
     assert called.provenance["options"]["target"] == ["FOXA2", "DNase"]
     assert [site["name"] for site in called.provenance["sites"]] == ["drop"]
     assert len(called.provenance["model"]["weights_sha256"]) == 64
