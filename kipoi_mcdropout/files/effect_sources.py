@@ -152,7 +152,7 @@ class InRows:
         """The effect of every draw, shape=(draws, rows of `table`)."""
         raise InputError("the effects of a VCF have no draws; give ism regions around the variants")
 
-    def member_means(self, outputs: Chosen, score: str) -> NDArray[np.float32]:
+    def member_means(self, _outputs: Chosen, _score: str) -> NDArray[np.float32]:
         """The mean effect of each member, shape=(members, rows of `table`)."""
         raise InputError(
             "a table has no means of members; give ism regions around the variants, and write .h5"

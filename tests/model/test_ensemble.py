@@ -59,7 +59,7 @@ def test_the_parts_stand_in_the_table_and_add_up() -> None:
     assert table["sign_agreement"].between(0, 1).all()
 
 
-def test_members_without_dropout_are_their_own_draws(tmp_path: Path) -> None:
+def test_members_without_dropout_are_their_own_draws() -> None:
     nets = _nets(4, NoDropout)
     effects = _ism(nets)
     assert effects.n_draws == 4, "the default is a draw of each"
