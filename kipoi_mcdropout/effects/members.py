@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kipoi_mcdropout.arrays.nested_variance import NestedVariance, nested_covariance
 from kipoi_mcdropout.arrays.outputs import Targets
 from kipoi_mcdropout.dropout.locked_model import POINT
-from kipoi_mcdropout.effects.nested import NestedVariance, nested_covariance
 from kipoi_mcdropout.effects.rounding import DIFFERENCES, difference_rounding
 from kipoi_mcdropout.effects.summarize import summarize_effects
 from kipoi_mcdropout.effects.summary import Array, EffectOptions, EffectSummary
 from kipoi_mcdropout.engine.full import DrawBlock, Engine
-from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.model.ensemble import check_balanced
 from kipoi_mcdropout.sequence.mutants import MutantBatch
 
 
@@ -37,23 +37,6 @@ class Member:
     engine: Engine
     borrow: Callable[[], AbstractContextManager[object]]
     is_random: bool = True
-
-
-def check_balanced(n_draws: int, n_members: int) -> int:
-    """Draws of each member.
-
-    Raises
-    ------
-    InputError
-        If the draws cannot be shared out evenly.
-    """
-    if n_draws % n_members:
-        more = -(-n_draws // n_members) * n_members
-        raise InputError(
-            f"n_draws must be a multiple of the number of members, {n_members}, so that each member "
-            f"has as many draws; got {n_draws}. Use {more} (--n_draws {more})"
-        )
-    return n_draws // n_members
 
 
 def summarize_members(

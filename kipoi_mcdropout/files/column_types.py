@@ -42,7 +42,7 @@ _INTEGERS = frozenset(
 _STATISTICS = frozenset(
     {
         *REFERENCE_STATISTICS, *MUTANT_STATISTICS, *MEMBER_REFERENCE_STATISTICS, *MEMBER_STATISTICS,
-        "z", "p_value", "q_value", "mean", "var", "sd", "mcse", "point",
+        "z", "p_value", "q_value", "mean", "var", "sd", "mcse", "point", "var_within", "var_between",
     }
 )  # fmt: skip
 _OF_EFFECTS, _OF_PREDICTIONS = {"output", "effect_mean"}, {"output", "mean", "mcse"}

@@ -29,7 +29,6 @@ from numpy.typing import NDArray
 from kipoi_mcdropout.effects.saturation import SequenceEffects
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.record import (
-    PREDICTION_STATISTICS,
     PredictionRecord,
     SequenceBlocks,
     SequenceRecord,
@@ -273,7 +272,7 @@ class Hdf5Predictions:
         if self._file.n == 0:
             self._file.axis("output", list(predictions.labels))
             self._file.axis("draw", np.arange(predictions.n_draws))
-        statistics = {name: record.values(name) for name in PREDICTION_STATISTICS}
+        statistics = {name: record.values(name) for name in record.statistics}
         for i, metadata in enumerate(record.metadata):
             self._file.append(_SEQUENCE, np.asarray(record.first + i, np.int64))
             for name, values in statistics.items():

@@ -137,6 +137,23 @@ class Ensemble:
             _check_labels("outputs", chosen.labels, name, theirs.labels)
 
 
+def check_balanced(n_draws: int, n_members: int) -> int:
+    """Draws of each member.
+
+    Raises
+    ------
+    InputError
+        If the draws cannot be shared out evenly.
+    """
+    if n_draws % n_members:
+        more = -(-n_draws // n_members) * n_members
+        raise InputError(
+            f"n_draws must be a multiple of the number of members, {n_members}, so that each member "
+            f"has as many draws; got {n_draws}. Use {more} (--n_draws {more})"
+        )
+    return n_draws // n_members
+
+
 def default_draws(ensemble: Ensemble, inputs: Nested) -> int:
     """Number of draws where none is asked for.
 

@@ -11,11 +11,11 @@ import torch
 from small_models import LENGTH, Linear, fixed, one_hot
 from torch import Tensor, nn
 
+from kipoi_mcdropout.arrays.nested_variance import NestedVariance
 from kipoi_mcdropout.arrays.outputs import Targets
 from kipoi_mcdropout.dropout.locked_model import LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.effects.members import Member, summarize_members
-from kipoi_mcdropout.effects.nested import NestedVariance
 from kipoi_mcdropout.effects.scores import SCORES
 from kipoi_mcdropout.effects.summarize import summarize_effects
 from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary

@@ -143,3 +143,29 @@ def test_members_with_other_labels_are_refused() -> None:
     )
     with pytest.raises(InputError, match=r"same outputs in the .* member 2 has 'C' where .* 'B'"):
         mcd.ism(mcd.Model([first, second]), one_hot(1), n_draws=4)
+
+
+def test_predictions_have_the_parts_too(tmp_path: Path) -> None:
+    nets, x = _nets(3), one_hot(2)
+    got = mcd.mc_predict(mcd.Model(nets), x, n_draws=12, keep_draws=True)
+    assert got.draws is not None
+    assert got.var_within is not None
+    assert got.var_between is not None
+    each = got.draws.astype(float).reshape(4, 3, 2, 3)  # draw d is of member d mod 3
+    within = each.var(axis=0, ddof=1).mean(axis=0)
+    between = np.maximum(each.mean(axis=0).var(axis=0, ddof=1) - within / 4, 0)
+    np.testing.assert_allclose(got.var_within, within, rtol=1e-3)
+    np.testing.assert_allclose(got.var_between, between, rtol=1e-3, atol=1e-9)
+    np.testing.assert_allclose(got.mean, each.mean(axis=(0, 1)), rtol=1e-4)
+    got.save([tmp_path / "p.h5", tmp_path / "p.tsv"])
+    table = pd.read_table(tmp_path / "p.tsv", skiprows=1)
+    np.testing.assert_allclose(table["var_within"], got.var_within.ravel(), rtol=1e-4)
+
+
+def test_predictions_of_members_without_dropout() -> None:
+    nets, x = _nets(3, NoDropout), one_hot(2)
+    got = mcd.mc_predict(mcd.Model(nets), x)
+    points = np.stack([mcd.mc_predict(net, x, n_draws=0).point for net in nets])
+    assert got.n_draws == 3
+    np.testing.assert_allclose(got.sd, points.std(axis=0, ddof=1), rtol=1e-9)
+    np.testing.assert_allclose(got.point, points.mean(axis=0), rtol=1e-12)
