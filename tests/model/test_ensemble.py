@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import kipoi_mcdropout as mcd
 from kipoi_mcdropout.errors import InputError, NoRandomSiteError, OutputError
 from kipoi_mcdropout.files.read import read_effects, read_member_means
+from kipoi_mcdropout.significance.calibration import with_spread
 
 
 class NoDropout(nn.Module):
@@ -169,3 +170,13 @@ def test_predictions_of_members_without_dropout() -> None:
     assert got.n_draws == 3
     np.testing.assert_allclose(got.sd, points.std(axis=0, ddof=1), rtol=1e-9)
     np.testing.assert_allclose(got.point, points.mean(axis=0), rtol=1e-12)
+
+
+def test_calibration_takes_each_part_of_the_spread() -> None:
+    table = _ism(_nets(3), n_draws=12).table(outputs=[0])
+    for part in ("within", "between"):
+        np.testing.assert_array_equal(with_spread(table, part)["effect_sd"], table[f"effect_sd_{part}"])
+    assert with_spread(table, "total") is table
+    alone = _ism([fixed(Linear())], n_draws=4).table()
+    with pytest.raises(InputError, match="one member alone"):
+        with_spread(alone, "between")
