@@ -242,7 +242,7 @@ def scale_sd(predicted: pd.DataFrame, sd_scale: float) -> pd.DataFrame:
 
 
 def with_spread(predicted: pd.DataFrame, spread: str) -> pd.DataFrame:
-    """A copy whose `effect_sd` is that of all draws ("total"), or its part "within" or "between" members.
+    """A copy whose `effect_sd` is "total", or its part "within" or "between" members.
 
     Raises
     ------

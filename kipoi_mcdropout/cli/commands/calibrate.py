@@ -65,7 +65,7 @@ def get_parser(prog: str = "kipoi mcdropout calibrate") -> argparse.ArgumentPars
         "--sd",
         choices=["total", "within", "between"],
         default="total",
-        help="which spread to compare with the errors, where the model has several members: of all draws "
+        help="which spread to compare with the errors, for a model with several members: of all draws "
         "(default), of the masks within one member, or between members",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
