@@ -7,10 +7,11 @@ from typing import Any
 
 from kipoi_mcdropout.cli.arguments import (
     Parser,
+    add_data_arguments,
     add_draw_arguments,
-    add_model_arguments,
     add_output_arguments,
 )
+from kipoi_mcdropout.cli.model_arguments import add_model, describe_model, load_described
 from kipoi_mcdropout.errors import EXIT_OK
 
 _DESCRIPTION = """\
@@ -28,7 +29,8 @@ def get_parser(prog: str = "kipoi mcdropout predict") -> argparse.ArgumentParser
         '    --dataloader_args \'{"fasta_file": "genome.fa", "intervals_file": "regions.bed"}\' \\\n'
         "    --n_draws 30 --seed 0 -o predictions.tsv",
     )
-    add_model_arguments(parser)
+    add_model(parser)
+    add_data_arguments(parser)
     add_draw_arguments(parser)
     parser.add_argument("--keep_draws", action="store_true", help="also write every draw (HDF5 only)")
     add_output_arguments(parser, ".h5 .tsv .tsv.gz .parquet, any number of them")
@@ -46,18 +48,21 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
 
     from kipoi_mcdropout.arrays.nested import n_rows, take
     from kipoi_mcdropout.cli.messages import say, warn
-    from kipoi_mcdropout.cli.session import batches, load_data, load_model
+    from kipoi_mcdropout.cli.session import batches, load_data
     from kipoi_mcdropout.files.record import PredictionRecord, metadata_rows
-    from kipoi_mcdropout.model.adapter import KipoiModel
+    from kipoi_mcdropout.model.model import Model
     from kipoi_mcdropout.model.predict import mc_predict
 
-    model = KipoiModel(load_model(options), ignore=options.ignore, label_axis=options.label_axis)
-    dataloader, arguments = load_data(options, model.model)
+    description = describe_model(options)
+    loaded = load_described(description, with_dataloader=options.dataloader is None)
+    model = Model.of(loaded, description.settings)
+    dataloader, arguments = load_data(options, loaded)
     stream = batches(options, dataloader)
     first = next(stream)
-    with model.locked.borrow():
-        one = model.tensors(take(model.arrays(first["inputs"]), slice(0, 1)))
-        plan = model.locked.plan_for(one, options.n_draws)
+    adapter = model.adapter
+    with adapter.locked.borrow():
+        one = adapter.tensors(take(adapter.arrays(first["inputs"]), slice(0, 1)))
+        plan = adapter.locked.plan_for(one, options.n_draws)
     header = _provenance(options, model, plan, arguments, [*prog.split(), *args])
     for note in plan.notes:
         say(f"note: {note}")
@@ -97,18 +102,18 @@ def _provenance(
     from kipoi_mcdropout.files.provenance import input_files, provenance
 
     return provenance(
-        model=options.model,
-        source=options.source,
-        identity=model.identity(),
+        model=model.name,
+        source=model.source,
+        identity=model.adapter.identity(),
         plan=plan,
         seed=options.seed,
         n_draws=options.n_draws,
         options={
             "target": options.target,
-            "ignore": list(options.ignore),
+            "ignore": list(model.settings.ignore),
             "dataloader_args": dataloader_kwargs,
         },
-        files=input_files(dataloader_kwargs),
+        files=input_files({**model.adapter.files, **dataloader_kwargs}),
         command=command,
     )
 
