@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kipoi_mcdropout.errors import McDropoutError
     from kipoi_mcdropout.files.effects import Effects, read
     from kipoi_mcdropout.model.audit import audit
+    from kipoi_mcdropout.model.description import load_model
     from kipoi_mcdropout.model.model import Model
     from kipoi_mcdropout.model.predict import Predictions, mc_predict
     from kipoi_mcdropout.plugin.mutation import MCDropoutISM
@@ -41,6 +42,7 @@ __all__ = [
     "audit",
     "cli_main",
     "ism",
+    "load_model",
     "locked_forward",
     "mc_predict",
     "mr",
@@ -68,6 +70,7 @@ _HOMES = {
     "audit": "model.audit",
     "cli_main": "cli",
     "ism": "runs.ism.mutate",
+    "load_model": "model.description",
     "locked_forward": "dropout.locked_model",
     "mc_predict": "model.predict",
     "read": "files.effects",

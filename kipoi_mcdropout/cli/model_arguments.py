@@ -54,8 +54,8 @@ def _add_loading(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         default=None,
         help="also read files that can run code of their own when they are read: a checkpoint with "
-        "Python objects, or a whole pickled network (MODEL may then be its file, net.pt). Only for files "
-        "whose author you trust",
+        "Python objects, or a whole pickled network (MODEL may then be its file, net.pt); only for "
+        "files whose author you trust",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -165,8 +165,10 @@ class _Plan:
             raise InputError(
                 f"other processes need the engine by its name; got {self.engine.engine!r}"
             )
+        # The alphabet may be that of a dataloader, and a worker loads none.
+        settings = replace(self.model.settings, alphabet=self.model.sequences.layout.alphabet)
         job = VariantJob(
-            ModelReference.of(self.model.adapter), self.model.settings, self.targets,
+            ModelReference.of(self.model.adapter), settings, self.targets,
             self.wanted.effects, self.wanted.seed, self.engine, self.wanted.options.rc,
         )  # fmt: skip
         return Work(self.here, job)
