@@ -18,16 +18,16 @@ _SAME = ("kipoi-mcdropout", "torch")  # packages that must have one version ever
 
 @dataclass(frozen=True)
 class ModelReference:
-    """Where a model comes from, and what must be found there.
+    """The name of a Kipoi model, and the checksums and versions that it must have where it is loaded.
 
     Attributes
     ----------
     source : ModelSource
         With full paths.
     identity : dict of str to str
-        See `identity.model_identity`.
+        Checksums of the weights, the code and the settings; see `identity.model_identity`.
     versions : dict of str to str
-        Of the packages that must be the same.
+        Versions of the packages that must be the same in all processes, by name.
     """
 
     source: ModelSource
@@ -36,7 +36,11 @@ class ModelReference:
 
     @classmethod
     def of(cls, model: Any) -> ModelReference:
-        """The reference of a model as it was loaded, or of the KipoiModel made of it.
+        """The reference of a model.
+
+        Parameters
+        ----------
+        model : what `load_model` or `kipoi.get_model` loaded, or the KipoiModel made of it
 
         Raises
         ------
@@ -57,7 +61,11 @@ class ModelReference:
         return cls(source.absolute(), own, _versions())
 
     def load(self) -> Any:
-        """The model, loaded here.
+        """Load the model in this process.
+
+        Returns
+        -------
+        LoadedNetwork, or what `kipoi.get_model` returns
 
         Raises
         ------
@@ -91,5 +99,6 @@ def _source_of(model: Any) -> ModelSource | None:
 
 
 def _versions() -> dict[str, str]:
+    """Versions in this process of the packages that must be the same in all."""
     versions = package_versions()
     return {name: versions[name] for name in _SAME}
