@@ -158,10 +158,10 @@ def _shape(name: str, value: Any) -> tuple[int, ...]:
     return numbers
 
 
-def _arguments(name: str, value: Any) -> Mapping[str, Any]:
+def _arguments(name: str, value: Any) -> Any:
     """A JSON object: as text, as the path of a file, or as it is."""
-    if not isinstance(value, str):
-        return value  # checked by ModelSource
+    if not isinstance(value, str):  # checked by ModelSource
+        return value
     is_file = not value.lstrip().startswith("{") and Path(value).is_file()
     try:
         found = json.loads(Path(value).read_text(encoding="utf-8") if is_file else value)

@@ -183,7 +183,7 @@ def _linear_layers(module: nn.Module) -> Iterator[list[tuple[int, int]]]:
             seen.append((layer.in_features, inputs[0].shape[-1]))
 
     hooks = [
-        part.register_forward_pre_hook(look)  # type: ignore[arg-type]
+        part.register_forward_pre_hook(look)
         for part in module.modules()
         if isinstance(part, nn.Linear)
     ]

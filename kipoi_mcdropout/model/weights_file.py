@@ -121,7 +121,7 @@ def code_in(path: Path) -> list[str]:
     """
     try:
         return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-    except Exception:  # a format from before torch 1.6, or a damaged file
+    except (ValueError, RuntimeError, pickle.UnpicklingError):  # a format of before torch 1.6
         return []
 
 

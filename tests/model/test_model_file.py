@@ -61,7 +61,8 @@ def test_flags_win_and_are_said(files: Files) -> None:
     words = {"model": str(path), "weights": str(other.weights), "length": 25, "alphabet": "ACGT"}
     description = ModelDescription.of(words, said.append)
     assert said == [f"weights is {other.weights}, in place of {files.weights} in {path}"]
-    assert description.source.weights == str(other.weights) and description.settings.alphabet == "ACGT"
+    assert description.source.weights == str(other.weights)
+    assert description.settings.alphabet == "ACGT"
 
 
 def test_a_kipoi_folder_may_have_one(tmp_path: Path) -> None:
@@ -70,7 +71,8 @@ def test_a_kipoi_folder_may_have_one(tmp_path: Path) -> None:
     toy = make_toy(tmp_path)
     write(toy.model / "mcdropout.yaml", model=".", source="dir", ignore=["drop"])
     description = ModelDescription.of({"model": str(toy.model)})
-    assert description.source.model == str(toy.model) and description.source.is_kipoi
+    assert description.source.model == str(toy.model)
+    assert description.source.is_kipoi
     assert description.settings.ignore == ("drop",)
     assert description.load().source == "dir"
     kipoi_alone = ModelDescription.of({"model": str(toy.model), "source": "dir"})

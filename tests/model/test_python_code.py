@@ -44,7 +44,8 @@ def test_a_file_and_weights_are_the_network(files: Files) -> None:
     with torch.no_grad():
         expected = files.net(torch.from_numpy(sequences()))
     assert torch.equal(output(model), expected)
-    assert model.name == files.named() and model.source == "file"
+    assert model.name == files.named()
+    assert model.source == "file"
     assert not model.adapter.locked.module.training
 
 
@@ -124,7 +125,7 @@ def test_code_in_a_dataclass_and_imports_in_forward(files: Files) -> None:
 
 
 def test_random_weights_are_refused_unless_asked_for(files: Files) -> None:
-    with pytest.raises(InputError, match="has random weights.*weights FILE.*random"):
+    with pytest.raises(InputError, match=r"has random weights.*weights FILE.*random"):
         mcd.load_model(files.named())
     said: list[str] = []
     sources = [ModelSource(files.named(), weights="random") for _ in range(2)]
@@ -153,7 +154,8 @@ def test_the_generators_are_as_before(files: Files) -> None:
     states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
     mcd.load_model(files.named(), weights="random")
     assert torch.equal(torch.get_rng_state(), states[0])
-    assert np.array_equal(np.random.get_state()[1], states[1]) and random.getstate() == states[2]
+    assert np.array_equal(np.random.get_state()[1], states[1])
+    assert random.getstate() == states[2]
 
 
 REFUSED = {

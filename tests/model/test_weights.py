@@ -91,7 +91,8 @@ def test_tied_weights_of_safetensors(tmp_path: Path) -> None:
     save_model(one, str(path))
     assert len(read_weights(path).state) == 3
     assert put_weights(two, read_weights(path).state, path) == []
-    assert torch.equal(one.b.weight, two.b.weight) and torch.equal(two.a.weight, two.b.weight)
+    assert torch.equal(one.b.weight, two.b.weight)
+    assert torch.equal(two.a.weight, two.b.weight)
 
 
 def test_other_types_of_numbers_are_said(files: Files, tmp_path: Path) -> None:
@@ -114,16 +115,16 @@ WRONG = {
         rf"'head.weight' has shape \(2, 7\) in the file and \(2, {5 * (LENGTH - 2)}\) in the network",
     ),
     "another network": (
-        lambda s: {f"layer{i}.weight": torch.ones(1) for i in range(9)},
+        lambda _: {f"layer{i}.weight": torch.ones(1) for i in range(9)},
         r"are missing.*and \d+ more; 9 in the file are unknown.*and 6 more",
     ),
     "two ways": (
         lambda s: {**_prefixed("model.")(s), **_prefixed("module.")(s)},
         "fit the network in several ways, under 'module.' and 'model.'",
     ),
-    "no weights": (lambda s: {"epoch": 3}, "it has epoch"),
-    "a tensor": (lambda s: torch.ones(3), "it is a Tensor"),
-    "empty": (lambda s: {}, "it has nothing"),
+    "no weights": (lambda _: {"epoch": 3}, "it has epoch"),
+    "a tensor": (lambda _: torch.ones(3), "it is a Tensor"),
+    "empty": (lambda _: {}, "it has nothing"),
 }
 
 
@@ -185,7 +186,8 @@ def test_a_whole_network_is_read_only_if_trusted(files: Files, tmp_path: Path) -
     x = torch.from_numpy(sequences())
     with torch.no_grad():
         assert torch.equal(loaded.model(x), files.net(x))
-    assert loaded.files == {"model_pickle": str(path)} and loaded.source_name == "pickle"
+    assert loaded.files == {"model_pickle": str(path)}
+    assert loaded.source_name == "pickle"
     with pytest.raises(InputError, match="does not exist"):
         ModelSource(str(tmp_path / "other.pt")).load()
     with pytest.raises(InputError, match=r"only weights and no network.*file\.py:NAME"):
