@@ -194,5 +194,6 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
 
 
 def _shown(value: Any) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    if not isinstance(value, (list, tuple)):
+        return str(value)
+    return ", ".join(map(str, value[:5])) + (", ..." if len(value) > 5 else "")

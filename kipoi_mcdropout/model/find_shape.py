@@ -40,7 +40,7 @@ def find_input_shape(
     length : int, optional
         In bp.
     category_axis : int, optional
-        The axis of the bases, which leaves the layouts that have it.
+        The axis of the bases, which leaves the layouts that have it; those of two axes come first.
 
     Raises
     ------
@@ -60,6 +60,8 @@ def find_input_shape(
         fits = [
             (probe, n) for probe, found in lengths.items() for n in found if n and probe.runs(n)
         ]
+    if category_axis is not None:  # it is said for the usual two axes, if these fit
+        fits = [(probe, n) for probe, n in fits if len(probe.layout) == 2] or fits
     return _only(fits, probes, length)
 
 

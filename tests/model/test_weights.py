@@ -72,7 +72,8 @@ def test_the_weights_arrive(files: Files, tmp_path: Path, kind: str) -> None:
     net = source.load(say=said.append).model
     for own, there in zip(net.state_dict().values(), files.net.state_dict().values(), strict=True):
         assert torch.equal(own, there)
-    assert bool(said) == bool(message) and re.search(message, " ".join(said)), said
+    assert bool(said) == bool(message)
+    assert re.search(message, " ".join(said)), said
 
 
 def test_the_notes_are_none_for_a_plain_state_dict(files: Files) -> None:
