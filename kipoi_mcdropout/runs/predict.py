@@ -13,7 +13,7 @@ from kipoi_mcdropout.dropout.sites import SitePlan
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files import prediction_files
 from kipoi_mcdropout.files.predictions import Predictions
-from kipoi_mcdropout.files.provenance import provenance
+from kipoi_mcdropout.files.provenance import input_files, provenance
 from kipoi_mcdropout.files.record import PredictionRecord, metadata_rows
 from kipoi_mcdropout.model.ensemble import default_draws
 from kipoi_mcdropout.model.model import Model, as_model, settings_as_dict
@@ -163,7 +163,7 @@ def prediction_record(
             "dataloader": sequences.dataloader,
             "dataloader_args": dict(sequences.arguments),
         },
-        files=sequences.files(),
+        files={**input_files(adapter.files), **sequences.files()},
         command=command,
     )
 
