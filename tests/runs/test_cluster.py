@@ -118,7 +118,7 @@ def test_the_same_with_the_incremental_engine(
         monkeypatch.setattr(f"kipoi_mcdropout.engine.choose.{name}", value)  # the toy is small
     source = (world.model / "model.py").read_text().replace("        spring(seq)\n", "")
     (world.model / "model.py").write_text(source)  # a model with a trap cannot be captured
-    words = ["--engine", engine]
+    words = ["--engine", engine, *(["--memory", "0.3MB"] if engine == "incremental" else [])]
     both(world, "whole", *words)
     both(world, "cluster", *words, "--scheduler", address)
     assert_same(world, ["--scheduler", address])

@@ -50,6 +50,7 @@ def run_record(
         model=model.name,
         source=model.source,
         identity=model.adapter.identity(),
+        members=model.ensemble.described(),
         plan=mutagenesis.plan(inputs),
         seed=options.seed,
         n_draws=options.effects.n_draws,
