@@ -78,6 +78,33 @@ def _from_here(said: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return found
 
 
+def model_file_text(words: Mapping[str, Any], folder: Path, command: str) -> str:
+    """The text of a file that says `words`, with paths relative to its folder.
+
+    Parameters
+    ----------
+    words : mapping
+        As the flags have them, without those that were not given.
+    command : str
+        An example of a command that uses the file, for a comment at its top.
+    """
+    found = {name: value for name, value in words.items() if name not in NOT_IN_A_FILE}
+    code = CodeName.parse(found["model"])
+    if code is not None and code.is_file:
+        found["model"] = str(CodeName(_relative(code.where, folder), code.name))
+    elif code is None and _is_path(Path(), found):
+        found["model"] = _relative(found["model"], folder)
+    if found.get("weights", RANDOM) != RANDOM:
+        found["weights"] = _relative(found["weights"], folder)
+    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
+    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
+    return f"# {command}\n{text}"
+
+
+def _relative(path: str, folder: Path) -> str:
+    return Path(os.path.relpath(path, folder)).as_posix()
+
+
 def _is_path(folder: Path, said: Mapping[str, Any]) -> bool:
     """Whether the model is a file or a folder, and not a name in the zoo."""
     path = folder / said["model"]
