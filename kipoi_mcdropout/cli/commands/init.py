@@ -14,6 +14,7 @@ from kipoi_mcdropout.errors import EXIT_OK, InputError
 if TYPE_CHECKING:
     from kipoi_mcdropout.model.description import ModelDescription
     from kipoi_mcdropout.model.model import Model
+    from kipoi_mcdropout.model.source import ModelSource
 
 _DESCRIPTION = """\
 Write what MODEL and its flags say into a file, mcdropout.yaml, that every command takes as MODEL, so
@@ -60,6 +61,10 @@ def main(args: list[str], prog: str = "kipoi mcdropout init") -> int:
         raise InputError(f"--kipoi writes a folder; got the file {path}. Give a folder by -o")
     folder, name = (path.parent, path.name) if is_file else (path, MODEL_FILE)
     description = describe_model(options)
+    if options.kipoi and len(description.sources) > 1:
+        raise InputError(
+            "Kipoi has no models of several members: write a mcdropout.yaml, without --kipoi"
+        )
     model = Model.of(load_described(description, with_dataloader=False), description.settings)
     example = f"Every command takes this file as MODEL: kipoi mcdropout audit {name}"
     if options.kipoi:
@@ -91,7 +96,22 @@ def _words(description: ModelDescription) -> dict[str, Any]:
         for field in dataclasses.fields(description.source)
         if (value := getattr(description.source, field.name)) not in (None, {}, False)
     }
-    return {**source, **settings_as_dict(description.settings)}
+    members = [_member_word(member, description.source) for member in description.sources[1:]]
+    return {
+        **source, **settings_as_dict(description.settings), **({"members": members} if members else {}),
+    }  # fmt: skip
+
+
+def _member_word(member: ModelSource, model: ModelSource) -> str:
+    """What a member is called: its weights, or another model without weights of its own."""
+    if member.weights is not None and dataclasses.replace(member, weights=model.weights) == model:
+        return member.weights
+    if member != dataclasses.replace(member, weights=None, model_kwargs={}, trust_pickle=False):
+        raise InputError(
+            f"the member {member.model} has weights or arguments of its own, which a mcdropout.yaml of "
+            "several members cannot say. Write a file for it and name that by --member"
+        )
+    return member.model
 
 
 def _found_shape(model: Model, say: Any) -> dict[str, Any]:
