@@ -74,7 +74,10 @@ def main(args: list[str], prog: str = "kipoi mcdropout init") -> int:
         words = _words_beside_kipoi(description, model)
         files[name] = model_file_text(words, Path(), example).encode()
     else:
-        words = {**_words(description), **_found_shape(model, say)}
+        words = _words(description)
+        if found := _found_shape(model, say):
+            words.pop("length", None)
+            words |= found
         files = {name: model_file_text(words, folder, example).encode()}
     folder.mkdir(parents=True, exist_ok=True)
     paths = {folder / name: content for name, content in files.items()}
