@@ -158,6 +158,11 @@ class SaturationMutagenesis:
         """Choose the engines by these inputs for all that follow, so that a run has one for a member."""
         return in_one(self._engines.fix(inputs))
 
+    @property
+    def n_passes(self) -> int:
+        """Draws of all members, and the point prediction of each."""
+        return self.options.effects.n_draws + len(self.ensemble)
+
     def _layout(self, sequences: NDArray[np.generic]) -> OneHotLayout:
         return OneHotLayout.of(sequences, self.options.category_axis, self.options.alphabet)
 
@@ -188,7 +193,7 @@ class SaturationMutagenesis:
             If an input is missing, not one-hot, or of unequal length.
         """
         for sequence in self.sequences(inputs):
-            total = len(sequence.substitutions.position) * (self.options.effects.n_draws + 1)
+            total = len(sequence.substitutions.position) * self.n_passes
 
             def report(done: int, total: int = total) -> None:
                 if progress is not None:
