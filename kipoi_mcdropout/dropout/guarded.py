@@ -63,7 +63,7 @@ def _in_evaluation(watch: RandomnessWatch, pair: Nested, ignore: tuple[str, ...]
     Those of ignored modules must have no effect. The second pass sees other random numbers.
     """
     quiet, again = watch.observe(pair), watch.observe(pair, shift=1)
-    noise = _noise(quiet, again, ignore)
+    noise = {**_noise(quiet, again, ignore), **_allowed(quiet.no_mean, ignore)}
     if noise:
         raise UnlockableDropoutError(
             f"{_listed(watch, noise)} in evaluation mode{_threads(quiet)}: randomness that is not "
@@ -82,6 +82,10 @@ def _noise(first: Observation, second: Observation, ignore: tuple[str, ...]) -> 
         for name, what in found.items()
         if not is_ignored(name, ignore) and (name in second.moved or name in second.noise)
     }
+
+
+def _allowed(found: dict[str, str], ignore: tuple[str, ...]) -> dict[str, str]:
+    return {name: what for name, what in found.items() if not is_ignored(name, ignore)}
 
 
 def _in_training(

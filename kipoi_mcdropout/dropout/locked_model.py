@@ -71,8 +71,11 @@ class _LockedPass(DropoutInterceptor):
         site = self._next_site(call)
         if site.ignored:
             return call.x
-        keep = self.masks.keep(site, self.draw, self.scope, call.x.device)
-        return call.apply(site.over_batch(keep, self.n))
+        where = self.draw, self.scope, call.x.device
+        if not site.is_noise:
+            return call.apply(site.over_batch(self.masks.keep(site, *where), self.n))
+        numbers = site.over_batch(self.masks.numbers(site, *where, call.x.dtype), self.n)
+        return call.apply(numbers if call.is_noise else numbers >= call.p)
 
     def _next_site(self, call: DropoutCall) -> Site:
         if self.position >= len(self.plan.sites):
@@ -82,7 +85,9 @@ class _LockedPass(DropoutInterceptor):
         expected, came = site.seen_shape(self.n), call.mask_shape()
         if site.ignored and site.kind == call.kind:
             return site
-        if (site.kind, site.p, expected) != (call.kind, call.p, came):
+        # Probabilities that differ between inputs are alike where all inputs of a batch are.
+        alike = (site.kind, site.p) == (call.kind, call.p) or (call.is_mask and site.is_noise)
+        if not alike or expected != came:
             raise self._changed(
                 f"{call.kind} with p={call.p} on shape {came} where site {site.index} ({site.name}) is "
                 f"{site.kind} with p={site.p} on shape {expected}"

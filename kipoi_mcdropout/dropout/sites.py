@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 
 from kipoi_mcdropout.arrays.nested import Nested, take
+from kipoi_mcdropout.dropout.call import MASK_KINDS, NOISE_KINDS
 from kipoi_mcdropout.dropout.batch_check import Observed, observe
 from kipoi_mcdropout.dropout.guarded import (
     find_guarded,
@@ -42,12 +43,22 @@ class Site:
     index: int  # in call order, over the calls with p > 0
     name: str  # the module that calls it, as in named_modules(); "#2" marks its second call
     kind: str
-    p: float
+    p: float  # of a mask that the model's code makes: of a zero; of noise: 0
     shape: tuple[int, ...]
     batch_axis: int | None  # None: what is dropped does not depend on the input
     rows: RowOrder = ONE_ROW  # what lies along the batch axis
     alpha: bool = False
     ignored: bool = False  # off, as requested: p is 0 here, not that of the call
+
+    @property
+    def is_mask(self) -> bool:
+        """Whether the model's own code makes a mask of zeros and ones."""
+        return self.kind in MASK_KINDS
+
+    @property
+    def is_noise(self) -> bool:
+        """Whether the model's own code makes random numbers that are no mask."""
+        return self.kind in NOISE_KINDS
 
     @property
     def copies(self) -> int:
@@ -160,7 +171,7 @@ class _Layout:
     def of(cls, index: int, name: str, two: SeenCall, other: SeenCall, n_other: int) -> _Layout:
         """From the same call with two inputs and with another number of them."""
         layout = cls(index, name, two, None)
-        if not 0 < two.p < 1:
+        if not 0 < two.p < 1 and two.kind not in NOISE_KINDS:
             raise ModelError(
                 f"{layout.what} has p = {two.p}; required 0 <= p < 1 (at p = 1 no output depends on "
                 "the input)"
