@@ -28,6 +28,7 @@ from kipoi_mcdropout.dropout.named_parts import (
 from kipoi_mcdropout.dropout.probe import Call, Probe, probe_inputs, training_flag
 from kipoi_mcdropout.dropout.sites import NO_SITES, Site, SitePlan, find_sites
 from kipoi_mcdropout.errors import (
+    BatchDependenceError,
     McDropoutError,
     ModelError,
     ModelForwardError,
@@ -213,7 +214,7 @@ class LockedModel:
         try:
             with Probe(self.module, self.run) as probe:
                 return observe(probe, probe_inputs(inputs))
-        except UnlockableDropoutError:
+        except (UnlockableDropoutError, BatchDependenceError):
             refuse_random_point(self.module, self.run, inputs, self.ignore)  # says what is random
             raise
 

@@ -28,6 +28,7 @@ from kipoi_mcdropout.dropout.call import DropoutCall
 from kipoi_mcdropout.dropout.function_names import (
     COMPARES,
     CONVERTS,
+    ESCAPES,
     NO_NUMBERS,
     REPEATS,
     base_name,
@@ -140,7 +141,7 @@ class RandomNumbers:
         dtype = like.dtype if like.is_floating_point() else torch.get_default_dtype()
         if not 0.0 < p < 1.0:
             return values[0 if p > 0 else 1].expand(like.shape).clone()
-        mean = torch.full(like.shape, 1.0 - p, dtype=dtype, device=like.device)
+        mean = torch.full_like(like, 1.0 - p, dtype=dtype)  # "like": which rows it has is known then
         one_a_row = mean.numel() in (1, mean.shape[0] if mean.dim() else 1)
         result = self.mode.drop(DropoutCall("drop_path" if one_a_row else "mask", p, mean))
         if result is not mean:
@@ -193,7 +194,7 @@ class RandomNumbers:
         self, unknown: _Unknown, u: Tensor, name: str, func: Any, args: Any, kwargs: Any
     ) -> tuple[bool, Any]:
         """Operations after which the numbers are still uniform: moves, and those with one number."""
-        if not args or (name in CONVERTS and args[0] is not u):
+        if func.__name__ in ESCAPES or not args or (name in CONVERTS and args[0] is not u):
             return False, None
         line, once = unknown.line, unknown.once
         other = _number([x for x in args if x is not u], kwargs, self)

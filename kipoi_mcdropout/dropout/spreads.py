@@ -213,15 +213,22 @@ class Spreads:
             return self._alone(found, name, func, args, kwargs)
         if name in COMPARES and spread.chance is None and len(found) == 1:
             return self._compared(x, spread, name, func, args, kwargs)
-        if name in LINEAR and others:
+        if name == "div" and args[1] is found[-1][0] and not in_place(func):
+            factor = self._run(torch.reciprocal, (args[1],), {})
+            return self._run(torch.mul, (args[0], factor), kwargs)
+        independent = len(frozenset().union(*(s.roots for _, s in found))) == sum(
+            len(s.roots) for _, s in found
+        )
+        masks_alone = not others and all(s.chance is not None for _, s in found)
+        if name in LINEAR and not masks_alone and (independent or name != "mul"):
             return self._other(found, name, func, args, kwargs)
         return self._expected(found, name, func, args, kwargs)
 
     def _alone(self, found: Any, name: str, func: Any, args: Any, kwargs: Any) -> Any:
         """A function of random numbers that are in the same places, and of single numbers."""
         x, spread = found[0]
-        own = tuple(_single(v, self.get(v)) if isinstance(v, Tensor) else v for v in args)
-        values = func(*own, **{k: _single(v, self.get(v)) for k, v in kwargs.items()})
+        own = [self._single(v) for v in args]
+        values = func(*own, **{name: self._single(v) for name, v in kwargs.items()})
         number = None if len(found) > 1 else _number([v for v in args if v is not x], kwargs)
         if name in COMPARES and number is not None and spread.line is not None:
             return self._compared(x, spread, name, func, args, kwargs)
@@ -234,6 +241,15 @@ class Spreads:
             result = after.mean(x)
             result = result if target is None else target.copy_(result)
         return self.marked(result, after)
+
+    def _single(self, value: Any) -> Any:
+        """An argument in a call on the values of a spread: these, or a single number."""
+        if not isinstance(value, Tensor):
+            return value
+        spread = self.get(value)
+        if spread is not None:
+            return spread.values.clone()
+        return value.reshape(()) if value.numel() == 1 else value.new_empty(0)  # its type matters
 
     def _compared(self, x: Tensor, spread: Spread, name: str, func: Any, args: Any, kwargs: Any) -> Any:
         """Noise that is compared with other numbers: a mask."""
@@ -271,7 +287,21 @@ class Spreads:
                 given = (args[0].clone(), *args[1:]) if given is args else (args[0].clone(), *given[1:])
             part = self._run(func, given, kwargs)
             parts.append((given[0], self.get(given[0])) if name == "setitem" else (part, self.get(part)))
-        return self._mixed(group, rest, parts, func, args)
+        return self._two_again(found, func, args, self._mixed(group, rest, parts, func, args))
+
+    def _two_again(self, found: Any, func: Any, args: Any, result: Any) -> Any:
+        """The mean of what is made of two masks: they may be a mask together, such as a product."""
+        if len(found) != 2 or in_place(func) or self.get(result) is not None or len(args) != 2:
+            return result
+        (_, a), (_, b) = found
+        if a.chance is None or b.chance is None:
+            return result
+        corners = torch.stack([func(x, y) for x in a.values for y in b.values]).unique()
+        if len(corners) != 2:
+            return result
+        low, high = corners.tolist()
+        chance = (result - low) / (high - low)
+        return self.marked(result, Spread(a.function, a.roots | b.roots, object(), corners, chance))
 
     def _mixed(self, group: Any, rest: Any, parts: Any, func: Any, args: Any) -> Any:
         chance, spread = group[0][1].chance, group[0][1]
@@ -303,15 +333,6 @@ class Spreads:
         if in_place(func):
             self.marked(args[0], None)
         return result
-
-
-def _single(value: Any, spread: Spread | None) -> Any:
-    """An argument for the values of a spread: these values, or a single number."""
-    if spread is not None:
-        return spread.values.clone()
-    if isinstance(value, Tensor):
-        return value.reshape(()) if value.numel() == 1 else value.new_empty(0)  # its type matters
-    return value
 
 
 def _number(values: list[Any], kwargs: dict[str, Any]) -> float | None:

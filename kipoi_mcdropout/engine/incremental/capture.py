@@ -22,6 +22,7 @@ from kipoi_mcdropout.dropout.calls import DropoutInterceptor
 from kipoi_mcdropout.dropout.locked_model import LockedModel
 from kipoi_mcdropout.dropout.named_parts import user_line
 from kipoi_mcdropout.dropout.probe import training_flag
+from kipoi_mcdropout.dropout.random_numbers import MAKERS
 from kipoi_mcdropout.dropout.sites import SitePlan
 from kipoi_mcdropout.engine.incremental.graph import (
     Affine,
@@ -104,8 +105,6 @@ class _SiteMarker(DropoutInterceptor):
     def drop(self, call: DropoutCall) -> Tensor:
         if not self.sites:
             return call.x
-        if call.is_mask:
-            self.recorder.fail(f"its code multiplies by random masks{self.recorder.where()}")
         if self.recorder.n_sites < len(self.sites) and self.sites[self.recorder.n_sites].ignored:
             self.recorder.n_sites += 1
             return call.x
@@ -120,6 +119,9 @@ class _SiteMarker(DropoutInterceptor):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        if func in MAKERS:
+            what = f"its code makes random numbers by torch's {func.__name__}"
+            self.recorder.fail(what + self.recorder.where())
         if func in _ESCAPES and any(self.recorder.is_tracked(x) for x in walk(list(args))):
             self.recorder.fail(
                 f"the model's code looks at its data by Tensor.{func.__name__}{self.recorder.where()}"
