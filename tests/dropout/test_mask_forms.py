@@ -140,7 +140,8 @@ def patch(monkeypatch: pytest.MonkeyPatch, bits: list[Tensor], small: bool) -> N
     left = list(bits)
 
     def drawn(size: Any) -> Tensor:
-        return left.pop(0).expand(tuple(size)).clone()
+        bits = left.pop(0)
+        return bits.reshape(bits.shape[: len(size)]).expand(tuple(size)).clone()
 
     def uniform(*size: Any, **_: Any) -> Tensor:
         size = size[0] if not isinstance(size[0], int) else size

@@ -233,7 +233,7 @@ def test_noise_is_of_the_type_of_the_weights() -> None:
         model = LockedModel(Body(lambda x: torch.rand_like(x) + torch.randn_like(x)))
         x = torch.ones(2, 40, dtype=dtype)
         with model.borrow():
-            one, two = model.plan(x).sites
+            two, one = model.plan(x).sites  # uniform numbers are drawn where they are used
             uniform = bank.numbers(one, 0, 0, x.device, dtype)
             found[dtype] = bank.numbers(two, 0, 0, x.device, dtype)
             assert uniform.dtype == found[dtype].dtype == dtype
