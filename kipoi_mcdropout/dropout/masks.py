@@ -71,7 +71,8 @@ def keep_mask(
     """
     if not 0.0 <= p < 1.0:
         raise InputError(f"dropout probability must satisfy 0 <= p < 1; got {p}")
-    return _words(seed, draw, site, shape, scope) >= np.uint64(round(p * 2**32))
+    keep: NDArray[np.bool_] = _words(seed, draw, site, shape, scope) >= np.uint64(round(p * 2**32))
+    return keep
 
 
 def uniform_numbers(
@@ -100,9 +101,7 @@ def normal_numbers(
     return np.asarray(ndtri((words + 0.5) * 2.0**-32))
 
 
-def _words(
-    seed: int, draw: int, site: int, shape: Sequence[int], scope: int
-) -> NDArray[np.uint32]:
+def _words(seed: int, draw: int, site: int, shape: Sequence[int], scope: int) -> NDArray[np.uint32]:
     """Random 32-bit words of a site."""
     size = math.prod(shape)
     # As uint64: numpy reads a list with a number from 2**63 on as float64, which rounds it.
