@@ -4,8 +4,8 @@ A `torch.overrides.TorchFunctionMode` sees each torch function that the model ca
 or plain code calls it and whatever the model's training flag says; nothing in the model is changed.
 `DropoutInterceptor` turns dropout calls of every kind (element-wise, by channel, alpha, inside
 attention, between the layers of an RNN), and random numbers that the model makes itself
-(random_numbers.py), into calls of `drop(call)`, which a subclass defines: to record them (sites.py) or to apply a locked mask
-(forward.py).
+(random_numbers.py), into calls of `drop(call)`, which a subclass defines: to record them (sites.py) or
+to apply a locked mask (locked_model.py).
 """
 
 from __future__ import annotations

@@ -26,13 +26,24 @@ MOVES = frozenset(
      "contiguous", "clone", "detach", "ravel", "alias", "get"}
 )  # fmt: skip
 _TURNS = frozenset(
-    {"transpose", "permute", "movedim", "moveaxis", "swapaxes", "swapdims", "t", "adjoint", "flip", "roll"}
+    {
+        "transpose",
+        "permute",
+        "movedim",
+        "moveaxis",
+        "swapaxes",
+        "swapdims",
+        "t",
+        "adjoint",
+        "flip",
+        "roll",
+    }
 )
 REPEATS = frozenset({"expand", "expand_as", "broadcast_to", "repeat", "tile", "repeat_interleave"})
 _PARTS = frozenset({"chunk", "split", "unbind", "select", "narrow", "tensor_split"})
 CONVERTS = frozenset(
-    {"to", "type", "type_as", "float", "double", "half", "bfloat16", "cuda", "cpu", "bool", "long", "int",
-     "short", "char", "byte"}
+    {"to", "type", "type_as", "float", "double", "half", "bfloat16", "cuda", "cpu", "bool", "long",
+     "int", "short", "char", "byte"}
 )  # fmt: skip
 COMPARES = frozenset({"gt", "ge", "lt", "le"})
 LINEAR = frozenset({"add", "sub", "rsub", "mul", "div", "neg", *CONVERTS})
@@ -49,12 +60,22 @@ INDEXES = frozenset(
      "gather", "take", "argwhere", "embedding"}
 )  # fmt: skip
 NO_NUMBERS = frozenset(
-    {"size", "dim", "ndimension", "numel", "nelement", "stride", "len", "is_floating_point", "is_complex",
-     "element_size", "data_ptr", "is_contiguous", "repr", "format", "storage_offset"}
+    {"size", "dim", "ndimension", "numel", "nelement", "stride", "len", "is_floating_point",
+     "is_complex", "element_size", "data_ptr", "is_contiguous", "repr", "format", "storage_offset"}
 )  # fmt: skip
 # Numbers of tensors go to Python.
 ESCAPES = frozenset(
-    {"__bool__", "__float__", "__int__", "__index__", "__array__", "item", "tolist", "numpy", "is_nonzero"}
+    {
+        "__bool__",
+        "__float__",
+        "__int__",
+        "__index__",
+        "__array__",
+        "item",
+        "tolist",
+        "numpy",
+        "is_nonzero",
+    }
 )
 
 

@@ -12,8 +12,9 @@ from kipoi_mcdropout.dropout.watch import Observation, RandomnessWatch
 from kipoi_mcdropout.errors import ModelForwardError, UnlockableDropoutError
 
 _INSTEAD = (
-    "use a dropout function of torch, or multiply by a mask made by torch.bernoulli or torch.rand(...) > "
-    "p (to skip a layer: one number for each input), or add noise made by torch.randn or torch.rand"
+    "use a dropout function of torch, or multiply by a mask made by torch.bernoulli or "
+    "torch.rand(...) > p (to skip a layer: one number for each input), or add noise made by torch.randn "
+    "or torch.rand"
 )
 _MOST_FAILURES = 20  # modules that cannot run in training mode, before the search ends
 

@@ -84,7 +84,8 @@ def uniform_numbers(
     is rounded up to 1.
     """
     words = _words(seed, draw, site, shape, scope) >> np.uint32(32 - bits)
-    return words * 2.0**-bits
+    numbers: NDArray[np.float64] = words * 2.0**-bits
+    return numbers
 
 
 def normal_numbers(

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 
 from kipoi_mcdropout.arrays.nested import Nested, take
-from kipoi_mcdropout.dropout.call import MASK_KINDS, NOISE_KINDS
 from kipoi_mcdropout.dropout.batch_check import Observed, observe
+from kipoi_mcdropout.dropout.call import MASK_KINDS, NOISE_KINDS
 from kipoi_mcdropout.dropout.guarded import (
     find_guarded,
     idle_dropouts,

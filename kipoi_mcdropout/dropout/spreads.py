@@ -2,9 +2,9 @@
 
 Such passes are the point prediction, and those that only observe a model. Code that computes with the
 mean in place of the numbers can go wrong: a mask of True and False has no mean of its own type, and the
-log of a mean is not the mean of a log. So for each tensor of random numbers it is known which values one
-number may have (its `Spread`). Operations on single elements are done on these values too, and their mean
-is what the model's code gets.
+log of a mean is not the mean of a log. So the values that one number may have are kept beside each tensor
+of random numbers (its `Spread`). Operations on single elements are done on these values too, and the
+model's code gets their mean.
 
     keep = torch.rand(n, 1) > p      # 1 - p, with the values False and True
     keep.float() / (1 - p)           # 1, with the values 0 and 1 / (1 - p)
@@ -14,8 +14,7 @@ is what the model's code gets.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -37,61 +36,7 @@ from kipoi_mcdropout.dropout.function_names import (
     is_move,
     replaced,
 )
-
-_N_VALUES = 2**13  # equally likely ones, which stand for a continuous distribution
-
-
-@dataclass(frozen=True, eq=False)
-class Spread:
-    """What each number of a tensor may be.
-
-    Attributes
-    ----------
-    function : str
-        That made the random numbers.
-    roots : frozenset
-        The calls that made them: two tensors without a common one are independent.
-    order : object
-        Tensors with the same one have what comes of one random number in the same place.
-    values : Tensor, shape=(values,)
-        In the type that the numbers have in a draw: all equally likely, or two with `chance`.
-    chance : Tensor, optional
-        Probability of the second of two values, for each number of the tensor.
-    line : (kind, offset, scale), optional
-        The numbers are `offset` + `scale` times those of a distribution, "uniform" or "normal".
-    """
-
-    function: str
-    roots: frozenset[object]
-    order: object
-    values: Tensor
-    chance: Tensor | None = None
-    line: tuple[str, float, float] | None = None
-
-    def mean(self, like: Tensor) -> Tensor:
-        """The mean of each number, floating, in the shape of a tensor."""
-        floating = self.values.dtype.is_floating_point
-        dtype = self.values.dtype if floating else like.dtype
-        if self.chance is None:
-            return torch.full(like.shape, self.values.double().mean().item(), dtype=dtype, device=like.device)
-        low, high = (self.values[i].item() for i in (0, 1))
-        return (low + (high - low) * self.chance).to(dtype).expand(like.shape).clone()
-
-    def at(self, i: int, like: Tensor) -> Tensor:
-        """A tensor of the i-th value."""
-        return self.values[i].expand(like.shape).clone()
-
-
-@lru_cache(maxsize=8)
-def quantiles(kind: str) -> Tensor:
-    """Equally likely numbers of a distribution, "uniform" or "normal", float64."""
-    middle = (torch.arange(_N_VALUES, dtype=torch.float64) + 0.5) / _N_VALUES
-    return middle if kind == "uniform" else torch.special.ndtri(middle)
-
-
-def below(kind: str, x: Tensor) -> Tensor:
-    """Probability that a number of a distribution is below x."""
-    return x.clamp(0.0, 1.0) if kind == "uniform" else torch.special.ndtr(x)
+from kipoi_mcdropout.dropout.spread import Spread, below, line_after, one_number
 
 
 class _Mode(Protocol):
@@ -120,7 +65,8 @@ class Spreads:
 
     def get(self, x: Tensor) -> Spread | None:
         """The spread of a tensor, None of one that is not random."""
-        return self._spreads.get(x)
+        spread: Spread | None = self._spreads.get(x)
+        return spread
 
     def marked(self, x: Tensor, spread: Spread | None) -> Tensor:
         """A tensor with its spread, or with none."""
@@ -190,16 +136,16 @@ class Spreads:
                 return None
             self.marked(args[0], None)
             return None
-        self.mode.random_call(
-            f"torch's {found[0][1].function}, whose mask goes into torch's {name}"
-        )
+        self.mode.random_call(f"torch's {found[0][1].function}, whose mask goes into torch's {name}")
         return func(*self._real(found, args), **kwargs)
 
     def _real(self, found: list[tuple[Tensor, Spread]], args: Any) -> Any:
         """The arguments with a possible draw in place of means."""
         for x, spread in found:
             if spread.chance is not None:
-                args = replaced(args, x, torch.where(spread.chance > 0.5, spread.values[1], spread.values[0]))
+                args = replaced(
+                    args, x, torch.where(spread.chance > 0.5, spread.values[1], spread.values[0])
+                )
         return args
 
     def _elementwise(self, found: Any, name: str, func: Any, args: Any, kwargs: Any) -> Any:
@@ -229,10 +175,10 @@ class Spreads:
         x, spread = found[0]
         own = [self._single(v) for v in args]
         values = func(*own, **{name: self._single(v) for name, v in kwargs.items()})
-        number = None if len(found) > 1 else _number([v for v in args if v is not x], kwargs)
+        number = None if len(found) > 1 else one_number([v for v in args if v is not x], kwargs)
         if name in COMPARES and number is not None and spread.line is not None:
             return self._compared(x, spread, name, func, args, kwargs)
-        line = _line(name, spread.line, number, args[0] is x)
+        line = line_after(name, spread.line, number, args[0] is x)
         after = replace(spread, values=values, line=line)
         target = x if in_place(func) and args[0] is x else None
         if name in LINEAR and values.dtype.is_floating_point:
@@ -307,9 +253,7 @@ class Spreads:
         chance, spread = group[0][1].chance, group[0][1]
         (low, of_low), (high, of_high) = parts
         spreads = [s for s in (of_low, of_high) if s is not None]
-        kinds = {s.values.dtype for s in spreads} | {
-            p.dtype for p, s in parts if s is None
-        }
+        kinds = {s.values.dtype for s in spreads} | {p.dtype for p, s in parts if s is None}
         mean = low + (high.to(chance.dtype) - low.to(chance.dtype)) * chance
         if kinds == {torch.bool}:
             bits = torch.tensor([False, True], device=mean.device)
@@ -333,44 +277,3 @@ class Spreads:
         if in_place(func):
             self.marked(args[0], None)
         return result
-
-
-def _number(values: list[Any], kwargs: dict[str, Any]) -> float | None:
-    """The only other argument, if it is one number."""
-    if len(values) != 1 or kwargs or isinstance(values[0], (bool, torch.dtype)):
-        return None
-    (value,) = values
-    if isinstance(value, Tensor):
-        return float(value) if value.numel() == 1 else None
-    return float(value) if isinstance(value, (int, float)) else None
-
-
-def _line(
-    name: str, line: tuple[str, float, float] | None, number: float | None, first: bool
-) -> tuple[str, float, float] | None:
-    """The line of the result of an operation with one number."""
-    if line is None or (name in CONVERTS and number is None):
-        return line
-    return None if number is None and name != "neg" else moved_line(name, line, number or 0.0, first)
-
-
-def moved_line(
-    name: str, line: tuple[str, float, float], number: float, first: bool
-) -> tuple[str, float, float] | None:
-    """Offset and scale after adding, subtracting, multiplying, dividing; None for other operations.
-
-    `first` says whether the random numbers come first.
-    """
-    kind, offset, scale = line
-    if name == "add":
-        return kind, offset + number, scale
-    if name == "sub" and first:
-        return kind, offset - number, scale
-    if name == "rsub" or (name == "sub" and not first):
-        return kind, number - offset, -scale
-    if name == "neg":
-        return kind, -offset, -scale
-    if number != 0 and (name == "mul" or (name == "div" and first)):
-        factor = number if name == "mul" else 1.0 / number
-        return kind, offset * factor, scale * factor
-    return None

@@ -129,7 +129,11 @@ def _rows_in_words(site: Site) -> str:
     """How many rows of the batch share a mask, and why; nothing where each input is one row."""
     if site.batch_axis is None:
         own = site.is_mask or site.is_noise
-        return ", one for all inputs" if own else ", one mask: it drops values that do not depend on the input"
+        return (
+            ", one for all inputs"
+            if own
+            else ", one mask: it drops values that do not depend on the input"
+        )
     parts, words = count(site.rows, "part"), []
     if parts > 1:
         words.append(f"each of {parts} parts of an input (positions or heads) has its own mask")

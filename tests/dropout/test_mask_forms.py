@@ -1,4 +1,4 @@
-"""Masks that a model's code makes, in every type and by every function, also where they are always on."""
+"""Masks that a model makes itself, in every type and by every function, also where always on."""
 
 from __future__ import annotations
 
@@ -206,7 +206,16 @@ def test_point_of_masks_that_are_always_on_is_their_mean(name: str, x: Tensor) -
 
 @pytest.mark.parametrize(
     "name",
-    ["as whole numbers", "as bool", "equal to 0", "and", "with a new axis", "expanded", "randint", "DropBlock"],
+    [
+        "as whole numbers",
+        "as bool",
+        "equal to 0",
+        "and",
+        "with a new axis",
+        "expanded",
+        "randint",
+        "DropBlock",
+    ],
 )
 def test_masks_of_training_mode_alone_are_locked_with_the_evaluation_as_point(
     name: str, x: Tensor
@@ -245,7 +254,10 @@ def test_a_layer_skipped_by_other_random_numbers_is_refused_by_their_name(
         np.random.seed(seed)
         random.seed(seed)
         model = LockedModel(nn.Sequential(Body(lambda x: x if draw() < P else 2 * x)))
-        with model.borrow(), pytest.raises(UnlockableDropoutError, match=f"uses {source}'s random numbers"):
+        with (
+            model.borrow(),
+            pytest.raises(UnlockableDropoutError, match=f"uses {source}'s random numbers"),
+        ):
             model.plan(x)
 
 
@@ -255,7 +267,10 @@ def test_a_mask_whose_mean_is_not_known_is_refused_where_it_is_always_on(x: Tens
         return x * F.embedding((torch.rand(len(x), 1) > P).long(), table) / K
 
     model = LockedModel(nn.Sequential(Body(chosen)))
-    with model.borrow(), pytest.raises(UnlockableDropoutError, match="whose mask goes into torch's embedding"):
+    with (
+        model.borrow(),
+        pytest.raises(UnlockableDropoutError, match="whose mask goes into torch's embedding"),
+    ):
         model.plan(x)
 
 
@@ -287,7 +302,8 @@ def test_the_statistics_of_a_batch_are_never_used(x: Tensor) -> None:
     model = LockedModel(nn.Sequential(net, nn.Dropout(0.1)))
     with model.borrow(), pytest.raises(UnlockableDropoutError, match=r"'0'.*also does other things"):
         model.plan(x)
-    assert (net.mean == 0).all() and (net.var == 1).all()
+    assert (net.mean == 0).all()
+    assert (net.var == 1).all()
 
 
 class BesideNorm(nn.Module):

@@ -1,4 +1,4 @@
-"""Random numbers that are no mask: locked, the same for every input of a draw, and drawn anew in the next."""
+"""Random numbers that are no mask: locked, the same for all inputs of a draw, others in the next."""
 
 from __future__ import annotations
 
@@ -156,7 +156,8 @@ def test_noise_is_locked_and_keyed_by_seed_draw_and_site(
         assert site.batch_axis == (None if name == "one for all inputs" else 0)
         got = [model.outputs(x, draw, bank).reshape(x.shape) for draw in range(3)]
         alone = model.outputs(x[1:2], 0, bank).reshape(1, C, L)
-    assert not torch.equal(got[0], got[1]) and not torch.equal(got[1], got[2])
+    assert not torch.equal(got[0], got[1])
+    assert not torch.equal(got[1], got[2])
     torch.testing.assert_close(alone, got[0][1:2])
     for draw, ours in enumerate(got):
         keep = torch.from_numpy(keep_mask(SEED, draw, 0, EACH, 0.5))
@@ -212,7 +213,8 @@ def test_noise_of_training_mode_with_another_mean_is_refused(name: str, x: Tenso
     model = LockedModel(nn.Sequential(Body(NOISE[name][0], guarded=True)))
     with model.borrow(), pytest.raises(UnlockableDropoutError) as error:
         model.plan(x)
-    assert "module '0'" in str(error.value) and "noise at its mean" in str(error.value)
+    assert "module '0'" in str(error.value)
+    assert "noise at its mean" in str(error.value)
     assert "run the same code in evaluation mode" in str(error.value)
     assert "--ignore 0" in str(error.value)
 
@@ -237,7 +239,8 @@ def test_noise_is_of_the_type_of_the_weights() -> None:
             uniform = bank.numbers(one, 0, 0, x.device, dtype)
             found[dtype] = bank.numbers(two, 0, 0, x.device, dtype)
             assert uniform.dtype == found[dtype].dtype == dtype
-            assert (uniform >= 0).all() and (uniform < 1).all()
+            assert (uniform >= 0).all()
+            assert (uniform < 1).all()
             assert torch.isfinite(model.outputs(x, 0, bank)).all()
     for dtype, numbers in found.items():
         expected = found[torch.float64].to(dtype)
@@ -326,7 +329,9 @@ def test_engines_and_batch_sizes_give_the_same(guarded: bool) -> None:
     for other in found[1:]:
         for key in ("effect_mean", "effect_sd", "effect_point"):
             np.testing.assert_allclose(other[key], found[0][key], atol=1e-6)
-    with pytest.raises(CaptureError, match=r"random numbers by torch's randn in module 'body', test_noise"):
+    with pytest.raises(
+        CaptureError, match=r"random numbers by torch's randn in module 'body', test_noise"
+    ):
         MCDropoutISM(net, 0, n_draws=2, engine="incremental").score(x)
 
 
@@ -343,7 +348,8 @@ def test_both_strands_share_their_noise() -> None:
     model, bank = LockedModel(nn.Sequential(Strands(), Halves())), MaskBank(SEED)
     with model.borrow():
         noise, mask = model.plan(x).sites
-        assert noise.copies == mask.copies == 2 and noise.shape == mask.shape == EACH
+        assert noise.copies == mask.copies == 2
+        assert noise.shape == mask.shape == EACH
         got = model.outputs(x, 0, bank).reshape(N, 2, C, L)
     numbers = numbers_of("normal", 0, 0, EACH)
     keep = torch.from_numpy(keep_mask(SEED, 0, 1, EACH, P)) / (1 - P)

@@ -22,7 +22,7 @@ from kipoi_mcdropout.dropout.calls import DropoutInterceptor
 from kipoi_mcdropout.dropout.locked_model import LockedModel
 from kipoi_mcdropout.dropout.named_parts import user_line
 from kipoi_mcdropout.dropout.probe import training_flag
-from kipoi_mcdropout.dropout.random_numbers import MAKERS
+from kipoi_mcdropout.dropout.random_functions import MAKERS
 from kipoi_mcdropout.dropout.sites import SitePlan
 from kipoi_mcdropout.engine.incremental.graph import (
     Affine,
