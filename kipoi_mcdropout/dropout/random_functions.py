@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 if TYPE_CHECKING:
     from kipoi_mcdropout.dropout.random_numbers import RandomNumbers
@@ -22,14 +23,19 @@ LOST = frozenset(
 
 def _probability(value: Any) -> float | None:
     """A probability that is the same everywhere; None where it is not."""
-    if isinstance(value, Tensor):
-        if value.numel() == 0 or not bool((value == value.reshape(-1)[0]).all()):
-            return None
-        value = value.reshape(-1)[0].item()
-    return float(value)
+    if not isinstance(value, Tensor):
+        return float(value)
+    with unobserved():
+        first = value.reshape(-1)[:1]
+        return first.item() if len(first) and bool((value == first).all()) else None
 
 
-_Maker = Callable[[RandomNumbers, Any, tuple[Any, ...], dict[str, Any]], Any]
+def unobserved() -> Any:
+    """A context in which numbers are looked at that are no part of what the model computes."""
+    return _disable_current_modes()
+
+
+_Maker = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]  # RandomNumbers first
 
 
 def _empty(func: Any, args: Any, kwargs: Any) -> Tensor:

@@ -37,7 +37,7 @@ from kipoi_mcdropout.dropout.function_names import (
     is_move,
     replaced,
 )
-from kipoi_mcdropout.dropout.random_functions import LOST, MAKERS
+from kipoi_mcdropout.dropout.random_functions import LOST, MAKERS, unobserved
 from kipoi_mcdropout.dropout.spread import Spread, moved_line, quantiles
 from kipoi_mcdropout.dropout.spreads import Spreads
 
@@ -266,5 +266,6 @@ def _number(values: list[Any], kwargs: dict[str, Any], numbers: RandomNumbers) -
         return None
     (value,) = values
     if isinstance(value, Tensor) and value.numel() == 1 and not numbers.is_random(value):
-        return float(value)
+        with unobserved():
+            return float(value)
     return float(value) if isinstance(value, (int, float)) else None
