@@ -15,7 +15,8 @@ from torch import Tensor
 _ALPHA_PRIME = -1.7580993408473766
 
 
-MASK_KINDS = ("drop_path", "mask")  # zeros and ones made by the model's own code
+# Zeros and ones made by the model's own code; a site with one number for each input is a "drop_path".
+MASK_KINDS = ("mask", "drop_path")
 NOISE_KINDS = ("uniform_noise", "normal_noise")  # other random numbers that it makes
 
 

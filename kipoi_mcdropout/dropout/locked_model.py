@@ -87,7 +87,9 @@ class _LockedPass(DropoutInterceptor):
         if site.ignored and site.kind == call.kind:
             return site
         # Probabilities that differ between inputs are alike where all inputs of a batch are.
-        alike = (site.kind, site.p) == (call.kind, call.p) or (call.is_mask and site.is_noise)
+        kinds = {site.kind, call.kind}
+        alike = (len(kinds) == 1 or kinds == {"mask", "drop_path"}) and site.p == call.p
+        alike = alike or (call.is_mask and site.is_noise)
         if not alike or expected != came:
             raise self._changed(
                 f"{call.kind} with p={call.p} on shape {came} where site {site.index} ({site.name}) is "

@@ -138,8 +138,7 @@ class RandomNumbers:
         if not 0.0 < p < 1.0:
             return values[0 if p > 0 else 1].expand(like.shape).clone()
         mean = torch.full_like(like, 1.0 - p, dtype=dtype)  # "like": which rows it has is known then
-        one_a_row = mean.numel() in (1, mean.shape[0] if mean.dim() else 1)
-        result = self.mode.drop(DropoutCall("drop_path" if one_a_row else "mask", p, mean))
+        result = self.mode.drop(DropoutCall("mask", p, mean))
         if result is not mean:
             return torch.where(result > 0.5, values[1], values[0])
         return self.by_chance(function, mean.clone(), values)

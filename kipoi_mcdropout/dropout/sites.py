@@ -8,6 +8,7 @@ heads) have their own masks. If this cannot be determined, the model is refused.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, replace
 
@@ -140,6 +141,7 @@ def find_sites(
     sites = [layout.site() for layout in layouts]
     idle = idle_dropouts(module, seen)
     notes += tuple(f"{site.name}: dropout is off, as requested" for site in sites if site.ignored)
+    notes += _always_on(sites, lifted, probe)
     if all(site.ignored for site in sites):
         raise NoRandomSiteError(_nothing_random(module, idle))
     return SitePlan(
@@ -237,11 +239,12 @@ class _Layout:
         if self.ignored:
             return Site(self.index, self.name, call.kind, 0.0, call.mask_shape, None, ignored=True)
         site = Site(self.index, self.name, call.kind, call.p, call.mask_shape, None, alpha=call.alpha)
-        if self.axis is None or self.order is None:
-            return site
-        shape = list(call.mask_shape)
-        shape[self.axis] = count(self.order, "part")
-        return replace(site, shape=tuple(shape), batch_axis=self.axis, rows=self.order)
+        if self.axis is not None and self.order is not None:
+            shape = list(call.mask_shape)
+            shape[self.axis] = count(self.order, "part")
+            site = replace(site, shape=tuple(shape), batch_axis=self.axis, rows=self.order)
+        whole = site.is_mask and math.prod(site.shape) == 1
+        return replace(site, kind="drop_path") if whole else site
 
 
 def _layouts(two: Recording, other: Recording, n_other: int, ignore: tuple[str, ...]) -> list[_Layout]:
@@ -286,6 +289,17 @@ def _name_repeats(sites: list[Site]) -> tuple[Site, ...]:
         suffix = f"#{seen[site.name]}" if total[site.name] > 1 else ""
         named.append(replace(site, name=site.name + suffix))
     return tuple(named)
+
+
+def _always_on(sites: list[Site], lifted: tuple[nn.Module, ...], probe: Probe) -> tuple[str, ...]:
+    """Notes about random numbers that evaluation mode does not switch off."""
+    off = [label for label, part in probe.parts.items() if any(part is module for module in lifted)]
+    own = [site.name for site in sites if (site.is_mask or site.is_noise) and not site.ignored]
+    return tuple(
+        f"{name}: random in evaluation mode, too; with dropout off each random number is its mean"
+        for name in dict.fromkeys(own)
+        if name not in off
+    )
 
 
 def _nothing_random(module: nn.Module, idle: dict[str, str]) -> str:

@@ -58,6 +58,21 @@ def used_in_a_loop(x: Tensor) -> Tensor:
     return torch.stack(steps, 2)
 
 
+with torch.random.fork_rng():
+    torch.manual_seed(3)
+    CELL = nn.LSTMCell(C, C)
+
+
+def in_cells(x: Tensor) -> Tensor:
+    """The same with an LSTM cell, masks made by torch.rand."""
+    of_input, of_state = ((torch.rand(len(x), C) > P).to(x) / K for _ in range(2))
+    state, memory, steps = torch.zeros(len(x), C), torch.zeros(len(x), C), []
+    for step in x.unbind(2):
+        state, memory = CELL(step * of_input, (state * of_state, memory))
+        steps.append(state)
+    return torch.stack(steps, 2).detach()
+
+
 EACH, ROW, CHANNEL, PLACE = (1, C, L), (1, 1, 1), (1, C, 1), (1, 1, L)
 Sites = list[tuple[tuple[int, ...], float]]
 # name: code, shape and probability of a zero of each site
@@ -130,6 +145,12 @@ FORMS: dict[str, tuple[Callable[[Tensor], Tensor], Sites]] = {
     "DropConnect": (
         lambda x: torch.einsum("ncl,cd->ndl", x, torch.eye(C).add(1).bernoulli_(K)), [((C, C), P)]
     ),
+    "the batch second": (
+        lambda x: (x.transpose(0, 1) * torch.bernoulli(torch.full((C, len(x), 1), K))).transpose(0, 1),
+        [((C, 1, 1), P)],
+    ),
+    "channels of all inputs": (lambda x: x * (torch.rand(C, 1) > P) / K, [((C, 1), P)]),
+    "in LSTM cells": (in_cells, [((1, C), P), ((1, C), P)]),
     "in a loop": (used_in_a_loop, [((1, C), P), ((1, C), P)]),
 }  # fmt: skip
 FALLING = ("DropBlock",)  # True where the number is small
@@ -199,7 +220,7 @@ def test_point_of_masks_that_are_always_on_is_their_mean(name: str, x: Tensor) -
     model = LockedModel(Body(code))
     with model.borrow():
         point = model.outputs(x, POINT, MaskBank(SEED)).reshape(x.shape)
-    if name in ("in a loop", "DropBlock"):  # the mask is not alone there: it goes through tanh, a ratio
+    if name in ("in a loop", "in LSTM cells", "DropBlock"):  # the mask goes through tanh, or a ratio
         return
     assert ((point - theirs.mean(0)).abs() < 5 * (theirs.var(0) / n).sqrt() + 1e-5).all()
 
@@ -278,9 +299,14 @@ def test_audit_says_what_a_mask_is(x: Tensor) -> None:
     net = nn.Sequential(
         Body(lambda x: x.masked_fill(torch.rand_like(x) < P, 0)), Body(FORMS["one for all inputs"][0])
     )
-    first, second = audit(net, x.numpy()).rows
+    found = audit(net, x.numpy())
+    first, second = found.rows
     assert first.locked == "locked, a mask that the model's code makes: 70% zeros, else ones"
     assert second.locked.endswith("30% zeros, else ones, one for all inputs")
+    assert found.plan.notes == tuple(
+        f"{name}: random in evaluation mode, too; with dropout off each random number is its mean"
+        for name in "01"
+    )
 
 
 class Normalised(nn.Module):
@@ -328,3 +354,24 @@ def test_batch_normalization_beside_a_mask_of_training_mode_keeps_its_statistics
     expected = (x - torch.arange(4.0)[:, None]) / (1 + net.norm.eps) ** 0.5 * bit / K
     torch.testing.assert_close(got, expected.flatten(1))
     assert torch.equal(net.norm.running_mean, torch.arange(4.0))
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_moments_are_those_of_all_masks(guarded: bool) -> None:
+    """A linear model of three units has eight masks, each with its probability."""
+    weight, x = torch.tensor([1.0, -2.0, 4.0]), torch.tensor([[3.0, 1.0, 0.5]])
+    net = nn.Sequential(Body(lambda x: x * (torch.rand_like(x) > P) / K, guarded), nn.Linear(3, 1, False))
+    net[1].weight.data[:] = weight
+    masks = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 3)
+    chance = torch.where(masks > 0, K, P).prod(1)
+    values = (masks * x * weight).sum(1) / K
+    mean = (chance * values).sum()
+    variance = (chance * (values - mean) ** 2).sum()
+    n, model, bank = 1500, LockedModel(net), MaskBank(SEED)
+    with model.borrow():
+        draws = torch.cat([model.outputs(x, draw, bank) for draw in range(n)])[:, 0]
+        point = model.outputs(x, POINT, bank)
+    assert {round(v, 4) for v in draws.tolist()} <= {round(v, 4) for v in values.tolist()}
+    assert abs(draws.mean() - mean) < 5 * (variance / n).sqrt()
+    assert abs(draws.var() / variance - 1) < 5 * (2 / n) ** 0.5
+    torch.testing.assert_close(point.sum(), mean)
