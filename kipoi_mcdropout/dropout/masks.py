@@ -96,10 +96,11 @@ def normal_numbers(
     They are quantiles: of the probabilities (k + 1/2) 2**-32, where k is a random word. numpy's own
     normal numbers may change between its versions.
     """
-    from scipy.special import ndtri
+    import torch  # only here: masks alone need no torch
 
-    words = _words(seed, draw, site, shape, scope)
-    return np.asarray(ndtri((words + 0.5) * 2.0**-32))
+    probability = (_words(seed, draw, site, shape, scope) + 0.5) * 2.0**-32
+    numbers: NDArray[np.float64] = torch.special.ndtri(torch.from_numpy(probability)).numpy()
+    return numbers
 
 
 def _words(seed: int, draw: int, site: int, shape: Sequence[int], scope: int) -> NDArray[np.uint32]:

@@ -2,9 +2,9 @@
 
 Such passes are the point prediction, and those that only observe a model. Code that computes with the
 mean in place of the numbers can go wrong: a mask of True and False has no mean of its own type, and the
-log of a mean is not the mean of a log. So the values that one number may have are kept beside each tensor
-of random numbers (its `Spread`). Operations on single elements are done on these values too, and the
-model's code gets their mean.
+log of a mean is not the mean of a log. So the values that one number may have are kept beside each
+tensor of random numbers (its `Spread`). Operations on single elements are done on these values too, and
+the model's code gets their mean.
 
     keep = torch.rand(n, 1) > p      # 1 - p, with the values False and True
     keep.float() / (1 - p)           # 1, with the values 0 and 1 / (1 - p)

@@ -360,7 +360,9 @@ def test_batch_normalization_beside_a_mask_of_training_mode_keeps_its_statistics
 def test_moments_are_those_of_all_masks(guarded: bool) -> None:
     """A linear model of three units has eight masks, each with its probability."""
     weight, x = torch.tensor([1.0, -2.0, 4.0]), torch.tensor([[3.0, 1.0, 0.5]])
-    net = nn.Sequential(Body(lambda x: x * (torch.rand_like(x) > P) / K, guarded), nn.Linear(3, 1, False))
+    net = nn.Sequential(
+        Body(lambda x: x * (torch.rand_like(x) > P) / K, guarded), nn.Linear(3, 1, False)
+    )
     net[1].weight.data[:] = weight
     masks = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 3)
     chance = torch.where(masks > 0, K, P).prod(1)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from scipy import stats
+from scipy import special, stats
 from torch import Tensor, nn
 
 from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
@@ -260,6 +260,8 @@ def test_numbers_are_uniform_and_normal() -> None:
     ):
         assert abs(np.corrcoef(base, other)[0, 1]) < 5 / np.sqrt(len(base))
     np.testing.assert_array_equal(base >= 0.25, keep_mask(SEED, 0, 0, shape, 0.25))  # the same words
+    quantile = special.ndtri(base + 2.0**-33)
+    np.testing.assert_allclose(normal_numbers(SEED, 0, 0, shape), quantile, rtol=1e-9, atol=1e-12)
     coarse = uniform_numbers(SEED, 0, 0, shape, bits=8)
     np.testing.assert_array_equal(coarse, np.floor(base * 256) / 256)
 
