@@ -53,15 +53,27 @@ ELEMENTWISE = frozenset(
      "where", "masked_fill", "setitem", "rdiv", "reciprocal", "pow", "rpow", "square", "sqrt", "rsqrt",
      "exp", "expm1", "log", "log1p", "log2", "log10", "sigmoid", "logsigmoid", "log_sigmoid", "logit",
      "tanh", "sin", "cos", "erf", "erfinv", "floor", "ceil", "round", "trunc", "sign", "abs", "absolute",
-     "clamp", "clip", "clamp_min", "clamp_max", "relu", "maximum", "minimum", "softplus"}
+     "clamp", "clip", "clamp_min", "clamp_max", "relu", "maximum", "minimum", "softplus",
+     "floordiv", "floor_divide", "remainder", "mod", "fmod"}
 )  # fmt: skip
+# The mean of the result follows from the means of the numbers.
+MIXES = frozenset(
+    {"sum", "mean", "cumsum", "matmul", "rmatmul", "mm", "bmm", "mv", "dot", "outer", "linear", "einsum",
+     "tensordot", "addmm", "baddbmm", "addcmul", "lerp", "conv1d", "conv2d", "conv3d",
+     "conv_transpose1d", "conv_transpose2d", "avg_pool1d", "avg_pool2d", "adaptive_avg_pool1d", "cat",
+     "concat", "concatenate", "stack", "hstack", "vstack", "dstack", "pad", "tril", "triu", "diag",
+     "diag_embed", "diagonal", "broadcast_tensors"}
+)  # fmt: skip
+PICKS = frozenset({"index_select", "gather", "take"})
 INDEXES = frozenset(
     {"getitem", "setitem", "index_put", "masked_select", "masked_scatter", "nonzero", "index_select",
      "gather", "take", "argwhere", "embedding"}
 )  # fmt: skip
 NO_NUMBERS = frozenset(
     {"size", "dim", "ndimension", "numel", "nelement", "stride", "len", "is_floating_point",
-     "is_complex", "element_size", "data_ptr", "is_contiguous", "repr", "format", "storage_offset"}
+     "is_complex", "zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones",
+     "new_full", "new_empty", "element_size", "data_ptr", "is_contiguous", "repr", "format",
+     "storage_offset"}
 )  # fmt: skip
 # Numbers of tensors go to Python.
 ESCAPES = frozenset(
@@ -95,7 +107,7 @@ def is_move(name: str, args: tuple[Any, ...]) -> bool:
     """Whether a function only moves, repeats or takes numbers of its first argument."""
     if name == "getitem":
         return not any(isinstance(x, Tensor) for x in flat(args[1:]))
-    return name in MOVES or name in _TURNS or name in REPEATS or name in _PARTS
+    return name in PICKS or name in MOVES or name in _TURNS or name in REPEATS or name in _PARTS
 
 
 def flat(values: Iterable[Any]) -> Iterator[Any]:

@@ -30,6 +30,7 @@ from kipoi_mcdropout.dropout.function_names import (
     CONVERTS,
     ESCAPES,
     NO_NUMBERS,
+    PICKS,
     REPEATS,
     base_name,
     flat,
@@ -193,6 +194,8 @@ class RandomNumbers:
             return False, None
         line, once = unknown.line, unknown.once
         other = _number([x for x in args if x is not u], kwargs, self)
+        if name in PICKS:  # some numbers may be taken twice
+            return False, None
         if is_move(name, args) and args[0] is u:
             result = func(*args, **kwargs)
             if not isinstance(result, Tensor):

@@ -27,7 +27,8 @@ class Spread:
     order : object
         Tensors with the same one have what comes of one random number in the same place.
     values : Tensor, shape=(values,)
-        In the type that the numbers have in a draw: all equally likely, or two with `chance`.
+        In the type that the numbers have in a draw: all equally likely, or two with `chance`. None are
+        known of sums and the like: the mean alone.
     chance : Tensor, optional
         Probability of the second of two values, for each number of the tensor.
     line : (kind, offset, scale), optional
@@ -40,6 +41,11 @@ class Spread:
     values: Tensor
     chance: Tensor | None = None
     line: tuple[str, float, float] | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether more than the mean is known."""
+        return self.values.numel() > 0
 
     def mean(self, like: Tensor) -> Tensor:
         """The mean of each number, floating, in the shape of a tensor."""

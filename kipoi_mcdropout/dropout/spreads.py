@@ -28,6 +28,7 @@ from kipoi_mcdropout.dropout.function_names import (
     ESCAPES,
     INDEXES,
     LINEAR,
+    MIXES,
     MOVES,
     NO_NUMBERS,
     base_name,
@@ -37,6 +38,9 @@ from kipoi_mcdropout.dropout.function_names import (
     replaced,
 )
 from kipoi_mcdropout.dropout.spread import Spread, below, line_after, one_number
+
+Found = list[tuple[Tensor, Spread]]
+_SUMS = frozenset({"add", "sub", "rsub", "neg", "sum", "mean", "cat", "stack", *CONVERTS})
 
 
 class _Mode(Protocol):
@@ -88,7 +92,7 @@ class Spreads:
             return self._move(first, name, func, args, kwargs)
         if name in INDEXES and not (name == "setitem" and self._is_whole_mask(args)):
             return self._index(found, name, func, args, kwargs)
-        if name in ELEMENTWISE:
+        if name in ELEMENTWISE and all(spread.is_known for _, spread in found):
             return self._elementwise(found, name, func, args, kwargs)
         return self._other(found, name, func, args, kwargs)
 
@@ -125,7 +129,7 @@ class Spreads:
         whole = spread is not None and spread.values.dtype == torch.bool and spread.chance is not None
         return whole and not (isinstance(args[2], Tensor) and args[2].dim() > 0)
 
-    def _index(self, found: Any, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+    def _index(self, found: Found, name: str, func: Any, args: Any, kwargs: Any) -> Any:
         """Numbers that are read or written, and masks that say which."""
         if name == "setitem" and args[0] is found[0][0] and len(found) == 1:
             func(*args, **kwargs)  # some numbers of a mask are set
@@ -139,7 +143,7 @@ class Spreads:
         self.mode.random_call(f"torch's {found[0][1].function}, whose mask goes into torch's {name}")
         return func(*self._real(found, args), **kwargs)
 
-    def _real(self, found: list[tuple[Tensor, Spread]], args: Any) -> Any:
+    def _real(self, found: Found, args: Any) -> Any:
         """The arguments with a possible draw in place of means."""
         for x, spread in found:
             if spread.chance is not None:
@@ -148,7 +152,7 @@ class Spreads:
                 )
         return args
 
-    def _elementwise(self, found: Any, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+    def _elementwise(self, found: Found, name: str, func: Any, args: Any, kwargs: Any) -> Any:
         x, spread = found[0]
         tensors = [v for v in flat((*args, *kwargs.values())) if isinstance(v, Tensor)]
         others = [v for v in tensors if self.get(v) is None and v.numel() != 1]
@@ -170,7 +174,7 @@ class Spreads:
             return self._other(found, name, func, args, kwargs)
         return self._expected(found, name, func, args, kwargs)
 
-    def _alone(self, found: Any, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+    def _alone(self, found: Found, name: str, func: Any, args: Any, kwargs: Any) -> Any:
         """A function of random numbers that are in the same places, and of single numbers."""
         x, spread = found[0]
         own = [self._single(v) for v in args]
@@ -200,7 +204,7 @@ class Spreads:
     def _compared(self, x: Tensor, spread: Spread, name: str, func: Any, args: Any, kwargs: Any) -> Any:
         """Noise that is compared with other numbers: a mask."""
         if spread.line is None or kwargs or len(args) != 2:
-            self.mode.no_mean(f"torch's {spread.function}, whose numbers go into torch's {name}")
+            self._no_mean([(x, spread)], name)
             return func(*args, **kwargs)
         kind, offset, scale = spread.line
         other = args[1] if args[0] is x else args[0]
@@ -215,14 +219,14 @@ class Spreads:
         after = Spread(spread.function, roots, object(), values, chance)
         return self.marked(after.mean(chance), after)
 
-    def _expected(self, found: Any, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+    def _expected(self, found: Found, name: str, func: Any, args: Any, kwargs: Any) -> Any:
         """The mean of what the function gives for each of the two values of a mask."""
         masks = [(v, s) for v, s in found if s.chance is not None]
         group = [(v, s) for v, s in masks if s.order is masks[0][1].order] if masks else []
         rest = [(v, s) for v, s in found if all(v is not own for own, _ in group)]
         roots = group[0][1].roots if group else frozenset()
         if not group or kwargs or any(s.roots & roots for _, s in rest):
-            self.mode.no_mean(f"torch's {found[0][1].function}, whose numbers go into torch's {name}")
+            self._no_mean(found, name)
             return self._other(found, name, func, args, kwargs)
         parts = []
         for i in (0, 1):
@@ -235,7 +239,7 @@ class Spreads:
             parts.append((given[0], self.get(given[0])) if name == "setitem" else (part, self.get(part)))
         return self._two_again(found, func, args, self._mixed(group, rest, parts, func, args))
 
-    def _two_again(self, found: Any, func: Any, args: Any, result: Any) -> Any:
+    def _two_again(self, found: Found, func: Any, args: Any, result: Any) -> Any:
         """The mean of what is made of two masks: they may be a mask together, such as a product."""
         if len(found) != 2 or in_place(func) or self.get(result) is not None or len(args) != 2:
             return result
@@ -267,13 +271,28 @@ class Spreads:
         self.marked(args[0], self.get(mean))
         return None if func.__name__ == "__setitem__" else args[0]
 
-    def _other(self, found: Any, name: str, func: Any, args: Any, kwargs: Any) -> Any:
-        """A function that mixes numbers: on their means, if it takes them."""
+    def _other(self, found: Found, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+        """The function of the means: right where it is linear."""
+        roots = [root for _, spread in found for root in spread.roots]
+        linear = name in LINEAR or name in MIXES or (is_move(name, args) and self.get(args[0]) is None)
+        if not linear or (len(set(roots)) < len(roots) and name not in _SUMS):
+            self._no_mean(found, name)
         try:
             result = func(*args, **kwargs)
         except (RuntimeError, TypeError, NotImplementedError, ValueError):
             result = func(*self._real(found, args), **kwargs)
-            self.mode.no_mean(f"torch's {found[0][1].function}, whose mask goes into torch's {name}")
+            self._no_mean(found, name)
         if in_place(func):
             self.marked(args[0], None)
+        others = [v for v in flat((*args, *kwargs.values())) if isinstance(v, Tensor) and v.numel() > 1]
+        if isinstance(result, Tensor) and all(self.get(v) is not None for v in others):
+            mean_alone = replace(found[0][1], values=result.new_empty(0), chance=None, line=None)
+            self.marked(result, replace(mean_alone, roots=frozenset(roots), order=object()))
         return result
+
+    def _no_mean(self, found: Found, name: str) -> None:
+        what = "mask goes" if found[0][1].chance is not None else "numbers go"
+        self.mode.no_mean(
+            f"torch's {found[0][1].function}, whose {what} into torch's {name}, so that there is no "
+            "mean for the point prediction,"
+        )

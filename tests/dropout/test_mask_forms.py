@@ -191,7 +191,7 @@ def test_masks_are_those_of_torchs_own_functions_replaced_by_fixed_bits(
     name: str, x: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, sites = FORMS[name]
-    model, bank = LockedModel(Body(code)), MaskBank(SEED)
+    model, bank = LockedModel(Body(code, name == "DropBlock")), MaskBank(SEED)
     with model.borrow():
         found = model.plan(x).sites
         assert [(site.shape, pytest.approx(site.p)) for site in found] == sites
@@ -214,14 +214,14 @@ def test_masks_are_those_of_torchs_own_functions_replaced_by_fixed_bits(
 def test_point_of_masks_that_are_always_on_is_their_mean(name: str, x: Tensor) -> None:
     """The mean of torch's own results, within 5 standard errors."""
     code, n = FORMS[name][0], 500
+    if name in ("in a loop", "in LSTM cells", "DropBlock"):  # the mask goes through tanh, or a ratio
+        return
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(1)
         theirs = torch.stack([code(x) for _ in range(n)])
     model = LockedModel(Body(code))
     with model.borrow():
         point = model.outputs(x, POINT, MaskBank(SEED)).reshape(x.shape)
-    if name in ("in a loop", "in LSTM cells", "DropBlock"):  # the mask goes through tanh, or a ratio
-        return
     assert ((point - theirs.mean(0)).abs() < 5 * (theirs.var(0) / n).sqrt() + 1e-5).all()
 
 
@@ -243,7 +243,7 @@ def test_masks_of_training_mode_alone_are_locked_with_the_evaluation_as_point(
 ) -> None:
     code, sites = FORMS[name]
     bank, outputs = MaskBank(SEED), []
-    for guarded in (True, False):
+    for guarded in (True, name == "DropBlock"):  # which has no mean
         model = LockedModel(nn.Sequential(Body(code, guarded)))
         with model.borrow():
             assert [site.shape for site in model.plan(x).sites] == [shape for shape, _ in sites]
@@ -282,16 +282,25 @@ def test_a_layer_skipped_by_other_random_numbers_is_refused_by_their_name(
             model.plan(x)
 
 
-def test_a_mask_whose_mean_is_not_known_is_refused_where_it_is_always_on(x: Tensor) -> None:
-    def chosen(x: Tensor) -> Tensor:
-        table = torch.tensor([[0.0], [1.0]])
-        return x * F.embedding((torch.rand(len(x), 1) > P).long(), table) / K
+NO_MEAN: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+    "any": (lambda x: x * (torch.rand_like(x) > P).any(1, keepdim=True), "mask goes into torch's any"),
+    "sorted": (lambda x: x * torch.randn(len(x), C, 1).sort(1).values, "numbers go into torch's sort"),
+    "pooled": (drop_block, "mask goes into torch's max_pool1d"),
+    "sum compared": (
+        lambda x: x * (torch.randint(0, 2, x.shape).sum(1, True) > 1), "numbers go into torch's gt"
+    ),
+    "with itself": (
+        lambda x: x * ((u := torch.randn(len(x), C, 1)) * u.flip(1)), "numbers go into torch's mul"
+    ),
+}  # fmt: skip
 
-    model = LockedModel(nn.Sequential(Body(chosen)))
-    with (
-        model.borrow(),
-        pytest.raises(UnlockableDropoutError, match="whose mask goes into torch's embedding"),
-    ):
+
+@pytest.mark.parametrize("name", NO_MEAN)
+def test_masks_without_a_mean_are_refused_where_they_are_always_on(name: str, x: Tensor) -> None:
+    code, words = NO_MEAN[name]
+    model = LockedModel(nn.Sequential(Body(code)))
+    words += ", so that there is no mean for the point prediction, in evaluation mode"
+    with model.borrow(), pytest.raises(UnlockableDropoutError, match=words):
         model.plan(x)
 
 
