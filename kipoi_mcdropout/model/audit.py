@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from kipoi_mcdropout.arrays.nested import Nested, take
+from kipoi_mcdropout.arrays.nested import take
 from kipoi_mcdropout.dropout.named_parts import is_ignored
 from kipoi_mcdropout.dropout.row_order import count
 from kipoi_mcdropout.dropout.sites import Site, SitePlan
+from kipoi_mcdropout.model.choose_inputs import Inputs, array_inputs
 from kipoi_mcdropout.model.model import as_model
 
 
@@ -61,13 +62,13 @@ class Audit:
     __repr__ = __str__
 
 
-def audit(model: Any, x: Nested | None = None, ignore: Sequence[str] = ()) -> Audit:
+def audit(model: Any, x: Inputs | None = None, ignore: Sequence[str] = ()) -> Audit:
     """Find the dropout sites of a model: whether each is locked, and what it drops.
 
     Parameters
     ----------
     model : Model, nn.Module, or what `kipoi.get_model` returns
-    x : nested numpy.ndarray, batch first, optional
+    x : nested numpy.ndarray, batch first; or Regions, or FastaSequences; optional
         At least one input. By default a random one of the shape that the model says
         (`Model.example`).
     ignore : sequence of str
@@ -82,7 +83,7 @@ def audit(model: Any, x: Nested | None = None, ignore: Sequence[str] = ()) -> Au
     """
     ready = as_model(model, ignore=tuple(ignore))
     adapter = ready.adapter
-    inputs = adapter.arrays(ready.example() if x is None else x)
+    inputs = adapter.arrays(ready.example() if x is None else array_inputs(ready, x, only_one=True))
     with adapter.locked.borrow():
         plan = adapter.locked.plan(adapter.tensors(take(inputs, slice(0, 1))))
     rows = [_row(site) for site in plan.sites]

@@ -12,12 +12,14 @@ import torch
 from numpy.typing import NDArray
 
 from kipoi_mcdropout.arrays.moments import Moments
-from kipoi_mcdropout.arrays.nested import Nested, n_rows, take
+from kipoi_mcdropout.arrays.nested import n_rows, take
 from kipoi_mcdropout.dropout.locked_model import POINT
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.masks import check_n_draws
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.model.model import as_adapter
+from kipoi_mcdropout.model.adapter import KipoiModel
+from kipoi_mcdropout.model.choose_inputs import Inputs, array_inputs
+from kipoi_mcdropout.model.model import as_model
 from kipoi_mcdropout.sequence.mutants import chunks
 
 
@@ -49,7 +51,7 @@ class Predictions:
 
 def mc_predict(
     model: Any,
-    x: Nested,
+    x: Inputs,
     n_draws: int = 30,
     seed: int = 0,
     *,
@@ -65,8 +67,8 @@ def mc_predict(
     ----------
     model : Model, nn.Module, or what `kipoi.get_model` returns
         Borrowed, never changed.
-    x : numpy.ndarray, or dict or list of them, batch first
-        All inputs of the model.
+    x : numpy.ndarray, or dict or list of them, batch first; or Regions, or FastaSequences
+        All inputs of the model, or the files to read them from.
     n_draws : int
         At least 2, or 0 for `point` alone: the other statistics are NaN then, and the model needs no
         dropout.
@@ -92,7 +94,10 @@ def mc_predict(
     check_n_draws(n_draws)
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1; got {batch_size}")
-    adapter = as_adapter(model, ignore=tuple(ignore), label_axis=label_axis)
+    if not isinstance(model, KipoiModel):
+        ready = as_model(model, ignore=tuple(ignore), label_axis=label_axis)
+        model, x = ready.adapter, array_inputs(ready, x)
+    adapter: KipoiModel = model
     x = adapter.arrays(x)
     if n_rows(x) == 0:
         raise InputError("at least one input is required; got an empty batch")

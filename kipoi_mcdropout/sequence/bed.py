@@ -28,23 +28,26 @@ _SHOWN = 80  # characters of a line in a message
 
 
 class Interval(NamedTuple):
-    """One line: [start, end) of a contig, the position of its summit, or of its middle, and its name."""
+    """One line: [start, end) of a contig, the position of its summit or of its middle, name, strand."""
 
     chrom: str
     start: int
     end: int
     summit: int
     name: str = ""
+    strand: str = ""  # the text of the sixth column, whatever it is
 
 
 def read_intervals(path: str | Path) -> pd.DataFrame:
-    """Intervals of a BED or narrowPeak file, plain or gzipped: chrom, start, end, summit, name.
+    """Intervals of a BED or narrowPeak file, plain or gzipped: chrom, start, end, summit, name, strand.
 
     `summit` is the position that the tenth column of a narrowPeak file gives, else the middle of the
     interval. A line is one of narrowPeak if it has ten columns; in BED12 the tenth is a number of
-    blocks. `name` is the fourth column, "" where there is none, or a dot. Columns are separated by
-    tabs, or by spaces where a line has no tab. Further columns, of any number, are not looked at. Lines
-    that are empty, begin with #, or with the words track or browser, are passed over.
+    blocks. `name` is the fourth column, "" where there is none, or a dot. `strand` is the text of the
+    sixth, "" where there is none; it is not looked at here, since many files have something else there.
+    Columns are separated by tabs, or by spaces where a line has no tab. Further columns, of any number,
+    are not looked at. Lines that are empty, begin with #, or with the words track or browser, are passed
+    over.
 
     Raises
     ------
@@ -107,8 +110,9 @@ def _interval(fields: list[str], where: str) -> Interval:
         raise InputError(f"{where}: start < end is required (BED); got start {start}, end {end}")
     middle = (start + end) // 2
     name = fields[3].strip() if len(fields) > 3 and fields[3].strip() != "." else ""
+    strand = fields[5].strip() if len(fields) > 5 else ""
     if len(fields) != _NARROWPEAK:
-        return Interval(fields[0], start, end, middle, name)
+        return Interval(fields[0], start, end, middle, name, strand)
     offset = fields[9].strip(" ")
     if not _OFFSET.fullmatch(offset) or int(offset) >= end - start:
         raise InputError(
@@ -117,7 +121,7 @@ def _interval(fields: list[str], where: str) -> Interval:
             "the file has another format, leave out this column (cut -f 1-9)"
         )
     summit = middle if offset == "-1" else start + int(offset)
-    return Interval(fields[0], start, end, summit, name)
+    return Interval(fields[0], start, end, summit, name, strand)
 
 
 def _is_bed12(fields: list[str]) -> bool:

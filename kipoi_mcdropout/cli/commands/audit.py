@@ -4,42 +4,28 @@ from __future__ import annotations
 
 import argparse
 
-from kipoi_mcdropout.cli.arguments import Parser, add_model_arguments
+from kipoi_mcdropout.cli.arguments import Parser, add_model
+from kipoi_mcdropout.cli.data_arguments import add_data_arguments
 from kipoi_mcdropout.errors import EXIT_OK
 
 _DESCRIPTION = """\
 Print every dropout site of a model: name, kind, p, shape of the mask, and whether it is locked. Then
 print each operation of the incremental engine, what a mutation changes there, and the time for a
-sequence. Without
---dataloader_args the model is probed with random sequences of the shapes in its schema. Exit code 2 if
-the model has no dropout, or one that cannot be locked."""
+sequence. Without --dataloader_args, --regions or --sequences the model is probed with random sequences
+of the shapes in its schema. Exit code 2 if the model has no dropout, or one that cannot be locked."""
 
 
 def get_parser(prog: str = "kipoi mcdropout audit") -> argparse.ArgumentParser:
     """Parser of the command."""
     parser = Parser(prog, _DESCRIPTION, f"{prog} example/model --source dir")
-    add_model_arguments(parser)
+    add_model(parser)
+    add_data_arguments(parser)
     parser.add_argument(
         "--ignore",
         nargs="+",
         default=[],
         metavar="MODULE",
         help="modules whose dropout is to be left off, also inside them",
-    )
-    parser.add_argument(
-        "--model_input",
-        default=None,
-        help="name of the input to mutate; needed if the model has several",
-    )
-    parser.add_argument(
-        "-c",
-        "--category_axis",
-        type=int,
-        default=None,
-        help="axis of one input with the bases (default: the one that is 4 long)",
-    )
-    parser.add_argument(
-        "--alphabet", default="ACGT", help="letters along that axis, in order (default ACGT)"
     )
     parser.add_argument("--no_plan", action="store_true", help="print only the dropout sites")
     return parser
@@ -50,29 +36,31 @@ def main(args: list[str], prog: str = "kipoi mcdropout audit") -> int:
     options = get_parser(prog).parse_args(args)
 
     from kipoi_mcdropout.arrays.nested import take
+    from kipoi_mcdropout.cli.data import Data
     from kipoi_mcdropout.cli.messages import say
-    from kipoi_mcdropout.cli.session import batches, load_data, load_model
+    from kipoi_mcdropout.cli.session import load_model
     from kipoi_mcdropout.engine.explain import engine_plan, format_plan
     from kipoi_mcdropout.files.standard_output import results
     from kipoi_mcdropout.model.audit import audit
-    from kipoi_mcdropout.model.model import Model
+    from kipoi_mcdropout.model.model import Model, ModelSettings
     from kipoi_mcdropout.sequence.mutants import get_input
     from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 
-    with_data = options.dataloader_args is not None
-    loaded = load_model(options, with_dataloader=with_data)
-    model = Model(
-        loaded, model_input=options.model_input, category_axis=options.category_axis,
-        alphabet=options.alphabet, ignore=options.ignore,
+    data = Data(options)
+    with_data = data.files is not None or options.dataloader_args is not None
+    loaded = data.load_model() if with_data else load_model(options, with_dataloader=False)
+    settings = ModelSettings(
+        model_input=options.model_input, category_axis=options.category_axis,
+        alphabet=options.alphabet, ignore=tuple(options.ignore), **data.settings(),
     )  # fmt: skip
+    model = Model.of(loaded, settings)
     if with_data:
-        dataloader, _ = load_data(options, loaded)
-        inputs = next(batches(options, dataloader))["inputs"]
+        inputs = next(data.open(model).batches)["inputs"]
     else:
         inputs = model.example()
         say(
-            "no --dataloader_args were given: the model is probed with a random input of the shape in "
-            "its schema"
+            "no --dataloader_args, --regions or --sequences were given: the model is probed with a "
+            "random input of the shape in its schema"
         )
     print(audit(model, inputs), file=results())
     if not options.no_plan:
@@ -80,7 +68,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout audit") -> int:
         reference = take(adapter.arrays(inputs), slice(0, 1))
         key = adapter.input_key(options.model_input, reference)
         sequence = get_input(reference, key)
-        layout = OneHotLayout.of(sequence, options.category_axis, options.alphabet)
+        layout = OneHotLayout.of(sequence, options.category_axis, model.alphabet)
         layout.codes(sequence)  # refuses an input that is not one-hot
         plan = engine_plan(adapter.locked, reference, key, layout, say)
         print(f"\n{format_plan(plan)}", file=results())

@@ -9,12 +9,13 @@ from kipoi_mcdropout.cli.arguments import (
     Parser,
     add_draw_arguments,
     add_engine_arguments,
-    add_model_arguments,
+    add_model,
     add_output_arguments,
     add_run_arguments,
     parse_json,
     parse_shard,
 )
+from kipoi_mcdropout.cli.data_arguments import add_data_arguments_beside_function
 from kipoi_mcdropout.errors import EXIT_OK, InputError
 
 METHOD = "mcdropout_ism"
@@ -29,13 +30,12 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
     parser = Parser(
         prog,
         _DESCRIPTION,
-        f"{prog} example/model --source dir --method {METHOD} --model_input seq \\\n"
-        '    --dataloader_args \'{"fasta_file": "genome.fa", "intervals_file": "regions.bed"}\' \\\n'
+        f"{prog} example/model -f genome.fa --regions regions.bed \\\n"
         "    --n_draws 30 --seed 0 --target DNase -o out.h5 out.tsv",
     )
-    add_model_arguments(parser)
+    add_model(parser)
+    add_data_arguments_beside_function(parser)
     _add_score_arguments(parser)
-    _add_input_arguments(parser)
     add_draw_arguments(parser)
     _add_mutation_arguments(parser)
     add_engine_arguments(parser)
@@ -75,31 +75,10 @@ def _add_score_arguments(parser: argparse.ArgumentParser) -> None:
         help="one JSON object per score, as in kipoi-interpret; {} for none",
     )
     parser.add_argument(
-        "-f",
         "--output_sel_fn",
         default=None,
         metavar="FILE::FUNCTION",
         help="a Python function that is applied to the outputs for each input before scoring",
-    )
-
-
-def _add_input_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which input is mutated, and how it holds the bases."""
-    parser.add_argument(
-        "--model_input", default=None, help="name of the input to mutate; needed if there are several"
-    )
-    parser.add_argument(
-        "-c",
-        "--category_axis",
-        type=int,
-        default=None,
-        help="axis of one input with the bases: 1 for (1000, 4), 0 for (4, 1000) (default: the axis "
-        "that is 4 long)",
-    )
-    parser.add_argument(
-        "--alphabet",
-        default=None,
-        help="letters along that axis, in order (default: the dataloader's alphabet, else ACGT)",
     )
 
 
@@ -140,27 +119,27 @@ def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:
     options = get_parser(prog).parse_args(args)
     keywords = _keywords(options)
 
+    from kipoi_mcdropout.cli.data import Data
     from kipoi_mcdropout.runs.ism import IsmPaths, load_function
 
+    data = Data(options)
     shard = parse_shard(options.shard)
     paths = IsmPaths.check(options.output, options.overwrite, shard, options.resume)
 
-    from kipoi_mcdropout.cli.session import batches, load_data, load_model, number_of_sequences
     from kipoi_mcdropout.runs.ism.mutate import mutate
     from kipoi_mcdropout.runs.ism.record import Asked
-    from kipoi_mcdropout.runs.ism.sequences import Sequences
 
     selection = keywords["output_sel_fn"]
     function = None if selection is None else load_function(selection)
-    loaded = load_model(options)
+    loaded = data.load_model()
+    keywords.update(data.settings())
     _prepared(loaded, keywords, options, function)  # its errors come before those of the data
-    dataloader, arguments = load_data(options, loaded)
-    if keywords["alphabet"] is None:  # its arguments may give another than the model's default
-        keywords["alphabet"] = _alphabet(dataloader, arguments)
+    if (alphabet := data.alphabet(loaded)) is not None and keywords["alphabet"] is None:
+        keywords["alphabet"] = alphabet  # arguments of a dataloader may give another than the model's
     model, settings, running = _prepared(loaded, keywords, options, function)
-    n = number_of_sequences(dataloader)
+    sequences = data.open(model)
+    n = sequences.n
     watch = _watch(n if n is None or shard is None else n // shard.of, options.scheduler == "none")
-    sequences = Sequences(batches(options, dataloader), arguments, options.dataloader)
     asked = Asked([*prog.split(), *args], selection, keywords["score_kwargs"])
     try:
         run = mutate(model, sequences, settings, running, paths, watch, asked).run
@@ -188,7 +167,8 @@ def _prepared(loaded: Any, keywords: dict[str, Any], options: argparse.Namespace
     try:
         model_settings = ModelSettings(
             model_input=get("model_input"), category_axis=get("category_axis"), alphabet=get("alphabet"),
-            label_axis=get("label_axis"), ignore=tuple(get("ignore")),
+            label_axis=get("label_axis"), ignore=tuple(get("ignore")), length=get("length"),
+            unknown=get("unknown"), extra_inputs=get("extra_inputs"),
         )  # fmt: skip
         effects = EffectOptions(
             parse_scores(get("scores"), get("score_kwargs")), get("n_draws"), tuple(get("quantiles")),
@@ -206,12 +186,6 @@ def _prepared(loaded: Any, keywords: dict[str, Any], options: argparse.Namespace
             raise
         raise InputError(f"a value in --imp_score_kwargs has a wrong type: {error}") from error
     return model, chosen, running
-
-
-def _alphabet(dataloader: Any, arguments: dict[str, Any]) -> str:
-    from kipoi_mcdropout.model.adapter import alphabet_of, as_alphabet
-
-    return as_alphabet(arguments.get("alphabet")) or alphabet_of(dataloader)
 
 
 def _keywords(options: argparse.Namespace) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`kipoi mcdropout predict`: predictions with uncertainty over a dataloader."""
+"""`kipoi mcdropout predict`: predictions with uncertainty."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 from kipoi_mcdropout.cli.arguments import (
     Parser,
     add_draw_arguments,
-    add_model_arguments,
+    add_model,
     add_output_arguments,
 )
+from kipoi_mcdropout.cli.data_arguments import add_data_arguments
 from kipoi_mcdropout.errors import EXIT_OK
 
 _DESCRIPTION = """\
@@ -24,11 +25,11 @@ def get_parser(prog: str = "kipoi mcdropout predict") -> argparse.ArgumentParser
     parser = Parser(
         prog,
         _DESCRIPTION,
-        f"{prog} example/model --source dir \\\n"
-        '    --dataloader_args \'{"fasta_file": "genome.fa", "intervals_file": "regions.bed"}\' \\\n'
+        f"{prog} example/model -f genome.fa --regions regions.bed \\\n"
         "    --n_draws 30 --seed 0 -o predictions.tsv",
     )
-    add_model_arguments(parser)
+    add_model(parser)
+    add_data_arguments(parser)
     add_draw_arguments(parser)
     parser.add_argument("--keep_draws", action="store_true", help="also write every draw (HDF5 only)")
     add_output_arguments(parser, ".h5 .tsv .tsv.gz .parquet, any number of them")
@@ -45,20 +46,21 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
     check_free(check_outputs(options.output, SUFFIXES), options.overwrite)
 
     from kipoi_mcdropout.arrays.nested import n_rows, take
+    from kipoi_mcdropout.cli.data import Data
     from kipoi_mcdropout.cli.messages import say, warn
-    from kipoi_mcdropout.cli.session import batches, load_data, load_model
     from kipoi_mcdropout.files.record import PredictionRecord, metadata_rows
-    from kipoi_mcdropout.model.adapter import KipoiModel
+    from kipoi_mcdropout.model.model import Model
     from kipoi_mcdropout.model.predict import mc_predict
 
-    model = KipoiModel(load_model(options), ignore=options.ignore, label_axis=options.label_axis)
-    dataloader, arguments = load_data(options, model.model)
-    stream = batches(options, dataloader)
+    data = Data(options)
+    ready = Model.of(data.load_model(), _settings(options, data))
+    sequences, model = data.open(ready), ready.adapter
+    stream = sequences.batches
     first = next(stream)
     with model.locked.borrow():
         one = model.tensors(take(model.arrays(first["inputs"]), slice(0, 1)))
         plan = model.locked.plan_for(one, options.n_draws)
-    header = _provenance(options, model, plan, arguments, [*prog.split(), *args])
+    header = _provenance(options, model, plan, sequences, [*prog.split(), *args])
     for note in plan.notes:
         say(f"note: {note}")
     n = 0
@@ -87,11 +89,20 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
     return EXIT_OK
 
 
+def _settings(options: argparse.Namespace, data: Any) -> Any:
+    from kipoi_mcdropout.model.model import ModelSettings
+
+    return ModelSettings(
+        model_input=options.model_input, category_axis=options.category_axis, alphabet=options.alphabet,
+        label_axis=options.label_axis, ignore=tuple(options.ignore), **data.settings(),
+    )  # fmt: skip
+
+
 def _provenance(
     options: argparse.Namespace,
     model: Any,
     plan: Any,
-    dataloader_kwargs: dict[str, Any],
+    sequences: Any,
     command: list[str],
 ) -> dict[str, Any]:
     from kipoi_mcdropout.files.provenance import input_files, provenance
@@ -106,9 +117,9 @@ def _provenance(
         options={
             "target": options.target,
             "ignore": list(options.ignore),
-            "dataloader_args": dataloader_kwargs,
+            **sequences.recorded(),
         },
-        files=input_files(dataloader_kwargs),
+        files=input_files(sequences.arguments),
         command=command,
     )
 

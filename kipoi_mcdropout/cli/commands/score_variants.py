@@ -187,7 +187,7 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch_size", type=int, default=32, help="number of inputs in one forward pass (default 32)"
     )
     add_engine_arguments(parser)
-    parser.set_defaults(dataloader="none")  # a VCF needs no dataloader
+    parser.set_defaults(dataloader=None)  # a VCF needs none, but it says the order of the bases
 
 
 def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
@@ -195,8 +195,8 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
     options = get_parser(prog).parse_args(args)
     shifts = _shifts(options.shifts)
 
+    from kipoi_mcdropout.cli.data import load_for_files
     from kipoi_mcdropout.cli.messages import mention_engine, say, warn
-    from kipoi_mcdropout.cli.session import load_model
     from kipoi_mcdropout.model.model import Model
     from kipoi_mcdropout.vcf.call import output_paths
     from kipoi_mcdropout.vcf.score import Told, score_vcf
@@ -206,7 +206,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
     files = (options.output_vcf, options.table)
     paths = output_paths(options.input_vcf, *files, wanted.vcf, running)
     model = Model(
-        load_model(options), length=options.length, category_axis=options.category_axis,
+        load_for_files(options), length=options.length, category_axis=options.category_axis,
         unknown=options.unknown, alphabet=options.alphabet, label_axis=options.label_axis,
         ignore=options.ignore,
     )  # fmt: skip
