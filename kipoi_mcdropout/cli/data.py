@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kipoi_mcdropout.arrays.nested import leaves
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _OF_DATALOADER = ("dataloader_args", "dataloader", "dataloader_source")
 _OF_REGIONS = ("edge", "use_strand", "contig_map")
-_OF_FILES = ("length", "unknown", "extra_inputs")
+_OF_FILES = ("unknown", "extra_inputs")
 _OTHER_WAYS = "or give -f FASTA with --regions BED, or --sequences FASTA"
 
 
@@ -31,7 +31,9 @@ class Data:
     Parameters
     ----------
     options : Namespace
-        With the arguments of `arguments.add_data_arguments`.
+        With the arguments of `data_arguments.add_data_arguments`.
+    only_of_files : sequence of str
+        Further arguments that mean nothing where a dataloader gives the inputs.
 
     Raises
     ------
@@ -39,9 +41,13 @@ class Data:
         If words cannot be combined.
     """
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: argparse.Namespace, only_of_files: Sequence[str] = ()) -> None:
         self.options = options
         self.files = _files(options)
+        if self.files is None:
+            _need(options, (*_OF_FILES, *only_of_files), "-f and --regions, or with --sequences")
+        elif options.batch_size < 1:
+            raise InputError(f"--batch_size must be at least 1; got {options.batch_size}")
         self._made: tuple[Any, dict[str, Any]] | None = None
 
     def load_model(self) -> Any:
@@ -115,7 +121,6 @@ def _files(options: argparse.Namespace) -> Regions | FastaSequences | None:
         from kipoi_mcdropout.model.fasta_sequences import FastaSequences
 
         return FastaSequences(sequences)
-    _need(options, _OF_FILES, "-f and --regions, or with --sequences")
     return None
 
 
@@ -126,7 +131,7 @@ def _refuse(options: argparse.Namespace, here: bool, names: tuple[str, ...], wha
             raise InputError(f"--{name} cannot be combined with {what}: the inputs come from one place")
 
 
-def _need(options: argparse.Namespace, names: tuple[str, ...], what: str) -> None:
+def _need(options: argparse.Namespace, names: Sequence[str], what: str) -> None:
     """Raise InputError for the first of some arguments that was given without what it belongs to."""
     for name in names:
         if getattr(options, name) not in (None, False):

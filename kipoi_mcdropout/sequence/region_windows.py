@@ -194,6 +194,6 @@ def _check_inside(row: Any, window: Window, contig_length: int, fasta: Path) -> 
     """Refuse a region, or the window made of it, that has no base of the contig."""
     if row.start >= contig_length or window.start >= contig_length:
         raise InputError(
-            f"region {window.name}, {row.start}-{row.end}, lies past the end of {window.target}, which "
+            f"region {row.chrom}:{row.start}-{row.end} lies past the end of {window.target}, which "
             f"has {contig_length} bp in {fasta}. The regions must be of this genome"
         )

@@ -122,7 +122,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:
     from kipoi_mcdropout.cli.data import Data
     from kipoi_mcdropout.runs.ism import IsmPaths, load_function
 
-    data = Data(options)
+    data = Data(options, only_of_files=("length",))
     shard = parse_shard(options.shard)
     paths = IsmPaths.check(options.output, options.overwrite, shard, options.resume)
 

@@ -52,7 +52,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
     from kipoi_mcdropout.model.model import Model
     from kipoi_mcdropout.model.predict import mc_predict
 
-    data = Data(options)
+    data = Data(options, only_of_files=("length", "model_input", "category_axis", "alphabet"))
     ready = Model.of(data.load_model(), _settings(options, data))
     sequences, model = data.open(ready), ready.adapter
     stream = sequences.batches
