@@ -53,10 +53,12 @@ class Sequences:
         """
         x = model.adapter.arrays(x)
         sizes = [leaf.shape for _, leaf in leaves(x)]
-        if not sizes or any(len(shape) < 2 or shape[0] == 0 for shape in sizes):
+        n = {shape[0] if shape else 0 for shape in sizes}
+        if max((len(shape) for shape in sizes), default=0) < 2 or len(n) > 1 or 0 in n:
             raise InputError(
                 "x must be an array of one or more inputs with the batch first, such as shape "
-                f"(1, 4, 500), or a dict or list of arrays; got {sizes[0] if sizes else 'nothing'}"
+                "(1, 4, 500), or a dict or list of arrays with as many rows; got "
+                f"{', '.join(map(str, sizes)) or 'nothing'}"
             )
         return cls(iter([{"inputs": x}]), n=sizes[0][0])
 
