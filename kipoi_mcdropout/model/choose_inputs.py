@@ -49,15 +49,11 @@ def open_inputs(model: Model, inputs: Inputs, batch_size: int = AT_ONCE) -> Sequ
     InputError
         If the files cannot be read, or do not fit the model.
     """
+    return open_files(model, inputs, batch_size) or Sequences.from_arrays(model, inputs)
+
+
+def open_files(model: Model, inputs: Inputs, batch_size: int = AT_ONCE) -> Sequences | None:
+    """The sequences of files in batches; None for arrays."""
     if isinstance(inputs, (Regions, FastaSequences)):
         return inputs.open(model, batch_size)
-    return Sequences.from_arrays(model, inputs)
-
-
-def array_inputs(model: Model, inputs: Inputs, only_one: bool = False) -> Nested:
-    """The same as arrays in memory; of files all sequences, or only the first."""
-    if not isinstance(inputs, (Regions, FastaSequences)):
-        return inputs
-    if only_one:
-        return next(inputs.open(model, 1).batches)["inputs"]
-    return inputs.open(model).all_inputs()
+    return None

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from kipoi_mcdropout.arrays.nested import Nested, map_nested
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel, OutputFunction, alphabet_of
+from kipoi_mcdropout.model.ensemble import Ensemble
 from kipoi_mcdropout.model.sequence_model import SequenceModel, Unknown, sequence_model
 from kipoi_mcdropout.sequence.one_hot import check_alphabet
 
@@ -53,8 +54,9 @@ class Model:
 
     Parameters
     ----------
-    model : nn.Module, or what `kipoi.get_model` returns
-        It is borrowed, never changed.
+    model : nn.Module, or what `kipoi.get_model` returns, or a list of them
+        It is borrowed, never changed. A list holds the members of an ensemble (folds, replicates,
+        checkpoints), with the same inputs and outputs; a draw is then a member and its masks.
     outputs : sequence of str, optional
         Names of all outputs, in their order. By default those of a Kipoi model's schema, else numbers.
     input_shape : sequence of int, optional
@@ -130,9 +132,16 @@ class Model:
         if isinstance(model, Model):
             raise InputError("a Model is ready already; give the model that it was made of")
         self.settings = settings
-        self.adapter = KipoiModel(
-            model, output_sel_fn, settings.ignore, settings.label_axis, settings.outputs
+        given = list(model) if isinstance(model, (list, tuple)) else [model]
+        self.ensemble = Ensemble.of(
+            [
+                KipoiModel(
+                    member, output_sel_fn, settings.ignore, settings.label_axis, settings.outputs
+                )
+                for member in given
+            ]
         )
+        self.adapter = self.ensemble.first
 
     def with_extra_inputs(self, **values: Any) -> Model:
         """The same model with values of the inputs beside the sequence, the same for all sequences.
@@ -219,6 +228,8 @@ class Model:
 
     def __repr__(self) -> str:
         said = [type(self.adapter.locked.module).__name__ if self.source == "python" else self.name]
+        if len(self.ensemble) > 1:
+            said.append(f"{len(self.ensemble)} members")
         if self.settings.outputs is not None:
             shown = ", ".join(self.settings.outputs[:5])
             said.append(f"outputs {shown}{', ...' if len(self.settings.outputs) > 5 else ''}")

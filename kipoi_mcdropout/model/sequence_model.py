@@ -62,11 +62,13 @@ class SequenceModel:
         """Mutants of several references, all given as codes, shape=(..., length)."""
         return MutantBatch(self.inputs(reference), self.key, self.layout, reference, owner, codes)
 
+    def example(self) -> Nested:
+        """Inputs of the model for one window: ACGTACGT..."""
+        return self.inputs((np.arange(self.length, dtype=np.int64) % _N_BASES).astype(np.uint8)[None])
+
     def targets(self, wanted: str | int | Sequence[str | int] | None) -> Targets:
         """The outputs asked for, within `adapter.locked.borrow()`."""
-        nothing = np.full((1, self.length), self.unknown, np.uint8)
-        nothing[0, :] = np.arange(self.length) % _N_BASES
-        return self.adapter.targets(self.adapter.example_outputs(self.inputs(nothing)), wanted)
+        return self.adapter.targets(self.adapter.example_outputs(self.example()), wanted)
 
 
 def sequence_model(

@@ -79,4 +79,5 @@ class Sequences:
 
     def all_inputs(self) -> Nested:
         """The inputs of all batches in one."""
-        return concatenate([batch["inputs"] for batch in self.batches])
+        parts = [batch["inputs"] for batch in self.batches]
+        return parts[0] if len(parts) == 1 else concatenate(parts)
