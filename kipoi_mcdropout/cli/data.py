@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kipoi_mcdropout.arrays.nested import leaves
-from kipoi_mcdropout.cli.arguments import parse_json
 from kipoi_mcdropout.cli.messages import say, warn
-from kipoi_mcdropout.cli.session import explained, load_model
+from kipoi_mcdropout.cli.model_arguments import load_described
+from kipoi_mcdropout.cli.session import explained
 from kipoi_mcdropout.errors import InputError
 
 if TYPE_CHECKING:
+    from kipoi_mcdropout.model.description import ModelDescription
     from kipoi_mcdropout.model.fasta_sequences import FastaSequences
     from kipoi_mcdropout.model.model import Model
     from kipoi_mcdropout.model.regions import Regions
@@ -50,9 +51,11 @@ class Data:
             raise InputError(f"--batch_size must be at least 1; got {options.batch_size}")
         self._made: tuple[Any, dict[str, Any]] | None = None
 
-    def load_model(self) -> Any:
+    def load_model(self, description: ModelDescription) -> Any:
         """The model; with its dataloader where that is what gives the inputs."""
-        return load_model(self.options) if self.files is None else load_for_files(self.options)
+        if self.files is not None:
+            return load_for_files(description)
+        return load_described(description, with_dataloader=self.options.dataloader is None)
 
     def alphabet(self, loaded: Any) -> str | None:
         """The order of the bases in what the dataloader gives, which is made here.
@@ -65,15 +68,6 @@ class Data:
             return None
         self._made = dataloader, arguments = make_dataloader(self.options, loaded)
         return as_alphabet(arguments.get("alphabet")) or alphabet_of(dataloader)
-
-    def settings(self) -> dict[str, Any]:
-        """Those of the ModelSettings that say how files become inputs."""
-        options = self.options
-        extra = options.extra_inputs
-        return {
-            "length": options.length, "unknown": options.unknown or "uniform",
-            "extra_inputs": None if extra is None else parse_json(extra, "--extra_inputs"),
-        }  # fmt: skip
 
     def open(self, model: Model) -> Sequences:
         """The inputs in batches; what was done with them is said.
@@ -138,7 +132,7 @@ def _need(options: argparse.Namespace, names: Sequence[str], what: str) -> None:
             raise InputError(f"--{name} is used with {what} only")
 
 
-def load_for_files(options: argparse.Namespace) -> Any:
+def load_for_files(description: ModelDescription) -> Any:
     """The model for windows that are read by us; its dataloader can only say the order of the bases.
 
     Raises
@@ -146,12 +140,12 @@ def load_for_files(options: argparse.Namespace) -> Any:
     InputError
         If the model cannot be loaded.
     """
-    if options.alphabet is not None:
-        return load_model(options, with_dataloader=False)
+    if not description.source.is_kipoi or description.settings.alphabet is not None:
+        return load_described(description, with_dataloader=False)
     try:
-        return load_model(options)
+        return load_described(description)
     except InputError as error:
-        loaded = load_model(options, with_dataloader=False)  # raises where it is not the dataloader
+        loaded = load_described(description, with_dataloader=False)  # raises if it is the model's fault
         warn(
             "warning: the dataloader of the model cannot be loaded, so the order of the bases is not "
             "known from it: A, C, G, T is used. If the model takes another, give --alphabet. "
@@ -177,8 +171,9 @@ def make_dataloader(args: argparse.Namespace, model: Any) -> tuple[Any, dict[str
             kwargs = parse_json_file_str_or_arglist(args.dataloader_args)
     what = f"the dataloader cannot be created; give its arguments with --dataloader_args, {_OTHER_WAYS}"
     with explained(what):
-        factory = model.default_dataloader
-        if args.dataloader is not None:
+        if args.dataloader is None:
+            factory = _required_dataloader(model)
+        else:
             factory = kipoi.get_dataloader_factory(args.dataloader, args.dataloader_source or "kipoi")
         known = set(factory.args)
         if unknown := set(kwargs) - known:
@@ -187,6 +182,16 @@ def make_dataloader(args: argparse.Namespace, model: Any) -> tuple[Any, dict[str
         if missing := required - set(kwargs):
             raise InputError(f"missing {sorted(missing)}; it takes {sorted(known)}")
         return factory(**kwargs), kwargs
+
+
+def _required_dataloader(model: Any) -> Any:
+    """The model's own dataloader; InputError where it has none."""
+    found = getattr(model, "default_dataloader", None)
+    if found is None:
+        raise InputError(
+            "the model has no dataloader of its own; name one with --dataloader and --dataloader_source"
+        )
+    return found
 
 
 def _as_json(words: list[str] | None) -> dict[str, Any] | None:

@@ -15,7 +15,6 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     add_file_arguments(parser)
     parser.add_argument(*FASTA_FLAGS, metavar="FASTA", help=_FASTA)
     add_dataloader_arguments(parser)
-    add_encoding_arguments(parser)
 
 
 def add_data_arguments_beside_function(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +27,6 @@ def add_data_arguments_beside_function(parser: argparse.ArgumentParser) -> None:
         help=f"{_FASTA} (-f FILE::FUNCTION, with two colons, is --output_sel_fn, as in kipoi-interpret)",
     )
     add_dataloader_arguments(parser)
-    add_encoding_arguments(parser)
 
 
 class _FastaOrFunction(argparse.Action):
@@ -36,7 +34,7 @@ class _FastaOrFunction(argparse.Action):
 
     def __call__(
         self,
-        parser: argparse.ArgumentParser,
+        _parser: argparse.ArgumentParser,
         namespace: argparse.Namespace,
         values: str | Sequence[Any] | None,
         option_string: str | None = None,
@@ -103,47 +101,6 @@ def add_dataloader_arguments(parser: argparse.ArgumentParser) -> None:
         type=_whole,
         default=0,
         help="number of processes in which the dataloader reads (default 0: none but this one)",
-    )
-
-
-def add_encoding_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which input holds the sequence, and how sequences become inputs."""
-    parser.add_argument(
-        "--model_input",
-        default=None,
-        help="name of the input with the sequence; needed if there are several",
-    )
-    parser.add_argument(
-        "-c",
-        "--category_axis",
-        type=int,
-        default=None,
-        help="axis of one input with the bases: 1 for (1000, 4), 0 for (4, 1000) (default: the axis "
-        "that is 4 long)",
-    )
-    parser.add_argument(
-        "--alphabet",
-        default=None,
-        help="letters along that axis, in order (default: the dataloader's alphabet, else ACGT)",
-    )
-    parser.add_argument(
-        "--length",
-        type=int,
-        default=None,
-        help="length of the windows in bp; needed if the model takes any length and the regions have "
-        "several",
-    )
-    parser.add_argument(
-        "--unknown",
-        choices=["uniform", "zero"],
-        default=None,
-        help="how N is encoded in windows of --regions and --sequences: 0.25 each, as kipoiseq does "
-        "(uniform, the default), or all zero",
-    )
-    parser.add_argument(
-        "--extra_inputs",
-        metavar="JSON",
-        help="values of the model's other inputs, the same for all windows, e.g. '{\"organism\": 0}'",
     )
 
 

@@ -1,43 +1,14 @@
-"""From the command line's words to a loaded Kipoi model, and its progress."""
+"""Progress of a command, and errors of code that is not ours."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from kipoi_mcdropout.cli.messages import bar_is_off, say
+from kipoi_mcdropout.cli.messages import bar_is_off
 from kipoi_mcdropout.errors import InputError, is_machine_failure
-
-
-def load_model(args: argparse.Namespace, with_dataloader: bool = True) -> Any:
-    """The model named on the command line, with its default dataloader unless another is named.
-
-    Raises
-    ------
-    InputError
-        If Kipoi cannot load it.
-    """
-    from kipoi_mcdropout.model.load import load_kipoi_model
-
-    args.source = source_of(args.model, args.source)
-    with_dataloader = with_dataloader and args.dataloader is None
-    what = f"the model {args.model!r} from source {args.source!r} cannot be loaded"
-    with explained(what):
-        return load_kipoi_model(args.model, args.source, with_dataloader)
-
-
-def source_of(model: str, source: str | None) -> str:
-    """Kipoi's source of a model; where none was named, "dir" for a folder with a model, else the zoo."""
-    if source is not None:
-        return source
-    if not (Path(model) / "model.yaml").is_file():
-        return "kipoi"
-    say(f"{model} is a local folder with a model.yaml, so --source dir is used")
-    return "dir"
 
 
 class Progress:

@@ -82,7 +82,7 @@ def sequence_input(
         raise InputError(
             f"inputs within inputs ({', '.join(nested)}) can only be given by a dataloader"
         )
-    key = _sequence_key(names, model_input, given)
+    key = _sequence_key(names, model_input)
     others = {names[k]: k for k in keyed if k != key}
     _check_names(list(others), given)
     extra = {k: _row(name, given[name], keyed[k]) for name, k in others.items()}
@@ -104,7 +104,7 @@ def _without_schema(model_input: Any, given: dict[str, Any]) -> SequenceInput:
     return SequenceInput(model_input, dict, None, extra, (model_input, *given))
 
 
-def _sequence_key(names: dict[Any, str], model_input: Any, given: dict[str, Any]) -> Any:
+def _sequence_key(names: dict[Any, str], model_input: Any) -> Any:
     if len(names) == 1:
         return next(iter(names))
     for key, name in names.items():

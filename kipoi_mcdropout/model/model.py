@@ -45,6 +45,11 @@ class ModelSettings:
                 "input_shape must be the shape of one input without the batch, such as (4, 500); got "
                 f"{shape}"
             )
+        if self.extra_inputs is not None and not isinstance(self.extra_inputs, Mapping):
+            raise InputError(
+                "extra_inputs must be a dict of the values of inputs, such as {'organism': 0}; got "
+                f"{self.extra_inputs!r}"
+            )
         if self.alphabet is not None:
             object.__setattr__(self, "alphabet", check_alphabet(self.alphabet))
 
@@ -60,8 +65,8 @@ class Model:
     outputs : sequence of str, optional
         Names of all outputs, in their order. By default those of a Kipoi model's schema, else numbers.
     input_shape : sequence of int, optional
-        Shape of one input without the batch, such as (4, 500) or (500, 4). Needed for a bare nn.Module
-        where no array of inputs is given: for a VCF, for regions of a genome, and for `audit`.
+        Shape of one input without the batch, such as (4, 500) or (500, 4). Of a bare nn.Module it is
+        found out where it is needed (a VCF, regions of a genome, `audit`), if one shape alone fits.
     length : int, optional
         Length of the sequence in bp, where the model takes any length.
     model_input : str or int, optional
@@ -218,11 +223,6 @@ class Model:
         own = self.settings
         if schema is not None and own.input_shape is None and own.length is None:
             return map_nested(_random_input, schema)
-        if own.input_shape is None and (own.length is None or own.category_axis is None):
-            raise InputError(
-                "the shape of the model's input is not known. Give x=, an array of inputs, or make the "
-                "model with input_shape, as Model(net, input_shape=(4, 500))"
-            )
         codes = np.random.default_rng(0).integers(0, 4, (1, self.sequences.length))
         return self.sequences.inputs(codes.astype(np.uint8))
 

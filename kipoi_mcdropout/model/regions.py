@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from kipoi_mcdropout.errors import InputError, InputWarning
 from kipoi_mcdropout.model.model import Model
-from kipoi_mcdropout.model.sequence_model import OpenLengthError, SequenceModel
+from kipoi_mcdropout.model.find_shape import OpenLengthError
+from kipoi_mcdropout.model.sequence_model import SequenceModel
 from kipoi_mcdropout.model.sequences import AT_ONCE, Sequences
 from kipoi_mcdropout.sequence.bed import read_intervals
 from kipoi_mcdropout.sequence.contig_names import ContigMap, contig_map_of

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -15,15 +16,12 @@ from kipoi_mcdropout.arrays.outputs import Targets
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel, alphabet_of
 from kipoi_mcdropout.model.extra_inputs import SequenceInput, sequence_input
+from kipoi_mcdropout.model.find_shape import OpenLengthError, find_input_shape
 from kipoi_mcdropout.sequence.mutants import MutantBatch
 from kipoi_mcdropout.sequence.one_hot import DNA, OneHotLayout, check_alphabet, find_category_axis
 
 Unknown = Literal["uniform", "zero"]
 _N_BASES = 4
-
-
-class OpenLengthError(InputError):
-    """The model takes windows of any length, and none was given."""
 
 
 @dataclass(frozen=True)
@@ -91,15 +89,15 @@ def sequence_model(
     ----------
     model : kipoi model, nn.Module, or KipoiModel
     length : int, optional
-        Of the window, bp; needed where the model's schema does not say.
+        Of the window, bp; needed where neither the schema nor the network says it.
     default_length : int, optional
-        The same where neither `length` nor the schema says it.
+        The same where nothing else says it.
     category_axis : int, optional
         Axis of the bases A, C, G, T in one input (without the batch); needed where more than one axis
-        of the input has size 4, or for a bare nn.Module without `input_shape`: 0 for (4, length), 1 for
-        (length, 4).
+        of the input has size 4.
     input_shape : sequence of int, optional
-        Shape of one input, in place of the schema's.
+        Shape of one input, in place of the schema's; without either it is found out, see
+        `find_shape.find_input_shape`.
     unknown : "uniform" or "zero"
         What stands for a position without a base: 1/4 each, as kipoiseq encodes N, or all zeros.
     alphabet : str, optional
@@ -124,22 +122,17 @@ def sequence_model(
     schema = getattr(getattr(adapter.model, "schema", None), "inputs", None)
     place = sequence_input(schema, model_input, extra_inputs)
     shape: Sequence[int | None] | None = input_shape or getattr(place.array, "shape", None)
-    if shape is None:
-        length = default_length if length is None else length
-        if length is None or category_axis is None:
-            raise InputError(
-                "the model does not declare the shape of its input; give input_shape, or length and "
-                f"category_axis; got length={length}, category_axis={category_axis}"
-            )
-        if category_axis not in (0, 1):
-            raise InputError(
-                "category_axis must be 0 for inputs (4, length) or 1 for (length, 4); got "
-                f"{category_axis}. Give input_shape for others"
-            )
-        shape = (_N_BASES, None) if category_axis == 0 else (None, _N_BASES)
     letters = alphabet_of(adapter.model) if alphabet is None else check_alphabet(alphabet)
     if sorted(letters) != sorted(DNA):
         raise InputError(f"alphabet must be A, C, G and T in some order for a VCF; got {letters!r}")
+    if shape is None:
+        find = partial(find_input_shape, adapter, place, category_axis, len(letters))
+        try:
+            shape = find(length)
+        except OpenLengthError:
+            if default_length is None:
+                raise
+            shape = find(default_length)
     layout = _layout(tuple(shape), length, default_length, category_axis, letters)
     code = layout.unknown_uniform if unknown == "uniform" else layout.unknown_zero
     return SequenceModel(adapter, layout, place, adapter.input_dtype, code)

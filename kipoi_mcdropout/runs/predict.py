@@ -164,7 +164,7 @@ def prediction_record(
             "ignore": list(settings.ignore),
             **sequences.recorded(),
         },
-        files=input_files(sequences.arguments),
+        files={**input_files(adapter.files), **input_files(sequences.arguments)},
         command=command,
     )
 

@@ -256,7 +256,8 @@ def with_spread(predicted: pd.DataFrame, spread: str) -> pd.DataFrame:
             f"the result has no sd {spread} members: its model had one member alone. Use the total sd"
         )
     kept = [c for c in predicted if c not in ("z", "p_value", "q_value")]
-    return predicted[kept].assign(effect_sd=predicted[f"effect_sd_{spread}"])
+    changed: pd.DataFrame = predicted[kept].assign(effect_sd=predicted[f"effect_sd_{spread}"])
+    return changed
 
 
 def _check_options(levels: Sequence[float], align: str) -> None:

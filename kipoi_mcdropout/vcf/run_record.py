@@ -33,6 +33,6 @@ def run_record(
         n_draws=n_draws,
         options=options,
         engine_reason=engine_reason,
-        files=input_files({"fasta": fasta, "vcf": reader.path}),
+        files=input_files({**model.adapter.files, "fasta": fasta, "vcf": reader.path}),
         command=command,
     )

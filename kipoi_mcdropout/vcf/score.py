@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -199,9 +199,11 @@ class _Plan:
             raise InputError(
                 f"other processes need the engine by its name; got {self.engine.engine!r}"
             )
+        # The alphabet may be that of a dataloader, and a worker loads none.
+        settings = replace(self.model.settings, alphabet=self.model.sequences.layout.alphabet)
         job = VariantJob(
             tuple(ModelReference.of(member) for member in self.model.ensemble.first_first),
-            self.model.settings, self.targets, self.wanted.effects, self.wanted.seed, self.engine,
+            settings, self.targets, self.wanted.effects, self.wanted.seed, self.engine,
             tuple(member.is_random for member in self.here.members), self.wanted.options.rc,
         )  # fmt: skip
         return Work(self.here, job)

@@ -142,9 +142,9 @@ def test_a_file_of_python_is_that_of_the_command_line(toy: Toy, tmp_path: Path) 
     where = ["name", "chrom", "pos", "strand"]  # arrays say nothing of these
     lines = toy.bed.read_text().splitlines()
     (tmp_path / "r.bed").write_text("".join(f"{line}\t0\t+\n" for line in lines))
+    zeros = mcd.Model(model, unknown="zero")  # as the toy's dataloader has N
+    windows = mcd.Regions(toy.fasta, tmp_path / "r.bed", use_strand=True)
     with pytest.warns(InputWarning, match="2 positions"):
-        zeros = mcd.Model(model, unknown="zero")  # as the toy's dataloader has N
-        windows = mcd.Regions(toy.fasta, tmp_path / "r.bed", use_strand=True)
         regions = mcd.ism(zeros, windows, n_draws=3, seed=5)
     for name in names:
         expected = mcd.read(name).table()

@@ -78,7 +78,8 @@ def _same_arrays(one: Path, other: Path, but: tuple[str, ...] = ()) -> None:
         {name: x for name, x in _arrays(path).items() if not name.startswith(but)}
         for path in (one, other)
     )
-    assert set(a) == set(b) and len(a) > 3
+    assert set(a) == set(b)
+    assert len(a) > 3
     for name, values in a.items():
         assert values.dtype == b[name].dtype, name
         np.testing.assert_array_equal(values, b[name], err_msg=name)
@@ -184,7 +185,8 @@ def test_audit_reads_a_window(example: dict[str, list[str]], capsys: pytest.Capt
     for way in ("regions", "sequences"):
         cli_main("mcdropout", ["audit", MODEL, "--no_plan", *example[way]])
         found = capsys.readouterr()
-        assert found.out == random.out and "random" not in found.err
+        assert found.out == random.out
+        assert "random" not in found.err
 
 
 def test_kipoi_interpret_takes_them_too(toy: Toy, tmp_path: Path) -> None:
@@ -486,3 +488,43 @@ def test_an_input_is_never_replaced(toy: Toy, tmp_path: Path, said: Said) -> Non
             message = _fails(command, [str(toy.model), *words, "--overwrite", "-o", output], said)
             assert "an output never replaces an input" in message
             assert Path(output).read_text() == "kept"
+
+
+def test_a_network_without_a_model_folder_gives_the_same_bytes(toy: Toy, tmp_path: Path) -> None:
+    """The same network, weights and windows: from a Kipoi folder with its dataloader, and from files."""
+    data = json.dumps(toy.dataloader_args)
+    network = [f"{toy.model / 'model.py'}:ToyNet", "--weights", str(toy.model / "weights.pt")]
+    network += ["--outputs", "FOXA1", "FOXA2", "DNase", "--unknown", "zero"]
+    for name, words in {
+        "folder": [str(toy.model), "--dataloader_args", data],
+        "regions": [*network, "-f", str(toy.fasta), "--regions", str(toy.bed)],
+        "sequences": [*network, "--sequences", _windows(toy, tmp_path)],
+    }.items():
+        files = [str(tmp_path / f"{name}.{end}") for end in ("tsv", "h5")]
+        cli_main("mcdropout", ["ism", *words, "--n_draws", "3", "--keep_draws", "-q", "-o", *files])
+    folder, regions, sequences = (
+        tmp_path / f"{name}.tsv" for name in ("folder", "regions", "sequences")
+    )
+    assert _table(folder, ("strand",)) == _table(regions, ("strand",))  # the toy's dataloader says +
+    assert _table(folder, WHERE["ism"]) == _table(sequences, WHERE["ism"])
+    _same_arrays(tmp_path / "folder.h5", tmp_path / "regions.h5", but=("metadata",))
+
+
+def test_extra_inputs_on_the_command_line(toy: Toy, tmp_path: Path) -> None:
+    code = (
+        (toy.model / "model.py")
+        .read_text()
+        .replace("def forward(self, seq):", "def forward(self, seq, scale):")
+    )
+    code = code.replace("self.dense(", "scale[:, None] * self.dense(")
+    (tmp_path / "net.py").write_text(code)
+    words = ["-f", str(toy.fasta), "--regions", str(toy.bed), "--n_draws", "2", "-q"]
+    plain = [f"{toy.model / 'model.py'}:ToyNet", "--weights", str(toy.model / "weights.pt"), *words]
+    scaled = [f"{tmp_path / 'net.py'}:ToyNet", "--weights", str(toy.model / "weights.pt"), *words]
+    scaled += ["--model_input", "seq", "--extra_inputs", '{"scale": 1.0}']
+    for command in ("ism", "predict"):
+        for name, model in (("plain", plain), ("scaled", scaled)):
+            cli_main("mcdropout", [command, *model, "-o", str(tmp_path / f"{command}_{name}.tsv")])
+        assert _table(tmp_path / f"{command}_plain.tsv") == _table(tmp_path / f"{command}_scaled.tsv")
+    record = read_provenance(tmp_path / "ism_scaled.tsv")
+    assert record["options"]["inputs"]["extra_inputs"] == {"scale": 1.0}

@@ -77,9 +77,11 @@ def test_the_centre_stays(start: int, n_bp: int, length: int) -> None:
     (window,) = region_windows(
         pd.DataFrame([row]), length, {"1": 2000}, Path("g.fa"), WindowOptions()
     ).windows
-    assert isinstance(window, Window) and window.end - window.start == length
+    assert isinstance(window, Window)
+    assert window.end - window.start == length
     left, right = start - window.start, window.end - (start + n_bp)
-    assert 0 <= abs(left - right) <= 1 and (left == right) == ((n_bp - length) % 2 == 0)
+    assert 0 <= abs(left - right) <= 1
+    assert (left == right) == ((n_bp - length) % 2 == 0)
     if n_bp == 1:
         assert left == length // 2
     assert window.name == f"1:{start}-{start + n_bp}"
@@ -89,14 +91,14 @@ def test_a_model_of_any_length_takes_that_of_the_regions(folder: Path) -> None:
     model = mcd.Model(AnyLength, input_shape=(4, None))
     one = mcd.Regions(folder / "g.fa", _bed(folder, "chr1 10 47", "chr1 20 57"))
     assert _open(model, one)[0]["inputs"].shape == (2, 4, 37)
-    bare = mcd.Model(AnyLength, category_axis=0)
-    assert _open(bare, one)[0]["inputs"].shape == (2, 4, 37)
-    with pytest.raises(InputError, match="give input_shape, or length and category_axis"):
-        one.open(mcd.Model(AnyLength))
+    for bare in (mcd.Model(AnyLength, category_axis=0), mcd.Model(AnyLength)):
+        assert _open(bare, one)[0]["inputs"].shape == (2, 4, 37)
     assert len(mcd.ism(model, one, n_draws=2).table("0")) == 2 * 3 * 37
     several = mcd.Regions(folder / "g.fa", _bed(folder, "chr1 10 47", "chr1 20 58"))
-    with pytest.raises(InputError, match="give length, in bp .*: the regions have 37 to 38 bp"):
+    with pytest.raises(InputError, match=r"give length, in bp .*: the regions have 37 to 38 bp"):
         several.open(model)
+    with pytest.raises(InputError, match=r"any length, .*: the regions have 37 to 38 bp"):
+        several.open(mcd.Model(AnyLength))
     told = mcd.Model(AnyLength, input_shape=(4, None), length=30)
     assert _open(told, several)[0]["inputs"].shape == (2, 4, 30)
 
@@ -109,7 +111,7 @@ def test_a_model_of_any_length_takes_that_of_the_sequences(folder: Path) -> None
     assert [batch["inputs"].shape for batch in batches] == [(2, 4, 7), (1, 4, 7)]
     assert batches[1]["metadata"]["name"].tolist() == ["c"]
     path.write_text(">a\nACGTACG\n>b\nTTTTT\n")
-    with pytest.raises(InputError, match="s.fa have 5 to 7 bp, and all must have one length"):
+    with pytest.raises(InputError, match=r"s.fa have 5 to 7 bp, and all must have one length"):
         mcd.FastaSequences(path).open(model)
     told = mcd.Model(AnyLength, input_shape=(4, None), length=7)
     with pytest.raises(InputError, match=r"sequence b \(line 3\) has 5 bp"):
@@ -142,7 +144,8 @@ def test_padding_at_both_ends(folder: Path) -> None:
     with pytest.warns(InputWarning, match="2 of 3 windows run over an end .* chr1:0-4, chr1:1698-1700"):
         first, last = _open(model, regions)
     known = first["inputs"].any(axis=-1)
-    assert not known[0, :8].any() and not known[1, -9:].any()
+    assert not known[0, :8].any()
+    assert not known[1, -9:].any()
     inside = [base != "N" for base in GENOME[1689:1700]]
     assert known[1, :11].tolist() == inside
     assert last["metadata"]["ranges"]["start"].tolist() == [12]
@@ -152,7 +155,7 @@ def test_strands_that_are_none(folder: Path) -> None:
     model = mcd.Model(AnyLength, input_shape=(20, 4))
     bed = _bed(folder, "chr1 30 50 peak 0 0.7")
     assert _open(model, mcd.Regions(folder / "g.fa", bed))[0]["metadata"]["ranges"]["strand"] == ["*"]
-    with pytest.raises(InputError, match="must be a strand.* that of region peak is '0.7'"):
+    with pytest.raises(InputError, match=r"must be a strand.* that of region peak is '0.7'"):
         mcd.Regions(folder / "g.fa", bed, use_strand=True).open(model)
 
 
@@ -188,7 +191,8 @@ def test_other_inputs_are_the_same_for_all(kind: type, folder: Path) -> None:
     assert isinstance(x, kind)
     seq, organism, weight = x.values() if kind is dict else x
     assert seq.shape == (2, 4, 40)
-    assert organism.tolist() == [2, 2] and organism.dtype.kind == "i"
+    assert organism.tolist() == [2, 2]
+    assert organism.dtype.kind == "i"
     assert weight.tolist() == [[0.5, 2.0]] * 2
     effects = mcd.ism(model, regions, n_draws=2, targets="a")
     everything = [batch["inputs"] for batch in _open(model, regions)]
@@ -210,9 +214,9 @@ def test_other_inputs_of_a_bare_module_are_arguments_of_its_forward(folder: Path
     model = mcd.Model(net, input_shape=(4, 40), model_input="seq")
     scored = mcd.mc_predict(model.with_extra_inputs(weight=[1.0, 1.0], organism=1), regions, n_draws=2)
     assert scored.mean.shape == (1, 2)
+    unnamed = mcd.Model(net, input_shape=(4, 40)).with_extra_inputs(weight=[1.0, 1.0], organism=1)
     with pytest.raises(InputError, match="must name the argument of the model's forward"):
-        unnamed = mcd.Model(net, input_shape=(4, 40))
-        regions.open(unnamed.with_extra_inputs(weight=[1.0, 1.0], organism=1))
+        regions.open(unnamed)
 
 
 EXTRA = {
@@ -236,7 +240,7 @@ def test_other_inputs_that_do_not_fit(case: str, folder: Path) -> None:
 def test_extra_inputs_of_a_model_without_others(folder: Path) -> None:
     loaded = with_schema(fixed(Linear(2)), array("a", "b"), {"seq": array(name="seq", shape=(4, 40))})
     model = mcd.Model.of(loaded, ModelSettings(extra_inputs={"organism": 1}))
-    with pytest.raises(InputError, match="has organism; the inputs .* are none"):
+    with pytest.raises(InputError, match=r"has organism; the inputs .* are none"):
         mcd.Regions(folder / "g.fa", _bed(folder, "chr1 30 70")).open(model)
 
 

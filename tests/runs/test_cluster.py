@@ -347,7 +347,7 @@ def test_a_model_without_a_name_cannot_travel(world: World, cluster: DaskCluster
     from variant_call import score_variants
 
     net = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(96, 1), nn.Sigmoid())
-    with torch.no_grad(), pytest.raises(InputError, match=r"must come from kipoi.get_model"):
+    with torch.no_grad(), pytest.raises(InputError, match=r"or from kipoi.get_model"):
         score_variants(
             net, world.vcf, world.fasta, table=world.folder / "t.tsv", length=24, category_axis=0,
             scheduler=cluster,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from kipoi_mcdropout.cli.arguments import Parser, add_model
+from kipoi_mcdropout.cli.arguments import Parser
 from kipoi_mcdropout.cli.data_arguments import add_data_arguments
+from kipoi_mcdropout.cli.model_arguments import add_model, describe_model, load_described
 from kipoi_mcdropout.errors import EXIT_OK
 
 _DESCRIPTION = """\
@@ -20,13 +21,6 @@ def get_parser(prog: str = "kipoi mcdropout audit") -> argparse.ArgumentParser:
     parser = Parser(prog, _DESCRIPTION, f"{prog} example/model --source dir")
     add_model(parser)
     add_data_arguments(parser)
-    parser.add_argument(
-        "--ignore",
-        nargs="+",
-        default=[],
-        metavar="MODULE",
-        help="modules whose dropout is to be left off, also inside them",
-    )
     parser.add_argument("--no_plan", action="store_true", help="print only the dropout sites")
     return parser
 
@@ -38,22 +32,18 @@ def main(args: list[str], prog: str = "kipoi mcdropout audit") -> int:
     from kipoi_mcdropout.arrays.nested import take
     from kipoi_mcdropout.cli.data import Data
     from kipoi_mcdropout.cli.messages import say
-    from kipoi_mcdropout.cli.session import load_model
     from kipoi_mcdropout.engine.explain import engine_plan, format_plan
     from kipoi_mcdropout.files.standard_output import results
     from kipoi_mcdropout.model.audit import audit
-    from kipoi_mcdropout.model.model import Model, ModelSettings
+    from kipoi_mcdropout.model.model import Model
     from kipoi_mcdropout.sequence.mutants import get_input
     from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 
     data = Data(options)
     with_data = data.files is not None or options.dataloader_args is not None
-    loaded = data.load_model() if with_data else load_model(options, with_dataloader=False)
-    settings = ModelSettings(
-        model_input=options.model_input, category_axis=options.category_axis,
-        alphabet=options.alphabet, ignore=tuple(options.ignore), **data.settings(),
-    )  # fmt: skip
-    model = Model.of(loaded, settings)
+    description = describe_model(options)
+    loaded = data.load_model(description) if with_data else load_described(description, False)
+    model = Model.of(loaded, description.settings)
     if with_data:
         inputs = next(data.open(model).batches)["inputs"]
     else:
@@ -66,9 +56,10 @@ def main(args: list[str], prog: str = "kipoi mcdropout audit") -> int:
     if not options.no_plan:
         adapter = model.adapter
         reference = take(adapter.arrays(inputs), slice(0, 1))
-        key = adapter.input_key(options.model_input, reference)
+        settings = description.settings
+        key = adapter.input_key(settings.model_input, reference)
         sequence = get_input(reference, key)
-        layout = OneHotLayout.of(sequence, options.category_axis, model.alphabet)
+        layout = OneHotLayout.of(sequence, settings.category_axis, model.alphabet)
         layout.codes(sequence)  # refuses an input that is not one-hot
         plan = engine_plan(adapter.locked, reference, key, layout, say)
         print(f"\n{format_plan(plan)}", file=results())

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kipoi_mcdropout.cli.arguments import (
     Parser,
     add_draw_arguments,
     add_engine_arguments,
-    add_model,
     add_output_arguments,
     add_run_arguments,
     parse_json,
     parse_shard,
 )
 from kipoi_mcdropout.cli.data_arguments import add_data_arguments_beside_function
+from kipoi_mcdropout.cli.model_arguments import MODEL_FLAGS, add_model, describe_model
 from kipoi_mcdropout.errors import EXIT_OK, InputError
 
 METHOD = "mcdropout_ism"
@@ -131,12 +132,14 @@ def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:
 
     selection = keywords["output_sel_fn"]
     function = None if selection is None else load_function(selection)
-    loaded = data.load_model()
-    keywords.update(data.settings())
-    _prepared(loaded, keywords, options, function)  # its errors come before those of the data
-    if (alphabet := data.alphabet(loaded)) is not None and keywords["alphabet"] is None:
-        keywords["alphabet"] = alphabet  # arguments of a dataloader may give another than the model's
-    model, settings, running = _prepared(loaded, keywords, options, function)
+    description = describe_model(options, **{k: v for k, v in keywords.items() if k in MODEL_FLAGS})
+    loaded = data.load_model(description)
+    prepared = _Prepared(loaded, keywords, options, function)
+    prepared.with_settings(description.settings)  # its errors come before those of the data
+    own, alphabet = description.settings, data.alphabet(loaded)
+    if own.alphabet is None:  # arguments of a dataloader may give another than the model's default
+        own = replace(own, alphabet=alphabet)
+    model, settings, running = prepared.with_settings(own)
     sequences = data.open(model)
     n = sequences.n
     watch = _watch(n if n is None or shard is None else n // shard.of, options.scheduler == "none")
@@ -149,43 +152,47 @@ def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:
     return EXIT_OK
 
 
-def _prepared(loaded: Any, keywords: dict[str, Any], options: argparse.Namespace, select: Any) -> Any:
-    """The model, and all options in their places.
+@dataclass(frozen=True)
+class _Prepared:
+    """What is known before the data: the loaded model and the words of the command."""
 
-    Raises
-    ------
-    InputError
-        If one of them is not as stated.
-    """
-    from kipoi_mcdropout.effects.scores import parse_scores
-    from kipoi_mcdropout.effects.summary import EffectOptions
-    from kipoi_mcdropout.model.model import Model, ModelSettings
-    from kipoi_mcdropout.runs.ism.mutate import MutationOptions, ism_options
-    from kipoi_mcdropout.runs.options import RunOptions
+    loaded: Any
+    keywords: dict[str, Any]
+    options: argparse.Namespace
+    select: Any
 
-    get = keywords.__getitem__
-    try:
-        model_settings = ModelSettings(
-            model_input=get("model_input"), category_axis=get("category_axis"), alphabet=get("alphabet"),
-            label_axis=get("label_axis"), ignore=tuple(get("ignore")), length=get("length"),
-            unknown=get("unknown"), extra_inputs=get("extra_inputs"),
-        )  # fmt: skip
-        effects = EffectOptions(
-            parse_scores(get("scores"), get("score_kwargs")), get("n_draws"), tuple(get("quantiles")),
-            get("keep_draws"),
-        )  # fmt: skip
-        mutation = MutationOptions(get("start"), get("end"), get("test_ref_ref"), get("mask_scope"))
-        running = RunOptions(
-            get("batch_size"), get("engine"), get("memory_bytes"), get("verify"), options.scheduler,
-            options.on_error, options.overwrite, options.resume, parse_shard(options.shard),
-        )  # fmt: skip
-        model = Model.of(loaded, model_settings, select)
-        chosen = ism_options(model, effects, get("seed"), get("targets"), mutation, running)
-    except TypeError as error:
-        if options.imp_score_kwargs is None:
-            raise
-        raise InputError(f"a value in --imp_score_kwargs has a wrong type: {error}") from error
-    return model, chosen, running
+    def with_settings(self, settings: Any) -> Any:
+        """The model, and all options in their places.
+
+        Raises
+        ------
+        InputError
+            If one of them is not as stated.
+        """
+        from kipoi_mcdropout.effects.scores import parse_scores
+        from kipoi_mcdropout.effects.summary import EffectOptions
+        from kipoi_mcdropout.model.model import Model
+        from kipoi_mcdropout.runs.ism.mutate import MutationOptions, ism_options
+        from kipoi_mcdropout.runs.options import RunOptions
+
+        get, options = self.keywords.__getitem__, self.options
+        try:
+            effects = EffectOptions(
+                parse_scores(get("scores"), get("score_kwargs")), get("n_draws"),
+                tuple(get("quantiles")), get("keep_draws"),
+            )  # fmt: skip
+            mutation = MutationOptions(get("start"), get("end"), get("test_ref_ref"), get("mask_scope"))
+            running = RunOptions(
+                get("batch_size"), get("engine"), get("memory_bytes"), get("verify"), options.scheduler,
+                options.on_error, options.overwrite, options.resume, parse_shard(options.shard),
+            )  # fmt: skip
+            model = Model.of(self.loaded, settings, self.select)
+            chosen = ism_options(model, effects, get("seed"), get("targets"), mutation, running)
+        except TypeError as error:
+            if options.imp_score_kwargs is None:
+                raise
+            raise InputError(f"a value in --imp_score_kwargs has a wrong type: {error}") from error
+        return model, chosen, running
 
 
 def _keywords(options: argparse.Namespace) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from kipoi_mcdropout.cli.arguments import (
     Parser,
     add_draw_arguments,
-    add_model,
     add_output_arguments,
 )
 from kipoi_mcdropout.cli.data_arguments import add_data_arguments
+from kipoi_mcdropout.cli.model_arguments import add_model, describe_model
 from kipoi_mcdropout.errors import EXIT_OK
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
         options.n_draws, options.seed, as_targets(options.target), options.batch_size, options.keep_draws
     )
     data = Data(options, only_of_files=("length", "model_input", "category_axis", "alphabet"))
-    model = Model.of(data.load_model(), _settings(options, data))
+    description = describe_model(options)
+    model = Model.of(data.load_model(description), description.settings)
     bad = _BadValues()
 
     def began(plan: SitePlan) -> None:
@@ -80,15 +81,6 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
     if bad.n:
         warn(f"{bad.n} predictions are NaN; look at the column n_nonfinite")
     return EXIT_OK
-
-
-def _settings(options: argparse.Namespace, data: Any) -> Any:
-    from kipoi_mcdropout.model.model import ModelSettings
-
-    return ModelSettings(
-        model_input=options.model_input, category_axis=options.category_axis, alphabet=options.alphabet,
-        label_axis=options.label_axis, ignore=tuple(options.ignore), **data.settings(),
-    )  # fmt: skip
 
 
 class _BadValues:

@@ -80,6 +80,6 @@ def run_record(
             **sequences.recorded(),
         },
         engine_reason=choice.reason,
-        files=input_files(sequences.arguments),
+        files={**input_files(model.adapter.files), **input_files(sequences.arguments)},
         command=without_shard(asked.command),
     )
