@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from kipoi_mcdropout.errors import InputError, InputWarning
-from kipoi_mcdropout.model.model import Model
 from kipoi_mcdropout.model.find_shape import OpenLengthError
+from kipoi_mcdropout.model.model import Model
 from kipoi_mcdropout.model.sequence_model import SequenceModel
 from kipoi_mcdropout.model.sequences import AT_ONCE, Sequences
 from kipoi_mcdropout.sequence.fasta import FastaSurvey, check_length, read_fasta

@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from kipoi_mcdropout.errors import InputError, InputWarning
-from kipoi_mcdropout.model.model import Model
 from kipoi_mcdropout.model.find_shape import OpenLengthError
+from kipoi_mcdropout.model.model import Model
 from kipoi_mcdropout.model.sequence_model import SequenceModel
 from kipoi_mcdropout.model.sequences import AT_ONCE, Sequences
-from kipoi_mcdropout.sequence.bed import read_intervals
+from kipoi_mcdropout.sequence.bed import Interval, read_rows
 from kipoi_mcdropout.sequence.contig_names import ContigMap, contig_map_of
 from kipoi_mcdropout.sequence.genome import Genome
 from kipoi_mcdropout.sequence.letters import letter_codes, reverse_complement
@@ -25,7 +24,7 @@ from kipoi_mcdropout.sequence.region_windows import (
     Edge,
     Window,
     WindowOptions,
-    common_length,
+    length_range,
     region_windows,
 )
 
@@ -82,13 +81,13 @@ class Regions:
         InputWarning
             If windows run over an end of their contig.
         """
-        table = read_intervals(self.regions)
-        reader = _sequence_model(model, table)
+        rows = read_rows(self.regions, with_summits=False)
+        reader = _sequence_model(model, rows)
         contigs = contig_map_of(self.contig_map)
         genome = Genome(self.fasta)
         try:
             options = WindowOptions(self.edge, self.use_strand, contigs)
-            found = region_windows(table, reader.length, genome.lengths, genome.path, options)
+            found = region_windows(rows, reader.length, genome.lengths, genome.path, options)
         except BaseException:
             genome.close()
             raise
@@ -102,12 +101,12 @@ class Regions:
         )  # fmt: skip
 
 
-def _sequence_model(model: Model, table: pd.DataFrame) -> SequenceModel:
+def _sequence_model(model: Model, rows: Sequence[Interval]) -> SequenceModel:
+    low, high = length_range(rows)
     try:
-        return model.sequences_of(common_length(table))
+        return model.sequences_of(low if low == high else None)
     except OpenLengthError as error:
-        lengths = table["end"] - table["start"]
-        raise InputError(f"{error}: the regions have {lengths.min()} to {lengths.max()} bp") from error
+        raise InputError(f"{error}: the regions have {low} to {high} bp") from error
 
 
 def _batches(

@@ -8,11 +8,10 @@ own window.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.sequence.contig_names import (
@@ -21,6 +20,9 @@ from kipoi_mcdropout.sequence.contig_names import (
     contigs_of_regions,
     some_names,
 )
+
+if TYPE_CHECKING:
+    from kipoi_mcdropout.sequence.bed import Interval
 
 Edge = Literal["pad", "skip"]
 
@@ -123,22 +125,22 @@ class RegionWindows:
         }  # fmt: skip
 
 
-def common_length(regions: pd.DataFrame) -> int | None:
-    """The length of all regions, bp; None where they have several."""
-    lengths = (regions["end"] - regions["start"]).unique()
-    return int(lengths[0]) if len(lengths) == 1 else None
+def length_range(regions: Sequence[Interval]) -> tuple[int, int]:
+    """The lengths of the shortest and the longest region, bp."""
+    lengths = [region.end - region.start for region in regions]
+    return min(lengths), max(lengths)
 
 
 def region_windows(
-    regions: pd.DataFrame, length: int, genome_lengths: dict[str, int], fasta: Path,
+    regions: Sequence[Interval], length: int, genome_lengths: dict[str, int], fasta: Path,
     options: WindowOptions,
 ) -> RegionWindows:  # fmt: skip
     """The windows of regions.
 
     Parameters
     ----------
-    regions : DataFrame
-        As `bed.read_intervals` gives them.
+    regions : sequence of Interval
+        As `bed.read_rows` gives them.
     length : int
         Of the windows, bp.
     genome_lengths : dict of str to int
@@ -152,16 +154,15 @@ def region_windows(
         If a contig is not in the genome, a region lies outside its contig, a strand is none under
         `use_strand`, or every window was skipped.
     """
-    chroms = regions["chrom"].astype(str)
+    chroms = (region.chrom for region in regions)
     contigs = contigs_of_regions(chroms, genome_lengths, contig_map_of(options.contig_map), fasta)
-    lengths = regions["end"] - regions["start"]
-    minus = 0 if options.use_strand else int((regions["strand"] == "-").sum())
+    minus = 0 if options.use_strand else sum(region.strand == "-" for region in regions)
     windows: list[Window] = []
     padded: list[str] = []
     skipped: list[str] = []
-    for row in regions.itertuples(index=False):
-        window = _window(row, contigs[str(row.chrom)], length, options.use_strand)
-        _check_inside(row, window, genome_lengths[window.target], fasta)
+    for region in regions:
+        window = _window(region, contigs[region.chrom], length, options.use_strand)
+        _check_inside(region, window, genome_lengths[window.target], fasta)
         if window.padded(genome_lengths):
             (padded if options.edge == "pad" else skipped).append(window.name)
             if options.edge == "skip":
@@ -172,28 +173,29 @@ def region_windows(
             f"all {len(skipped)} windows of {length} bp run over an end of their contig and are "
             f"skipped: {some_names(skipped)}. Pad them with N (edge pad), or give other regions"
         )
-    resized = tuple(int(n) for n in lengths[lengths != length])
+    lengths = (region.end - region.start for region in regions)
+    resized = tuple(n_bp for n_bp in lengths if n_bp != length)
     return RegionWindows(windows, length, resized, tuple(padded), tuple(skipped), minus)
 
 
-def _window(row: Any, target: str, length: int, use_strand: bool) -> Window:
-    start = (row.start + row.end) // 2 - length // 2
-    name = str(row.name) or f"{row.chrom}:{row.start}-{row.end}"
+def _window(region: Interval, target: str, length: int, use_strand: bool) -> Window:
+    start = (region.start + region.end) // 2 - length // 2
+    name = region.name or f"{region.chrom}:{region.start}-{region.end}"
     strand = "*"
     if use_strand:
-        strand = {"+": "+", "-": "-", ".": "*", "": "*"}.get(row.strand, "")
+        strand = {"+": "+", "-": "-", ".": "*", "": "*"}.get(region.strand, "")
         if not strand:
             raise InputError(
                 "with use_strand (--use_strand) the sixth column of the regions must be a strand: +, - "
-                f"or a dot; that of region {name} is {row.strand[:40]!r}"
+                f"or a dot; that of region {name} is {region.strand[:40]!r}"
             )
-    return Window(str(row.chrom), target, start, start + length, name, strand)
+    return Window(region.chrom, target, start, start + length, name, strand)
 
 
-def _check_inside(row: Any, window: Window, contig_length: int, fasta: Path) -> None:
+def _check_inside(region: Interval, window: Window, contig_length: int, fasta: Path) -> None:
     """Refuse a region, or the window made of it, that has no base of the contig."""
-    if row.start >= contig_length or window.start >= contig_length:
+    if region.start >= contig_length or window.start >= contig_length:
         raise InputError(
-            f"region {row.chrom}:{row.start}-{row.end} lies past the end of {window.target}, which "
+            f"region {region.chrom}:{region.start}-{region.end} lies past the end of {window.target}, which "
             f"has {contig_length} bp in {fasta}. The regions must be of this genome"
         )

@@ -443,7 +443,7 @@ WORDS = {
     "--dataloader_args a=b --extra_inputs {}": "--extra_inputs is used with",
     f"{FILES} --batch_size 0": "batch_size must be at least 1",
     f"{FILES} --length 9": "length must be that of the model's input, 24 bp",
-    f"{FILES} --extra_inputs [1]": "--extra_inputs must be a JSON object",
+    f"{FILES} --extra_inputs [1]": "(--extra_inputs) must be a JSON object",
     "-f none.fa --regions r.bed": "the genome must be a FASTA file on disk; none.fa is not there",
     "-f genome.fa --regions none.bed": "none.bed cannot be read as BED",
     "--sequences none.fa": "none.fa cannot be read as FASTA: No such file",

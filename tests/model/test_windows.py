@@ -7,7 +7,6 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -19,6 +18,7 @@ import kipoi_mcdropout as mcd
 from kipoi_mcdropout.arrays.nested import concatenate
 from kipoi_mcdropout.errors import InputError, InputWarning
 from kipoi_mcdropout.model.model import ModelSettings
+from kipoi_mcdropout.sequence.bed import Interval
 from kipoi_mcdropout.sequence.fasta import read_fasta
 from kipoi_mcdropout.sequence.letters import letter_codes, reverse_complement
 from kipoi_mcdropout.sequence.region_windows import Window, WindowOptions, region_windows
@@ -73,10 +73,8 @@ def test_windows_are_those_of_kipoiseq(length: int, use_strand: bool, folder: Pa
 @given(st.integers(0, 900), st.integers(1, 60), st.integers(1, 60))
 def test_the_centre_stays(start: int, n_bp: int, length: int) -> None:
     """Of odd in odd and even in even both sides lose or gain the same; else they differ by one."""
-    row = {"chrom": "1", "start": start, "end": start + n_bp, "name": "", "strand": ""}
-    (window,) = region_windows(
-        pd.DataFrame([row]), length, {"1": 2000}, Path("g.fa"), WindowOptions()
-    ).windows
+    region = Interval("1", start, start + n_bp, summit=0)
+    (window,) = region_windows([region], length, {"1": 2000}, Path("g.fa"), WindowOptions()).windows
     assert isinstance(window, Window)
     assert window.end - window.start == length
     left, right = start - window.start, window.end - (start + n_bp)
