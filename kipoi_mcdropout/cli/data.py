@@ -51,13 +51,13 @@ class Data:
             raise InputError(f"--batch_size must be at least 1; got {options.batch_size}")
         self._made: tuple[Any, dict[str, Any]] | None = None
 
-    def load_model(self, description: ModelDescription) -> Any:
-        """The model; with its dataloader where that is what gives the inputs."""
+    def load_model(self, description: ModelDescription) -> list[Any]:
+        """The members of the model; with a dataloader where that is what gives the inputs."""
         if self.files is not None:
             return load_for_files(description)
         return load_described(description, with_dataloader=self.options.dataloader is None)
 
-    def alphabet(self, loaded: Any) -> str | None:
+    def alphabet(self, loaded: Sequence[Any]) -> str | None:
         """The order of the bases in what the dataloader gives, which is made here.
 
         None where the inputs come from files: then it is that of the model.
@@ -66,7 +66,7 @@ class Data:
 
         if self.files is not None:
             return None
-        self._made = dataloader, arguments = make_dataloader(self.options, loaded)
+        self._made = dataloader, arguments = make_dataloader(self.options, loaded[0])
         return as_alphabet(arguments.get("alphabet")) or alphabet_of(dataloader)
 
     def open(self, model: Model) -> Sequences:
@@ -132,7 +132,7 @@ def _need(options: argparse.Namespace, names: Sequence[str], what: str) -> None:
             raise InputError(f"--{name} is used with {what} only")
 
 
-def load_for_files(description: ModelDescription) -> Any:
+def load_for_files(description: ModelDescription) -> list[Any]:
     """The model for windows that are read by us; its dataloader can only say the order of the bases.
 
     Raises
@@ -165,6 +165,8 @@ def make_dataloader(args: argparse.Namespace, model: Any) -> tuple[Any, dict[str
     import kipoi
     from kipoi_utils.utils import parse_json_file_str_or_arglist
 
+    from kipoi_mcdropout.model.sibling_code import hidden
+
     with explained("--dataloader_args must be JSON, a .json file, or words of the form key=value"):
         kwargs = _as_json(args.dataloader_args)
         if kwargs is None:
@@ -174,7 +176,10 @@ def make_dataloader(args: argparse.Namespace, model: Any) -> tuple[Any, dict[str
         if args.dataloader is None:
             factory = _required_dataloader(model)
         else:
-            factory = kipoi.get_dataloader_factory(args.dataloader, args.dataloader_source or "kipoi")
+            with hidden():
+                factory = kipoi.get_dataloader_factory(
+                    args.dataloader, args.dataloader_source or "kipoi"
+                )
         known = set(factory.args)
         if unknown := set(kwargs) - known:
             raise InputError(f"unknown {sorted(unknown)}; it takes {sorted(known)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import glob
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -72,10 +73,24 @@ def _from_here(said: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         found["model"] = _joined(folder, said["model"])
     if isinstance(said.get("weights"), str) and said["weights"] != RANDOM:
         found["weights"] = _joined(folder, said["weights"])
+    if isinstance(said.get("members"), (list, tuple)):
+        found["members"] = [_member(folder, word) for word in said["members"]]
     for key in ("outputs", "model_kwargs"):
         if isinstance(said.get(key), str) and (folder / said[key]).is_file():
             found[key] = _joined(folder, said[key])
     return found
+
+
+def _member(folder: Path, word: Any) -> Any:
+    """A file of weights, a pattern, or another model, from here."""
+    if not isinstance(word, str):
+        return word  # refused later, by name
+    code = CodeName.parse(word)
+    if code is not None:
+        return str(CodeName(_joined(folder, code.where), code.name)) if code.is_file else word
+    joined = folder / word
+    is_path = joined.exists() or bool(glob.glob(str(joined), recursive=True)) or bool(joined.suffix)
+    return _joined(folder, word) if is_path else word
 
 
 def _is_path(folder: Path, said: Mapping[str, Any]) -> bool:

@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.model.identity import weights_checksum
+from kipoi_mcdropout.model.identity import required_module, weights_checksum
 from kipoi_mcdropout.model.load import load_kipoi_model
-from kipoi_mcdropout.model.network import LoadedNetwork
+from kipoi_mcdropout.model.network import SOURCE, LoadedNetwork
 from kipoi_mcdropout.model.python_code import CodeName
 from kipoi_mcdropout.model.sibling_code import importable
 from kipoi_mcdropout.model.weights_file import check_is_file, read_torch_file, read_weights
@@ -41,7 +41,8 @@ class ModelSource:
         Kipoi's source of a Kipoi model; "dir" by default for a folder that has a model.yaml, else
         "kipoi".
     weights : str, optional
-        A file with the weights for the code, or "random" for those with which the network is made.
+        A file with the weights for the code, or "random" for those with which the network is made. Of a
+        Kipoi model: a file with weights in place of its own.
     model_kwargs : mapping
         Arguments of the class or function.
     trust_pickle : bool
@@ -70,12 +71,15 @@ class ModelSource:
             raise InputError(
                 f"--source is for models of Kipoi, and {self.model} names Python code; leave it out"
             )
-        if self.code is None and (self.weights is not None or self.model_kwargs):
-            flag = "weights" if self.weights is not None else "model_kwargs"
-            raise InputError(
-                f"{flag} (--{flag}) go with Python code, path/to/file.py:NAME or package.module:NAME; "
-                f"MODEL is {self.model}"
-            )
+        if self.code is None and self.model_kwargs:
+            self._refuse("model_kwargs", "Python code, path/to/file.py:NAME or package.module:NAME")
+        if self.weights is not None and self.is_pickle:
+            self._refuse("weights", "code or a model of Kipoi, and not with a whole pickled network")
+        if self.weights == RANDOM and self.is_kipoi:
+            self._refuse("weights", 'code where they are "random"')
+
+    def _refuse(self, word: str, where: str) -> None:
+        raise InputError(f"{word} (--{word}) go with {where}; MODEL is {self.model}")
 
     @property
     def code(self) -> CodeName | None:
@@ -146,13 +150,30 @@ class ModelSource:
             If there is no such code or file, the code fails, or the weights are not the network's.
         """
         if self.is_kipoi:
-            return load_kipoi_model(self.model, self.kipoi_source, with_dataloader)
+            return self._kipoi_model(with_dataloader, say)
         if self.is_pickle:
             return LoadedNetwork(_here(_unpickled(self)), self, "pickle")
         code = self.code
         assert code is not None, "a model is Kipoi's, a pickle or code"
         network = _from_code(self, code, say)
         return LoadedNetwork(_here(network), self, "file" if code.is_file else "module")
+
+    def _kipoi_model(self, with_dataloader: bool, say: Say) -> Any:
+        if self.weights is not None:
+            check_is_file(Path(self.weights))
+        model = load_kipoi_model(self.model, self.kipoi_source, with_dataloader)
+        if self.weights is not None:
+            with_weights(required_module(model), self, say)
+            setattr(model, SOURCE, self)
+        return model
+
+
+def with_weights(network: nn.Module, source: ModelSource, say: Say) -> None:
+    """Put the weights of a source into a network."""
+    path = Path(str(source.weights))
+    weights = read_weights(path, source.trust_pickle)
+    for note in [*weights.notes, *put_weights(network, weights.state, path)]:
+        say(note)
 
 
 def _from_code(source: ModelSource, code: CodeName, say: Say) -> nn.Module:
@@ -164,10 +185,7 @@ def _from_code(source: ModelSource, code: CodeName, say: Say) -> nn.Module:
     elif source.weights == RANDOM:
         say(f"{code} has random weights, as asked for: the results mean nothing")
     else:
-        path = Path(source.weights)
-        weights = read_weights(path, source.trust_pickle)
-        for note in [*weights.notes, *put_weights(network, weights.state, path)]:
-            say(note)
+        with_weights(network, source, say)
     return network
 
 

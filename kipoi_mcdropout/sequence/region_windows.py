@@ -196,6 +196,6 @@ def _check_inside(region: Interval, window: Window, contig_length: int, fasta: P
     """Refuse a region, or the window made of it, that has no base of the contig."""
     if region.start >= contig_length or window.start >= contig_length:
         raise InputError(
-            f"region {region.chrom}:{region.start}-{region.end} lies past the end of {window.target}, which "
-            f"has {contig_length} bp in {fasta}. The regions must be of this genome"
+            f"region {region.chrom}:{region.start}-{region.end} lies past the end of {window.target}, "
+            f"which has {contig_length} bp in {fasta}. The regions must be of this genome"
         )

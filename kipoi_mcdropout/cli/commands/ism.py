@@ -145,10 +145,10 @@ def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:
     watch = _watch(n if n is None or shard is None else n // shard.of, options.scheduler == "none")
     asked = Asked([*prog.split(), *args], selection, keywords["score_kwargs"])
     try:
-        run = mutate(model, sequences, settings, running, paths, watch, asked).run
+        done = mutate(model, sequences, settings, running, paths, watch, asked)
     finally:
         watch.close()
-    _report(run, settings.effects.n_draws, paths, watch.n_bad)
+    _report(done.run, done.n_draws, paths, watch.n_bad)
     return EXIT_OK
 
 
@@ -156,7 +156,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:
 class _Prepared:
     """What is known before the data: the loaded model and the words of the command."""
 
-    loaded: Any
+    loaded: list[Any]  # the model, and its other members
     keywords: dict[str, Any]
     options: argparse.Namespace
     select: Any
@@ -171,6 +171,7 @@ class _Prepared:
         """
         from kipoi_mcdropout.effects.scores import parse_scores
         from kipoi_mcdropout.effects.summary import EffectOptions
+        from kipoi_mcdropout.model.ensemble import draws_of
         from kipoi_mcdropout.model.model import Model
         from kipoi_mcdropout.runs.ism.mutate import MutationOptions, ism_options
         from kipoi_mcdropout.runs.options import RunOptions
@@ -178,7 +179,7 @@ class _Prepared:
         get, options = self.keywords.__getitem__, self.options
         try:
             effects = EffectOptions(
-                parse_scores(get("scores"), get("score_kwargs")), get("n_draws"),
+                parse_scores(get("scores"), get("score_kwargs")), draws_of(get("n_draws")),
                 tuple(get("quantiles")), get("keep_draws"),
             )  # fmt: skip
             mutation = MutationOptions(get("start"), get("end"), get("test_ref_ref"), get("mask_scope"))

@@ -51,13 +51,15 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
     from kipoi_mcdropout.arrays.outputs import as_targets
     from kipoi_mcdropout.cli.data import Data
     from kipoi_mcdropout.cli.messages import say, warn
+    from kipoi_mcdropout.model.ensemble import draws_of
     from kipoi_mcdropout.model.model import Model
     from kipoi_mcdropout.model.predict import PredictionOptions
     from kipoi_mcdropout.runs.predict import predict_to_files
 
     settings = PredictionOptions(
-        options.n_draws, options.seed, as_targets(options.target), options.batch_size, options.keep_draws
-    )
+        draws_of(options.n_draws), options.seed, as_targets(options.target), options.batch_size,
+        options.keep_draws,
+    )  # fmt: skip
     data = Data(options, only_of_files=("length", "model_input", "category_axis", "alphabet"))
     description = describe_model(options)
     model = Model.of(data.load_model(description), description.settings)
@@ -77,7 +79,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
         began=began,
         finished=lambda record: bad.mention(record, warn),
     )
-    say(f"{n} sequences, {options.n_draws} draws: {', '.join(options.output)}")
+    say(f"{n} sequences, {bad.n_draws} draws: {', '.join(options.output)}")
     if bad.n:
         warn(f"{bad.n} predictions are NaN; look at the column n_nonfinite")
     return EXIT_OK
@@ -88,9 +90,11 @@ class _BadValues:
 
     def __init__(self) -> None:
         self.n = 0
+        self.n_draws = 0  # of the run
 
     def mention(self, record: Any, warn: Any) -> None:
         """Look at the predictions of a batch."""
+        self.n_draws = record.predictions.n_draws
         bad = record.not_finite()
         self.n += int(bad.sum())
         if bad.any():
