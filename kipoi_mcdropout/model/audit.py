@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from kipoi_mcdropout.arrays.nested import Nested, take
+from kipoi_mcdropout.arrays.nested import take
 from kipoi_mcdropout.dropout.named_parts import is_ignored
 from kipoi_mcdropout.dropout.row_order import count
 from kipoi_mcdropout.dropout.sites import Site, SitePlan
+from kipoi_mcdropout.model.choose_inputs import Inputs, open_files
 from kipoi_mcdropout.model.model import as_model
 
 
@@ -63,7 +64,7 @@ class Audit:
     __repr__ = __str__
 
 
-def audit(model: Any, x: Nested | None = None, ignore: Sequence[str] = ()) -> Audit:
+def audit(model: Any, x: Inputs | None = None, ignore: Sequence[str] = ()) -> Audit:
     """List the dropout sites of a model: whether each is locked, and what it drops.
 
     A site is one dropout call in a forward pass. Locked means that all inputs of a draw, the reference
@@ -73,7 +74,7 @@ def audit(model: Any, x: Nested | None = None, ignore: Sequence[str] = ()) -> Au
     ----------
     model : Model, nn.Module, or what `kipoi.get_model` returns
         Borrowed, never changed.
-    x : nested numpy.ndarray, batch first, optional
+    x : nested numpy.ndarray, batch first; or Regions, or FastaSequences; optional
         At least one input. By default a random one of the shape that the model says
         (`Model.example`).
     ignore : sequence of str
@@ -94,7 +95,9 @@ def audit(model: Any, x: Nested | None = None, ignore: Sequence[str] = ()) -> Au
     """
     ready = as_model(model, ignore=tuple(ignore))
     adapter = ready.adapter
-    inputs = adapter.arrays(ready.example() if x is None else x)
+    files = None if x is None else open_files(ready, x, batch_size=1)
+    given = x if files is None else next(files.batches)["inputs"]
+    inputs = adapter.arrays(ready.example() if given is None else given)
     with adapter.locked.borrow():
         plan = adapter.locked.plan(adapter.tensors(take(inputs, slice(0, 1))))
     rows = [_row(site) for site in plan.sites]
