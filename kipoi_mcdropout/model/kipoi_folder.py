@@ -118,6 +118,11 @@ def _check_importable(module: str) -> None:
 
 
 def _input_schema(sequences: SequenceModel) -> dict[str, Any]:
+    if sequences.place.extra:
+        raise InputError(
+            "a folder for Kipoi is written for models whose only input is the sequence; extra_inputs "
+            "(--extra_inputs) gives this one others. A mcdropout.yaml can hold them"
+        )
     layout = sequences.layout
     said = {
         "shape": str(tuple(layout.shape)),

@@ -40,6 +40,11 @@ class SequenceModel:
         return self.place.key
 
     @property
+    def container(self) -> type:
+        """dict, list, or numpy.ndarray for an array itself."""
+        return self.place.container
+
+    @property
     def length(self) -> int:
         """Length of the window, bp."""
         return self.layout.n_positions
