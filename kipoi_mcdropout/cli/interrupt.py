@@ -9,10 +9,8 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-# Signals that stop a command in good order: Ctrl-C, a job system's end of time, a closed terminal.
-SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
+from kipoi_mcdropout.files.held_signals import SIGNALS
+
 _came: int | None = None
 
 
