@@ -235,9 +235,9 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
 
 def _watch(n_sequences: int | None, here: bool) -> Any:
     """Says on stderr how the run goes on; `here` where it is computed in this process."""
-    from kipoi_mcdropout.cli.interrupt import raise_if_interrupted
     from kipoi_mcdropout.cli.messages import mention_engine, say, warn
     from kipoi_mcdropout.cli.session import Progress
+    from kipoi_mcdropout.runs.interrupt import raise_if_interrupted
     from kipoi_mcdropout.runs.ism.watch import Watch
 
     class Spoken(Watch):

@@ -13,9 +13,9 @@ from kipoi_mcdropout.cli.arguments import (
     add_run_arguments,
     parse_shard,
 )
-from kipoi_mcdropout.cli.interrupt import raise_if_interrupted
 from kipoi_mcdropout.cli.model_arguments import add_model, describe_model
 from kipoi_mcdropout.errors import EXIT_OK, EXIT_STRICT, InputError
+from kipoi_mcdropout.runs.interrupt import raise_if_interrupted
 
 _DESCRIPTION = """\
 Score every ALT allele of every record of a VCF: the effect on each model output, with the model's
