@@ -125,6 +125,18 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_vocabulary_argument(parser: argparse.ArgumentParser) -> None:
+    """The tokens of the bases."""
+    parser.add_argument(
+        "--vocabulary",
+        default=None,
+        metavar="TOKENS",
+        help="for a model whose input is one token a base: the tokens, as A=7,C=8,G=9,T=10,N=11, or a "
+        "tokenizer (a folder with tokenizer.json, vocab.json or vocab.txt, or such a file); "
+        "prefix=0,suffix=1 are tokens around a sequence that is read from a genome",
+    )
+
+
 def add_run_arguments(parser: argparse.ArgumentParser, unit: str) -> None:
     """Where a long run is computed, and how it is taken up again; `unit` is what it is made of."""
     parser.add_argument(

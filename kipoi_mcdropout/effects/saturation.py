@@ -22,6 +22,7 @@ from kipoi_mcdropout.engine.choose import Choice, Engines, Job, check_engine
 from kipoi_mcdropout.engine.incremental.engine import DEFAULT_MEMORY_BYTES
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel
+from kipoi_mcdropout.sequence.layout import Encoding, SequenceLayout
 from kipoi_mcdropout.sequence.mutants import (
     MutantBatch,
     Substitutions,
@@ -30,7 +31,6 @@ from kipoi_mcdropout.sequence.mutants import (
     sequence_scope,
     substituted,
 )
-from kipoi_mcdropout.sequence.one_hot import DNA, OneHotLayout
 
 MASK_SCOPES = ("run", "sequence")
 # Of statistics that are held at a time: of a whole sequence, else of a block of its mutants.
@@ -46,15 +46,14 @@ class IsmOptions:
     sequences of a draw see the same masks; under "sequence" each has its own, made from its content.
     `engine` is "incremental", "full", or "auto" (`engine.Engines.choose`), `memory_bytes` what the
     incremental one may hold above the weights; with `verify` a sample of what it computes is compared
-    with the plain forward pass. `alphabet` are the letters of the categories, in order; `category_axis`
-    is by default the axis that has as many places.
+    with the plain forward pass. `encoding` says how the input holds the bases.
     """
 
     model_input: Any
     effects: EffectOptions
     seed: int = 0
     targets: tuple[str | int, ...] = ()
-    category_axis: int | None = None
+    encoding: Encoding = Encoding()
     start: int = 0
     end: int | None = None
     include_reference: bool = False
@@ -63,7 +62,6 @@ class IsmOptions:
     engine: str = "auto"
     memory_bytes: int = DEFAULT_MEMORY_BYTES
     verify: bool = True
-    alphabet: str = DNA
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
@@ -82,7 +80,7 @@ class MutatedSequence:
 
     inputs: Nested  # all inputs of the model, one row
     key: Any  # of the input that is mutated
-    layout: OneHotLayout
+    layout: SequenceLayout
     codes: NDArray[np.uint8]  # shape=(positions,)
     window: tuple[int, int]  # positions mutated, 0-based and half-open
     substitutions: Substitutions
@@ -95,7 +93,7 @@ class SequenceEffects:
     `summaries` has one entry per score; their mutants are in the order of `substitutions`.
     """
 
-    layout: OneHotLayout
+    layout: SequenceLayout
     reference: NDArray[np.uint8]  # codes, shape=(positions,)
     window: tuple[int, int]  # positions mutated, 0-based and half-open
     substitutions: Substitutions
@@ -104,7 +102,7 @@ class SequenceEffects:
 
 
 class SaturationMutagenesis:
-    """In-silico mutagenesis of one-hot encoded sequences under locked dropout.
+    """In-silico mutagenesis of encoded sequences under locked dropout.
 
     The model is restored after each sequence, so that the user can use it between two results.
     """
@@ -126,11 +124,11 @@ class SaturationMutagenesis:
         with self.model.locked.borrow():
             return self.model.locked.plan_for(one, self.options.effects.n_draws)
 
-    def layout(self, inputs: Nested) -> OneHotLayout:
+    def layout(self, inputs: Nested) -> SequenceLayout:
         """Where the bases and positions of the mutated input are."""
         key = self.model.input_key(self.options.model_input, inputs)
         sequences = np.asarray(get_input(inputs, key))
-        return OneHotLayout.of(sequences, self.options.category_axis, self.options.alphabet)
+        return self.options.encoding.layout(sequences)
 
     def targets(self, inputs: Nested) -> Targets:
         """The outputs that are reported."""
@@ -165,19 +163,16 @@ class SaturationMutagenesis:
         shapes = tuple((path, x.shape[1:], str(x.dtype)) for path, x in leaves(inputs))
         if shapes not in self._choices:
             key = self.model.input_key(self.options.model_input, inputs)
-            layout = self._layout(get_input(inputs, key))
+            layout = self.options.encoding.layout(get_input(inputs, key))
             with self.model.locked.borrow():
                 self._choices[shapes] = self.engines.choose(inputs, key, layout, self._job(layout))
         return self._choices[shapes]
 
-    def _layout(self, sequences: NDArray[np.generic]) -> OneHotLayout:
-        return OneHotLayout.of(sequences, self.options.category_axis, self.options.alphabet)
-
-    def _job(self, layout: OneHotLayout) -> Job:
+    def _job(self, layout: SequenceLayout) -> Job:
         """The size of a sequence without N."""
         options = self.options
         end = layout.n_positions if options.end is None else options.end
-        alternatives = layout.n_categories - (0 if options.include_reference else 1)
+        alternatives = layout.n_bases - (0 if options.include_reference else 1)
         return Job(max(0, end - options.start) * alternatives, options.effects.n_draws)
 
     def run(
@@ -195,7 +190,7 @@ class SaturationMutagenesis:
         Raises
         ------
         InputError
-            If an input is missing, not one-hot, or of unequal length.
+            If an input is missing, not one-hot or tokens, or of unequal length.
         """
         for sequence in self.sequences(inputs):
             total = len(sequence.substitutions.position) * (self.options.effects.n_draws + 1)
@@ -214,23 +209,20 @@ class SaturationMutagenesis:
         Raises
         ------
         InputError
-            If an input is missing, not one-hot, or of unequal length, or has no base to mutate.
+            If an input is missing, not one-hot or tokens, or of unequal length, or has no base to mutate.
         """
         inputs = self.model.arrays(inputs)
         key = self.model.input_key(self.options.model_input, inputs)
-        sequences = get_input(inputs, key)
         _check_lengths(inputs)
-        layout = self._layout(sequences)
-        codes = layout.codes(sequences)
-        if len(codes):
-            self.plan(inputs)
-        for i in range(len(codes)):
+        for i, (layout, codes) in enumerate(self.options.encoding.read(get_input(inputs, key))):
+            if i == 0:
+                self.plan(inputs)
             row = take(inputs, slice(i, i + 1))
-            window, edits = self._substitutions(codes[i], layout)
-            yield MutatedSequence(row, key, layout, codes[i], window, edits)
+            window, edits = self._substitutions(codes, layout)
+            yield MutatedSequence(row, key, layout, codes, window, edits)
 
     def _substitutions(
-        self, codes: NDArray[np.uint8], layout: OneHotLayout
+        self, codes: NDArray[np.uint8], layout: SequenceLayout
     ) -> tuple[tuple[int, int], Substitutions]:
         options = self.options
         end = layout.n_positions if options.end is None else options.end
@@ -304,17 +296,12 @@ def dense(effects: SequenceEffects, values: NDArray[Any], fill: float) -> NDArra
 
     Returns
     -------
-    numpy.ndarray, shape=(*input shape, ...)
+    numpy.ndarray, shape=(*input shape, ...), of tokens shape=(positions, bases, ...)
         The axis of positions has those of the window alone. An input with more than one axis of
         positions is given whole.
     """
     layout, edits = effects.layout, effects.substitutions
-    others = [size for axis, size in enumerate(layout.shape) if axis != layout.category_axis]
-    start, end = (0, layout.n_positions)
-    if sum(size > 1 for size in others) <= 1:
-        start, end = effects.window
-        others = [end - start if size > 1 else 1 for size in others]
+    start, end = effects.window if layout.has_one_axis else (0, layout.n_positions)
     table = np.full((end - start, layout.n_categories, *values.shape[1:]), fill, values.dtype)
     table[edits.position - start, edits.alt] = values
-    shaped = table.reshape(*others, layout.n_categories, *values.shape[1:])
-    return np.moveaxis(shaped, len(others), layout.category_axis)
+    return layout.by_position(table, (start, end))

@@ -14,7 +14,9 @@ from kipoi_mcdropout.arrays.nested import Nested, map_nested
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel, OutputFunction, alphabet_of
 from kipoi_mcdropout.model.sequence_model import SequenceModel, Unknown, sequence_model
+from kipoi_mcdropout.sequence.layout import Encoding
 from kipoi_mcdropout.sequence.one_hot import check_alphabet
+from kipoi_mcdropout.sequence.vocabulary import Vocabulary, as_vocabulary
 
 
 @dataclass(frozen=True)
@@ -27,21 +29,24 @@ class ModelSettings:
     model_input: str | int | None = None
     category_axis: int | None = None
     alphabet: str | None = None
-    unknown: Unknown = "uniform"
+    unknown: Unknown | None = None
     label_axis: int | None = None
     ignore: tuple[str, ...] = ()
+    vocabulary: Vocabulary | None = None
 
     def __post_init__(self) -> None:
         if self.outputs is not None:
             _check_outputs(self.outputs)
-        if self.unknown not in ("uniform", "zero"):
+        if self.unknown not in (None, "uniform", "zero"):
             raise InputError(f'unknown must be "uniform" or "zero"; got {self.unknown!r}')
-        shape = self.input_shape
-        if shape is not None and (len(shape) < 2 or any(n is not None and n < 1 for n in shape)):
+        shape, least = self.input_shape, 2 if self.vocabulary is None else 1
+        if shape is not None and (len(shape) < least or any(n is not None and n < 1 for n in shape)):
             raise InputError(
-                "input_shape must be the shape of one input without the batch, such as (4, 500); got "
-                f"{shape}"
+                "input_shape must be the shape of one input without the batch, such as (4, 500), or "
+                f"(502,) for tokens with a vocabulary; got {shape}"
             )
+        if self.vocabulary is not None:
+            _check_no_one_hot(self)
         if self.alphabet is not None:
             object.__setattr__(self, "alphabet", check_alphabet(self.alphabet))
 
@@ -56,8 +61,9 @@ class Model:
     outputs : sequence of str, optional
         Names of all outputs, in their order. By default those of a Kipoi model's schema, else numbers.
     input_shape : sequence of int, optional
-        Shape of one input without the batch, such as (4, 500) or (500, 4). Needed for a bare nn.Module
-        where no array of inputs is given: for a VCF, for regions of a genome, and for `audit`.
+        Shape of one input without the batch, such as (4, 500), (500, 4), or (502,) for tokens. Needed for
+        a bare nn.Module where no array of inputs is given: for a VCF, for regions of a genome, and for
+        `audit`; for tokens, `length` will do.
     length : int, optional
         Length of the sequence in bp, where the model takes any length.
     model_input : str or int, optional
@@ -67,13 +73,18 @@ class Model:
         has as many places as the alphabet has letters.
     alphabet : str, optional
         What the places along that axis are, in order. By default what a Kipoi model's dataloader says,
-        else ACGT.
-    unknown : "uniform" or "zero"
-        How the model's inputs hold a base that is not known (N): 1/4 each, or all zeros.
+        else ACGT. ACGTN where N has a channel of its own, and ACGU for a model of RNA.
+    unknown : "uniform" or "zero", optional
+        How the model's inputs hold a base that is not known (N): 1/4 each (the default), or all zeros.
     label_axis : int, optional
         Axis of an output (without the batch) that `outputs` name, where more than one has their length.
     ignore : sequence of str
         Modules whose dropout is left off, and that of the modules inside them.
+    vocabulary : dict, str, Path or Vocabulary, optional
+        For a model whose input is one token a base: the token of each base, such as
+        {"A": 7, "C": 8, "G": 9, "T": 10, "N": 11}, the same as a text, A=7,C=8,G=9,T=10,N=11,prefix=0,
+        suffix=1, or the path of a tokenizer (a folder with tokenizer.json, vocab.json or vocab.txt).
+        Prefix and suffix are put around a sequence that is read from a genome; arrays keep their own.
 
     Raises
     ------
@@ -100,9 +111,10 @@ class Model:
         model_input: str | int | None = None,
         category_axis: int | None = None,
         alphabet: str | None = None,
-        unknown: Unknown = "uniform",
+        unknown: Unknown | None = None,
         label_axis: int | None = None,
         ignore: Sequence[str] = (),
+        vocabulary: Any = None,
     ) -> None:
         if isinstance(outputs, str) or isinstance(ignore, str):
             raise InputError("outputs and ignore must be lists of names; got a single text")
@@ -110,6 +122,7 @@ class Model:
             None if outputs is None else tuple(outputs),
             None if input_shape is None else tuple(input_shape),
             length, model_input, category_axis, alphabet, unknown, label_axis, tuple(ignore),
+            None if vocabulary is None else as_vocabulary(vocabulary),
         )  # fmt: skip
         self._set(model, settings, None)
 
@@ -134,8 +147,16 @@ class Model:
 
     @cached_property
     def alphabet(self) -> str:
-        """What the places along the category axis are, in order."""
+        """What the places along the category axis are, in order; the bases, where the input is tokens."""
+        if self.settings.vocabulary is not None:
+            return self.settings.vocabulary.alphabet
         return self.settings.alphabet or alphabet_of(self.adapter.model)
+
+    @property
+    def encoding(self) -> Encoding:
+        """How the input that is mutated holds the bases."""
+        own = self.settings
+        return Encoding(own.category_axis, self.alphabet, own.vocabulary)
 
     @property
     def name(self) -> str:
@@ -161,6 +182,7 @@ class Model:
         return sequence_model(
             self.adapter, length=own.length, category_axis=own.category_axis,
             input_shape=own.input_shape, unknown=own.unknown, alphabet=own.alphabet,
+            model_input=own.model_input, vocabulary=own.vocabulary,
         )  # fmt: skip
 
     def example(self) -> Nested:
@@ -173,15 +195,16 @@ class Model:
         """
         schema = getattr(getattr(self.adapter.model, "schema", None), "inputs", None)
         own = self.settings
-        if schema is not None and own.input_shape is None and own.length is None:
+        said = own.input_shape is not None or own.length is not None
+        if schema is not None and not said and own.vocabulary is None:
             return map_nested(_random_input, schema)
-        if own.input_shape is None and (own.length is None or own.category_axis is None):
+        if own.input_shape is None and own.length is None and schema is None:
             raise InputError(
                 "the shape of the model's input is not known. Give x=, an array of inputs, or make the "
                 "model with input_shape, as Model(net, input_shape=(4, 500))"
             )
-        codes = np.random.default_rng(0).integers(0, 4, (1, self.sequences.length))
-        return self.sequences.inputs(codes.astype(np.uint8))
+        random = np.random.default_rng(0).integers(0, 4, (1, self.sequences.length))
+        return self.sequences.inputs(self.sequences.bases[random])
 
     def __repr__(self) -> str:
         said = [type(self.adapter.locked.module).__name__ if self.source == "python" else self.name]
@@ -217,10 +240,24 @@ def as_adapter(model: Any, **settings: Any) -> KipoiModel:
 def settings_as_dict(settings: ModelSettings) -> dict[str, Any]:
     """Those settings that are not the default, as plain values."""
     return {
-        field.name: list(value) if isinstance(value, tuple) else value
+        field.name: _plain(value)
         for field in fields(settings)
         if (value := getattr(settings, field.name)) != field.default
     }
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Vocabulary) else value
+
+
+def _check_no_one_hot(settings: ModelSettings) -> None:
+    """Refuse what is said of one-hot inputs beside a vocabulary."""
+    for name in ("category_axis", "alphabet", "unknown"):
+        if (value := getattr(settings, name)) is not None:
+            raise InputError(
+                f"{name} is for one-hot inputs, and vocabulary for tokens; give one of them. Got "
+                f"{name}={value!r} and the vocabulary {settings.vocabulary}"
+            )
 
 
 def _check_outputs(names: tuple[Any, ...]) -> None:

@@ -1,4 +1,4 @@
-"""A model whose only input is one window of DNA, one-hot: what a VCF can be scored with."""
+"""A model whose only input is one window of DNA, one-hot or as tokens: what a VCF can be scored with."""
 
 from __future__ import annotations
 
@@ -14,23 +14,51 @@ from kipoi_mcdropout.arrays.nested import Nested, leaves
 from kipoi_mcdropout.arrays.outputs import Targets
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel, alphabet_of
+from kipoi_mcdropout.sequence.layout import SequenceLayout, check_bases, code_table
 from kipoi_mcdropout.sequence.mutants import MutantBatch
-from kipoi_mcdropout.sequence.one_hot import DNA, OneHotLayout, check_alphabet, find_category_axis
+from kipoi_mcdropout.sequence.one_hot import OneHotLayout, check_alphabet, find_category_axis
+from kipoi_mcdropout.sequence.tokens import NO_CODE, TokenLayout
+from kipoi_mcdropout.sequence.vocabulary import Vocabulary
 
 Unknown = Literal["uniform", "zero"]
-_N_BASES = 4
 
 
 @dataclass(frozen=True)
 class SequenceModel:
-    """A model with the layout of its DNA input."""
+    """A model with the layout of its input of DNA, or of RNA."""
 
     adapter: KipoiModel
-    layout: OneHotLayout
+    layout: SequenceLayout
     key: Any  # of the input: of the dict, the position in the list, None for an array
     container: type  # dict, list, or numpy.ndarray for the array itself
     dtype: np.dtype
-    unknown: int  # code of a position without a base
+    unknown: int  # code of a position without a base; NO_CODE where there is none
+
+    @property
+    def knows_n(self) -> bool:
+        """Whether the input can hold a position without a base."""
+        return self.unknown != NO_CODE
+
+    @property
+    def unknown_as(self) -> str:
+        """How such a position is held: "uniform", "zero", as the letter "N", or "none"."""
+        if not self.knows_n:
+            return "none"
+        names = {}
+        if isinstance(self.layout, OneHotLayout):
+            names = {self.layout.unknown_uniform: "uniform", self.layout.unknown_zero: "zero"}
+        return names.get(self.unknown, "N")
+
+    @property
+    def bases(self) -> NDArray[np.uint8]:
+        """Codes of the four bases."""
+        codes = [code for code in range(self.layout.n_categories) if code != self.layout.no_base]
+        return np.array(codes, np.uint8)
+
+    @property
+    def table(self) -> NDArray[np.uint8]:
+        """From ASCII codes of a genome to codes, shape=(256,)."""
+        return code_table(self.layout, self.unknown)
 
     @property
     def length(self) -> int:
@@ -52,9 +80,8 @@ class SequenceModel:
 
     def targets(self, wanted: str | int | Sequence[str | int] | None) -> Targets:
         """The outputs asked for, within `adapter.locked.borrow()`."""
-        nothing = np.full((1, self.length), self.unknown, np.uint8)
-        nothing[0, :] = np.arange(self.length) % _N_BASES
-        return self.adapter.targets(self.adapter.example_outputs(self.inputs(nothing)), wanted)
+        some = self.bases[np.arange(self.length) % len(self.bases)][None]
+        return self.adapter.targets(self.adapter.example_outputs(self.inputs(some)), wanted)
 
 
 def sequence_model(
@@ -63,10 +90,12 @@ def sequence_model(
     length: int | None = None,
     category_axis: int | None = None,
     input_shape: Sequence[int | None] | None = None,
-    unknown: Unknown = "uniform",
+    unknown: Unknown | None = None,
     ignore: Sequence[str] = (),
     alphabet: str | None = None,
     label_axis: int | None = None,
+    model_input: str | int | None = None,
+    vocabulary: Vocabulary | None = None,
 ) -> SequenceModel:
     """Find out how a model takes its DNA.
 
@@ -76,31 +105,40 @@ def sequence_model(
     length : int, optional
         Of the window, bp; needed where the model's schema does not say.
     category_axis : int, optional
-        Axis of the bases A, C, G, T in one input (without the batch); needed where more than one axis
-        of the input has size 4, or for a bare nn.Module without `input_shape`: 0 for (4, length), 1 for
-        (length, 4).
+        Axis of the bases in one input (without the batch); needed where more than one axis of the input
+        has as many places as the alphabet has letters, or for a bare nn.Module without `input_shape`: 0
+        for (4, length), 1 for (length, 4).
     input_shape : sequence of int, optional
-        Shape of one input, in place of the schema's.
-    unknown : "uniform" or "zero"
-        What stands for a position without a base: 1/4 each, as kipoiseq encodes N, or all zeros.
+        Shape of one input, in place of the schema's; of tokens, (tokens,).
+    unknown : "uniform" or "zero", optional
+        What stands for a position without a base: 1/4 each, as kipoiseq encodes N (the default), or all
+        zeros. An alphabet with N has a channel of its own for it.
     alphabet : str, optional
-        Order of the bases; by default what the model's dataloader says, else ACGT.
+        Order of the bases; by default what the model's dataloader says, else ACGT. ACGTN where N has a
+        channel of its own; with U for T the model is of RNA, and T of a genome becomes U.
     label_axis : int, optional
         The axis of an output that the model's column labels name, where more than one has their length.
+    model_input : str, optional
+        Keyword of the input, for a bare nn.Module that takes it by name.
+    vocabulary : Vocabulary, optional
+        The tokens of the bases, for a model whose input is one token a base.
 
     Raises
     ------
     InputError
         If the model has other inputs too, or its layout cannot be told.
     """
-    if unknown not in ("uniform", "zero"):
-        raise InputError(f'unknown must be "uniform" or "zero"; got {unknown!r}')
     adapter = model
     if not isinstance(model, KipoiModel):
         adapter = KipoiModel(model, ignore=tuple(ignore), label_axis=label_axis)
     schema = getattr(getattr(adapter.model, "schema", None), "inputs", None)
-    key, container, array = _only_input(schema)
+    key, container, array = _only_input(schema, model_input)
     shape: Sequence[int | None] | None = input_shape or getattr(array, "shape", None)
+    if vocabulary is not None:
+        tokens = _token_layout(shape, length, vocabulary)
+        code = tokens.unknown(unknown)
+        return SequenceModel(adapter, tokens, key, container, np.dtype(np.int64), code)
+    letters = check_bases(alphabet_of(adapter.model) if alphabet is None else check_alphabet(alphabet))
     if shape is None:
         if length is None or category_axis is None:
             raise InputError(
@@ -112,23 +150,22 @@ def sequence_model(
                 "category_axis must be 0 for inputs (4, length) or 1 for (length, 4); got "
                 f"{category_axis}. Give input_shape for others"
             )
-        shape = (_N_BASES, None) if category_axis == 0 else (None, _N_BASES)
-    letters = alphabet_of(adapter.model) if alphabet is None else check_alphabet(alphabet)
-    if sorted(letters) != sorted(DNA):
-        raise InputError(f"alphabet must be A, C, G and T in some order for a VCF; got {letters!r}")
+        shape = (len(letters), None) if category_axis == 0 else (None, len(letters))
     layout = _layout(tuple(shape), length, category_axis, letters)
-    code = layout.unknown_uniform if unknown == "uniform" else layout.unknown_zero
+    code = layout.unknown(unknown)
     return SequenceModel(adapter, layout, key, container, adapter.input_dtype, code)
 
 
-def _only_input(schema: Any) -> tuple[Any, type, Any]:
+def _only_input(schema: Any, model_input: str | int | None) -> tuple[Any, type, Any]:
     if schema is None:
-        return None, np.ndarray, None
+        named = isinstance(model_input, str) and not model_input.isdigit()
+        return (model_input, dict, None) if named else (None, np.ndarray, None)
     names = [getattr(item, "name", None) or path for path, item in leaves(schema)]
     if len(names) != 1:
         raise InputError(
-            "a VCF gives the model one window of DNA and nothing else, so it must have one input; this "
-            f"one has {len(names)}: {', '.join(map(str, names))}"
+            "a genome or a VCF gives the model one window of DNA and nothing else, so it must have one "
+            f"input; this one has {len(names)}: {', '.join(map(str, names))}. Wrap the model in a module "
+            "that gives it the others, or mutate arrays that hold all inputs"
         )
     if isinstance(schema, Mapping):
         key = next(iter(schema))
@@ -138,10 +175,40 @@ def _only_input(schema: Any) -> tuple[Any, type, Any]:
     return None, np.ndarray, schema
 
 
+def _token_layout(
+    shape: Sequence[int | None] | None, length: int | None, vocabulary: Vocabulary
+) -> TokenLayout:
+    """Layout of a window with the tokens around it."""
+    before, after = vocabulary.ends()
+    long = [] if shape is None else [size for size in shape if size != 1]
+    if shape is not None and len(shape) != 1:
+        raise InputError(
+            f"with a vocabulary the input must be tokens, of shape (tokens,) for one; got {tuple(shape)}"
+        )
+    n_tokens = long[0] if long else None
+    if n_tokens is not None:
+        known = n_tokens - len(before) - len(after)
+        if length not in (None, known):
+            raise InputError(
+                f"length must be that of the model's input without the tokens around it, {known} bp of "
+                f"{n_tokens} tokens, or be left out; got {length}"
+            )
+        length = known
+    if length is None:
+        raise InputError("the model takes sequences of any number of tokens; give length, in bp")
+    if length < 1:
+        raise InputError(
+            f"length must be at least 1 bp beside the {len(before) + len(after)} tokens around it; got "
+            f"{length}"
+        )
+    return TokenLayout(vocabulary.tokens, length, before, after)
+
+
 def _layout(
     shape: tuple[int | None, ...], length: int | None, category_axis: int | None, alphabet: str
 ) -> OneHotLayout:
-    axis = _category_axis(shape, category_axis)
+    n_letters = len(alphabet)
+    axis = _category_axis(shape, category_axis, alphabet)
     others = [i for i in range(len(shape)) if i != axis]
     long = [i for i in others if shape[i] != 1]
     if len(long) > 1:
@@ -162,24 +229,27 @@ def _layout(
         )
     if size < 1:
         raise InputError(f"length must be at least 1 bp; got {size}")
-    full = tuple(_N_BASES if i == axis else size if i == long[0] else 1 for i in range(len(shape)))
+    full = tuple(n_letters if i == axis else size if i == long[0] else 1 for i in range(len(shape)))
     layout = OneHotLayout(full, axis, alphabet)
-    if math.prod(full) != size * _N_BASES:
+    if math.prod(full) != size * n_letters:
         raise InputError(f"the input must be one-hot DNA; got shape {shape}")
     return layout
 
 
-def _category_axis(shape: tuple[int | None, ...], category_axis: int | None) -> int:
+def _category_axis(
+    shape: tuple[int | None, ...], category_axis: int | None, alphabet: str
+) -> int:
     if category_axis is not None:
-        if not -len(shape) <= category_axis < len(shape) or shape[category_axis] != _N_BASES:
+        if not -len(shape) <= category_axis < len(shape) or shape[category_axis] != len(alphabet):
             raise InputError(
-                f"category_axis must be an axis of size 4 of one input, of shape {shape}; got "
-                f"{category_axis}"
+                f"category_axis must be an axis of size {len(alphabet)}, as the alphabet {alphabet} has, "
+                f"of one input, of shape {shape}; got {category_axis}"
             )
         return category_axis % len(shape)
-    if _N_BASES not in shape:
+    if len(shape) == 1:
         raise InputError(
-            f"only one-hot DNA can be scored: an axis of 4 places for A, C, G, T is required; one input "
-            f"has shape {shape}. Wrap the model in a module that takes such an input"
+            f"one input has shape {shape}: if it takes tokens, one a base, give vocabulary "
+            "(--vocabulary), such as A=7,C=8,G=9,T=10,N=11; else wrap the model in a module that takes "
+            "one-hot sequences"
         )
-    return find_category_axis(shape)
+    return find_category_axis(shape, alphabet)

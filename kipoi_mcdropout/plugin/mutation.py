@@ -74,6 +74,8 @@ class MCDropoutISM(Mutation):
     label_axis : int, optional
         The axis of an output (without the batch) that the model's column labels name; needed if several
         axes have their length.
+    vocabulary : dict, str, Path or Vocabulary, optional
+        The token of each base, where the input to mutate is tokens; see `sequence.vocabulary`.
 
     Raises
     ------
@@ -114,6 +116,7 @@ class MCDropoutISM(Mutation):
         verify: bool = True,
         alphabet: str | None = None,
         label_axis: int | None = None,
+        vocabulary: Any = None,
     ) -> None:
         from kipoi_mcdropout.arrays.outputs import as_targets
         from kipoi_mcdropout.effects.saturation import (
@@ -124,8 +127,11 @@ class MCDropoutISM(Mutation):
         from kipoi_mcdropout.effects.scores import parse_scores
         from kipoi_mcdropout.effects.summary import EffectOptions
         from kipoi_mcdropout.model.adapter import KipoiModel, alphabet_of
+        from kipoi_mcdropout.sequence.layout import Encoding
         from kipoi_mcdropout.sequence.one_hot import check_alphabet
+        from kipoi_mcdropout.sequence.vocabulary import as_vocabulary
 
+        letters = alphabet_of(model) if alphabet is None else check_alphabet(alphabet)
         scores = [scores] if isinstance(scores, str) or callable(scores) else list(scores)
         chosen = parse_scores(scores, score_kwargs)
         names = [score for score in scores if isinstance(score, str)]
@@ -138,7 +144,7 @@ class MCDropoutISM(Mutation):
             EffectOptions(chosen, n_draws, tuple(quantiles), keep_draws),
             seed,
             as_targets(targets),
-            category_axis,
+            Encoding(category_axis, letters, None if vocabulary is None else as_vocabulary(vocabulary)),
             start,
             end,
             test_ref_ref,
@@ -147,7 +153,6 @@ class MCDropoutISM(Mutation):
             engine,
             DEFAULT_MEMORY_BYTES if memory_bytes is None else memory_bytes,
             verify,
-            alphabet_of(model) if alphabet is None else check_alphabet(alphabet),
         )
         self.options = options
         self.mutagenesis: SaturationMutagenesis = SaturationMutagenesis(

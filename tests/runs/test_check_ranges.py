@@ -15,6 +15,7 @@ from toy import DATALOADER_PY, LENGTH, Toy, make_toy
 from kipoi_mcdropout.cli import cli_main
 from kipoi_mcdropout.errors import InputError, InputWarning
 from kipoi_mcdropout.runs.ism.check_ranges import RangeCheck, genome_of, with_checked_ranges
+from kipoi_mcdropout.sequence.layout import Encoding
 from kipoi_mcdropout.sequence.genome import Genome
 
 COMPLEMENT = str.maketrans("ACGTN", "TGCAN")
@@ -48,7 +49,7 @@ def batch(*windows: tuple[str, int, int, str]) -> dict[str, Any]:
 
 
 def checked(given: dict[str, Any], genome: Genome | None) -> dict[str, Any]:
-    stream = with_checked_ranges(iter([given]), RangeCheck(genome), "seq", 1, "ACGT")
+    stream = with_checked_ranges(iter([given]), RangeCheck(genome), "seq", Encoding(1))
     return next(stream)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from kipoi_mcdropout.cli.arguments import Parser, add_model_arguments
+from kipoi_mcdropout.cli.arguments import Parser, add_model_arguments, add_vocabulary_argument
 from kipoi_mcdropout.errors import EXIT_OK
 
 _DESCRIPTION = """\
@@ -39,8 +39,11 @@ def get_parser(prog: str = "kipoi mcdropout audit") -> argparse.ArgumentParser:
         help="axis of one input with the bases (default: the one that is 4 long)",
     )
     parser.add_argument(
-        "--alphabet", default="ACGT", help="letters along that axis, in order (default ACGT)"
+        "--alphabet",
+        default=None,
+        help="letters along that axis, in order (default: the dataloader's alphabet, else ACGT)",
     )
+    add_vocabulary_argument(parser)
     parser.add_argument("--no_plan", action="store_true", help="print only the dropout sites")
     return parser
 
@@ -57,13 +60,12 @@ def main(args: list[str], prog: str = "kipoi mcdropout audit") -> int:
     from kipoi_mcdropout.model.audit import audit
     from kipoi_mcdropout.model.model import Model
     from kipoi_mcdropout.sequence.mutants import get_input
-    from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 
     with_data = options.dataloader_args is not None
     loaded = load_model(options, with_dataloader=with_data)
     model = Model(
         loaded, model_input=options.model_input, category_axis=options.category_axis,
-        alphabet=options.alphabet, ignore=options.ignore,
+        alphabet=options.alphabet, ignore=options.ignore, vocabulary=options.vocabulary,
     )  # fmt: skip
     if with_data:
         dataloader, _ = load_data(options, loaded)
@@ -80,7 +82,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout audit") -> int:
         reference = take(adapter.arrays(inputs), slice(0, 1))
         key = adapter.input_key(options.model_input, reference)
         sequence = get_input(reference, key)
-        layout = OneHotLayout.of(sequence, options.category_axis, options.alphabet)
+        layout = model.encoding.layout(sequence)
         layout.codes(sequence)  # refuses an input that is not one-hot
         plan = engine_plan(adapter.locked, reference, key, layout, say)
         print(f"\n{format_plan(plan)}", file=results())

@@ -12,6 +12,7 @@ from kipoi_mcdropout.cli.arguments import (
     add_model_arguments,
     add_output_arguments,
     add_run_arguments,
+    add_vocabulary_argument,
     parse_json,
     parse_shard,
 )
@@ -99,8 +100,10 @@ def _add_input_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--alphabet",
         default=None,
-        help="letters along that axis, in order (default: the dataloader's alphabet, else ACGT)",
+        help="letters along that axis, in order (default: the dataloader's alphabet, else ACGT); ACGTN "
+        "where N has a channel of its own, ACGU for RNA",
     )
+    add_vocabulary_argument(parser)
 
 
 def _add_mutation_arguments(parser: argparse.ArgumentParser) -> None:
@@ -155,7 +158,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:
     loaded = load_model(options)
     _prepared(loaded, keywords, options, function)  # its errors come before those of the data
     dataloader, arguments = load_data(options, loaded)
-    if keywords["alphabet"] is None:  # its arguments may give another than the model's default
+    if keywords["alphabet"] is None and keywords["vocabulary"] is None:  # its arguments may give another than the model's default
         keywords["alphabet"] = _alphabet(dataloader, arguments)
     model, settings, running = _prepared(loaded, keywords, options, function)
     n = number_of_sequences(dataloader)
@@ -183,12 +186,14 @@ def _prepared(loaded: Any, keywords: dict[str, Any], options: argparse.Namespace
     from kipoi_mcdropout.model.model import Model, ModelSettings
     from kipoi_mcdropout.runs.ism.mutate import MutationOptions, ism_options
     from kipoi_mcdropout.runs.options import RunOptions
+    from kipoi_mcdropout.sequence.vocabulary import as_vocabulary
 
     get = keywords.__getitem__
     try:
         model_settings = ModelSettings(
             model_input=get("model_input"), category_axis=get("category_axis"), alphabet=get("alphabet"),
             label_axis=get("label_axis"), ignore=tuple(get("ignore")),
+            vocabulary=None if get("vocabulary") is None else as_vocabulary(get("vocabulary")),
         )  # fmt: skip
         effects = EffectOptions(
             parse_scores(get("scores"), get("score_kwargs")), get("n_draws"), tuple(get("quantiles")),
@@ -240,6 +245,7 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
         "verify": not options.no_verify,
         "alphabet": options.alphabet,
         "label_axis": options.label_axis,
+        "vocabulary": options.vocabulary,
     }
     if options.imp_score_kwargs is not None:
         extra = parse_json(options.imp_score_kwargs, "--imp_score_kwargs")

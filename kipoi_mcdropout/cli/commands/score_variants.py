@@ -12,6 +12,7 @@ from kipoi_mcdropout.cli.arguments import (
     add_engine_arguments,
     add_model,
     add_run_arguments,
+    add_vocabulary_argument,
     parse_shard,
 )
 from kipoi_mcdropout.cli.interrupt import raise_if_interrupted
@@ -159,13 +160,16 @@ def add_window_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--alphabet",
         default=None,
-        help="order of the bases (default: the dataloader's alphabet, else ACGT)",
+        help="order of the bases (default: the dataloader's alphabet, else ACGT); ACGTN where N has a "
+        "channel of its own, ACGU for RNA",
     )
+    add_vocabulary_argument(parser)
     parser.add_argument(
         "--unknown",
         choices=["uniform", "zero"],
-        default="uniform",
-        help="how N is encoded: 0.25 each, as kipoiseq does (uniform, the default), or all zero",
+        default=None,
+        help="how N is encoded: 0.25 each, as kipoiseq does (uniform, the default), or all zero; an "
+        "alphabet with N has a channel for it",
     )
 
 
@@ -208,7 +212,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
     model = Model(
         load_model(options), length=options.length, category_axis=options.category_axis,
         unknown=options.unknown, alphabet=options.alphabet, label_axis=options.label_axis,
-        ignore=options.ignore,
+        ignore=options.ignore, vocabulary=options.vocabulary,
     )  # fmt: skip
     bar = _Bar(_expected(options, running.shard))
     told = Told([*prog.split(), *args], bar.update)

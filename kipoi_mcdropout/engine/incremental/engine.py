@@ -66,7 +66,7 @@ class IncrementalEngine:
     def planned(self, batch: MutantBatch, point_only: bool = False) -> Compiled:
         """The captured model and its plan for inputs of this shape, perhaps not checked yet."""
         shapes = tuple((p, x.shape[1:], str(x.dtype)) for p, x in leaves(batch.references))
-        key = (point_only, shapes, batch.input_key, batch.layout)
+        key = (point_only, shapes, batch.input_key, batch.layout.category_axis)
         if key not in self._compiled:
             self._compiled[key] = compile_model(self.model, self.masks, batch, point_only)
         return self._compiled[key]

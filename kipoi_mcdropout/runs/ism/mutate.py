@@ -124,9 +124,9 @@ def ism_options(
 ) -> IsmOptions:
     """All that the computation of a run depends on."""
     return IsmOptions(
-        model.settings.model_input, effects, seed, as_targets(targets), model.settings.category_axis,
+        model.settings.model_input, effects, seed, as_targets(targets), model.encoding,
         options.start, options.end, options.include_reference, options.mask_scope, running.batch_size,
-        running.engine, running.memory, running.verify, model.alphabet,
+        running.engine, running.memory, running.verify,
     )  # fmt: skip
 
 
@@ -164,8 +164,7 @@ def mutate(
     first, sequences = sequences.peek()  # errors of the data or the model come before any file is made
     key = model.adapter.input_key(options.model_input, first["inputs"])
     stream = with_checked_ranges(
-        sequences.batches, RangeCheck(genome_of(sequences.arguments)), key, options.category_axis,
-        options.alphabet,
+        sequences.batches, RangeCheck(genome_of(sequences.arguments)), key, options.encoding,
     )  # fmt: skip
     sequences = Sequences(stream, sequences.arguments, sequences.dataloader)
     first, sequences = sequences.peek()

@@ -118,10 +118,7 @@ def _codes(model: SequenceModel, genome: Genome, chrom: str, start: int) -> NDAr
             f"the window {chrom}:{start}-{end}, {model.length} bp around the middle of a region, runs "
             f"over an end of the contig, which has {genome.lengths[chrom]} bp. Leave the region out"
         )
-    table = np.full(256, model.unknown, np.uint8)
-    for code, letter in enumerate(model.layout.alphabet):
-        table[ord(letter)] = code
-    return table[genome.fetch(chrom, start, end)]
+    return model.table[genome.fetch(chrom, start, end)]
 
 
 def _ranges(chroms: list[str], starts: list[int], length: int, rows: Any) -> dict[str, NDArray[Any]]:
