@@ -138,7 +138,7 @@ class Engines:
         try:
             return self._estimated(example, job)
         except CaptureError as error:
-            return Choice("full", f"the model cannot be captured: {error}")
+            return Choice("full", f"the model cannot be captured: {error.what or error}")
         except RuleError as error:
             return Choice("full", error.what, problem=True)
         except McDropoutError:

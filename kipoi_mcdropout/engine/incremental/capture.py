@@ -48,6 +48,18 @@ _DATA_DEPENDENT = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_sha
 class CaptureError(ModelError):
     """The model cannot be turned into a graph; it runs as it is instead."""
 
+    what = ""  # without advice, where there is some
+
+    @classmethod
+    def with_advice(cls, error: CaptureError) -> CaptureError:
+        """The same for one who has asked for the incremental engine."""
+        raised = cls(
+            f"the engine 'incremental' cannot run this model: {error}. Use the engine 'full' or 'auto' "
+            "(--engine), which gives the same numbers"
+        )
+        raised.what = error.what or str(error)
+        return raised
+
 
 def capture(model: LockedModel, inputs: Nested, sites: SitePlan) -> Graph:
     """Graph of the model, within `model.borrow()`.

@@ -82,7 +82,10 @@ class IncrementalEngine:
         self, batch: MutantBatch, draws: Sequence[int], selected: Tensor | None = None
     ) -> Iterator[DrawBlock]:
         """See `Engine.run`."""
-        compiled = self.compiled(batch, all(draw == POINT for draw in draws))
+        try:
+            compiled = self.compiled(batch, all(draw == POINT for draw in draws))
+        except CaptureError as error:
+            raise CaptureError.with_advice(error) from error
         slices = list(chunks(batch.n_mutants, self._slice_size(compiled, batch)))
         if len(batch.reference_codes) == 1:
             for rows in slices:
