@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kipoi_mcdropout.arrays.nested import Nested, map_nested
+from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel, OutputFunction, alphabet_of
 from kipoi_mcdropout.model.sequence_model import SequenceModel, Unknown, sequence_model
@@ -197,6 +197,7 @@ class Model:
         own = self.settings
         said = own.input_shape is not None or own.length is not None
         if schema is not None and not said and own.vocabulary is None:
+            _check_no_tokens(schema, self.adapter.embeds)
             return map_nested(_random_input, schema)
         if own.input_shape is None and own.length is None and schema is None:
             raise InputError(
@@ -267,6 +268,17 @@ def _check_outputs(names: tuple[Any, ...]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1}) if len(names) < 10_000 else []
     if twice or len(set(names)) < len(names):
         raise InputError(f"outputs must be different names; {', '.join(twice[:3])} comes twice")
+
+
+def _check_no_tokens(schema: Any, embeds: bool) -> None:
+    """Refuse to make up an only input that seems to be tokens."""
+    shapes = [tuple(array.shape) for _, array in leaves(schema)]
+    if embeds and len(shapes) == 1 and len(shapes[0]) == 1:
+        raise InputError(
+            f"the model has an embedding and one input, of shape {shapes[0]}. If these are tokens, one a "
+            "base, give vocabulary (--vocabulary), such as A=7,C=8,G=9,T=10,N=11. Otherwise give x=, an "
+            "array of inputs (--dataloader_args)"
+        )
 
 
 def _random_input(array: Any) -> NDArray[np.float32]:
