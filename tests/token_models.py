@@ -44,7 +44,7 @@ class TokenCnn(nn.Module):
 
 
 class TableCnn(nn.Module):
-    """The same with one-hot input of all tokens, shape=(n, tokens, N_TOKENS), and the table as weights."""
+    """The same with one-hot input of all tokens, shape=(n, tokens, N_TOKENS); the table is weights."""
 
     def __init__(self, tokens: TokenCnn) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Output:
     """As HuggingFace's models give it."""
 
     logits: Tensor
-    hidden_states: Tensor | None = None
+    loss: Tensor | None = None
 
 
 class LanguageModel(nn.Module):
@@ -78,7 +78,10 @@ class LanguageModel(nn.Module):
         self.p = p
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
     ) -> Output:
         assert input_ids.dtype == torch.int64
         if attention_mask is None:

@@ -16,8 +16,8 @@ GROUPS = {
         "contig_map", "peaks", "blacklist", "chroms", "exclude_chroms", "measured",
     ),
     "model": (
-        "source", "model_input", "category_axis", "label_axis", "alphabet", "unknown", "vocabulary", "length",
-        "output_sel_fn", "target", "exposure", "outcome",
+        "source", "model_input", "category_axis", "label_axis", "alphabet", "unknown", "vocabulary",
+        "length", "output_sel_fn", "target", "exposure", "outcome",
     ),
     "dropout": ("n_draws", "ignore", "mask_scope"),
     "effects": (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,7 @@ class IsmOptions:
     effects: EffectOptions
     seed: int = 0
     targets: tuple[str | int, ...] = ()
-    encoding: Encoding = Encoding()
+    encoding: Encoding = field(default_factory=Encoding)
     start: int = 0
     end: int | None = None
     include_reference: bool = False
@@ -209,7 +209,7 @@ class SaturationMutagenesis:
         Raises
         ------
         InputError
-            If an input is missing, not one-hot or tokens, or of unequal length, or has no base to mutate.
+            If an input is missing, not one-hot or tokens, or of unequal length, or has no base.
         """
         inputs = self.model.arrays(inputs)
         key = self.model.input_key(self.options.model_input, inputs)

@@ -61,9 +61,9 @@ class Model:
     outputs : sequence of str, optional
         Names of all outputs, in their order. By default those of a Kipoi model's schema, else numbers.
     input_shape : sequence of int, optional
-        Shape of one input without the batch, such as (4, 500), (500, 4), or (502,) for tokens. Needed for
-        a bare nn.Module where no array of inputs is given: for a VCF, for regions of a genome, and for
-        `audit`; for tokens, `length` will do.
+        Shape of one input without the batch, such as (4, 500), (500, 4), or (502,) for tokens. Needed
+        for a bare nn.Module where no array of inputs is given: for a VCF, for regions of a genome, and
+        for `audit`; for tokens, `length` will do.
     length : int, optional
         Length of the sequence in bp, where the model takes any length.
     model_input : str or int, optional
@@ -147,7 +147,7 @@ class Model:
 
     @cached_property
     def alphabet(self) -> str:
-        """What the places along the category axis are, in order; the bases, where the input is tokens."""
+        """What the places along the category axis are, in order; of tokens, the bases."""
         if self.settings.vocabulary is not None:
             return self.settings.vocabulary.alphabet
         return self.settings.alphabet or alphabet_of(self.adapter.model)
@@ -243,7 +243,9 @@ def settings_as_dict(settings: ModelSettings) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Vocabulary) else value
+    if isinstance(value, Vocabulary):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _check_no_one_hot(settings: ModelSettings) -> None:
@@ -270,9 +272,9 @@ def _check_no_tokens(schema: Any, embeds: bool) -> None:
     shapes = [tuple(array.shape) for _, array in leaves(schema)]
     if embeds and len(shapes) == 1 and len(shapes[0]) == 1:
         raise InputError(
-            f"the model has an embedding and one input, of shape {shapes[0]}. If these are tokens, one a "
-            "base, give vocabulary (--vocabulary), such as A=7,C=8,G=9,T=10,N=11. Otherwise give x=, an "
-            "array of inputs (--dataloader_args)"
+            f"the model has an embedding and one input, of shape {shapes[0]}. If these are tokens, one "
+            "a base, give vocabulary (--vocabulary), such as A=7,C=8,G=9,T=10,N=11. Otherwise give x=, "
+            "an array of inputs (--dataloader_args)"
         )
 
 

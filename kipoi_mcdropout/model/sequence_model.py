@@ -164,8 +164,8 @@ def _only_input(schema: Any, model_input: str | int | None) -> tuple[Any, type, 
     if len(names) != 1:
         raise InputError(
             "a genome or a VCF gives the model one window of DNA and nothing else, so it must have one "
-            f"input; this one has {len(names)}: {', '.join(map(str, names))}. Wrap the model in a module "
-            "that gives it the others, or mutate arrays that hold all inputs"
+            f"input; this one has {len(names)}: {', '.join(map(str, names))}. Wrap the model in a "
+            "module that gives it the others, or mutate arrays that hold all inputs"
         )
     if isinstance(schema, Mapping):
         key = next(iter(schema))
@@ -236,14 +236,12 @@ def _layout(
     return layout
 
 
-def _category_axis(
-    shape: tuple[int | None, ...], category_axis: int | None, alphabet: str
-) -> int:
+def _category_axis(shape: tuple[int | None, ...], category_axis: int | None, alphabet: str) -> int:
     if category_axis is not None:
         if not -len(shape) <= category_axis < len(shape) or shape[category_axis] != len(alphabet):
             raise InputError(
-                f"category_axis must be an axis of size {len(alphabet)}, as the alphabet {alphabet} has, "
-                f"of one input, of shape {shape}; got {category_axis}"
+                f"category_axis must be an axis of size {len(alphabet)}, as the alphabet {alphabet} "
+                f"has, of one input, of shape {shape}; got {category_axis}"
             )
         return category_axis % len(shape)
     if len(shape) == 1:

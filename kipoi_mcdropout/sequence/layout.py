@@ -205,6 +205,6 @@ def check_bases(alphabet: str) -> str:
     if letters in ("ACGT", "ACGU"):
         return alphabet
     raise InputError(
-        "alphabet must be A, C, G and T (or U) in some order, with N if it has a channel of its own, for "
-        f"a genome or a VCF; got {alphabet!r}"
+        "alphabet must be A, C, G and T (or U) in some order, with N if it has a channel of its own, "
+        f"for a genome or a VCF; got {alphabet!r}"
     )

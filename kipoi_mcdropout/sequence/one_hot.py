@@ -196,7 +196,8 @@ class OneHotLayout:
             return self.unknown_zero if how == "zero" else self.unknown_uniform
         if how is not None:
             raise InputError(
-                f"N has a channel of its own in the alphabet {self.alphabet}; leave unknown out, got {how!r}"
+                f"N has a channel of its own in the alphabet {self.alphabet}; leave unknown out. Got "
+                f"{how!r}"
             )
         return self.no_base
 

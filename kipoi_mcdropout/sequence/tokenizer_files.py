@@ -78,7 +78,9 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} must be a JSON file of a tokenizer; it cannot be read: {error}") from error
+        raise InputError(
+            f"{path} must be a JSON file of a tokenizer; it cannot be read: {error}"
+        ) from error
     if not isinstance(content, dict):
         raise InputError(f"{path} must be a JSON file of a tokenizer, an object; got {content!r:.40}")
     return content
@@ -116,9 +118,9 @@ def _check_nucleotides(tokens: dict[str, int]) -> None:
         raise InputError("the tokens must be those of bases; there are amino acids among them")
     if pieces := [name for name in tokens if re.fullmatch("(##|▁|Ġ)[ACGTUN]", name.upper())]:
         raise InputError(
-            f"a base must have one token; there are tokens such as {pieces[0]!r} beside single letters, so "
-            "the token of a base depends on its place. Give the tokens that the model was trained with, "
-            "such as A=7,C=8,G=9,T=10,N=11"
+            f"a base must have one token; there are tokens such as {pieces[0]!r} beside single letters, "
+            "so the token of a base depends on its place. Give the tokens that the model was trained "
+            "with, such as A=7,C=8,G=9,T=10,N=11"
         )
 
 

@@ -62,15 +62,16 @@ class TokenLayout:
         places = np.flatnonzero(known)
         if not len(places):
             raise InputError(
-                f"sequence {row} must have tokens of the vocabulary ({token_words(tokens)}); it has {_shown(x)}"
+                f"sequence {row} must have tokens of the vocabulary ({token_words(tokens)}); it has "
+                f"{_shown(x)}"
             )
         first, end = int(places[0]), int(places[-1]) + 1
         if not known[first:end].all():
             wrong = first + int(np.flatnonzero(~known[first:end])[0])
             hint = "" if "N" in dict(tokens) else f". If it stands for N, add N={x[wrong]}"
             raise InputError(
-                f"tokens between bases must be of the vocabulary ({token_words(tokens)}); sequence {row} has "
-                f"token {x[wrong]} at place {wrong} of its tokens{hint}"
+                f"tokens between bases must be of the vocabulary ({token_words(tokens)}); sequence "
+                f"{row} has token {x[wrong]} at place {wrong} of its tokens{hint}"
             )
         before, after = (tuple(map(int, part)) for part in (x[:first], x[end:]))
         return cls(tokens, end - first, before, after)
@@ -123,7 +124,9 @@ class TokenLayout:
             If `how` asks for another encoding than by a token.
         """
         if how is not None:
-            raise InputError(f"unknown is for one-hot inputs; N is a token of the vocabulary. Got {how!r}")
+            raise InputError(
+                f"unknown is for one-hot inputs; N is a token of the vocabulary. Got {how!r}"
+            )
         letters = self.letters()
         return letters.index("N") if "N" in letters else NO_CODE
 
@@ -187,7 +190,7 @@ class TokenLayout:
         """Whether the positions lie along one axis: always."""
         return True
 
-    def by_position(self, table: NDArray[Any], window: tuple[int, int]) -> NDArray[Any]:
+    def by_position(self, table: NDArray[Any], window: tuple[int, int]) -> NDArray[Any]:  # noqa: ARG002
         """See `layout.SequenceLayout`: positions and bases are the axes already."""
         return table
 
@@ -216,8 +219,8 @@ def check_tokens(x: NDArray[np.generic]) -> None:
     if x.ndim == 2 and np.issubdtype(x.dtype, np.integer):
         return
     raise InputError(
-        f"with a vocabulary, the mutated input must be tokens: whole numbers, of shape (sequences, tokens); "
-        f"got shape {x.shape}, {x.dtype}. Name the input of the tokens with model_input, or leave the "
+        "with a vocabulary, the mutated input must be tokens: whole numbers, of shape (sequences, "
+        f"tokens); got shape {x.shape}, {x.dtype}. Name the input of the tokens with model_input, or leave the "
         "vocabulary out for one-hot inputs"
     )
 

@@ -102,9 +102,9 @@ class Vocabulary:
         """
         if self.prefix is None or self.suffix is None:
             raise InputError(
-                "the tokenizer's files do not say which tokens it puts before and after a sequence. Give "
-                f"the vocabulary as {self},prefix=0,suffix=1 with the tokens of this model, or with "
-                "prefix=,suffix= where it puts none"
+                "the tokenizer's files do not say which tokens it puts before and after a sequence. "
+                f"Give the vocabulary as {self},prefix=0,suffix=1 with the tokens of this model, or "
+                "with prefix=,suffix= where it puts none"
             )
         return self.prefix, self.suffix
 
@@ -199,9 +199,9 @@ def check_single_bases(names: Iterable[str], model_type: str = "") -> None:
     shown = ", ".join(sorted(several)[:3])
     if len(sizes) == 1 and model_type != "BPE":
         raise InputError(
-            f"vocabulary must have one token a base; it has {len(several)} k-mers of {sizes.pop()} bases "
-            f"({shown}, ...). A substitution would change the tokens of several bases, or which bases "
-            "make a token. Models of k-mers cannot be mutated here; use one of single bases"
+            f"vocabulary must have one token a base; it has {len(several)} k-mers of {sizes.pop()} "
+            f"bases ({shown}, ...). A substitution would change the tokens of several bases, or which "
+            "bases make a token. Models of k-mers cannot be mutated here; use one of single bases"
         )
     raise InputError(
         f"vocabulary must have one token a base; it has {len(several)} tokens of several bases "

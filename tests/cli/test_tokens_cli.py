@@ -14,6 +14,7 @@ from variant_world import write_vcf
 
 from kipoi_mcdropout.cli import cli_main
 
+TOKENS = {"A": 5, "C": 6, "G": 7, "T": 8, "N": 1}
 VOCABULARY = "A=5,C=6,G=7,T=8,N=1,prefix=2,suffix=3"
 TOKENS_PY = """
 import torch
@@ -44,7 +45,7 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Toy, Toy, Path]:
         path = other.model / name
         path.write_text(path.read_text().replace("(24, 4)", "(26,)"))
     loader = other.model / "dataloader.py"
-    old = "one_hot = np.array([[base == letter for letter in \"ACGT\"] for base in text], np.float32)"
+    old = 'one_hot = np.array([[base == letter for letter in "ACGT"] for base in text], np.float32)'
     assert old in loader.read_text()
     new = 'one_hot = np.array([2, *("?N???ACGT".index(base) for base in text), 3])'
     loader.write_text(loader.read_text().replace(old, new))
@@ -52,7 +53,9 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Toy, Toy, Path]:
     weights["embed.weight"] = torch.cat([torch.zeros(5, 4), torch.eye(4)])
     torch.save(weights, other.model / "weights.pt")
     tokenizer = tmp_path_factory.mktemp("tokenizer")
-    (tokenizer / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"ACGT"]))
+    (tokenizer / "vocab.txt").write_text(
+        "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"ACGT"])
+    )
     (tokenizer / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertTokenizer"}))
     return plain, other, tokenizer
 
@@ -67,7 +70,7 @@ def test_ism(toys: tuple[Toy, Toy, Path], tmp_path: Path) -> None:
     for name, toy, more in (
         ("plain", plain, ()), ("text", other, ("--vocabulary", VOCABULARY)),
         ("folder", other, ("--vocabulary", str(tokenizer))),
-        ("JSON", other, ("--imp_score_kwargs", '{"vocabulary": {"A": 5, "C": 6, "G": 7, "T": 8, "N": 1}}')),
+        ("JSON", other, ("--imp_score_kwargs", json.dumps({"vocabulary": TOKENS}))),
     ):  # fmt: skip
         path = tmp_path / f"{name}.parquet"
         data = json.dumps(toy.dataloader_args)
@@ -77,14 +80,20 @@ def test_ism(toys: tuple[Toy, Toy, Path], tmp_path: Path) -> None:
         tables[name] = pd.read_parquet(path).sort_values(order).reset_index(drop=True)
     assert len(tables["plain"]) == 3 * 3 * (3 * LENGTH - 2)
     for name, table in tables.items():
-        assert table[["name", "pos", "ref", "alt"]].equals(tables["plain"][["name", "pos", "ref", "alt"]])
-        np.testing.assert_allclose(table["effect_mean"], tables["plain"]["effect_mean"], atol=1e-6, err_msg=name)
+        assert table[["name", "pos", "ref", "alt"]].equals(
+            tables["plain"][["name", "pos", "ref", "alt"]]
+        )
+        np.testing.assert_allclose(
+            table["effect_mean"], tables["plain"]["effect_mean"], atol=1e-6, err_msg=name
+        )
 
 
 def test_score_variants(toys: tuple[Toy, Toy, Path], tmp_path: Path) -> None:
     plain, other, tokenizer = toys
     genome = plain.fasta.read_text().splitlines()[1].upper()
-    records = [f"chr1 {p} . {genome[p - 1]} {'ACGT'.replace(genome[p - 1], '')[0]} . . ." for p in (3, 30, 40)]
+    records = [
+        f"chr1 {p} . {genome[p - 1]} {'ACGT'.replace(genome[p - 1], '')[0]} . . ." for p in (3, 30, 40)
+    ]
     vcf = write_vcf(tmp_path / "in.vcf", records, {"chr1": len(genome)})
     tables = []
     for toy, more in ((plain, ("--unknown", "zero")), (other, ("--vocabulary", str(tokenizer)))):
@@ -92,7 +101,8 @@ def test_score_variants(toys: tuple[Toy, Toy, Path], tmp_path: Path) -> None:
         run("score_variants", str(toy.model), "--source", "dir", "-i", str(vcf), "-f", str(toy.fasta),
             "-t", str(path), "--rc", "--n_draws", "3", *more)  # fmt: skip
         tables.append(pd.read_parquet(path))
-    assert len(tables[0]) == 9 and tables[0]["effect_mean"].abs().min() > 0
+    assert len(tables[0]) == 9
+    assert tables[0]["effect_mean"].abs().min() > 0
     np.testing.assert_allclose(tables[1]["effect_mean"], tables[0]["effect_mean"], atol=1e-6)
 
 
@@ -100,9 +110,12 @@ def test_audit(toys: tuple[Toy, Toy, Path], capsys: pytest.CaptureFixture[str]) 
     run("audit", str(toys[1].model), "--source", "dir", "--vocabulary", VOCABULARY)
     printed = capsys.readouterr().out
     (line,) = [line for line in printed.splitlines() if line.startswith("embedding")]
-    assert line.split()[:3] == ["embedding", "embed", "windows,"] and "difference of table rows" in line
+    assert line.split()[:3] == ["embedding", "embed", "windows,"]
+    assert "difference of table rows" in line
     assert f"a sequence with {3 * LENGTH} substitutions" in printed
     with pytest.raises(SystemExit) as stopped:
         run("audit", str(toys[1].model), "--source", "dir")
     assert stopped.value.code == 2
-    assert "has an embedding and one input, of shape (26,). If these are tokens" in capsys.readouterr().err
+    assert (
+        "has an embedding and one input, of shape (26,). If these are tokens" in capsys.readouterr().err
+    )

@@ -37,7 +37,9 @@ TEXT = random_text(12, 1)[:5] + "N" + random_text(12, 1)[6:]
 
 def mutants(text: str) -> list[tuple[int, int]]:
     """Position and number of the base put in, of all substitutions."""
-    return [(i, j) for i, base in enumerate(text) for j, alt in enumerate("ACGT") if base not in ("N", alt)]
+    return [
+        (i, j) for i, base in enumerate(text) for j, alt in enumerate("ACGT") if base not in ("N", alt)
+    ]
 
 
 def by_hand(net: nn.Module, rows: Any, text: str) -> np.ndarray:
@@ -115,7 +117,10 @@ def test_other_inputs_stay_as_they_are(engine: str) -> None:
 
 
 def test_auto_is_full() -> None:
-    for net, x, key in ((built(TokenCnn), tokens(TEXT)[None], None), (built(LanguageModel), PADDED, "input_ids")):
+    for net, x, key in (
+        (built(TokenCnn), tokens(TEXT)[None], None),
+        (built(LanguageModel), PADDED, "input_ids"),
+    ):
         full, auto = (effects(net, x, key, engine=engine) for engine in ("full", "auto"))
         for name, values in full.items():
             np.testing.assert_allclose(auto[name], values, atol=1e-6 * np.nanmax(np.abs(values)))
@@ -153,7 +158,8 @@ def test_rna_has_u_in_its_results() -> None:
     x = tokens(TEXT)[None]
     rna = ism(Model(net, vocabulary=vocabulary), x, n_draws=DRAWS).table()
     dna = ism(Model(net, vocabulary=IDS), x, n_draws=DRAWS).table()
-    assert set(rna["alt"]) == set("ACGU") and set(rna["ref"]) == set("ACGU")
+    assert set(rna["alt"]) == set("ACGU")
+    assert set(rna["ref"]) == set("ACGU")
     np.testing.assert_array_equal(rna["effect_mean"], dna["effect_mean"])
     assert rna["alt"].str.replace("U", "T").tolist() == dna["alt"].tolist()
 
@@ -179,7 +185,9 @@ def test_example_and_audit(how: dict[str, Any]) -> None:
     text = "A=7,C=8,G=9,T=10,N=11,prefix=0,suffix=1"
     model = Model(built(LanguageModel), vocabulary=text, **how)
     x = model.example()
-    assert x.shape == (1, 32) and x.dtype == np.int64 and (x[0, 0], x[0, -1]) == (CLS, SEP)
+    assert x.shape == (1, 32)
+    assert x.dtype == np.int64
+    assert (x[0, 0], x[0, -1]) == (CLS, SEP)
     assert set(x[0, 1:-1]) == {7, 8, 9, 10}
     assert [row.mask_shape for row in audit(model).rows] == ["1 x 32 x 8", "1 x 2 x 32 x 32"]
     named = Model(built(LanguageModel), vocabulary=text, model_input="input_ids", **how)
@@ -196,7 +204,10 @@ def test_settings_go_to_other_processes_and_into_the_record() -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"vocabulary": IDS, "alphabet": "ACGT"}, "alphabet is for one-hot inputs, and vocabulary for tokens"),
+        (
+            {"vocabulary": IDS, "alphabet": "ACGT"},
+            "alphabet is for one-hot inputs, and vocabulary for tokens",
+        ),
         ({"vocabulary": IDS, "category_axis": 1}, "category_axis is for one-hot inputs"),
         ({"vocabulary": IDS, "unknown": "zero"}, "unknown is for one-hot inputs"),
         ({"input_shape": (32,)}, r"such as \(4, 500\), or \(502,\) for tokens with a vocabulary"),
@@ -235,7 +246,7 @@ def test_tokens_without_a_vocabulary_are_asked_for_it() -> None:
         ism(built(TokenCnn), tokens(TEXT)[None], n_draws=2)
     with pytest.raises(InputError, match="model_input must name one of the model's inputs: input_ids"):
         ism(Model(built(LanguageModel), vocabulary=IDS), PADDED, n_draws=2)
-    with pytest.raises(InputError, match="must be tokens: whole numbers.*float64"):
+    with pytest.raises(InputError, match=r"must be tokens: whole numbers.*float64"):
         ism(Model(built(TokenCnn), vocabulary=IDS), tokens(TEXT)[None].astype(float), n_draws=2)
 
 
@@ -249,7 +260,9 @@ class Looks(TokenCnn):
 def test_an_engine_that_cannot_run_is_refused_by_name() -> None:
     model = Model(built(Looks), vocabulary=IDS)
     x = tokens(random_text(12))[None]
-    with pytest.raises(ModelError, match="'incremental' cannot run this model: .*__bool__.*'full' or 'auto'"):
+    with pytest.raises(
+        ModelError, match=r"'incremental' cannot run this model: .*__bool__.*'full' or 'auto'"
+    ):
         ism(model, x, n_draws=2, running=Running(engine="incremental"))
     auto = ism(model, x, n_draws=2)
     full = ism(model, x, n_draws=2, running=Running(engine="full"))

@@ -15,8 +15,8 @@ from toy import DATALOADER_PY, LENGTH, Toy, make_toy
 from kipoi_mcdropout.cli import cli_main
 from kipoi_mcdropout.errors import InputError, InputWarning
 from kipoi_mcdropout.runs.ism.check_ranges import RangeCheck, genome_of, with_checked_ranges
-from kipoi_mcdropout.sequence.layout import Encoding
 from kipoi_mcdropout.sequence.genome import Genome
+from kipoi_mcdropout.sequence.layout import Encoding
 
 COMPLEMENT = str.maketrans("ACGTN", "TGCAN")
 TEXT = "".join(np.random.default_rng(3).choice(list("ACGT"), 400))

@@ -24,13 +24,16 @@ VOCABULARY = Vocabulary.of(IDS)
 SPECIAL = st.lists(st.sampled_from([CLS, SEP, PAD, -1]), max_size=4).map(tuple)
 
 
-@given(st.text("ACGTN", min_size=1, max_size=20), SPECIAL, SPECIAL, st.sampled_from([np.int64, np.int16]))
+@given(
+    st.text("ACGTN", min_size=1, max_size=20), SPECIAL, SPECIAL, st.sampled_from([np.int64, np.int16])
+)
 def test_what_is_read_is_written_again(
     text: str, before: tuple[int, ...], after: tuple[int, ...], dtype: type
 ) -> None:
     x = tokens(text, before, after)[None].astype(dtype)
     ((layout, codes),) = Encoding(vocabulary=VOCABULARY).read(x)
-    assert layout.n_positions == len(text) and layout.shape == x.shape[1:]
+    assert layout.n_positions == len(text)
+    assert layout.shape == x.shape[1:]
     assert "".join(layout.letters()[code] for code in codes) == text
     written = layout.encode(codes[None], x.dtype)
     assert written.dtype == x.dtype
@@ -43,14 +46,17 @@ def test_each_sequence_of_a_batch_has_its_own_bases() -> None:
     (first, one), (second, two) = Encoding(vocabulary=VOCABULARY).read(x)
     assert (first.n_positions, second.n_positions) == (5, 7)
     assert (one.tolist(), two.tolist()) == ([0, 1, 2, 3, 4], [4, 3, 2, 1, 0, 0, 3])
-    with pytest.raises(InputError, match="bases at places 1 to 5.*sequence 1 has tokens 0, 11"):
+    with pytest.raises(InputError, match=r"bases at places 1 to 5.*sequence 1 has tokens 0, 11"):
         first.codes(x)
 
 
 @pytest.mark.parametrize(
     ("x", "complaint"),
     [
-        ([[0, 7, 8, 5, 9, 1]], r"tokens between bases .*sequence 0 has token 5 at place 3 of its tokens$"),
+        (
+            [[0, 7, 8, 5, 9, 1]],
+            r"tokens between bases .*sequence 0 has token 5 at place 3 of its tokens$",
+        ),
         ([[0, 7, 8, 1], [0, 1, 1, 1]], "sequence 1 must have tokens of the vocabulary .*A=7,C=8"),
         ([[0.0, 7, 8, 1]], r"must be tokens: whole numbers.*got shape \(1, 4\), float64"),
         ([[[0, 1]]], r"must be tokens: whole numbers.*got shape \(1, 1, 2\)"),
@@ -64,11 +70,13 @@ def test_what_is_no_sequence_of_tokens_is_refused(x: list, complaint: str) -> No
 
 def test_a_token_that_may_be_n_is_asked_for() -> None:
     without = Vocabulary.of({base: IDS[base] for base in "ACGT"})
-    with pytest.raises(InputError, match="token 11 at place 3 of its tokens. If it stands for N, add N=11"):
+    with pytest.raises(
+        InputError, match=r"token 11 at place 3 of its tokens. If it stands for N, add N=11"
+    ):
         list(Encoding(vocabulary=without).read(tokens("ACNGT")[None]))
     layout = TokenLayout(without.tokens, 3)
     assert layout.unknown() == NO_CODE
-    with pytest.raises(InputError, match="sequence 0 has no base at position 1.*no token of N"):
+    with pytest.raises(InputError, match=r"sequence 0 has no base at position 1.*no token of N"):
         layout.encode(np.array([[0, NO_CODE, 1]], np.uint8), np.dtype(np.int64))
     with pytest.raises(InputError, match="unknown is for one-hot"):
         layout.unknown("zero")
@@ -127,7 +135,8 @@ def test_other_alphabets_are_refused(alphabet: str) -> None:
 def test_n_has_a_channel_of_its_own_or_not() -> None:
     four, five = LAYOUTS["ACGT"], LAYOUTS["TNGCA"]
     assert (four.unknown(), four.unknown("uniform"), four.unknown("zero")) == (5, 5, 4)
-    assert five.unknown() == 1 and (four.n_bases, five.n_bases) == (4, 4)
+    assert five.unknown() == 1
+    assert (four.n_bases, five.n_bases) == (4, 4)
     with pytest.raises(InputError, match="N has a channel of its own in the alphabet TNGCA"):
         five.unknown("zero")
     with pytest.raises(InputError, match='unknown must be "uniform" or "zero"'):

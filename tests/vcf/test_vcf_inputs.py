@@ -92,7 +92,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def score(model: Model, world: dict[str, Path], **options: Any) -> pd.DataFrame:
     running = RunOptions(engine=options.pop("engine", "full"))
     return score_variants(
-        model, world["vcf"], world["fasta"], n_draws=3, options=VariantOptions(**options), running=running
+        model,
+        world["vcf"],
+        world["fasta"],
+        n_draws=3,
+        options=VariantOptions(**options),
+        running=running,
     ).table()
 
 
@@ -103,7 +108,8 @@ def test_a_vcf_is_scored_as_by_the_one_hot_twin(
 ) -> None:
     plain = score(Model(tiny_net(), **PLAIN), world, **options)
     found = score(twin(kind), world, **options)
-    assert len(plain) == 3 * (7 * 3 + 2) and plain["effect_mean"].abs().min() > 0
+    assert len(plain) == 3 * (7 * 3 + 2)
+    assert plain["effect_mean"].abs().min() > 0
     np.testing.assert_allclose(found[COLUMNS], plain[COLUMNS], rtol=0, atol=1e-7)
     assert found[["pos", "ref", "alt"]].equals(plain[["pos", "ref", "alt"]])
 
@@ -143,14 +149,15 @@ def test_the_example_is_what_the_model_takes(kind: str) -> None:
     assert not no_base
 
 
-def test_ism_of_an_array_leaves_n_out(world: dict[str, Path]) -> None:
+def test_ism_of_an_array_leaves_n_out() -> None:
     model = twin("NTGCA")
     sequences = model.sequences
     window = np.frombuffer(GENOME[40 : 40 + LENGTH].encode(), np.uint8)
     x = sequences.inputs(sequences.table[window][None])
     with pytest.warns(match="1 positions are N in the reference and are not mutated: 10"):
         table = ism(model, x, n_draws=2).table()
-    assert set(table["alt"]) == set("ACGT") and 10 not in set(table["position"])
+    assert set(table["alt"]) == set("ACGT")
+    assert 10 not in set(table["position"])
 
 
 NO_N = TEXT.replace("N=11,", "")
@@ -182,7 +189,9 @@ def test_a_region_with_n_is_refused_where_n_has_no_token(world: dict[str, Path],
     bed = tmp_path / "r.bed"
     bed.write_text("c\t50\t51\tn\n")
     model = Model(Twin(from_tokens), vocabulary=NO_N, length=LENGTH)
-    with pytest.raises(InputError, match="has no base at position 10.*no token of N. Add one, such as N=11"):
+    with pytest.raises(
+        InputError, match=r"has no base at position 10.*no token of N. Add one, such as N=11"
+    ):
         ism(model, fasta=world["fasta"], regions=bed, n_draws=2)
 
 
@@ -192,8 +201,14 @@ def test_a_region_with_n_is_refused_where_n_has_no_token(world: dict[str, Path],
         ({"input_shape": (5, LENGTH)}, "5 places and the alphabet ACGT 4 letters.*alphabet=ACGTN"),
         ({"input_shape": (4, LENGTH), "alphabet": "ACGTN"}, "must have 5 places, one for each letter"),
         ({"input_shape": (4, LENGTH), "alphabet": "ACGX"}, "A, C, G and T .or U. in some order"),
-        ({"input_shape": (5, LENGTH), "alphabet": "ACGTN", "unknown": "zero"}, "N has a channel of its own"),
-        ({"input_shape": (4, 5), "alphabet": "ACGTN", "category_axis": 0}, "axis of size 5, as the alphabet"),
+        (
+            {"input_shape": (5, LENGTH), "alphabet": "ACGTN", "unknown": "zero"},
+            "N has a channel of its own",
+        ),
+        (
+            {"input_shape": (4, 5), "alphabet": "ACGTN", "category_axis": 0},
+            "axis of size 5, as the alphabet",
+        ),
         ({"length": LENGTH}, "does not declare the shape of its input"),
     ],
 )
@@ -207,7 +222,9 @@ def test_a_schema_of_tokens_asks_for_the_vocabulary() -> None:
 
     schema = SimpleNamespace(inputs=SimpleNamespace(shape=(LENGTH + 3,), name="ids"), targets=None)
     model = SimpleNamespace(model=Twin(from_tokens), schema=schema)
-    with pytest.raises(InputError, match=r"shape \(24,\): if it takes tokens, one a base, give vocabulary"):
+    with pytest.raises(
+        InputError, match=r"shape \(24,\): if it takes tokens, one a base, give vocabulary"
+    ):
         _ = Model(model).sequences
     assert Model(model, vocabulary=TEXT).sequences.length == LENGTH
     assert Model(model, vocabulary=TEXT).example().dtype == np.int64

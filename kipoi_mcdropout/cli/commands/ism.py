@@ -158,7 +158,9 @@ def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:
     loaded = load_model(options)
     _prepared(loaded, keywords, options, function)  # its errors come before those of the data
     dataloader, arguments = load_data(options, loaded)
-    if keywords["alphabet"] is None and keywords["vocabulary"] is None:  # its arguments may give another than the model's default
+    if (
+        keywords["alphabet"] is None and keywords["vocabulary"] is None
+    ):  # its arguments may give another than the model's default
         keywords["alphabet"] = _alphabet(dataloader, arguments)
     model, settings, running = _prepared(loaded, keywords, options, function)
     n = number_of_sequences(dataloader)

@@ -42,9 +42,7 @@ class RangeCheck:
         self.genome = genome
         self._told: set[str] = set()
 
-    def checked(
-        self, batch: dict[str, Any], x: NDArray[Any], encoding: Encoding
-    ) -> dict[str, Any]:
+    def checked(self, batch: dict[str, Any], x: NDArray[Any], encoding: Encoding) -> dict[str, Any]:
         """The batch, with strands corrected where the genome shows that they are wrong.
 
         Parameters
