@@ -220,8 +220,8 @@ def check_tokens(x: NDArray[np.generic]) -> None:
         return
     raise InputError(
         "with a vocabulary, the mutated input must be tokens: whole numbers, of shape (sequences, "
-        f"tokens); got shape {x.shape}, {x.dtype}. Name the input of the tokens with model_input, or leave the "
-        "vocabulary out for one-hot inputs"
+        f"tokens); got shape {x.shape}, {x.dtype}. Name the input of the tokens with model_input, or "
+        "leave the vocabulary out for one-hot inputs"
     )
 
 
