@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import choose, compare, kinds, with_mutants
+from helpers import choose, compare, kinds, substitutions, with_mutants
 from token_models import CLS, IDS, N_TOKENS, SEP, LanguageModel, TokenCnn, built
 from torch import Tensor, nn
 
@@ -82,13 +82,18 @@ WINDOWS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "as they are": lambda net, ids: net.embed(ids.long().contiguous()),
     "padded": lambda net, ids: net.embed(F.pad(ids, (2, 3), value=4)),
     "scaled by one number each": lambda net, ids: net.embed(ids) * net.scale(ids),
+    "one-hot vectors made of them": lambda net, ids: F.one_hot(ids, 40)[..., 4:10].double(),
+    "one-hot vectors times a table": lambda net, ids: F.one_hot(ids, 40).double() @ net.table,
+    "as numbers": lambda net, ids: net.embed(ids) + ids[..., None].double(),
     "position and token": lambda net, ids: net.embed(ids) + net.embed(torch.arange(ids.shape[1]) % 40),
 }
 DENSE: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "masked": lambda net, ids: net.embed(ids).masked_fill((ids == 11)[..., None], 0.0),
-    "as numbers": lambda net, ids: net.embed(ids) + ids[..., None].to(net.table.dtype),
     "shifted": lambda net, ids: net.embed(ids + 1),
     "doubled": lambda net, ids: net.embed(ids * 2),
+    "one-hot vectors of another type": lambda net, ids: (
+        net.embed(ids) + F.one_hot(ids, 40).to(torch.int32).sum(-1, keepdim=True).double()
+    ),
     "another type": lambda net, ids: net.embed(ids.int()),
     "mean": lambda net, ids: net.embed(ids) * ids.double().mean(1)[:, None, None],
     "weights that drop": lambda net, ids: F.embedding(ids, F.dropout(net.embed.weight, 0.3)),
@@ -125,6 +130,22 @@ def test_tokens_of_both_types(dtype: Any) -> None:
             return self.cnn(self.embed(input_ids).transpose(1, 2))
 
     assert compare(built(Either), batch(dtype=dtype)).error < 1e-12
+
+
+def test_a_mean_over_positions_of_one_channel() -> None:
+    class Single(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.drop = nn.Conv1d(4, 1, 5), nn.Dropout(0.4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = torch.relu(self.drop(self.conv(x))).squeeze(1)
+            return torch.stack([y.mean(1), y.amax(1), y.sum(1)], dim=1)
+
+    for references in (1, 2):
+        found = compare(built(Single), substitutions(LENGTH, references))
+        assert found.error < 1e-12
+        assert found.paths["reduce"] > 0
 
 
 def test_a_strand_that_the_model_makes_is_kept_apart() -> None:

@@ -216,7 +216,7 @@ class _Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         tensors = [x for x in walk((list(args), kwargs)) if isinstance(x, Tensor)]
         depends = any(id(x) in self._node_of for x in tensors)
-        if depends and _looks_at_data(func, tensors):
+        if depends and _looks_at_data(func, tensors, [*args[1:], *kwargs.values()]):
             self.fail(f"the model's code looks at its data by torch's {func}{self.where()}")
         if func._schema.is_mutable:
             return self._mutation(func, args, kwargs, depends)
@@ -285,10 +285,15 @@ class _Recorder(TorchDispatchMode):
         return node
 
 
-def _looks_at_data(func: Any, tensors: list[Tensor]) -> bool:
-    """Whether the shape of the result, or a number that leaves torch, depends on the values."""
+def _looks_at_data(func: Any, tensors: list[Tensor], others: list[Any]) -> bool:
+    """Whether the shape of the result, or a number that leaves torch, depends on the values.
+
+    `others` are the arguments after the first.
+    """
     if _name(func) == "index" and all(x.dtype != torch.bool for x in tensors):
         return False  # only an index by a mask has a shape that depends on it
+    if _name(func) == "one_hot" and others and others[0] != -1:
+        return False  # the number of classes is given
     return any(tag in func.tags for tag in _DATA_DEPENDENT)
 
 

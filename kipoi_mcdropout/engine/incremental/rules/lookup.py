@@ -1,15 +1,23 @@
-"""Rows of a table by whole numbers: an embedding of tokens."""
+"""Rows of a table by whole numbers: an embedding of tokens, or one-hot vectors made of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from kipoi_mcdropout.engine.incremental.graph import Node
 from kipoi_mcdropout.engine.incremental.layout import Axis, Layout
-from kipoi_mcdropout.engine.incremental.rules.base import Builder, Key, NoRule, Rule, rule_for
+from kipoi_mcdropout.engine.incremental.rules.base import (
+    Builder,
+    Key,
+    NoRule,
+    Rule,
+    known_int,
+    rule_for,
+)
 from kipoi_mcdropout.engine.incremental.windows import BlockContext, Window
 
 
@@ -28,7 +36,8 @@ class Lookup(Rule):
         """See Rule."""
         old = context.reference_window(sources[0])
         new = context.new(sources[0], windows[0])
-        delta = self.table[new[..., 0]] - self.table[old[..., 0]]
+        table = self.table.to(new.device)
+        delta = table[new[..., 0]] - table[old[..., 0]]
         return Window(delta=delta.flatten(3) if delta.dim() > 3 else delta[..., None])
 
 
@@ -38,6 +47,36 @@ def _embedding(node: Node, builder: Builder) -> Rule:
     if not isinstance(arguments["weight"], Tensor):
         raise NoRule("the table is not a constant")
     return lookup(node, builder, arguments["weight"], [arguments["indices"]])
+
+
+@rule_for("one_hot")
+def _one_hot(node: Node, builder: Builder) -> Rule:
+    arguments = builder.arguments(node)
+    table = torch.eye(known_int(arguments["num_classes"]), dtype=torch.int64)
+    return lookup(node, builder, table, [arguments["self"]])
+
+
+class AsFloat(Rule):
+    """Whole numbers as floating-point ones, which hold them exactly."""
+
+    label = "difference in another type"
+    whole = False
+
+    def __init__(self, node: Node, source: int, layout: Layout, dtype: torch.dtype) -> None:
+        super().__init__(node, [source], layout)
+        self.dtype = dtype
+
+    def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
+        """See Rule."""
+        return Window(delta=context.delta(sources[0], windows[0]).to(self.dtype), clean=True)
+
+
+def as_float(node: Node, builder: Builder, source: int) -> Rule | None:
+    """Rule of a cast of whole numbers to float32 or float64; None of another one."""
+    dtype = builder.arguments(node).get("dtype")
+    if source not in builder.whole or dtype not in (torch.float32, torch.float64):
+        return None
+    return AsFloat(node, source, builder.layouts[source], dtype)
 
 
 def lookup(node: Node, builder: Builder, table: Tensor, places: Sequence[Any]) -> Rule:
