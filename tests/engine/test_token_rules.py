@@ -82,7 +82,7 @@ WINDOWS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "as they are": lambda net, ids: net.embed(ids.long().contiguous()),
     "padded": lambda net, ids: net.embed(F.pad(ids, (2, 3), value=4)),
     "scaled by one number each": lambda net, ids: net.embed(ids) * net.scale(ids),
-    "one-hot vectors made of them": lambda net, ids: F.one_hot(ids, 40)[..., 4:10].double(),
+    "one-hot vectors made of them": lambda _, ids: F.one_hot(ids, 40)[..., 4:10].double(),
     "one-hot vectors times a table": lambda net, ids: F.one_hot(ids, 40).double() @ net.table,
     "as numbers": lambda net, ids: net.embed(ids) + ids[..., None].double(),
     "position and token": lambda net, ids: net.embed(ids) + net.embed(torch.arange(ids.shape[1]) % 40),

@@ -24,8 +24,8 @@ from kipoi_mcdropout.sequence.layout import SequenceLayout
 # Operations that a rule propagates on whole numbers, such as tokens, as on others.
 ON_WHOLE_NUMBERS = frozenset(
     {
-        "embedding", "index", "one_hot", "select", "clone", "contiguous", "detach", "alias", "to", "_to_copy", "view",
-        "reshape", "flatten", "squeeze", "unsqueeze", "unflatten", "_unsafe_view", "flip", "slice",
+        "embedding", "index", "one_hot", "select", "clone", "contiguous", "detach", "alias", "to",
+        "_to_copy", "view", "reshape", "flatten", "squeeze", "unsqueeze", "unflatten", "_unsafe_view", "flip", "slice",
         "narrow", "cat", "concat", "concatenate", "pad", "constant_pad_nd",
     }
 )  # fmt: skip
