@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,11 +10,13 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from kipoi_mcdropout.arrays.nested import Nested, leaves
 from kipoi_mcdropout.arrays.outputs import Targets
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel, alphabet_of
+from kipoi_mcdropout.model.find_shape import find_input_shape
 from kipoi_mcdropout.sequence.layout import SequenceLayout, check_bases, code_table
 from kipoi_mcdropout.sequence.mutants import MutantBatch
 from kipoi_mcdropout.sequence.one_hot import OneHotLayout, check_alphabet, find_category_axis
@@ -78,10 +81,13 @@ class SequenceModel:
         """Mutants of several references, all given as codes, shape=(..., length)."""
         return MutantBatch(self.inputs(reference), self.key, self.layout, reference, owner, codes)
 
+    def example(self) -> Nested:
+        """Inputs of the model for one window of all bases in turn, such as ACGTACGT."""
+        return self.inputs(self.bases[np.arange(self.length) % len(self.bases)][None])
+
     def targets(self, wanted: str | int | Sequence[str | int] | None) -> Targets:
         """The outputs asked for, within `adapter.locked.borrow()`."""
-        some = self.bases[np.arange(self.length) % len(self.bases)][None]
-        return self.adapter.targets(self.adapter.example_outputs(self.inputs(some)), wanted)
+        return self.adapter.targets(self.adapter.example_outputs(self.example()), wanted)
 
 
 def sequence_model(
@@ -103,13 +109,13 @@ def sequence_model(
     ----------
     model : kipoi model, nn.Module, or KipoiModel
     length : int, optional
-        Of the window, bp; needed where the model's schema does not say.
+        Of the window, bp; needed where neither the schema nor the network says it.
     category_axis : int, optional
         Axis of the bases in one input (without the batch); needed where more than one axis of the input
-        has as many places as the alphabet has letters, or for a bare nn.Module without `input_shape`: 0
-        for (4, length), 1 for (length, 4).
+        has as many places as the alphabet has letters.
     input_shape : sequence of int, optional
-        Shape of one input, in place of the schema's; of tokens, (tokens,).
+        Shape of one input, in place of the schema's; of tokens, (tokens,). Without either, that of a
+        one-hot input is found out, see `find_shape.find_input_shape`.
     unknown : "uniform" or "zero", optional
         What stands for a position without a base: 1/4 each, as kipoiseq encodes N (the default), or all
         zeros. An alphabet with N has a channel of its own for it.
@@ -132,7 +138,7 @@ def sequence_model(
     if not isinstance(model, KipoiModel):
         adapter = KipoiModel(model, ignore=tuple(ignore), label_axis=label_axis)
     schema = getattr(getattr(adapter.model, "schema", None), "inputs", None)
-    key, container, array = _only_input(schema, model_input)
+    key, container, array = _only_input(schema, model_input, adapter.locked.module)
     shape: Sequence[int | None] | None = input_shape or getattr(array, "shape", None)
     if vocabulary is not None:
         tokens = _token_layout(shape, length, vocabulary)
@@ -140,25 +146,32 @@ def sequence_model(
         return SequenceModel(adapter, tokens, key, container, np.dtype(np.int64), code)
     letters = check_bases(alphabet_of(adapter.model) if alphabet is None else check_alphabet(alphabet))
     if shape is None:
-        if length is None or category_axis is None:
-            raise InputError(
-                "the model does not declare the shape of its input; give input_shape, or length and "
-                f"category_axis; got length={length}, category_axis={category_axis}"
-            )
-        if category_axis not in (0, 1):
-            raise InputError(
-                "category_axis must be 0 for inputs (4, length) or 1 for (length, 4); got "
-                f"{category_axis}. Give input_shape for others"
-            )
-        shape = (len(letters), None) if category_axis == 0 else (None, len(letters))
+        shape = _found_shape(adapter, length, category_axis, letters)
     layout = _layout(tuple(shape), length, category_axis, letters)
     code = layout.unknown(unknown)
     return SequenceModel(adapter, layout, key, container, adapter.input_dtype, code)
 
 
-def _only_input(schema: Any, model_input: str | int | None) -> tuple[Any, type, Any]:
+def _found_shape(
+    adapter: KipoiModel, length: int | None, category_axis: int | None, alphabet: str
+) -> tuple[int, ...]:
+    """Shape of the one-hot input of a network that does not say it."""
+    try:
+        return find_input_shape(adapter, length, category_axis, len(alphabet))
+    except InputError as error:
+        if not adapter.embeds:
+            raise
+        raise InputError(
+            f"{error}. The model has an embedding: if it takes tokens, one a base, give vocabulary "
+            "(--vocabulary), such as A=7,C=8,G=9,T=10,N=11, and length"
+        ) from error
+
+
+def _only_input(
+    schema: Any, model_input: str | int | None, module: nn.Module
+) -> tuple[Any, type, Any]:
     if schema is None:
-        named = isinstance(model_input, str) and not model_input.isdigit()
+        named = model_input in inspect.signature(module.forward).parameters
         return (model_input, dict, None) if named else (None, np.ndarray, None)
     names = [getattr(item, "name", None) or path for path, item in leaves(schema)]
     if len(names) != 1:

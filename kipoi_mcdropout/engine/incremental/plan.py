@@ -25,8 +25,8 @@ from kipoi_mcdropout.sequence.layout import SequenceLayout
 ON_WHOLE_NUMBERS = frozenset(
     {
         "embedding", "index", "one_hot", "select", "clone", "contiguous", "detach", "alias", "to",
-        "_to_copy", "view", "reshape", "flatten", "squeeze", "unsqueeze", "unflatten", "_unsafe_view", "flip", "slice",
-        "narrow", "cat", "concat", "concatenate", "pad", "constant_pad_nd",
+        "_to_copy", "view", "reshape", "flatten", "squeeze", "unsqueeze", "unflatten", "_unsafe_view",
+        "flip", "slice", "narrow", "cat", "concat", "concatenate", "pad", "constant_pad_nd",
     }
 )  # fmt: skip
 _WIDEST = 0.6  # of the positions; beyond, the rest is computed densely
