@@ -167,9 +167,7 @@ def _found_shape(
         ) from error
 
 
-def _only_input(
-    schema: Any, model_input: str | int | None, module: nn.Module
-) -> tuple[Any, type, Any]:
+def _only_input(schema: Any, model_input: str | int | None, module: nn.Module) -> tuple[Any, type, Any]:
     if schema is None:
         named = model_input in inspect.signature(module.forward).parameters
         return (model_input, dict, None) if named else (None, np.ndarray, None)

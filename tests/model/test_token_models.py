@@ -222,7 +222,7 @@ def test_what_contradicts_a_vocabulary_is_refused(options: dict[str, Any], compl
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({}, "the shape of the model's input is not known"),
+        ({}, "cannot be found out.*has an embedding: if it takes tokens, one a base, give vocabulary"),
         ({"vocabulary": IDS, "input_shape": (4, 30)}, r"must be tokens, of shape \(tokens,\)"),
         ({"vocabulary": IDS, "input_shape": (None,)}, "sequences of any number of tokens; give length"),
         ({"vocabulary": IDS, "input_shape": (32,), "length": 32, }, None),

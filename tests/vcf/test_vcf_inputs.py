@@ -49,6 +49,7 @@ KINDS: dict[str, tuple[Callable[[Tensor], Tensor], dict[str, Any]]] = {
     "tokens by shape": (from_tokens, {"vocabulary": TEXT, "input_shape": (LENGTH + 3,)}),
     "tokens by name": (from_tokens, {"vocabulary": TEXT, "length": LENGTH, "model_input": "input_ids"}),
     "RNA tokens": (from_tokens, {"vocabulary": TEXT.replace("T", "U"), "length": LENGTH}),
+    "ACGTN, found out": (with_n, {"alphabet": "ACGTN"}),
     "ACGTN": (with_n, {"alphabet": "ACGTN", "input_shape": (5, LENGTH)}),
     "NTGCA": (lambda x: with_n(x.flip(1)), {"alphabet": "NTGCA", "length": LENGTH, "category_axis": 0}),
     "ACGUN": (with_n, {"alphabet": "ACGUN", "input_shape": (5, LENGTH)}),
@@ -209,7 +210,6 @@ def test_a_region_with_n_is_refused_where_n_has_no_token(world: dict[str, Path],
             {"input_shape": (4, 5), "alphabet": "ACGTN", "category_axis": 0},
             "axis of size 5, as the alphabet",
         ),
-        ({"length": LENGTH}, "does not declare the shape of its input"),
     ],
 )
 def test_what_cannot_be_told_is_asked_for(how: dict[str, Any], complaint: str) -> None:
