@@ -189,8 +189,16 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
         """
         from kipoi_mcdropout.effects.saturation import dense
 
-        sequences = []
+        sequences: list[dict[str, dict[str, np.ndarray]]] = []
+        n_positions = 0
         for effects in self.effects(input_batch):
+            if sequences and effects.layout.n_positions != n_positions:
+                raise InputError(
+                    "score gives arrays, so all sequences must have the same number of bases; sequence "
+                    f"{len(sequences)} has {effects.layout.n_positions}, the first {n_positions}. Use "
+                    "kipoi_mcdropout.ism, or one sequence at a time"
+                )
+            n_positions = effects.layout.n_positions
             by_score = {}
             for summary in effects.summaries:
                 arrays = {name: values[0] for name, values in summary.reference.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,50 @@ def test_score_variants(toys: tuple[Toy, Toy, Path], tmp_path: Path) -> None:
     assert len(tables[0]) == 9
     assert tables[0]["effect_mean"].abs().min() > 0
     np.testing.assert_allclose(tables[1]["effect_mean"], tables[0]["effect_mean"], atol=1e-6)
+
+
+def test_code_and_its_description(toys: tuple[Toy, Toy, Path], tmp_path: Path) -> None:
+    """A network in a Python file: by flags, and by a mcdropout.yaml with the tokenizer beside it."""
+    _, other, tokenizer = toys
+    (tmp_path / "net.py").write_text(TOKENS_PY)
+    weights = str(other.model / "weights.pt")
+    genome = other.fasta.read_text().splitlines()[1].upper()
+    alt = "C" if genome[39] == "A" else "A"
+    vcf = write_vcf(tmp_path / "in.vcf", [f"chr1 40 . {genome[39]} {alt} . . ."])
+    yaml = {"model": "net.py:ToyNet", "weights": weights, "vocabulary": "tokens", "input_shape": [26]}
+    (tmp_path / "mcdropout.yaml").write_text(json.dumps(yaml))
+    shutil.copytree(tokenizer, tmp_path / "tokens")
+    tables = []
+    for words in (
+        [str(other.model), "--source", "dir", "--vocabulary", VOCABULARY],
+        [
+            f"{tmp_path}/net.py:ToyNet",
+            "--weights",
+            weights,
+            "--vocabulary",
+            VOCABULARY,
+            "--length",
+            "24",
+        ],
+        [str(tmp_path)],
+        [str(tmp_path), "--vocabulary", "A=5,C=6,G=7,T=8,N=0,prefix=2,suffix=3"],
+    ):
+        path = tmp_path / f"{len(tables)}.parquet"
+        run(
+            "score_variants",
+            *words,
+            "-i",
+            str(vcf),
+            "-f",
+            str(other.fasta),
+            "-t",
+            str(path),
+            "--n_draws",
+            "3",
+        )
+        tables.append(pd.read_parquet(path)["effect_mean"].tolist())
+    assert tables[0] == tables[1] == tables[2] == tables[3]
+    assert min(map(abs, tables[0])) > 0
 
 
 def test_audit(toys: tuple[Toy, Toy, Path], capsys: pytest.CaptureFixture[str]) -> None:

@@ -147,6 +147,8 @@ def test_a_padded_sequence_beside_a_longer_one(tmp_path: Path) -> None:
         assert rows["position"].tolist() == np.repeat(known, 3).tolist()
         assert rows["ref"].tolist() == np.repeat([text[p] for p in known], 3).tolist()
     assert read(path).provenance["options"]["vocabulary"] == "A=7,C=8,G=9,T=10,N=11"
+    with pytest.raises(InputError, match="same number of bases; sequence 1 has 14, the first 12"):
+        effects(net, batch, "input_ids", n_draws=2)
     with pytest.raises(InputError, match="HDF5 needs sequences of one length"):
         ism(model, batch, n_draws=2, output=tmp_path / "out.h5")
 
