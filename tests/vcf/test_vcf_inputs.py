@@ -150,6 +150,11 @@ def test_the_example_is_what_the_model_takes(kind: str) -> None:
     assert not no_base
 
 
+def test_a_name_that_is_no_keyword_of_the_network_is_no_key() -> None:
+    assert isinstance(twin("ACGTN", model_input="seq").example(), np.ndarray)
+    assert set(twin("ACGTN", model_input="input_ids").example()) == {"input_ids"}
+
+
 def test_ism_of_an_array_leaves_n_out() -> None:
     model = twin("NTGCA")
     sequences = model.sequences
