@@ -83,6 +83,11 @@ class CodeName:
         with _seeded(seed):
             return _made(self, _found(self, _imported(self)), kwargs)
 
+    def is_network(self) -> bool:
+        """Whether the name is a network, and not a class or function that makes one."""
+        with _seeded(0):
+            return isinstance(_found(self, _imported(self)), nn.Module)
+
 
 def _imported(code: CodeName) -> ModuleType:
     """The module that holds the code; a file is run anew each time."""

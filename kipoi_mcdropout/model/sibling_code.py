@@ -54,17 +54,30 @@ def hidden() -> Iterator[None]:
         sys.modules.update(found)
 
 
-def _place(file: Path) -> tuple[Path, str]:
-    """Folder to search, and name of the module, of a file."""
+def code_folder(file: Path) -> tuple[Path, str]:
+    """The folder from which a file is imported, and its dotted name there."""
     path = Path(os.path.abspath(file))  # a symbolic link keeps the neighbours of its own folder
     parts = [path.stem]
     folder = path.parent
     while (folder / "__init__.py").is_file():
         parts.insert(0, folder.name)
         folder = folder.parent
-    if len(parts) == 1:
-        return folder, f"{path.stem}_file"  # a name that no library and no model of Kipoi has
     return folder, ".".join(parts)
+
+
+def neighbours_of(file: Path) -> list[Path]:
+    """The files that were imported with a file from its folder, if it was loaded last."""
+    folder, _ = code_folder(file)
+    found = {sys.modules[name] for name in _found_here if name in sys.modules}
+    paths = {Path(str(module.__file__)) for module in found if _is_neighbour(module, folder)}
+    return sorted(path for path in paths if not path.samefile(file))
+
+
+def _place(file: Path) -> tuple[Path, str]:
+    """Folder to search, and name of the module, of a file."""
+    folder, name = code_folder(file)
+    # A file alone gets a name that no library and no model of Kipoi has.
+    return folder, name if "." in name else f"{name}_file"
 
 
 def _neighbours(folder: Path) -> set[str]:
