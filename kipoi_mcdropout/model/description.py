@@ -214,7 +214,8 @@ def _path(name: str, value: Any) -> str:
 
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(_NAMES, _names), "input_shape": _shape, "model_kwargs": _arguments,
-    "trust_pickle": _truth, "weights": _path, "vocabulary": lambda _, value: as_vocabulary(value),
+    "extra_inputs": _arguments, "trust_pickle": _truth, "weights": _path,
+    "vocabulary": lambda _, value: as_vocabulary(value),
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""A model whose only input is one window of DNA, one-hot or as tokens: what a VCF can be scored with."""
+"""A model that takes one window of DNA, one-hot or as tokens: for a VCF, regions and sequences."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import inspect
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from kipoi_mcdropout.arrays.nested import Nested, leaves
+from kipoi_mcdropout.arrays.nested import Nested
 from kipoi_mcdropout.arrays.outputs import Targets
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel, alphabet_of
-from kipoi_mcdropout.model.find_shape import find_input_shape
-from kipoi_mcdropout.sequence.layout import SequenceLayout, check_bases, code_table
+from kipoi_mcdropout.model.extra_inputs import SequenceInput, sequence_input
+from kipoi_mcdropout.model.find_shape import OpenLengthError, find_input_shape
+from kipoi_mcdropout.sequence.layout import SequenceLayout
+from kipoi_mcdropout.sequence.letters import check_bases, letter_codes
 from kipoi_mcdropout.sequence.mutants import MutantBatch
 from kipoi_mcdropout.sequence.one_hot import OneHotLayout, check_alphabet, find_category_axis
 from kipoi_mcdropout.sequence.tokens import NO_CODE, TokenLayout
@@ -32,8 +35,7 @@ class SequenceModel:
 
     adapter: KipoiModel
     layout: SequenceLayout
-    key: Any  # of the input: of the dict, the position in the list, None for an array
-    container: type  # dict, list, or numpy.ndarray for the array itself
+    place: SequenceInput
     dtype: np.dtype
     unknown: int  # code of a position without a base; NO_CODE where there is none
 
@@ -61,19 +63,31 @@ class SequenceModel:
     @property
     def table(self) -> NDArray[np.uint8]:
         """From ASCII codes of a genome to codes, shape=(256,)."""
-        return code_table(self.layout, self.unknown)
+        return letter_codes(self.layout, self.unknown)
+
+    @property
+    def key(self) -> Any:
+        """Of the sequence: of the dict, the position in the list, None for an array."""
+        return self.place.key
+
+    @property
+    def container(self) -> type:
+        """dict, list, or numpy.ndarray for an array itself."""
+        return self.place.container
 
     @property
     def length(self) -> int:
         """Length of the window, bp."""
         return self.layout.n_positions
 
+    def recorded(self) -> dict[str, Any]:
+        """How sequences become inputs, for the record of a run."""
+        extra = {str(key): value.tolist() for key, value in self.place.extra.items()}
+        return {"length": self.length, "unknown": self.unknown_as, "extra_inputs": extra}
+
     def inputs(self, codes: NDArray[np.uint8]) -> Nested:
         """Inputs of the model for codes, shape=(n, length)."""
-        x = self.layout.encode(codes, self.dtype)
-        if self.container is dict:
-            return {self.key: x}
-        return [x] if self.container is list else x
+        return self.place.inputs(self.layout.encode(codes, self.dtype))
 
     def batch(
         self, reference: NDArray[np.uint8], owner: NDArray[np.int64], codes: NDArray[np.uint8]
@@ -94,13 +108,15 @@ def sequence_model(
     model: Any,
     *,
     length: int | None = None,
+    default_length: int | None = None,
     category_axis: int | None = None,
     input_shape: Sequence[int | None] | None = None,
     unknown: Unknown | None = None,
     ignore: Sequence[str] = (),
     alphabet: str | None = None,
     label_axis: int | None = None,
-    model_input: str | int | None = None,
+    model_input: Any = None,
+    extra_inputs: Mapping[str, Any] | None = None,
     vocabulary: Vocabulary | None = None,
 ) -> SequenceModel:
     """Find out how a model takes its DNA.
@@ -110,6 +126,8 @@ def sequence_model(
     model : kipoi model, nn.Module, or KipoiModel
     length : int, optional
         Of the window, bp; needed where neither the schema nor the network says it.
+    default_length : int, optional
+        The same where nothing else says it.
     category_axis : int, optional
         Axis of the bases in one input (without the batch); needed where more than one axis of the input
         has as many places as the alphabet has letters.
@@ -124,40 +142,53 @@ def sequence_model(
         channel of its own; with U for T the model is of RNA, and T of a genome becomes U.
     label_axis : int, optional
         The axis of an output that the model's column labels name, where more than one has their length.
-    model_input : str, optional
-        Keyword of the input, for a bare nn.Module that takes it by name.
+    model_input, extra_inputs : optional
+        The input that holds the sequence, and the values of the others; see `sequence_input`. Of a bare
+        nn.Module, a keyword of its forward.
     vocabulary : Vocabulary, optional
         The tokens of the bases, for a model whose input is one token a base.
 
     Raises
     ------
     InputError
-        If the model has other inputs too, or its layout cannot be told.
+        If the model has other inputs without a value, or its layout cannot be told.
+    OpenLengthError
+        If the model takes any length and none is given.
     """
     adapter = model
     if not isinstance(model, KipoiModel):
         adapter = KipoiModel(model, ignore=tuple(ignore), label_axis=label_axis)
     schema = getattr(getattr(adapter.model, "schema", None), "inputs", None)
-    key, container, array = _only_input(schema, model_input, adapter.locked.module)
-    shape: Sequence[int | None] | None = input_shape or getattr(array, "shape", None)
+    place = _place(schema, model_input, extra_inputs, adapter.locked.module)
+    shape: Sequence[int | None] | None = input_shape or getattr(place.array, "shape", None)
     if vocabulary is not None:
-        tokens = _token_layout(shape, length, vocabulary)
-        code = tokens.unknown(unknown)
-        return SequenceModel(adapter, tokens, key, container, np.dtype(np.int64), code)
+        tokens = _token_layout(shape, length, default_length, vocabulary)
+        return SequenceModel(adapter, tokens, place, np.dtype(np.int64), tokens.unknown(unknown))
     letters = check_bases(alphabet_of(adapter.model) if alphabet is None else check_alphabet(alphabet))
     if shape is None:
-        shape = _found_shape(adapter, length, category_axis, letters)
-    layout = _layout(tuple(shape), length, category_axis, letters)
-    code = layout.unknown(unknown)
-    return SequenceModel(adapter, layout, key, container, adapter.input_dtype, code)
+        find = partial(_found_shape, adapter, place, category_axis, letters)
+        try:
+            shape = find(length)
+        except OpenLengthError:
+            if default_length is None:
+                raise
+            shape = find(default_length)
+    layout = _layout(tuple(shape), length, default_length, category_axis, letters)
+    return SequenceModel(adapter, layout, place, adapter.input_dtype, layout.unknown(unknown))
 
 
 def _found_shape(
-    adapter: KipoiModel, length: int | None, category_axis: int | None, alphabet: str
+    adapter: KipoiModel,
+    place: SequenceInput,
+    category_axis: int | None,
+    alphabet: str,
+    length: int | None,
 ) -> tuple[int, ...]:
     """Shape of the one-hot input of a network that does not say it."""
     try:
-        return find_input_shape(adapter, length, category_axis, len(alphabet))
+        return find_input_shape(adapter, place, category_axis, len(alphabet), length)
+    except OpenLengthError:
+        raise
     except InputError as error:
         if not adapter.embeds:
             raise
@@ -167,27 +198,22 @@ def _found_shape(
         ) from error
 
 
-def _only_input(schema: Any, model_input: str | int | None, module: nn.Module) -> tuple[Any, type, Any]:
-    if schema is None:
+def _place(
+    schema: Any, model_input: Any, extra_inputs: Mapping[str, Any] | None, module: nn.Module
+) -> SequenceInput:
+    """Where the sequence stands; of a bare module, under its keyword where that is named."""
+    if schema is None and not extra_inputs:
         named = model_input in inspect.signature(module.forward).parameters
-        return (model_input, dict, None) if named else (None, np.ndarray, None)
-    names = [getattr(item, "name", None) or path for path, item in leaves(schema)]
-    if len(names) != 1:
-        raise InputError(
-            "a genome or a VCF gives the model one window of DNA and nothing else, so it must have one "
-            f"input; this one has {len(names)}: {', '.join(map(str, names))}. Wrap the model in a "
-            "module that gives it the others, or mutate arrays that hold all inputs"
-        )
-    if isinstance(schema, Mapping):
-        key = next(iter(schema))
-        return key, dict, schema[key]
-    if isinstance(schema, (list, tuple)):
-        return 0, list, schema[0]
-    return None, np.ndarray, schema
+        if named:
+            return SequenceInput(model_input, dict, None, {}, (model_input,))
+    return sequence_input(schema, model_input, extra_inputs)
 
 
 def _token_layout(
-    shape: Sequence[int | None] | None, length: int | None, vocabulary: Vocabulary
+    shape: Sequence[int | None] | None,
+    length: int | None,
+    default_length: int | None,
+    vocabulary: Vocabulary,
 ) -> TokenLayout:
     """Layout of a window with the tokens around it."""
     before, after = vocabulary.ends()
@@ -205,8 +231,9 @@ def _token_layout(
                 f"{n_tokens} tokens, or be left out; got {length}"
             )
         length = known
+    length = default_length if length is None else length
     if length is None:
-        raise InputError("the model takes sequences of any number of tokens; give length, in bp")
+        raise OpenLengthError("the model takes sequences of any number of tokens; give length, in bp")
     if length < 1:
         raise InputError(
             f"length must be at least 1 bp beside the {len(before) + len(after)} tokens around it; got "
@@ -216,7 +243,11 @@ def _token_layout(
 
 
 def _layout(
-    shape: tuple[int | None, ...], length: int | None, category_axis: int | None, alphabet: str
+    shape: tuple[int | None, ...],
+    length: int | None,
+    default_length: int | None,
+    category_axis: int | None,
+    alphabet: str,
 ) -> OneHotLayout:
     n_letters = len(alphabet)
     axis = _category_axis(shape, category_axis, alphabet)
@@ -233,10 +264,10 @@ def _layout(
         raise InputError(
             f"length must be that of the model's input, {known} bp, or be left out; got {length}"
         )
-    size = known if length is None else length
+    size = next((n for n in (length, known, default_length) if n is not None), None)
     if size is None:
-        raise InputError(
-            f"the model takes windows of any length (input shape {shape}); give length, in bp"
+        raise OpenLengthError(
+            f"the model takes windows of any length (input shape {shape}); give length, in bp (--length)"
         )
     if size < 1:
         raise InputError(f"length must be at least 1 bp; got {size}")

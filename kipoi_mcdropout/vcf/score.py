@@ -207,7 +207,9 @@ class _Plan:
                 f"other processes need the engine by its name; got {self.engine.engine!r}"
             )
         # The alphabet may be that of a dataloader, and a worker loads none.
-        settings = replace(self.model.settings, alphabet=self.model.sequences.layout.alphabet)
+        settings = self.model.settings
+        if settings.vocabulary is None:
+            settings = replace(settings, alphabet=self.model.sequences.layout.alphabet)
         job = VariantJob(
             tuple(ModelReference.of(member) for member in self.model.ensemble.first_first),
             settings, self.targets, self.wanted.effects, self.wanted.seed, self.engine,

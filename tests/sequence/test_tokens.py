@@ -9,13 +9,8 @@ from hypothesis import strategies as st
 from token_models import CLS, IDS, PAD, SEP, tokens
 
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.sequence.layout import (
-    Encoding,
-    check_bases,
-    code_table,
-    layout_from_dict,
-    reverse_complement,
-)
+from kipoi_mcdropout.sequence.layout import Encoding, layout_from_dict
+from kipoi_mcdropout.sequence.letters import check_bases, letter_codes, reverse_complement
 from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 from kipoi_mcdropout.sequence.tokens import NO_CODE, TokenLayout
 from kipoi_mcdropout.sequence.vocabulary import Vocabulary
@@ -96,7 +91,7 @@ LAYOUTS = {
 @given(text=st.text("ACGTN", min_size=20, max_size=20))
 def test_the_reverse_complement_is_that_of_the_letters(name: str, text: str) -> None:
     layout = LAYOUTS[name]
-    table = code_table(layout, layout.unknown())
+    table = letter_codes(layout, layout.unknown())
     codes = table[np.frombuffer(text.encode(), np.uint8)][None]
     np.testing.assert_array_equal(codes, table[np.frombuffer(text.lower().encode(), np.uint8)][None])
     other = "".join(COMPLEMENT[base] for base in reversed(text))
@@ -109,7 +104,7 @@ def test_the_reverse_complement_is_that_of_the_letters(name: str, text: str) -> 
 def test_t_and_u_are_one_base() -> None:
     rna, dna = LAYOUTS["UGCA"], LAYOUTS["ACGT"]
     for layout, code in ((rna, 0), (dna, 3)):
-        table = code_table(layout, layout.unknown())
+        table = letter_codes(layout, layout.unknown())
         assert [int(table[ord(x)]) for x in "TUtu"] == [code] * 4
 
 

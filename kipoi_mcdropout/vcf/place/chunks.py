@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kipoi_mcdropout.model.sequence_model import SequenceModel
-from kipoi_mcdropout.sequence.layout import reverse_complement
+from kipoi_mcdropout.sequence.letters import reverse_complement
 from kipoi_mcdropout.vcf.place.placement import Outcome, Placed, Placer
 from kipoi_mcdropout.vcf.place.views import ViewedBatch
 from kipoi_mcdropout.vcf.place.windows import Anchor

@@ -59,6 +59,8 @@ class Rule:
         Whether a difference that is not zero may become exactly zero (see thinning.py).
     whole : bool or None
         Whether the result is whole numbers, such as tokens; None: as the sources are.
+    factor : int, optional
+        Node of a tensor of masks alone whose values the differences are multiplied by.
     """
 
     label = ""
@@ -68,6 +70,7 @@ class Rule:
     looks_around = False
     extinguishes = False
     whole: bool | None = None
+    factor: int | None = None
 
     def __init__(self, node: Node, sources: list[int], layout: Layout) -> None:
         self.node = node
