@@ -140,7 +140,8 @@ def load_for_files(description: ModelDescription) -> list[Any]:
     InputError
         If the model cannot be loaded.
     """
-    if not description.source.is_kipoi or description.settings.alphabet is not None:
+    own = description.settings
+    if not description.source.is_kipoi or own.alphabet is not None or own.vocabulary is not None:
         return load_described(description, with_dataloader=False)
     try:
         return load_described(description)

@@ -160,6 +160,11 @@ class KipoiModel:
         """Type of floating inputs: that of the weights where numpy has it, else float32."""
         return self._types.numpy_dtype
 
+    @property
+    def embeds(self) -> bool:
+        """Whether the model has an embedding, which takes whole numbers."""
+        return self._types.embeds
+
     def tensors(self, inputs: Nested) -> Nested:
         """The same as tensors on the model's device."""
         return to_tensors(self.arrays(inputs), self.locked.device)

@@ -15,6 +15,7 @@ from kipoi_mcdropout.model.member_sources import member_sources
 from kipoi_mcdropout.model.model import Model, ModelSettings
 from kipoi_mcdropout.model.model_file import find_model_file, read_model_file
 from kipoi_mcdropout.model.source import ModelSource, Say
+from kipoi_mcdropout.sequence.vocabulary import as_vocabulary
 
 _OF_SOURCE = tuple(field.name for field in dataclasses.fields(ModelSource))
 _OF_SETTINGS = tuple(field.name for field in dataclasses.fields(ModelSettings))
@@ -214,6 +215,7 @@ def _path(name: str, value: Any) -> str:
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(_NAMES, _names), "input_shape": _shape, "model_kwargs": _arguments,
     "extra_inputs": _arguments, "trust_pickle": _truth, "weights": _path,
+    "vocabulary": lambda _, value: as_vocabulary(value),
 }  # fmt: skip
 
 

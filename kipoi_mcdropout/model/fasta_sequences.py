@@ -17,7 +17,6 @@ from kipoi_mcdropout.model.model import Model
 from kipoi_mcdropout.model.sequence_model import SequenceModel
 from kipoi_mcdropout.model.sequences import AT_ONCE, Sequences
 from kipoi_mcdropout.sequence.fasta import FastaSurvey, check_length, read_fasta
-from kipoi_mcdropout.sequence.letters import letter_codes
 
 _WHY = "the length of the model's input"
 
@@ -79,7 +78,7 @@ def _sequence_model(model: Model, survey: FastaSurvey) -> SequenceModel:
 
 
 def _batches(model: SequenceModel, path: Path, batch_size: int) -> Iterator[dict[str, Any]]:
-    table = letter_codes(model.unknown, model.layout.alphabet)
+    table = model.table
     sequences = read_fasta(path)
     while some := list(itertools.islice(sequences, batch_size)):
         for sequence in some:  # again: the file may have been changed since it was looked through

@@ -96,6 +96,8 @@ def input_name(sequences: SequenceModel) -> str | None:
 def dataloader_code(sequences: SequenceModel) -> str:
     """The text of dataloader.py: the encoding is that of the model's settings."""
     layout = sequences.layout
+    if not isinstance(layout, OneHotLayout):
+        raise InputError("a Kipoi folder is made of one-hot inputs, and this model takes tokens")
     k = layout.n_categories
     row = layout.encode(np.array([[sequences.unknown] * layout.n_positions], np.uint8), np.dtype("f4"))
     unknown = np.moveaxis(row, layout.category_axis + 1, -1).reshape(-1, k)[0].tolist()

@@ -19,7 +19,8 @@ from kipoi_mcdropout.model.sequences import AT_ONCE, Sequences
 from kipoi_mcdropout.sequence.bed import Interval, read_rows
 from kipoi_mcdropout.sequence.contig_names import ContigMap, contig_map_of
 from kipoi_mcdropout.sequence.genome import Genome
-from kipoi_mcdropout.sequence.letters import letter_codes, reverse_complement
+from kipoi_mcdropout.sequence.layout import SequenceLayout
+from kipoi_mcdropout.sequence.letters import reverse_complement
 from kipoi_mcdropout.sequence.region_windows import (
     Edge,
     Window,
@@ -112,19 +113,19 @@ def _sequence_model(model: Model, rows: Sequence[Interval]) -> SequenceModel:
 def _batches(
     model: SequenceModel, genome: Genome, windows: Sequence[Window], batch_size: int
 ) -> Iterator[dict[str, Any]]:
-    table = letter_codes(model.unknown, model.layout.alphabet)
+    table = model.table
     with genome:
         for first in range(0, len(windows), batch_size):
             some = windows[first : first + batch_size]
-            codes = [_codes(genome, window, table, model.layout.alphabet) for window in some]
+            codes = [_codes(genome, window, table, model.layout) for window in some]
             yield {"inputs": model.inputs(np.stack(codes)), "metadata": {"ranges": _ranges(some)}}
 
 
 def _codes(
-    genome: Genome, window: Window, table: NDArray[np.uint8], alphabet: str
+    genome: Genome, window: Window, table: NDArray[np.uint8], layout: SequenceLayout
 ) -> NDArray[np.uint8]:
     codes = table[genome.fetch(window.target, window.start, window.end)]
-    return reverse_complement(codes, alphabet) if window.strand == "-" else codes
+    return reverse_complement(codes, layout) if window.strand == "-" else codes
 
 
 def _ranges(windows: Sequence[Window]) -> dict[str, NDArray[Any]]:

@@ -48,9 +48,9 @@ class VariantOptions:
     contig_map: Mapping[str, str] | str | Path | None = None
     quantiles: Sequence[float] = ()
 
-    def placement(self, length: int) -> PlacementOptions:
-        """How alleles are placed in windows of a length, bp."""
-        return PlacementOptions(length, **self.placement_as_dict())
+    def placement(self, length: int, known_only: bool = False) -> PlacementOptions:
+        """How alleles are placed in windows of a length, bp; see `PlacementOptions.known_only`."""
+        return PlacementOptions(length, known_only=known_only, **self.placement_as_dict())
 
     def placement_as_dict(self) -> dict[str, Any]:
         """The part that places alleles, as plain values."""

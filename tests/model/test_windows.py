@@ -21,6 +21,7 @@ from kipoi_mcdropout.model.model import ModelSettings
 from kipoi_mcdropout.sequence.bed import Interval
 from kipoi_mcdropout.sequence.fasta import read_fasta
 from kipoi_mcdropout.sequence.letters import letter_codes, reverse_complement
+from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 from kipoi_mcdropout.sequence.region_windows import Window, WindowOptions, region_windows
 
 _BASES = "".join(np.random.default_rng(5).choice(list("ACGT"), 3000))
@@ -276,9 +277,8 @@ def test_sequences_of_a_fasta(tmp_path: Path) -> None:
 
 
 def test_codes_of_letters() -> None:
-    table = letter_codes(9, "ACGU")
+    rna, five = OneHotLayout((4, 7), 0, "ACGU"), OneHotLayout((5, 7), 0, "ACGTN")
+    table = letter_codes(rna, 9)
     assert table[np.frombuffer(b"ACGTUacgtuN", np.uint8)].tolist() == [0, 1, 2, 3, 3, 0, 1, 2, 3, 3, 9]
-    both = letter_codes(9, "ACGTU")
-    assert both[np.frombuffer(b"TU", np.uint8)].tolist() == [3, 4]
-    assert reverse_complement(np.array([0, 1, 3, 9]), "ACGU").tolist() == [9, 0, 2, 3]
-    assert letter_codes(9, "ACGTN")[ord("n")] == 4
+    assert reverse_complement(np.array([0, 1, 3, 9], np.uint8), rna).tolist() == [9, 0, 2, 3]
+    assert letter_codes(five, 9)[ord("n")] == 4

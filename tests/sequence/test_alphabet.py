@@ -70,8 +70,8 @@ def test_variants_are_encoded_as_the_model_takes_them(toys: tuple[Toy, Toy], tmp
         tables.append(pd.read_parquet(table))
     assert len(tables[0]) == 3 * 3 * 36
     pd.testing.assert_frame_equal(*tables, rtol=1e-4, atol=1e-6)
-    with pytest.raises(InputError, match="A, C, G and T in some order"):
-        score_variants(model, vcf, toy.fasta, table=table, alphabet="ACGU", overwrite=True)
+    with pytest.raises(InputError, match=r"A, C, G and T \(or U\) in some order.*got 'ACGX'"):
+        score_variants(model, vcf, toy.fasta, table=table, alphabet="ACGX", overwrite=True)
     score_variants(
         model, vcf, toy.fasta, table=table, n_draws=3, rc=True, alphabet="ACGT", overwrite=True
     )
@@ -107,8 +107,8 @@ def test_the_commands_ask_the_dataloader_for_the_order(
 def test_where_the_alphabet_comes_from(toys: tuple[Toy, Toy], tmp_path: Path) -> None:
     plain, other = (kipoi.get_model(str(toy.model), source="dir") for toy in toys)
     assert (alphabet_of(plain), alphabet_of(other)) == ("ACGT", "AGCT")
-    assert MCDropoutISM(other, "seq", n_draws=2).options.alphabet == "AGCT"
-    assert MCDropoutISM(other, "seq", n_draws=2, alphabet="tgca").options.alphabet == "TGCA"
+    assert MCDropoutISM(other, "seq", n_draws=2).options.encoding.alphabet == "AGCT"
+    assert MCDropoutISM(other, "seq", n_draws=2, alphabet="tgca").options.encoding.alphabet == "TGCA"
     assert alphabet_of(object()) == "ACGT"
     assert as_alphabet("DNA") == "ACGT"
     assert as_alphabet(["A", "G", "C", "T"]) == "AGCT"

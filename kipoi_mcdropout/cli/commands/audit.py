@@ -37,7 +37,6 @@ def main(args: list[str], prog: str = "kipoi mcdropout audit") -> int:
     from kipoi_mcdropout.model.audit import audit
     from kipoi_mcdropout.model.model import Model
     from kipoi_mcdropout.sequence.mutants import get_input
-    from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 
     data = Data(options)
     with_data = data.files is not None or options.dataloader_args is not None
@@ -59,7 +58,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout audit") -> int:
         settings = description.settings
         key = adapter.input_key(settings.model_input, reference)
         sequence = get_input(reference, key)
-        layout = OneHotLayout.of(sequence, settings.category_axis, model.alphabet)
+        layout = model.encoding.layout(sequence)
         layout.codes(sequence)  # refuses an input that is not one-hot
         plan = engine_plan(adapter.locked, reference, key, layout, say)
         print(f"\n{format_plan(plan)}", file=results())

@@ -137,7 +137,8 @@ def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:
     prepared = _Prepared(loaded, keywords, options, function)
     prepared.with_settings(description.settings)  # its errors come before those of the data
     own, alphabet = description.settings, data.alphabet(loaded)
-    if own.alphabet is None:  # arguments of a dataloader may give another than the model's default
+    # Arguments of a dataloader may give another than the model's default.
+    if own.alphabet is None and own.vocabulary is None:
         own = replace(own, alphabet=alphabet)
     model, settings, running = prepared.with_settings(own)
     sequences = data.open(model)
@@ -222,6 +223,7 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
         "verify": not options.no_verify,
         "alphabet": options.alphabet,
         "label_axis": options.label_axis,
+        "vocabulary": options.vocabulary,
     }
     if options.imp_score_kwargs is not None:
         extra = parse_json(options.imp_score_kwargs, "--imp_score_kwargs")

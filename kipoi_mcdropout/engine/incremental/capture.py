@@ -49,6 +49,18 @@ _DATA_DEPENDENT = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_sha
 class CaptureError(ModelError):
     """The model cannot be turned into a graph; it runs as it is instead."""
 
+    what = ""  # without advice, where there is some
+
+    @classmethod
+    def with_advice(cls, error: CaptureError) -> CaptureError:
+        """The same for one who has asked for the incremental engine."""
+        raised = cls(
+            f"the engine 'incremental' cannot run this model: {error}. Use the engine 'full' or 'auto' "
+            "(--engine), which gives the same numbers"
+        )
+        raised.what = error.what or str(error)
+        return raised
+
 
 def capture(model: LockedModel, inputs: Nested, sites: SitePlan) -> Graph:
     """Graph of the model, within `model.borrow()`.
@@ -212,7 +224,7 @@ class _Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         tensors = [x for x in walk((list(args), kwargs)) if isinstance(x, Tensor)]
         depends = any(id(x) in self._node_of for x in tensors)
-        if depends and _looks_at_data(func, tensors):
+        if depends and _looks_at_data(func, tensors, [*args[1:], *kwargs.values()]):
             self.fail(f"the model's code looks at its data by torch's {func}{self.where()}")
         if func._schema.is_mutable:
             return self._mutation(func, args, kwargs, depends)
@@ -281,10 +293,15 @@ class _Recorder(TorchDispatchMode):
         return node
 
 
-def _looks_at_data(func: Any, tensors: list[Tensor]) -> bool:
-    """Whether the shape of the result, or a number that leaves torch, depends on the values."""
+def _looks_at_data(func: Any, tensors: list[Tensor], others: list[Any]) -> bool:
+    """Whether the shape of the result, or a number that leaves torch, depends on the values.
+
+    `others` are the arguments after the first.
+    """
     if _name(func) == "index" and all(x.dtype != torch.bool for x in tensors):
         return False  # only an index by a mask has a shape that depends on it
+    if _name(func) == "one_hot" and others and others[0] != -1:
+        return False  # the number of classes is given
     return any(tag in func.tags for tag in _DATA_DEPENDENT)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested, n_rows
 from kipoi_mcdropout.arrays.outputs import flatten_outputs
+from kipoi_mcdropout.dropout.input_types import weights_dtype
 from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.sites import NO_SITES
@@ -38,7 +39,7 @@ class Compiled:
     masking: Masking
     path: str  # of the mutated input
     tails: dict[int, Tail]  # by the node of their linear layer
-    dtype: torch.dtype
+    dtype: torch.dtype  # of activations
     looked_at: frozenset[int]  # nodes whose reference activations are kept
     single: bool = False  # whether a batch of one gives what a batch of two does
     checked: bool = False  # against the model itself
@@ -135,7 +136,9 @@ def compile_model(
     plan = make_plan(graph, batch.layout, path, masking)
     tails = _tails(plan)
     used = looked_at(plan, tails.values())
-    return Compiled(plan, masking, path, tails, _dtype(batch), used)
+    dtype = input_dtype(batch)
+    dtype = dtype if dtype.is_floating_point else weights_dtype(model.module)
+    return Compiled(plan, masking, path, tails, dtype, used)
 
 
 def check_compiled(compiled: Compiled, model: LockedModel, masks: MaskBank, batch: MutantBatch) -> None:
@@ -152,7 +155,8 @@ def check_compiled(compiled: Compiled, model: LockedModel, masks: MaskBank, batc
     compiled.checked = True
 
 
-def _dtype(batch: MutantBatch) -> torch.dtype:
+def input_dtype(batch: MutantBatch) -> torch.dtype:
+    """Type of the mutated input; of tokens it is one of whole numbers."""
     x = get_input(batch.references, batch.input_key)
     return torch.from_numpy(np.empty(0, x.dtype)).dtype
 

@@ -68,7 +68,7 @@ class IncrementalEngine:
     def planned(self, batch: MutantBatch, point_only: bool = False) -> Compiled:
         """The captured model and its plan for inputs of this shape, perhaps not checked yet."""
         shapes = tuple((p, x.shape[1:], str(x.dtype)) for p, x in leaves(batch.references))
-        key = (point_only, shapes, batch.input_key, batch.layout)
+        key = (point_only, shapes, batch.input_key, batch.layout.category_axis)
         if key not in self._compiled:
             compiled = compile_model(self.model, self.masks, batch, point_only)
             if compiled.own_point:
@@ -87,8 +87,11 @@ class IncrementalEngine:
         self, batch: MutantBatch, draws: Sequence[int], selected: Tensor | None = None
     ) -> Iterator[DrawBlock]:
         """See `Engine.run`."""
-        compiled = self.compiled(batch, all(draw == POINT for draw in draws))
-        graphs = self._graphs(compiled, batch, draws)
+        try:
+            compiled = self.compiled(batch, all(draw == POINT for draw in draws))
+            graphs = self._graphs(compiled, batch, draws)
+        except CaptureError as error:
+            raise CaptureError.with_advice(error) from error
         size = min((self._slice_size(graph, batch) for graph, _ in graphs), default=1)
         slices = list(chunks(batch.n_mutants, size))
         if len(batch.reference_codes) == 1:

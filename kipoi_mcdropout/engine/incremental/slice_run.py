@@ -12,7 +12,7 @@ from torch import Tensor
 from kipoi_mcdropout.arrays.outputs import flatten_outputs
 from kipoi_mcdropout.engine.full import to_tensors
 from kipoi_mcdropout.engine.incremental.blocks import Block, changed_spans, make_blocks
-from kipoi_mcdropout.engine.incremental.compiled import Compiled
+from kipoi_mcdropout.engine.incremental.compiled import Compiled, input_dtype
 from kipoi_mcdropout.engine.incremental.dense import DenseStage
 from kipoi_mcdropout.engine.incremental.factors import factors
 from kipoi_mcdropout.engine.incremental.leaving import Leaving, Windows
@@ -185,15 +185,14 @@ class SliceRun:
         place = block.places[self.plan.mutated, 0]
         batch, layout = self.batch, self.batch.layout
         rows = np.arange(self.rows.start, self.rows.stop)[block.mutants]
-        inside = place.positions()
-        clipped = np.clip(inside, 0, place.length - 1)
-        k = layout.n_categories
-        table = np.concatenate([np.eye(k), np.zeros((1, k)), np.full((1, k), 1 / k)])
+        inside = place.positions() - layout.offset
+        clipped = np.clip(inside, 0, layout.n_positions - 1)
+        table = layout.values()
         new = batch.codes[rows[:, None], clipped]
         old = batch.reference_codes[batch.owner[rows][:, None], clipped]
         delta = table[new] - table[old]
-        delta[(inside < 0) | (inside >= place.length)] = 0
-        return torch.from_numpy(delta)[None].to(self.device, self.compiled.dtype)
+        delta[(inside < 0) | (inside >= layout.n_positions)] = 0
+        return torch.from_numpy(delta)[None].to(self.device, input_dtype(batch))
 
     def _thinning(self) -> Thinning | None:
         """What drops differences of zero, where the route has a place for it."""

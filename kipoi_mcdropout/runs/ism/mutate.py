@@ -138,9 +138,9 @@ def ism_options(
         If one of them is not as stated.
     """
     return IsmOptions(
-        model.settings.model_input, effects, seed, as_targets(targets), model.settings.category_axis,
+        model.settings.model_input, effects, seed, as_targets(targets), model.encoding,
         options.start, options.end, options.include_reference, options.mask_scope, running.batch_size,
-        running.engine, running.memory, running.verify, model.alphabet,
+        running.engine, running.memory, running.verify,
     )  # fmt: skip
 
 
@@ -191,9 +191,7 @@ def mutate(
     key = model.adapter.input_key(options.model_input, first["inputs"])
     if sequences.windows is None:  # ranges by code of others
         check = RangeCheck(genome_of(sequences.arguments))
-        stream = with_checked_ranges(
-            sequences.batches, check, key, options.category_axis, options.alphabet
-        )
+        stream = with_checked_ranges(sequences.batches, check, key, options.encoding)
         first, sequences = sequences.with_batches(stream).peek()
     choice = mutagenesis.fix_engine(first["inputs"])
     engines = tuple(of_member.engine for of_member in mutagenesis.choices(first["inputs"]))

@@ -25,6 +25,12 @@ class Asked:
     score_kwargs: Sequence[dict[str, Any]] | None = None
 
 
+def _encoding(mutagenesis: SaturationMutagenesis, inputs: Nested) -> dict[str, Any]:
+    """How the input holds the bases; the axis that was found, too."""
+    axis = mutagenesis.layout(inputs).category_axis
+    return {**mutagenesis.options.encoding.to_dict(), "category_axis": axis}
+
+
 def run_record(
     model: Model,
     mutagenesis: SaturationMutagenesis,
@@ -63,8 +69,7 @@ def run_record(
             "output_names": own.get("outputs"),
             "target": list(options.targets),
             "label_axis": model.settings.label_axis,
-            "category_axis": mutagenesis.layout(inputs).category_axis,
-            "alphabet": options.alphabet,
+            **_encoding(mutagenesis, inputs),
             "start": options.start,
             "end": options.end,
             "mask_scope": options.mask_scope,

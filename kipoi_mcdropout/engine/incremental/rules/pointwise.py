@@ -19,6 +19,7 @@ from kipoi_mcdropout.engine.incremental.rules.base import (
     canonical_constant,
     rule_for,
 )
+from kipoi_mcdropout.engine.incremental.rules.lookup import as_float
 from kipoi_mcdropout.engine.incremental.rules.masks import scaled_by_masks
 from kipoi_mcdropout.engine.incremental.windows import BlockContext, Window
 
@@ -103,6 +104,8 @@ def _identity(node: Node, builder: Builder) -> Rule:
     source = builder.only_source(node)
     arguments = builder.arguments(node)
     dtype = arguments.get("dtype")
+    if (cast := as_float(node, builder, source)) is not None:
+        return cast
     if isinstance(dtype, torch.dtype) or isinstance(arguments.get("other"), (Tensor, Ref)):
         raise NoRule("may change the dtype")
     return Identity(node, [source], builder.layouts[source])
