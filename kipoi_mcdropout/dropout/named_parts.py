@@ -11,6 +11,7 @@ from types import FrameType
 import torch
 from torch import nn
 
+from kipoi_mcdropout.dropout.keras_network import as_module
 from kipoi_mcdropout.errors import InputError, ModelError, ModelForwardError
 
 _TORCH = str(Path(torch.__file__).parent)
@@ -20,14 +21,17 @@ _NEAR = 5  # names that an error lists
 
 
 def plain_module(module: nn.Module) -> nn.Module:
-    """The user's own module inside what torch.compile, DataParallel and its like wrap around it."""
+    """The user's own module inside what torch.compile, DataParallel and its like wrap around it.
+
+    A Keras model becomes a `KerasNetwork`.
+    """
     while True:
         if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             module = module.module
         elif isinstance(getattr(module, "_orig_mod", None), nn.Module):
             module = module._orig_mod  # type: ignore[assignment]
         else:
-            return module
+            return as_module(module)
 
 
 def named_parts(module: nn.Module) -> dict[str, nn.Module]:

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from kipoi_mcdropout.arrays.nested import leaves
+from kipoi_mcdropout.dropout.keras_network import as_module
 from kipoi_mcdropout.errors import ModelError
 from kipoi_mcdropout.model.value_digest import ValueDigest, is_library, module_attributes
 
@@ -29,6 +30,7 @@ _OF_KIPOI = (
 def torch_module(model: Any) -> nn.Module | None:
     """The torch module of a model, None if there is none."""
     for candidate in (model, getattr(model, "model", None)):
+        candidate = as_module(candidate)
         if isinstance(candidate, nn.Module):
             return candidate
     return None
