@@ -12,7 +12,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from torch import Tensor, nn
@@ -97,7 +97,7 @@ class KerasNetwork(nn.Module):
                 if id(part) in self._takes_training:
                     handles.append(part.register_forward_pre_hook(self._enter, with_kwargs=True))
                     handles.append(part.register_forward_hook(self._leave, always_call=True))
-            with torch_dropouts():
+            with torch_dropouts(), _plain_errors():
                 yield
         finally:
             for handle in handles:
@@ -159,6 +159,34 @@ class KerasNetwork(nn.Module):
             name = f"{name}#{i}" if name in taken else name
             taken.add(name)
             yield name, weight.value
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Errors of a layer's code as they are: Keras would put others in their place, with many lines."""
+    config = sys.modules["keras"].config
+    filtering = config.is_traceback_filtering_enabled()
+    config.disable_traceback_filtering()
+    try:
+        yield
+    finally:
+        if filtering:
+            config.enable_traceback_filtering()
+
+
+def keras_settings(part: Any) -> Iterator[tuple[str, Any]]:
+    """Name and value of what a layer does beside its weights: its configuration, as Keras saves it.
+
+    Of a layer of the user's own also its public attributes: they need not be in the configuration.
+    """
+    layer = part.keras_model if isinstance(part, KerasNetwork) else part
+    with suppress(NotImplementedError):  # a model or layer that cannot be saved
+        yield "config", layer.get_config()
+    if not type(layer).__module__.startswith("keras."):
+        usual = vars(sys.modules["keras"].layers.Layer())
+        for name, value in vars(layer).items():
+            if name not in usual and not name.startswith("_"):
+                yield name, value
 
 
 def is_leaf(part: nn.Module) -> bool:

@@ -17,11 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from kipoi_mcdropout.dropout.keras_network import KerasNetwork, is_keras, keras_settings
+
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, range, slice, np.generic, torch.dtype)
 _FUNCTIONS = (types.FunctionType, types.MethodType, functools.partial)
 # What every module has and what says nothing of its results; hooks are looked at by name.
 _BOOKKEEPING = frozenset(vars(nn.Module())) | {"_initializing", "_c", "_concrete_type"}
-_LIBRARIES = ("torch", "kipoi", "kipoi_mcdropout", "numpy", "builtins")
+_LIBRARIES = ("torch", "keras", "kipoi", "kipoi_mcdropout", "numpy", "builtins")
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 
 
@@ -143,6 +145,9 @@ def attributes_of(value: Any) -> Iterator[tuple[str, Any]]:
 
 def module_attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
     """Name and value of what a module holds beside its parameters, buffers and parts; and its hooks."""
+    if is_keras(module) or isinstance(module, KerasNetwork):
+        yield from keras_settings(module)
+        return
     for name, value in vars(module).items():
         if name not in _BOOKKEEPING and not (
             isinstance(module, torch.jit.ScriptModule) and callable(value)
