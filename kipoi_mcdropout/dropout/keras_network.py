@@ -198,7 +198,7 @@ def _inside(part: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """The modules directly inside one; of Keras also those in lists, which have the name of the layer."""
     own = set()
     for name, inner in part.named_children():
-        if not isinstance(inner, _HOLDERS):
+        if not (isinstance(inner, _HOLDERS) or (is_keras(part) and name.startswith("_"))):
             own.add(id(inner))
             yield name, inner
     for inner in getattr(part, "_layers", ()) if is_keras(part) else ():
