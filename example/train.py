@@ -43,7 +43,8 @@ WITHOUT_DROPOUT_SHARE = 0.10
 def load_model_module() -> ModuleType:
     """example/model/model.py, which Kipoi loads by its path, too."""
     spec = importlib.util.spec_from_file_location("example_model", HERE / "model" / "model.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -8,8 +8,8 @@ from pathlib import Path
 # Small tensors: a second thread costs more than it gives, most of all on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import pytest  # noqa: E402
-from paths import ROOT  # noqa: E402
+import pytest
+from paths import ROOT
 
 
 @pytest.fixture(scope="session")

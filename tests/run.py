@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "example"))
 
-from environment import PYTHON, run, set_up  # noqa: E402
+from environment import PYTHON, run, set_up
 
 # Of 2019: pip cannot resolve what it requires (PyVCF, enum34); the extra "veff" has what it needs.
 KIPOI_VEFF = "kipoi-veff==0.3.1"

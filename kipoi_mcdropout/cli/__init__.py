@@ -41,7 +41,7 @@ COMMANDS = {
 }
 
 
-def cli_main(command: str, raw_args: Sequence[str]) -> None:
+def cli_main(_command: str, raw_args: Sequence[str]) -> None:
     """Entry point of `kipoi mcdropout`; Kipoi calls it with command "mcdropout"."""
     _dispatch("kipoi mcdropout", raw_args)
 
@@ -56,12 +56,12 @@ def _dispatch(prog: str, raw_args: Sequence[str]) -> None:
     run(args.command, f"{prog} {args.command}", list(raw_args[1:]))
 
 
-def interpret_ism(command: str, raw_args: Sequence[str]) -> None:
+def interpret_ism(_command: str, raw_args: Sequence[str]) -> None:
     """Entry point of `kipoi interpret ism --method mcdropout_ism`."""
     run("ism", "kipoi interpret ism", list(raw_args))
 
 
-def interpret_feature_importance(command: str, raw_args: Sequence[str]) -> None:
+def interpret_feature_importance(_command: str, raw_args: Sequence[str]) -> None:
     """Entry point of `kipoi interpret feature_importance --imp_score mcdropout_ism`."""
     run("ism", "kipoi interpret feature_importance", list(raw_args))
 

@@ -91,13 +91,15 @@ class Parser(argparse.ArgumentParser):
 class _Help(argparse.RawDescriptionHelpFormatter):
     """Help whose usage line has only required arguments; all options follow below it."""
 
-    def add_usage(self, usage: str | None, actions: Any, groups: Any, prefix: str | None = None) -> None:
+    def add_usage(
+        self, usage: str | None, actions: Any, _groups: Any, prefix: str | None = None
+    ) -> None:
         """See argparse."""
         positional = [action for action in actions if not action.option_strings]
         required = [action for action in actions if action.option_strings and action.required]
         super().add_usage(usage, [*positional, *required], [], prefix)
 
-    def _format_usage(self, usage: Any, actions: Any, groups: Any, prefix: Any) -> str:
+    def _format_usage(self, _usage: Any, actions: Any, _groups: Any, prefix: Any) -> str:
         """See argparse, which puts options first: `-o FILE [FILE ...] MODEL` would take the model."""
         prog = " ".join([self._prog, *(self._word(action) for action in actions), "[option ...]"])
         return super()._format_usage(prog, (), (), prefix)

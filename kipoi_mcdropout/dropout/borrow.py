@@ -20,7 +20,7 @@ from kipoi_mcdropout.dropout.keras_network import KerasNetwork
 _REGISTRIES = ("_parameters", "_buffers", "_modules")
 _CONTAINERS = (dict, list, set)  # where a forward pass may keep what it has computed
 
-_locks: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()  # type: ignore[type-arg]
+_locks: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
 _locks_lock = threading.Lock()
 random_states = threading.RLock()  # held by who moves the generators, which are the whole process's
 
@@ -141,7 +141,7 @@ def _random_states(module: nn.Module) -> list[torch.Tensor]:
     return module.random_states() if isinstance(module, KerasNetwork) else []
 
 
-def _lock_of(module: nn.Module) -> threading.RLock:  # type: ignore[valid-type]
+def _lock_of(module: nn.Module) -> threading.RLock:
     with _locks_lock:
         return _locks.setdefault(getattr(module, "keras_model", module), threading.RLock())
 

@@ -1,9 +1,8 @@
 """Makes Keras's dropout call torch's dropout functions, which can be locked, while a model runs.
 
 On torch, Keras drops by `F.dropout` only where a layer has neither a seed nor a shape of its mask. Else
-it draws a mask from a generator of its own. The mask would not be used anyway: what is dropped is decided
-by our masks. So the functions of torch that drop the same units stand in, in the thread that runs a
-model:
+it draws a mask from a generator of its own, which would not be used anyway: our masks decide what is
+dropped. So functions of torch that drop the same units stand in, in the thread that runs a model:
 
     Dropout (with a seed or not), the masks of LSTM, GRU and other recurrent layers    F.dropout
     SpatialDropout1D, 2D, 3D: whole channels, which Keras has last                     feature_dropout
@@ -71,7 +70,7 @@ def _replace(place: Any, name: str, make: Callable[[Any], Any]) -> None:
 
 
 def _dropout(theirs: Any) -> Any:
-    def dropout(inputs: Tensor, rate: float, noise_shape: Any = None, seed: Any = None) -> Tensor:
+    def dropout(inputs: Tensor, rate: float, noise_shape: Any = None, seed: Any = None) -> Any:
         if not 0 < rate < 1:
             return theirs(inputs, rate, noise_shape, seed)
         shape = tuple(inputs.shape)
@@ -90,7 +89,7 @@ def _dropout(theirs: Any) -> Any:
 
 
 def _alpha_dropout(theirs: Any) -> Any:
-    def call(self: Any, inputs: Tensor, training: bool = False) -> Tensor:
+    def call(self: Any, inputs: Tensor, training: bool = False) -> Any:
         if not training or not 0 < self.rate < 1 or self.noise_shape is not None:
             return theirs(self, inputs, training=training)
         return F.alpha_dropout(inputs, self.rate, True)

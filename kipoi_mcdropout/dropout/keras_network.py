@@ -49,13 +49,13 @@ def as_module(model: Any) -> Any:
     if keras.config.backend() != "torch":
         raise ModelError(
             "Keras must run on torch, because dropout is controlled there; it runs on "
-            f"{keras.config.backend()}. Set the environment variable KERAS_BACKEND=torch before Keras is "
-            "imported (in Python: os.environ['KERAS_BACKEND'] = 'torch'), and load the model again"
+            f"{keras.config.backend()}. Set the environment variable KERAS_BACKEND=torch before Keras "
+            "is imported (in Python: os.environ['KERAS_BACKEND'] = 'torch'), and load the model again"
         )
     if not model.built:
         raise ModelError(
-            f"the Keras model {model.name!r} has no weights yet: call it once on an input, then load its "
-            "trained weights"
+            f"the Keras model {model.name!r} has no weights yet: call it once on an input, then load "
+            "its trained weights"
         )
     return KerasNetwork(model)
 
@@ -126,9 +126,12 @@ class KerasNetwork(nn.Module):
         return [state.value for state in states]
 
     def named_modules(
-        self, memo: Any = None, prefix: str = "", remove_duplicate: bool = True
+        self,
+        memo: Any = None,  # noqa: ARG002  (torch's signature)
+        prefix: str = "",
+        remove_duplicate: bool = True,
     ) -> Iterator[tuple[str, nn.Module]]:
-        """This module, and the layers by name."""
+        """The network itself, and the layers by name."""
         yield prefix, self
         seen: set[int] = set()
         for name, part in self._parts.items():
@@ -137,13 +140,16 @@ class KerasNetwork(nn.Module):
                 yield f"{prefix}.{name}" if prefix else name, part
 
     def named_parameters(
-        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+        self,
+        prefix: str = "",
+        recurse: bool = True,  # noqa: ARG002  (torch's signature)
+        remove_duplicate: bool = True,  # noqa: ARG002
     ) -> Iterator[tuple[str, nn.Parameter]]:
         """The weights, named by layer: those of batch statistics too, seeds not."""
         for name, weight in self._named_weights():
             yield f"{prefix}.{name}" if prefix else name, weight
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def state_dict(self, *_: Any, **__: Any) -> Any:
         """The weights and the buffers by name."""
         return {**dict(self.named_parameters()), **dict(self.named_buffers())}
 
@@ -195,7 +201,7 @@ def is_leaf(part: nn.Module) -> bool:
 
 
 def _inside(part: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The modules directly inside one; of Keras also those in lists, which have the name of the layer."""
+    """The modules directly inside one; of Keras also those in lists, named as the layer is."""
     own = set()
     for name, inner in part.named_children():
         if not (isinstance(inner, _HOLDERS) or (is_keras(part) and name.startswith("_"))):
@@ -215,6 +221,7 @@ def _named_parts(part: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]
 def _takes_training(part: nn.Module) -> bool:
     if not is_keras(part):
         return False
-    return "training" in inspect.signature(part.call).parameters
+    call: Any = part.call
+    return "training" in inspect.signature(call).parameters
 
 

@@ -31,7 +31,8 @@ def plain_module(module: nn.Module) -> nn.Module:
         elif isinstance(getattr(module, "_orig_mod", None), nn.Module):
             module = module._orig_mod  # type: ignore[assignment]
         else:
-            return as_module(module)
+            network: nn.Module = as_module(module)
+            return network
 
 
 def named_parts(module: nn.Module) -> dict[str, nn.Module]:

@@ -139,7 +139,8 @@ class Accumulator:
 def _differ_by_rounding(ref: Tensor, alt: Tensor, owner: Tensor, eps: float) -> Tensor:
     """Whether an output of a mutant is not its reference's, but so near that only rounding differs."""
     distance = (alt - ref[:, owner]).abs_()
-    return (distance <= output_rounding(ref, eps, torch)[:, owner]) & (distance > 0)
+    is_rounding: Tensor = (distance <= output_rounding(ref, eps, torch)[:, owner]) & (distance > 0)
+    return is_rounding
 
 
 def _finite(values: Tensor) -> Tensor:

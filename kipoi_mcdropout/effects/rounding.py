@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-FloatArray = NDArray[np.float64]
+from kipoi_mcdropout.arrays.array_types import FloatArray
 
 ULPS = 8  # units in the last place that the sums of a network may be off by
 FLOAT32_EPS = float(np.finfo(np.float32).eps)
@@ -57,7 +57,8 @@ def logit_rounding(logits: ArrayLike, eps: float = FLOAT32_EPS) -> FloatArray:
     logits = np.asarray(logits, np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         minus_log_p = np.logaddexp(0.0, -logits)
-        return ULPS * eps * np.maximum(minus_log_p, 1.0) * (1.0 + np.exp(logits))
+        error: FloatArray = ULPS * eps * np.maximum(minus_log_p, 1.0) * (1.0 + np.exp(logits))
+        return error
 
 
 def difference_rounding(statistics: Mapping[str, ArrayLike], logit_scale: bool) -> FloatArray:

@@ -143,7 +143,8 @@ class Engines:
             return Choice("full", error.what, problem=True)
         except McDropoutError:
             raise
-        except Exception as error:  # whatever can go wrong, the plain engine is not touched by it
+        # Whatever goes wrong in the trial, the plain engine is not touched by it.
+        except Exception as error:  # noqa: BLE001
             if is_out_of_memory(error):
                 return Choice(
                     "full", "there was not enough memory for the trial of the incremental engine", True

@@ -75,7 +75,8 @@ class InMemory:
                 if score is None or piece.column("score")[0].as_py() == score:
                     frame = to_frame(piece)
                     parts.append(frame if labels is None else frame[frame["output"].isin(labels)])
-        return pd.concat(parts, ignore_index=True)
+        table: pd.DataFrame = pd.concat(parts, ignore_index=True)
+        return table
 
     def draws(self, outputs: Chosen, score: str) -> NDArray[np.float32]:
         """The effect of every draw, shape=(draws, rows of `table`)."""
@@ -126,9 +127,10 @@ class InRows:
 
     def table(self, outputs: Chosen, score: str | None) -> pd.DataFrame:
         """A row for each mutant, output and score."""
-        return choose_rows(self._rows, outputs, score, "the result").copy()
+        table: pd.DataFrame = choose_rows(self._rows, outputs, score, "the result").copy()
+        return table
 
-    def draws(self, outputs: Chosen, score: str) -> NDArray[np.float32]:
+    def draws(self, _outputs: Chosen, _score: str) -> NDArray[np.float32]:
         """The effect of every draw, shape=(draws, rows of `table`)."""
         raise InputError("the effects of a VCF have no draws; give ism regions around the variants")
 

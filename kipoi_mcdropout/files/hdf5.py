@@ -1,12 +1,12 @@
 """HDF5 that grows sequence by sequence, laid out like Kipoi's own files.
 
-    /scores/<score>/<statistic>   (sequence, position, category, output), NaN where nothing is mutated
+    /scores/<score>/<statistic>   (sequence, position, alt, output), NaN where nothing is mutated
     /scores/<score>/ref_mean, ... (sequence, output)
-    /scores/<score>/effect_draws  (sequence, position, category, output, draw), if kept
+    /scores/<score>/effect_draws  (sequence, position, alt, output, draw), if kept
     /sequence                     (sequence): number in the order of the dataloader, from 0
     /reference                    (sequence, position): the bases
     /metadata/...                 (sequence): Kipoi's, its ranges among them
-    /position, /category, /output, /draw: labels of the axes
+    /position, /alt, /output, /draw: labels of the axes
 
 Every axis has its name and its labels as an HDF5 dimension scale, as in netCDF: xarray opens the file
 with `xarray.open_datatree(path, engine="h5netcdf")`, and the statistics of a score with
@@ -39,7 +39,7 @@ PREDICTION_FORMAT = "kipoi_mcdropout predict"
 FORMAT_VERSION = 1
 _CHUNK_BYTES = 2**20
 _SEQUENCE = "sequence"
-_AXES = ("position", "category", "output", "draw")
+_AXES = ("position", "alt", "output", "draw")
 
 
 class GrowingHdf5:
@@ -251,7 +251,7 @@ class Hdf5Effects:
         self._shape = (effects.layout.n_positions, effects.window)
         start, end = effects.window
         self._file.axis("position", np.arange(start, end))
-        self._file.axis("category", effects.layout.letters()[: effects.layout.n_categories])
+        self._file.axis("alt", effects.layout.letters()[: effects.layout.n_categories])
         self._file.axis("output", list(effects.targets.labels))
         self._file.axis("draw", np.arange(effects.summaries[0].n_draws))
 
@@ -286,7 +286,10 @@ class Hdf5Predictions:
 
 
 def _grid(effects: SequenceEffects, values: NDArray[Any]) -> NDArray[np.float32]:
-    """Values per mutant as (positions from the block's first to its last, categories, ...), else NaN."""
+    """Values per mutant as an array (position, alt, ...) from the block's first position to its last.
+
+    Float32; NaN where there is no mutant.
+    """
     edits = effects.substitutions
     first, last = int(edits.position[0]), int(edits.position[-1])
     shape = (last - first + 1, effects.layout.n_categories, *values.shape[1:])

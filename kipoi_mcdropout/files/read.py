@@ -40,8 +40,8 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
     record: dict[str, Any] | None
     if _is_hdf5(path):
         with open_hdf5(path) as file, reading(path):
-            return json.loads(file.attrs["provenance"])
-    if is_parquet(path):
+            record = json.loads(file.attrs["provenance"])
+    elif is_parquet(path):
         with reading(path), path.open("rb") as raw:
             text = (pyarrow.parquet.read_schema(raw).metadata or {}).get(PROVENANCE_KEY.encode())
             record = None if text is None else json.loads(text)
@@ -111,7 +111,8 @@ def choose_rows(
     if score is not None:
         _check_score(score, sorted(set(table["score"])), source)
         table = table[table["score"] == score]
-    return table.reset_index(drop=True)
+    numbered: pd.DataFrame = table.reset_index(drop=True)
+    return numbered
 
 
 def check_effects(path: Path, columns: Iterable[Any]) -> None:
@@ -157,7 +158,8 @@ def read_draws(
             mutated = np.argwhere(_mutated(group["n_nonfinite"][i]))
             draws = group["effect_draws"][i][mutated[:, 0], mutated[:, 1]][:, columns]
             parts.append(draws.reshape(-1, draws.shape[-1]))
-    return np.concatenate(parts).T
+    stacked: NDArray[np.float32] = np.concatenate(parts).T
+    return stacked
 
 
 def has_draws(path: str | Path) -> bool:
@@ -212,7 +214,7 @@ def sequence_rows(file: h5py.File, i: int, score: str, columns: list[int], n_dra
     group = file[f"scores/{score}"]
     mutated = np.argwhere(_mutated(group["n_nonfinite"][i]))
     position = file["position"][:][mutated[:, 0]]
-    letters, labels = file["category"].asstr()[:], file["output"].asstr()[:][columns]
+    letters, labels = file["alt"].asstr()[:], file["output"].asstr()[:][columns]
     metadata = _metadata(file, i)
     where = range_of(metadata)
     n_outputs = len(columns)
@@ -256,7 +258,7 @@ def _column_order(name: str) -> tuple[int, float]:
 
 
 def _mutated(n_nonfinite: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which (position, category) hold a mutant: this count is NaN only where there is none."""
+    """Which (position, alt) hold a mutant: this count is NaN only where there is none."""
     return np.isfinite(n_nonfinite[..., 0])
 
 

@@ -61,7 +61,7 @@ def _from_hdf5(path: Path, outputs: Collection[str] | None) -> Iterator[pd.DataF
         n_draws = int(json.loads(file.attrs["provenance"])["n_draws"])
         labels = file["output"].asstr()[:]
         columns = [i for i, label in enumerate(labels) if outputs is None or label in outputs]
-        mutants = len(file["position"]) * len(file["category"])
+        mutants = len(file["position"]) * len(file["alt"])
         step = max(1, _CELLS // max(1, mutants))
         for i in range(len(file["reference"])):
             for score in file["scores"]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kipoi_mcdropout.arrays.nested import leaves
 from kipoi_mcdropout.effects.saturation import SequenceEffects
-from kipoi_mcdropout.model.predict import Predictions
+from kipoi_mcdropout.model.predict import PredictionSummary
 
 PREDICTION_STATISTICS = ("mean", "var", "sd", "mcse", "point")
 _RANGE_FIELDS = ("chr", "start", "end", "id", "strand")
@@ -67,7 +67,7 @@ class PredictionRecord:
     """The predictions of consecutive sequences."""
 
     first: int  # number of the first, in the order of the dataloader
-    predictions: Predictions
+    predictions: PredictionSummary
     metadata: list[dict[str, Any]]  # Kipoi's, flat, one per sequence
 
     def names(self) -> list[str]:
@@ -79,12 +79,14 @@ class PredictionRecord:
         values = getattr(self.predictions, statistic)
         with np.errstate(over="ignore"):
             narrow = values.astype(np.float32)
-        return np.where(np.isfinite(narrow), narrow, np.float32(np.nan))
+        stored: NDArray[np.float32] = np.where(np.isfinite(narrow), narrow, np.float32(np.nan))
+        return stored
 
     def not_finite(self) -> NDArray[np.bool_]:
         """Where a statistic is NaN, shape=(n, outputs)."""
         statistics = PREDICTION_STATISTICS if self.predictions.n_draws else ("point",)
-        return np.any([np.isnan(self.values(name)) for name in statistics], axis=0)
+        missing: NDArray[np.bool_] = np.any([np.isnan(self.values(name)) for name in statistics], axis=0)
+        return missing
 
 
 def metadata_rows(batch: Mapping[str, Any], n: int) -> list[dict[str, Any]]:

@@ -69,7 +69,8 @@ def sequences_to_xarray(
         kept[cells] = draws.T
         arrays["effect_draws"] = ((*_DIMENSIONS, "draw"), kept)
         coordinates["draw"] = ("draw", np.arange(len(draws)))
-    return xr.Dataset(arrays, coordinates, _attributes(table, provenance))
+    dataset: xarray.Dataset = xr.Dataset(arrays, coordinates, _attributes(table, provenance))
+    return dataset
 
 
 def variants_to_xarray(table: pd.DataFrame, provenance: dict[str, Any]) -> xarray.Dataset:
@@ -91,7 +92,8 @@ def variants_to_xarray(table: pd.DataFrame, provenance: dict[str, Any]) -> xarra
             values = np.full(shape, np.nan if numeric else None, float if numeric else object)
             values[variant, output] = column.to_numpy()
             arrays[name] = (("variant", "output"), values)
-    return xr.Dataset(arrays, coordinates, _attributes(table, provenance))
+    dataset: xarray.Dataset = xr.Dataset(arrays, coordinates, _attributes(table, provenance))
+    return dataset
 
 
 def _attributes(table: pd.DataFrame, provenance: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Load a Kipoi model, with what `kipoi.get_model` lacks for PyTorch today."""
+"""Load a Kipoi model, with what `kipoi.get_model` lacks today for PyTorch and Keras."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from unittest.mock import patch
 
 import torch
 
+from kipoi_mcdropout.model.keras.backend import uses_torch_for_keras
+
 
 def load_kipoi_model(name: str, source: str, with_dataloader: bool = True) -> Any:
     """What `kipoi.get_model` returns.
@@ -21,8 +23,20 @@ def load_kipoi_model(name: str, source: str, with_dataloader: bool = True) -> An
     """
     import kipoi
 
-    with _weights_for_this_machine(), _files_with_a_path():
+    with _weights_for_this_machine(), _files_with_a_path(), _keras_on_torch():
         return kipoi.get_model(name, source, with_dataloader=with_dataloader)
+
+
+@contextmanager
+def _keras_on_torch() -> Iterator[None]:
+    """Where Keras is to run on torch, Kipoi's Keras models are loaded so."""
+    if not uses_torch_for_keras():
+        yield
+        return
+    from kipoi_mcdropout.model.keras.kipoi_model import keras_on_torch
+
+    with keras_on_torch():
+        yield
 
 
 @contextmanager

@@ -209,11 +209,6 @@ def as_model(model: Any, **settings: Any) -> Model:
     return model
 
 
-def as_adapter(model: Any, **settings: Any) -> KipoiModel:
-    """The adapter of any model; `settings` as for `as_model`."""
-    return model if isinstance(model, KipoiModel) else as_model(model, **settings).adapter
-
-
 def settings_as_dict(settings: ModelSettings) -> dict[str, Any]:
     """Those settings that are not the default, as plain values."""
     return {

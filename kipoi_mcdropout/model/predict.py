@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,21 +14,69 @@ from kipoi_mcdropout.arrays.moments import Moments
 from kipoi_mcdropout.arrays.nested import Nested, n_rows, take
 from kipoi_mcdropout.dropout.locked_model import POINT
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
-from kipoi_mcdropout.dropout.masks import check_n_draws
+from kipoi_mcdropout.dropout.masks import check_n_draws, check_seed
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.model.model import as_adapter
+from kipoi_mcdropout.model.adapter import KipoiModel
 from kipoi_mcdropout.sequence.mutants import chunks
 
 
 @dataclass(frozen=True)
-class Predictions:
-    """Predictions over the draws, each array float64 of shape=(n, outputs).
+class PredictionOptions:
+    """What is predicted, and how.
 
-    `sd` (ddof=1) is the model's uncertainty and does not shrink with more draws; `mcse` is the Monte
-    Carlo error of `mean`; `point` is the prediction with dropout off. `n_nonfinite` counts the draws in
-    which the model gave NaN or infinity (with n_draws = 0, the point prediction); the statistics, and a
-    `point` that is not finite, are NaN there. `draws`, if kept, is float32 of
-    shape=(draws, n, outputs).
+    Parameters
+    ----------
+    n_draws : int
+        At least 2, or 0 for the prediction with dropout off alone.
+    seed : int
+        0 <= seed < 2**64; all inputs of a draw see the same masks.
+    targets : tuple of str or int
+        Outputs to report, by label, index from 0, or shell pattern; empty for all.
+    batch_size : int
+        Inputs in one forward pass.
+    keep_draws : bool
+        Also return every draw.
+
+    Raises
+    ------
+    InputError
+        If n_draws, seed or batch_size is not as stated.
+    """
+
+    n_draws: int = 30
+    seed: int = 0
+    targets: tuple[str | int, ...] = ()
+    batch_size: int = 32
+    keep_draws: bool = False
+
+    def __post_init__(self) -> None:
+        check_n_draws(self.n_draws)
+        check_seed(self.seed)
+        if self.batch_size < 1:
+            raise InputError(f"batch_size must be at least 1; got {self.batch_size}")
+
+
+@dataclass(frozen=True)
+class PredictionSummary:
+    """Statistics of predictions over the draws.
+
+    Attributes
+    ----------
+    labels : tuple of str
+        Names of the outputs.
+    n_draws : int
+    mean, var : numpy.ndarray of float64, shape=(n, outputs)
+        Over the draws; `var` has ddof=1.
+    mcse : numpy.ndarray of float64, shape=(n, outputs)
+        Monte Carlo error of `mean`, sd / sqrt(n_draws). It shrinks with more draws.
+    point : numpy.ndarray of float64, shape=(n, outputs)
+        The prediction with dropout off.
+    n_nonfinite : numpy.ndarray of int64, shape=(n, outputs)
+        Number of draws in which the model gave NaN or infinity; with n_draws = 0, whether the prediction
+        with dropout off is one of these. The statistics are NaN there, and so is a `point` that is not
+        finite.
+    draws : numpy.ndarray of float32, shape=(draws, n, outputs), or None
+        Every draw, if it was kept.
     """
 
     labels: tuple[str, ...]
@@ -43,88 +90,66 @@ class Predictions:
 
     @property
     def sd(self) -> NDArray[np.float64]:
-        """Standard deviation over the draws (ddof=1)."""
+        """Standard deviation over the draws (ddof=1): the model's uncertainty, shape=(n, outputs).
+
+        It does not shrink with more draws.
+        """
         return np.sqrt(self.var)
 
 
-def mc_predict(
-    model: Any,
-    x: Nested,
-    n_draws: int = 30,
-    seed: int = 0,
-    *,
-    targets: str | int | Sequence[str | int] | None = None,
-    label_axis: int | None = None,
-    batch_size: int = 32,
-    keep_draws: bool = False,
-    ignore: Sequence[str] = (),
-) -> Predictions:
+def predict_batch(
+    adapter: KipoiModel, x: Nested, options: PredictionOptions, masks: MaskBank
+) -> PredictionSummary:
     """Mean and variance of a model's predictions under locked dropout.
 
     Parameters
     ----------
-    model : Model, nn.Module, or what `kipoi.get_model` returns
+    adapter : KipoiModel
         Borrowed, never changed.
-    x : numpy.ndarray, or dict or list of them, batch first
+    x : nested numpy.ndarray, batch first
         All inputs of the model.
-    n_draws : int
-        At least 2, or 0 for `point` alone: the other statistics are NaN then, and the model needs no
-        dropout.
-    seed : int
-        0 <= seed < 2**64; all inputs of a draw see the same masks.
-    targets : str, int, or sequence of them, optional
-        Outputs to report, by label, index or shell pattern.
-    label_axis : int, optional
-        The axis of an output (without the batch) that the model's column labels name, where more than
-        one has their length.
-    batch_size : int
-        Inputs in one forward pass.
-    keep_draws : bool
-        Also return every draw.
-    ignore : sequence of str
-        Modules whose dropout is left off, and that of the modules inside them.
+    options : PredictionOptions
+    masks : MaskBank
+        Of the seed of the options.
 
     Raises
     ------
     kipoi_mcdropout.errors.McDropoutError
-        If the model cannot be run under locked dropout, or an argument is not as stated.
+        If the model cannot be run under locked dropout, there is no input, or an output that was asked
+        for is not there.
     """
-    check_n_draws(n_draws)
-    if batch_size < 1:
-        raise InputError(f"batch_size must be at least 1; got {batch_size}")
-    adapter = as_adapter(model, ignore=tuple(ignore), label_axis=label_axis)
     x = adapter.arrays(x)
     if n_rows(x) == 0:
         raise InputError("at least one input is required; got an empty batch")
-    masks = MaskBank(seed)
     with adapter.locked.borrow():
-        adapter.locked.plan_for(adapter.tensors(take(x, slice(0, 1))), n_draws)
-        chosen = adapter.targets(adapter.example_outputs(x), targets)
+        adapter.locked.plan_for(adapter.tensors(take(x, slice(0, 1))), options.n_draws)
+        chosen = adapter.targets(adapter.example_outputs(x), options.targets or None)
         parts = []
-        for rows in chunks(n_rows(x), batch_size):
+        for rows in chunks(n_rows(x), options.batch_size):
             inputs = adapter.tensors(take(x, rows))
             draws = [
                 adapter.locked.outputs(inputs, draw, masks, selected=chosen.selected).double().cpu()
-                for draw in (POINT, *range(n_draws))
+                for draw in (POINT, *range(options.n_draws))
             ]
-            parts.append(_summary(chosen.labels, draws[0], draws[1:], keep_draws))
+            parts.append(_summary(chosen.labels, draws[0], draws[1:], options.keep_draws))
     return _concatenate(parts)
 
 
 def _summary(
     labels: tuple[str, ...], point: torch.Tensor, several: list[torch.Tensor], keep: bool
-) -> Predictions:
+) -> PredictionSummary:
+    """Statistics of some inputs; `point` and each of `several` are float64, shape=(n, outputs)."""
     finite = torch.isfinite(point)
     point = point.masked_fill(~finite, math.nan)
     if not several:
         nothing = np.full(point.shape, math.nan)
         n_nonfinite = (~finite).long().numpy()
-        return Predictions(labels, 0, nothing, nothing, nothing, point.numpy(), n_nonfinite)
+        return PredictionSummary(labels, 0, nothing, nothing, nothing, point.numpy(), n_nonfinite)
     draws = torch.stack(several)
     broken = ~torch.isfinite(draws)
     draws = draws.masked_fill(broken, math.nan)
     moments = Moments.of(draws)
-    return Predictions(
+    return PredictionSummary(
         labels,
         len(draws),
         moments.mean.numpy(),
@@ -136,9 +161,10 @@ def _summary(
     )
 
 
-def _concatenate(parts: Sequence[Predictions]) -> Predictions:
+def _concatenate(parts: Sequence[PredictionSummary]) -> PredictionSummary:
+    """One summary of all inputs, in the order of the parts."""
     draws = [part.draws for part in parts if part.draws is not None]
-    return Predictions(
+    return PredictionSummary(
         parts[0].labels,
         parts[0].n_draws,
         np.concatenate([part.mean for part in parts]),

@@ -18,16 +18,16 @@ _SAME = ("kipoi-mcdropout", "torch")  # packages that must have one version ever
 
 @dataclass(frozen=True)
 class ModelReference:
-    """Where a model comes from, and what must be found there.
+    """The name of a Kipoi model, and the checksums and versions that it must have where it is loaded.
 
     Attributes
     ----------
     name, source : str
         As for `kipoi.get_model`; the name is a full path where the source is "dir".
     identity : dict of str to str
-        See `identity.model_identity`.
+        Checksums of the weights, the code and the settings; see `identity.model_identity`.
     versions : dict of str to str
-        Of the packages that must be the same.
+        Versions of the packages that must be the same in all processes, by name.
     """
 
     name: str
@@ -37,12 +37,16 @@ class ModelReference:
 
     @classmethod
     def of(cls, model: Any) -> ModelReference:
-        """The reference of what `kipoi.get_model` returned, or of the KipoiModel made of it.
+        """The reference of a model.
+
+        Parameters
+        ----------
+        model : what `kipoi.get_model` returned, or the KipoiModel made of it
 
         Raises
         ------
         InputError
-            If it has no name in a source of Kipoi.
+            If it does not come from `kipoi.get_model`, so that other processes could not load it.
         """
         adapter = model if isinstance(model, KipoiModel) else None
         model = model if adapter is None else adapter.model
@@ -58,7 +62,11 @@ class ModelReference:
         return cls(where, source, own, _versions())
 
     def load(self) -> Any:
-        """The model, loaded here.
+        """Load the model in this process.
+
+        Returns
+        -------
+        What `kipoi.get_model` returns.
 
         Raises
         ------
@@ -84,5 +92,6 @@ class ModelReference:
 
 
 def _versions() -> dict[str, str]:
+    """Versions in this process of the packages that must be the same in all."""
     versions = package_versions()
     return {name: versions[name] for name in _SAME}

@@ -1,4 +1,4 @@
-"""Score every allele of a VCF into files: the one way for Python and for commands."""
+"""Scores every allele of a VCF and writes the results, for Python and for the command alike."""
 
 from __future__ import annotations
 
@@ -41,19 +41,37 @@ from kipoi_mcdropout.vcf.write.output_paths import OutputPaths
 
 @dataclass(frozen=True)
 class VariantRun:
-    """What a run did."""
+    """What a run did.
+
+    Attributes
+    ----------
+    ledger : Ledger
+        Counts of the alleles that were scored, and that were skipped, by reason.
+    labels : tuple of str
+        Names of the outputs that were scored.
+    provenance : dict
+    engine : Choice or None
+        The engine that computed the alleles, and why.
+    nothing_left : bool
+        The run that was to be resumed was complete already. The ledger is empty then.
+    notices : tuple of str
+        What must be known before the results are used.
+    """
 
     ledger: Ledger
-    labels: tuple[str, ...]  # of the outputs that were scored
+    labels: tuple[str, ...]
     provenance: dict[str, Any] = field(repr=False, default_factory=dict)
     engine: Choice | None = None
-    nothing_left: bool = False  # the run that was to be resumed was complete; the ledger is empty
-    notices: tuple[str, ...] = ()  # what must be known before the results are used
+    nothing_left: bool = False
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Told:
-    """The command line, for the record; and what is called with the ledger after each chunk."""
+    """The words of the command line, for the record; and a function that follows the run.
+
+    `progress` is called with the ledger after each chunk of alleles.
+    """
 
     command: Sequence[str] | None = None
     progress: Callable[[Ledger], None] | None = None
@@ -66,22 +84,33 @@ def score_vcf(
     paths: OutputPaths,
     wanted: VariantEffects,
     running: RunOptions,
-    told: Told = Told(),  # noqa: B008 (it cannot be changed)
+    told: Told = Told(),
 ) -> VariantRun:
     """Score every ALT allele of every record of a VCF, or say why not; see `call.score_variants`.
 
     Parameters
     ----------
+    model : Model
+    vcf, fasta : str or Path
+        The VCF, "-" for standard input; and the genome.
     paths : OutputPaths
         From `OutputPaths.check`.
+    wanted : VariantEffects
+        What is computed of each allele.
+    running : RunOptions
+    told : Told
+
+    Returns
+    -------
+    VariantRun
 
     Raises
     ------
     SkippedAllelesError
-        See `VcfOptions.strict`; and where a VCF that came through a pipe has contigs that are not the
-        genome's.
+        If alleles were skipped under `VcfOptions.strict`; or if a VCF that came through a pipe has
+        contigs that are not the genome's. The outputs are there.
     UnitFailedError
-        If the model could not be run on some alleles, under `on_error="stop"`.
+        If the model could not be run on some alleles and `on_error` is "stop".
     kipoi_mcdropout.errors.McDropoutError
         If the model, an input or an argument is not as stated; no output is written.
 
@@ -145,7 +174,7 @@ def score_vcf(
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is computed and how, decided before the first allele."""
+    """What is computed and how; it is decided before the first allele."""
 
     model: Model
     wanted: VariantEffects
@@ -158,7 +187,13 @@ class _Plan:
     here: VariantWork
 
     def work(self, scheduler: Scheduler) -> Work[AlleleWindows, Summaries]:
-        """The computation, for other processes too where the scheduler has some."""
+        """The function that computes one unit here and, for a cluster, the job that does it elsewhere.
+
+        Raises
+        ------
+        InputError
+            If there is a cluster, and the model or the engine cannot be sent to other processes.
+        """
         if isinstance(scheduler, InProcess):
             return Work(self.here)
         if not isinstance(self.engine.engine, str):
@@ -173,7 +208,7 @@ class _Plan:
 
 
 def _plan(model: Model, wanted: VariantEffects, running: RunOptions, carries_vcf: bool) -> _Plan:
-    """Within `borrow()` of the model."""
+    """Choose the outputs, the INFO fields and the engine, within `borrow()` of the model."""
     effects, sequences = wanted.effects, model.sequences
     chosen = sequences.targets(wanted.targets)
     fields = _fields(wanted, chosen, sequences) if carries_vcf else []
@@ -187,7 +222,7 @@ def _plan(model: Model, wanted: VariantEffects, running: RunOptions, carries_vcf
 
 
 def _recorded(plan: _Plan, contig_map: dict[str, str]) -> dict[str, Any]:
-    """The options of a run, for its record."""
+    """The options of a run, for its record, as plain values for JSON."""
     wanted, running, sequences = plan.wanted, plan.running, plan.model.sequences
     return {
         **wanted.options.placement_as_dict(), "rc": wanted.options.rc,
@@ -206,7 +241,13 @@ def _recorded(plan: _Plan, contig_map: dict[str, str]) -> dict[str, Any]:
 
 
 def _judge(ledger: Ledger, survey: Survey, told: list[str], is_shard: bool) -> list[str]:
-    """What is known only when all alleles are scored; warned of, or raised."""
+    """Warn of what is known only when all alleles are scored; returns these notices.
+
+    Raises
+    ------
+    SkippedAllelesError
+        If the VCF came through a pipe and has contigs that are not the genome's.
+    """
     later = [notice for notice in survey.notices if notice not in told]  # of a stream
     if not is_shard and (nothing := ledger.nothing_scored()) is not None:
         later.append(nothing)
@@ -220,6 +261,15 @@ def _judge(ledger: Ledger, survey: Survey, told: list[str], is_shard: bool) -> l
 def _fields(
     wanted: VariantEffects, chosen: Targets, model: SequenceModel
 ) -> list[InfoField]:
+    """The INFO fields of the annotated VCF.
+
+    Raises
+    ------
+    TargetError
+        If an output of `VcfOptions.targets` is not among those that are computed.
+    OutputError
+        If there are too many fields.
+    """
     effects, vcf = wanted.effects, wanted.vcf
     columns: Sequence[int] = range(len(chosen.columns))
     if vcf.targets is not None:

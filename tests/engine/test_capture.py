@@ -96,7 +96,8 @@ def test_refused_and_run_as_it_is(name: str) -> None:
     with model.borrow(), pytest.raises(CaptureError):
         list(IncrementalEngine(model, bank).run(batch, [0]))
     choice = choose(model, batch)
-    assert choice.engine == "full" and not choice.problem
+    assert choice.engine == "full"
+    assert not choice.problem
     assert "captured" in choice.reason
 
 

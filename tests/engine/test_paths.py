@@ -90,8 +90,10 @@ def test_a_tail_beside_other_ends_of_windows() -> None:
     torch.manual_seed(0)
     error, _, paths = compare(Mixed().double(), substitutions(LENGTH), (-1, 0, 1))
     assert error < 1e-10
-    assert paths["tail"] == 1 and paths["packed"] == 1
-    assert paths["reduce"] >= 2 and paths["materialise"] >= 1
+    assert paths["tail"] == 1
+    assert paths["packed"] == 1
+    assert paths["reduce"] >= 2
+    assert paths["materialise"] >= 1
 
 
 def test_branches_in_float32_with_variants_far_apart() -> None:

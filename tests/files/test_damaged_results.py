@@ -92,8 +92,8 @@ def a_word_for_a_number(data: bytes) -> bytes:
 
 DAMAGE: list[tuple[str, Callable[[bytes], bytes]]] = [
     *((suffix, half) for suffix in SUFFIXES),
-    *((suffix, lambda data: b"") for suffix in SUFFIXES),
-    *((suffix, lambda data: bytes(range(256)) * 9) for suffix in SUFFIXES),
+    *((suffix, lambda _data: b"") for suffix in SUFFIXES),
+    *((suffix, lambda _data: bytes(range(256)) * 9) for suffix in SUFFIXES),
     ("tsv", whole_lines),
     ("tsv", last_field_missing),
     ("tsv", a_word_for_a_number),

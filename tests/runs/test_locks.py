@@ -77,7 +77,8 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
-        assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
         with pytest.raises(OutputError, match="another run is writing"):
             AtomicFile(path)
         assert (tmp_path / ".t.tsv.partial").read_text() == "half"

@@ -26,7 +26,8 @@ def import_keras() -> Any:
     if "keras" not in sys.modules:
         if importlib.util.find_spec("keras") is None:
             raise ModelError(
-                "a Keras model needs Keras 3, which is not installed: pip install 'kipoi_mcdropout[keras]'"
+                "a Keras model needs Keras 3, which is not installed: "
+                "pip install 'kipoi_mcdropout[keras]'"
             )
         os.environ.setdefault(_VARIABLE, "torch")
     try:
@@ -43,8 +44,8 @@ def import_keras() -> Any:
         )
     if keras.config.backend() != "torch":
         raise ModelError(
-            f"Keras must run on torch; it was imported with the backend {keras.config.backend()}. Set the "
-            f"environment variable {_VARIABLE}=torch before Keras is imported, in a new process"
+            f"Keras must run on torch; it was imported with the backend {keras.config.backend()}. Set "
+            f"the environment variable {_VARIABLE}=torch before Keras is imported, in a new process"
         )
     return keras
 
@@ -55,9 +56,9 @@ def uses_torch_for_keras() -> bool:
     So it is where KERAS_BACKEND is torch, where Keras already runs on torch, or where there is no
     TensorFlow.
     """
-    keras = sys.modules.get("keras")
+    keras: Any = sys.modules.get("keras")
     if hasattr(keras, "config"):
-        return keras.config.backend() == "torch"  # type: ignore[union-attr]
+        return bool(keras.config.backend() == "torch")
     if _VARIABLE in os.environ:
         return os.environ[_VARIABLE] == "torch"
     return importlib.util.find_spec("tensorflow") is None

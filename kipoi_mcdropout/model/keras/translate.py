@@ -36,15 +36,16 @@ _ORIGIN = {"module": "keras.layers", "registered_name": None}  # of Keras's own 
 _ANY = object()
 # Arguments of Keras 2 that Keras 3 does not have, with the value that means what Keras 3 does.
 _MEANINGLESS: dict[str, Any] = {
-    "trainable": _ANY, "implementation": _ANY, "time_major": False, "ragged": False, "optional": False,
-    "noise_shape": None, "fused": _ANY, "renorm": False, "renorm_clipping": None, "renorm_momentum": _ANY,
-    "virtual_batch_size": None, "adjustment": None, "input_length": _ANY, "input_dtype": _ANY,
-    "sparse": False, "batch_input_shape": _ANY, "dtype": _ANY, "jit_compile": _ANY, "is_legacy_layer": _ANY,
+    "trainable": _ANY, "implementation": _ANY, "time_major": False, "ragged": False,
+    "optional": False, "noise_shape": None, "fused": _ANY, "renorm": False, "renorm_clipping": None,
+    "renorm_momentum": _ANY, "virtual_batch_size": None, "adjustment": None, "input_length": _ANY,
+    "input_dtype": _ANY, "sparse": False, "batch_input_shape": _ANY, "dtype": _ANY,
+    "jit_compile": _ANY, "is_legacy_layer": _ANY,
 }  # fmt: skip
 
 
 def hard_sigmoid_of_keras_2(x: Any) -> Any:
-    """The `hard_sigmoid` of Keras 1 and 2; Keras saves a function by its name, so it needs one of its own."""
+    """The `hard_sigmoid` of Keras 1 and 2, under its own name, by which Keras saves a function."""
     import keras
 
     return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
@@ -67,7 +68,7 @@ def translate_model(config: Config, keras: Any, custom: Mapping[str, Any]) -> Co
     ModelError
         If a layer is of Keras 1, holds code, or has arguments that Keras 3 has not.
     """
-    kind, inner = config.get("class_name"), config.get("config")
+    kind, inner = str(config.get("class_name")), config.get("config", {})
     if kind not in _MODELS:
         raise ModelError(
             f"a model of the class {kind!r} cannot be loaded from its configuration: required is a "
@@ -110,9 +111,9 @@ def _layer(layer: Config, keras: Any, custom: Mapping[str, Any]) -> Config:
     made = getattr(keras.layers, kind, None)
     if old := sorted(_OF_KERAS_1 & config.keys()):
         raise ModelError(
-            f"{what} was written by Keras 1 (its argument {old[0]!r}): the weights of Keras 1 are laid out "
-            "in another way. Load the model with Keras 2.2 and TensorFlow 1, which read both, and save it "
-            "again"
+            f"{what} was written by Keras 1 (its argument {old[0]!r}): the weights of Keras 1 are laid "
+            "out in another way. Load the model with Keras 2.2 and TensorFlow 1, which read both, and "
+            "save it again"
         )
     if not isinstance(made, type):
         raise ModelError(
@@ -138,7 +139,7 @@ def _value(value: Any, keras: Any, custom: Mapping[str, Any]) -> Any:
         return [_value(item, keras, custom) for item in value]
     if not isinstance(value, dict) or "class_name" not in value:
         return value
-    kind, config = value["class_name"], value.get("config")
+    kind, config = value["class_name"], value.get("config", {})
     if kind in ("Policy", "DTypePolicy"):
         return config["name"]
     if kind == "function" and isinstance(config, str):
@@ -193,9 +194,9 @@ def _function_by_name(config: Config, name: str, what: str, custom: Mapping[str,
     wanted = name if name in custom else function
     if not isinstance(wanted, str) or wanted not in custom:
         raise ModelError(
-            f"{what} holds code in the file, compiled by the Python that wrote it. It is not run: it could "
-            "do anything, and this Python may read it as other code. Write the function with keras.ops, "
-            f"and give it under the name of the layer: custom_objects={{{name!r}: function}}"
+            f"{what} holds code in the file, compiled by the Python that wrote it. It is not run: it "
+            "could do anything, and this Python may read it as other code. Write the function with "
+            f"keras.ops, and give it under the name of the layer: custom_objects={{{name!r}: function}}"
         )
     if config.get("arguments"):
         raise ModelError(

@@ -41,13 +41,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from kipoi_mcdropout.arrays.array_types import FloatArray
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.mr.estimators.convention import Convention, check_convention
 from kipoi_mcdropout.mr.estimators.estimate import Estimate, make_estimate, wald_test
 from kipoi_mcdropout.mr.estimators.points import POINT_ESTIMATORS
 from kipoi_mcdropout.mr.estimators.ratio import with_exposure_effect
 from kipoi_mcdropout.mr.estimators.resampling import Resample, draw_replicates
-from kipoi_mcdropout.mr.pairs.instruments import FloatArray, Instruments
+from kipoi_mcdropout.mr.pairs.instruments import Instruments
 
 MIN_INSTRUMENTS = {"ivw": 2}  # 3 for every other method
 

@@ -8,8 +8,9 @@ from typing import Literal
 
 import numpy as np
 
+from kipoi_mcdropout.arrays.array_types import FloatArray
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.mr.pairs.instruments import FloatArray, Instruments
+from kipoi_mcdropout.mr.pairs.instruments import Instruments
 
 Resample = Literal["draws", "instruments", "both"]
 MAX_BLOCK_VALUES = 2_000_000  # per array held at once: 16 MB

@@ -10,10 +10,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kipoi_mcdropout.arrays.array_types import FloatArray
 from kipoi_mcdropout.effects.rounding import SHARE_OF_LARGEST
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.mr.pairs.checks import (
-    FloatArray,
     check_correlation,
     check_draws,
     check_draws_mean,

@@ -16,9 +16,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from kipoi_mcdropout.arrays.array_types import FloatArray
 from kipoi_mcdropout.effects.z import z_ratio
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.mr.pairs.instruments import ZERO_VARIANCE_RTOL, FloatArray, Instruments
+from kipoi_mcdropout.mr.pairs.instruments import ZERO_VARIANCE_RTOL, Instruments
 
 SelectDraws = Literal["all", "half"]
 MIN_DRAWS_TO_SPLIT = 4  # 2 in each half, the least that has a variance

@@ -66,7 +66,7 @@ def ism(
     scores: str | Score | Sequence[str | Score] = ("diff",),
     targets: str | int | Sequence[str | int] | None = None,
     output: str | Path | Sequence[str | Path] | None = None,
-    options: MutationOptions = MutationOptions(),  # noqa: B008 (it cannot be changed)
+    options: MutationOptions = MutationOptions(),
     running: RunOptions = RunOptions(),  # noqa: B008
 ) -> Effects:
     """Effect of every single substitution of sequences, with the model's uncertainty.
@@ -122,7 +122,13 @@ def ism_options(
     options: MutationOptions,
     running: RunOptions,
 ) -> IsmOptions:
-    """All that the computation of a run depends on."""
+    """All options that the results of a run depend on, in one object.
+
+    Raises
+    ------
+    InputError
+        If one of them is not as stated.
+    """
     return IsmOptions(
         model.settings.model_input, effects, seed, as_targets(targets), model.settings.category_axis,
         options.start, options.end, options.include_reference, options.mask_scope, running.batch_size,
@@ -132,7 +138,7 @@ def ism_options(
 
 @dataclass(frozen=True)
 class Mutated:
-    """What a run did, and what came of it."""
+    """What a run did, and its effects."""
 
     run: IsmRun
     effects: Effects
@@ -147,12 +153,21 @@ def mutate(
     watch: Watch | None = None,
     asked: Asked = Asked(),  # noqa: B008 (it cannot be changed)
 ) -> Mutated:
-    """Mutate sequences; `ism` with all options in their place.
+    """Mutate sequences, with options that were checked before; `ism` and the command both call it.
 
     Parameters
     ----------
+    model : Model
+    sequences : Sequences
+    options : IsmOptions
+        From `ism_options`.
+    running : RunOptions
     paths : IsmPaths or None
-        Where the effects go; None is memory.
+        The files of the effects; None keeps the effects in memory.
+    watch : Watch, optional
+        Follows the run.
+    asked : Asked
+        The command line, for the record.
 
     Raises
     ------
@@ -193,7 +208,7 @@ def _work(
     watch: Watch,
     asked: Asked,
 ) -> Work[Any, Any]:
-    """Computing one unit, here; elsewhere too, where there is another scheduler."""
+    """The function that computes one unit here and, for a cluster, the job that does it elsewhere."""
     if isinstance(scheduler, InProcess):
         return Work(lambda task: task.run(mutagenesis, watch.forwards))
     reference = ModelReference.of(model.adapter)
@@ -202,6 +217,7 @@ def _work(
 
 
 def _paths(output: Any, running: RunOptions) -> IsmPaths | None:
+    """The files to write, checked; None where the effects stay in memory."""
     if output is None:
         if running.needs_files is not None:
             raise InputError(

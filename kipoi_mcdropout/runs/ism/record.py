@@ -18,7 +18,7 @@ METHOD = "mcdropout_ism"
 
 @dataclass(frozen=True)
 class Asked:
-    """How a run was asked for, where it was by the command line."""
+    """What only the command line knows of a run, for its record; None for a run from Python."""
 
     command: Sequence[str] | None = None
     output_sel_fn: str | None = None  # FILE.py::FUNCTION
@@ -32,7 +32,17 @@ def run_record(
     sequences: Sequences,
     asked: Asked,
 ) -> dict[str, Any]:
-    """The record of a run, as plain values; `inputs` are those of a first batch."""
+    """The record of a run, as plain values for JSON; see `files.provenance`.
+
+    Parameters
+    ----------
+    model : Model
+    mutagenesis : SaturationMutagenesis
+    inputs : nested numpy.ndarray, batch first
+        Those of a first batch.
+    sequences : Sequences
+    asked : Asked
+    """
     options, choice = mutagenesis.options, mutagenesis.choice(inputs)
     own = settings_as_dict(model.settings)
     key = model.adapter.input_key(options.model_input, inputs)

@@ -209,7 +209,8 @@ def field_cells(
 def _numbers(field: InfoField, summary: EffectSummary, owner: NDArray[np.int64]) -> NDArray[np.float64]:
     column, name = field.target, field.statistic
     if name in summary.reference:
-        return summary.reference[name][owner, column]
+        of_reference: NDArray[np.float64] = summary.reference[name][owner, column]
+        return of_reference
     if name in summary.mutant:
         return summary.mutant[name][:, column]
     values = {key: array[owner, column] for key, array in summary.reference.items()}

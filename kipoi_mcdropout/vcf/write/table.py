@@ -78,7 +78,7 @@ def rows(
         columns["n_draws"] = np.full(len(alleles) * len(labels), summary.n_draws, np.int32)
         columns.update({name: summary.counts[name].ravel() for name in summary.counts})
         arrays = [
-            _as_array(columns[field.name], field.type, len(alleles), len(labels)) for field in schema
+            _as_array(columns[field.name], field.type) for field in schema
         ]
         yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
@@ -109,7 +109,7 @@ def _identity(alleles: Sequence[ScoredAllele], labels: Sequence[str], score: str
     }
 
 
-def _as_array(values: Any, kind: pa.DataType, n_alleles: int, n_labels: int) -> pa.Array:
+def _as_array(values: Any, kind: pa.DataType) -> pa.Array:
     """An Arrow array of values, or of (values, repeats of each, repeats of all)."""
     if not isinstance(values, tuple):
         return pa.array(values, type=kind)

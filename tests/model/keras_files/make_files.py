@@ -1,6 +1,6 @@
 """Writes the model files of this folder with Keras 2, and what it predicts with them.
 
-Not a test, and not run by the tests: they need neither TensorFlow nor Keras 2. In an environment of its own:
+Not run by the tests, which need neither TensorFlow nor Keras 2. In an environment of its own:
 
     pip install tensorflow-cpu tf-keras
     python tests/model/keras_files/make_files.py

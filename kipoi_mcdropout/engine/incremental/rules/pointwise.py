@@ -59,7 +59,8 @@ class Pointwise(Rule):
         args, kwargs = map_leaves(
             lambda leaf: value if isinstance(leaf, Ref) else leaf, (self.node.args, self.node.kwargs)
         )
-        return self.node.target(*args, **kwargs)
+        result: Tensor = self.node.target(*args, **kwargs)
+        return result
 
 
 @rule_for(*_ACTIVATIONS)
