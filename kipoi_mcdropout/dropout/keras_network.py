@@ -91,6 +91,7 @@ class KerasNetwork(nn.Module):
         A layer whose flag is off keeps `training=True` where the model itself says so, for this layer.
         """
         handles = []
+        self._forget_masks()
         self._active = 1 if self.training else 0
         try:
             for part in self._parts.values():
@@ -102,6 +103,13 @@ class KerasNetwork(nn.Module):
         finally:
             for handle in handles:
                 handle.remove()
+
+    def _forget_masks(self) -> None:
+        """Masks that the cell of a recurrent layer keeps for its steps, left by a pass that failed."""
+        for part in self._parts.values():
+            for reset in ("reset_dropout_mask", "reset_recurrent_dropout_mask"):
+                if hasattr(part, reset):
+                    getattr(part, reset)()
 
     def _enter(self, part: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
         if part.training:

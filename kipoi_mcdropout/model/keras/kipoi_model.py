@@ -21,7 +21,7 @@ from kipoi_mcdropout.model.keras.backend import import_keras
 from kipoi_mcdropout.model.keras.load import load_keras_model
 
 
-class TorchKerasModel(kipoi.model.KerasModel):  # type: ignore[misc]  (Kipoi has no types)
+class TorchKerasModel(kipoi.model.KerasModel):  # type: ignore[misc]
     """A Keras model of Kipoi on torch.
 
     Parameters
@@ -61,8 +61,8 @@ class TorchKerasModel(kipoi.model.KerasModel):  # type: ignore[misc]  (Kipoi has
         self.custom_objects = _custom_objects(custom_objects)
         self.gradient_functions: dict[Any, Any] = {}
         self.activation_functions: dict[Any, Any] = {}
-        files = (weights, None) if arch is None else (arch, weights)
-        self.model = load_keras_model(*files, self.custom_objects, backend=backend)
+        path, apart = (weights, None) if arch is None else (arch, weights)
+        self.model = load_keras_model(path, apart, self.custom_objects, backend=backend)
 
 
 @contextmanager
