@@ -6,7 +6,12 @@ import torch
 from torch import nn
 
 from kipoi_mcdropout.arrays.nested import Nested, take
-from kipoi_mcdropout.dropout.keras_network import is_keras, is_keras_normalization, is_leaf
+from kipoi_mcdropout.dropout.keras_network import (
+    is_keras,
+    is_keras_normalization,
+    is_leaf,
+    keras_with_dropout,
+)
 from kipoi_mcdropout.dropout.named_parts import IN_FORWARD, is_ignored, module_at_fault, named_parts
 from kipoi_mcdropout.dropout.probe import Call, probe_pair, same_output
 from kipoi_mcdropout.dropout.watch import Observation, RandomnessWatch
@@ -35,7 +40,8 @@ def find_guarded(
         loud, again = _in_training(watch, pair, ignore)
         _refuse_noise(watch, loud, again, ignore)
         _refuse_unseen(watch, quiet, loud, ignore)
-        names = [name for name in loud.sites - quiet.sites if not is_ignored(name, ignore)]
+        found = {*(loud.sites - quiet.sites), *keras_with_dropout(watch.parts, loud.sites)}
+        names = [name for name in watch.parts if name in found and not is_ignored(name, ignore)]
         lifted = tuple(watch.parts[name] for name in names)
         if lifted and not _only_drops(watch, pair, lifted, quiet):
             raise UnlockableDropoutError(

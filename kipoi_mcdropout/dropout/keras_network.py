@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -33,6 +33,26 @@ def is_keras(model: Any) -> bool:
 def is_keras_normalization(part: nn.Module) -> bool:
     """Whether a part is a batch normalization of Keras, which takes other statistics in training."""
     return is_keras(part) and isinstance(part, sys.modules["keras"].layers.BatchNormalization)
+
+
+def keras_with_dropout(parts: Mapping[str, nn.Module], sites: Collection[str]) -> set[str]:
+    """Names of the layers of Keras that must run with `training=True`, so that their dropout acts.
+
+    A recurrent layer draws its masks in inference, too, and its cell uses them in training alone: so
+    both belong together.
+
+    Parameters
+    ----------
+    parts : mapping of str to nn.Module
+    sites : collection of str
+        Names of the parts that call a dropout.
+    """
+    names = {name for name in sites if is_keras(parts[name])}
+    for outer in [name for name, part in parts.items() if is_keras(part)]:
+        if isinstance(parts[outer], sys.modules["keras"].layers.RNN):
+            inside = {name for name in parts if name == outer or name.startswith(f"{outer}.")}
+            names |= inside if inside & names else set()
+    return names
 
 
 def as_module(model: Any) -> Any:
