@@ -15,6 +15,7 @@ from kipoi_mcdropout.dropout.keras_network import as_module
 from kipoi_mcdropout.errors import InputError, ModelError, ModelForwardError
 
 _TORCH = str(Path(torch.__file__).parent)
+_KERAS = str(Path("keras", "src", ""))
 _OURS = str(Path(__file__).parents[1])  # the whole package
 IN_FORWARD = ", in the model's forward pass: "
 _NEAR = 5  # names that an error lists
@@ -123,6 +124,6 @@ def user_line(frames: Iterable[tuple[FrameType, int]]) -> str:
     line = ""
     for frame, number in frames:
         file = frame.f_code.co_filename
-        if not file.startswith((_TORCH, _OURS, "<")):
+        if not file.startswith((_TORCH, _OURS, "<")) and _KERAS not in file:
             line = f", {Path(file).name} line {number}"
     return line

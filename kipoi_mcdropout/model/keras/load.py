@@ -91,7 +91,8 @@ class _Loader:
             raise ModelError("the file is an architecture without weights: give the file of weights too")
         else:
             config = _json(path)
-            model = self._built(config, _origin(config))
+            wrote_3 = "module" in config and "keras_version" not in config
+            model = self._built(config, {"keras_version": "3"} if wrote_3 else _origin(config))
         if weights is not None:
             self._load_weights(model, Path(weights))
         return model
@@ -106,7 +107,11 @@ class _Loader:
                 )
             config = json.loads(_text(file.attrs["model_config"]))
             # Some versions wrote their number beside the weights alone.
-            return self._built(config, {**_origin(file["model_weights"].attrs), **_origin(file.attrs)})
+            origin = {**_origin(file["model_weights"].attrs), **_origin(file.attrs)}
+        if _major(origin) < 3:
+            return self._built(config, origin)
+        with _named(path, ".h5") as name:
+            return self._by_keras(name)
 
     def _built(self, config: dict[str, Any], origin: dict[str, str]) -> Any:
         """The model of a configuration, with random weights."""
@@ -131,9 +136,13 @@ class _Loader:
                     model.load_weights(file)
                 return model
         with _named(path, ".keras") as file:
-            return self.keras.saving.load_model(
-                file, custom_objects=self.custom, compile=False, safe_mode=not self.trust
-            )
+            return self._by_keras(file)
+
+    def _by_keras(self, path: str) -> Any:
+        """A whole model that Keras 3 wrote."""
+        return self.keras.saving.load_model(
+            path, custom_objects=self.custom, compile=False, safe_mode=not self.trust
+        )
 
     def _load_weights(self, model: Any, path: Path) -> None:
         if not h5py.is_hdf5(path):

@@ -120,7 +120,7 @@ def main() -> None:
     for make in (cnn, rnn, image, with_code):
         model = make()
         for weight in model.weights:
-            values = rng.normal(0.0, 0.5, weight.shape)
+            values = rng.normal(0.0, 1.0 if make is rnn else 0.5, weight.shape)
             weight.assign(np.abs(values) + 0.5 if "variance" in weight.name else values)
         given = x[..., None] if make is image else x
         outputs = model(given, training=False)
