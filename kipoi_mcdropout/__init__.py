@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kipoi_mcdropout.files.effects import Effects, read
     from kipoi_mcdropout.files.predictions import Predictions
     from kipoi_mcdropout.model.audit import audit
+    from kipoi_mcdropout.model.load import load_kipoi_model
     from kipoi_mcdropout.model.model import Model
     from kipoi_mcdropout.plugin.mutation import MCDropoutISM
     from kipoi_mcdropout.reports.call import report
@@ -42,6 +43,7 @@ __all__ = [
     "audit",
     "cli_main",
     "ism",
+    "load_kipoi_model",
     "locked_forward",
     "mc_predict",
     "mr",
@@ -69,6 +71,7 @@ _HOMES = {
     "audit": "model.audit",
     "cli_main": "cli",
     "ism": "runs.ism.mutate",
+    "load_kipoi_model": "model.load",
     "locked_forward": "dropout.locked_model",
     "mc_predict": "runs.predict",
     "read": "files.effects",
