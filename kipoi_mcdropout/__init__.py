@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kipoi_mcdropout.files.effects import Effects, read
     from kipoi_mcdropout.files.predictions import Predictions
     from kipoi_mcdropout.model.audit import audit
+    from kipoi_mcdropout.model.description import load_model
     from kipoi_mcdropout.model.load import load_kipoi_model
     from kipoi_mcdropout.model.model import Model
     from kipoi_mcdropout.plugin.mutation import MCDropoutISM
@@ -44,6 +45,7 @@ __all__ = [
     "cli_main",
     "ism",
     "load_kipoi_model",
+    "load_model",
     "locked_forward",
     "mc_predict",
     "mr",
@@ -72,6 +74,7 @@ _HOMES = {
     "cli_main": "cli",
     "ism": "runs.ism.mutate",
     "load_kipoi_model": "model.load",
+    "load_model": "model.description",
     "locked_forward": "dropout.locked_model",
     "mc_predict": "runs.predict",
     "read": "files.effects",

@@ -7,6 +7,7 @@ from typing import Any
 
 from kipoi_mcdropout.cli.file_arguments import check_files
 from kipoi_mcdropout.cli.messages import add_message_arguments, set_level
+from kipoi_mcdropout.cli.model_arguments import MODEL_FLAGS
 from kipoi_mcdropout.files.standard_output import results
 
 # Group of the help: names of the options that stand in it, with all commands taken together.
@@ -16,10 +17,9 @@ GROUPS = {
         "contig_map", "peaks", "blacklist", "chroms", "exclude_chroms", "measured",
     ),
     "model": (
-        "source", "model_input", "category_axis", "label_axis", "alphabet", "unknown", "length",
-        "output_sel_fn", "target", "exposure", "outcome",
+        *MODEL_FLAGS, "output_sel_fn", "target", "exposure", "outcome",
     ),
-    "dropout": ("n_draws", "ignore", "mask_scope"),
+    "dropout": ("n_draws", "mask_scope"),
     "effects": (
         "imp_score", "imp_score_kwargs", "scores", "score", "score_kwargs", "start", "end",
         "test_ref_ref", "rc", "shifts", "normalize", "edge", "ref_mismatch", "quantiles", "q_values",

@@ -12,7 +12,7 @@ from torch import Tensor
 from kipoi_mcdropout.arrays.moments import Moments, PairedMoments
 from kipoi_mcdropout.effects.rounding import output_rounding
 from kipoi_mcdropout.effects.scores import Score, is_probability, logit
-from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary
+from kipoi_mcdropout.effects.summary import EffectSummary
 from kipoi_mcdropout.engine.full import DrawBlock
 from kipoi_mcdropout.errors import InputError
 
@@ -32,14 +32,16 @@ class _ScoredDraws(NamedTuple):
 
 
 class Accumulator:
-    """Moments of one score for one slice of mutants, while the draws stream by."""
+    """Moments of one score for one slice of mutants, while `n_draws` draws stream by."""
 
-    def __init__(self, score: Score, owner: Tensor, unchanged: Tensor, options: EffectOptions) -> None:
+    def __init__(
+        self, score: Score, owner: Tensor, unchanged: Tensor, n_draws: int, keep_draws: bool
+    ) -> None:
         self.score = score
         self.owner = owner
         self.unchanged = unchanged
-        self.n_draws = options.n_draws
-        self.keep_draws = options.keep_draws or bool(options.quantiles)
+        self.n_draws = n_draws
+        self.keep_draws = keep_draws
         self.pairs: PairedMoments | None = None
         self.effects: Moments | None = None
         self.positive = torch.zeros((), dtype=torch.float64)
@@ -133,7 +135,7 @@ class Accumulator:
             for q, array in summary.quantiles.items():
                 array[rows] = np.quantile(kept.cpu().numpy(), q, axis=0)
             if summary.draws is not None:
-                summary.draws[:, rows] = kept.to(torch.float32).cpu().numpy()
+                summary.draws[:, rows] = kept.cpu().numpy()
 
 
 def _differ_by_rounding(ref: Tensor, alt: Tensor, owner: Tensor, eps: float) -> Tensor:

@@ -40,6 +40,10 @@ class EffectSummary:
         Of the effect over the draws, as asked for.
     draws : numpy.ndarray of float32, shape=(draws, mutants, outputs), or None
         The effects themselves, as asked for.
+    member_means : numpy.ndarray of float64, shape=(members, mutants, outputs), or None
+        The mean effect of each member, where the model has several (`members.summarize_members`). Then
+        `reference` has `ref_var_within` and `ref_var_between` too, and `mutant` has
+        `columns.MEMBER_STATISTICS`.
     """
 
     score: Score
@@ -48,7 +52,8 @@ class EffectSummary:
     mutant: dict[str, Array]
     counts: dict[str, NDArray[np.int32]]
     quantiles: dict[float, Array] = field(default_factory=dict)
-    draws: NDArray[np.float32] | None = None
+    draws: NDArray[np.floating[Any]] | None = None
+    member_means: Array | None = None
 
     def per_mutant(self) -> dict[str, NDArray[Any]]:
         """Everything that has a value per mutant and output, by column name, mutants first."""
@@ -57,6 +62,8 @@ class EffectSummary:
         columns.update({name: count.astype(np.float64) for name, count in self.counts.items()})
         if self.draws is not None:
             columns["effect_draws"] = np.moveaxis(self.draws, 0, -1)
+        if self.member_means is not None:
+            columns["effect_member_mean"] = np.moveaxis(self.member_means, 0, -1)
         return columns
 
 
@@ -91,6 +98,7 @@ def concatenate(parts: Sequence[EffectSummary]) -> EffectSummary:
         return {name: np.concatenate([pick(part)[name] for part in parts]) for name in pick(first)}
 
     draws = [part.draws for part in parts if part.draws is not None]
+    members = [part.member_means for part in parts if part.member_means is not None]
     return EffectSummary(
         first.score,
         first.n_draws,
@@ -99,4 +107,5 @@ def concatenate(parts: Sequence[EffectSummary]) -> EffectSummary:
         join(lambda part: part.counts),
         join(lambda part: part.quantiles),
         np.concatenate(draws, axis=1) if draws else None,
+        np.concatenate(members, axis=1) if members else None,
     )

@@ -12,7 +12,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kipoi_mcdropout.effects.columns import MUTANT_STATISTICS, REFERENCE_STATISTICS
+from kipoi_mcdropout.effects.columns import (
+    MEMBER_REFERENCE_STATISTICS,
+    MEMBER_STATISTICS,
+    MUTANT_STATISTICS,
+    REFERENCE_STATISTICS,
+)
 
 # An empty one of these is a name that is empty; of other texts it is a missing value.
 _NAMES = frozenset(
@@ -36,8 +41,8 @@ _INTEGERS = frozenset(
 )  # fmt: skip
 _STATISTICS = frozenset(
     {
-        *REFERENCE_STATISTICS, *MUTANT_STATISTICS,
-        "z", "p_value", "q_value", "mean", "var", "sd", "mcse", "point",
+        *REFERENCE_STATISTICS, *MUTANT_STATISTICS, *MEMBER_REFERENCE_STATISTICS, *MEMBER_STATISTICS,
+        "z", "p_value", "q_value", "mean", "var", "sd", "mcse", "point", "var_within", "var_between",
     }
 )  # fmt: skip
 _OF_EFFECTS, _OF_PREDICTIONS = {"output", "effect_mean"}, {"output", "mean", "mcse"}

@@ -3,10 +3,11 @@
     /scores/<score>/<statistic>   (sequence, position, alt, output), NaN where nothing is mutated
     /scores/<score>/ref_mean, ... (sequence, output)
     /scores/<score>/effect_draws  (sequence, position, alt, output, draw), if kept
+    /scores/<score>/effect_member_mean  (sequence, position, alt, output, member), if several
     /sequence                     (sequence): number in the order of the dataloader, from 0
     /reference                    (sequence, position): the bases
     /metadata/...                 (sequence): Kipoi's, its ranges among them
-    /position, /alt, /output, /draw: labels of the axes
+    /position, /alt, /output, /draw, /member: labels of the axes
 
 Every axis has its name and its labels as an HDF5 dimension scale, as in netCDF: xarray opens the file
 with `xarray.open_datatree(path, engine="h5netcdf")`, and the statistics of a score with
@@ -28,7 +29,6 @@ from numpy.typing import NDArray
 from kipoi_mcdropout.effects.saturation import SequenceEffects
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.record import (
-    PREDICTION_STATISTICS,
     PredictionRecord,
     SequenceBlocks,
     SequenceRecord,
@@ -245,7 +245,8 @@ class Hdf5Effects:
             for name, values in summary.per_mutant().items():
                 grid = _grid(effects, values)
                 path = f"scores/{summary.score.name}/{name}"
-                self._file.append_part(path, grid, first - start, end - start, _AXES[: grid.ndim])
+                axes = (*_AXES[: grid.ndim - 1], "member") if name == "effect_member_mean" else _AXES
+                self._file.append_part(path, grid, first - start, end - start, axes[: grid.ndim])
 
     def _write_axes(self, effects: SequenceEffects) -> None:
         self._shape = (effects.layout.n_positions, effects.window)
@@ -254,6 +255,9 @@ class Hdf5Effects:
         self._file.axis("alt", effects.layout.letters()[: effects.layout.n_categories])
         self._file.axis("output", list(effects.targets.labels))
         self._file.axis("draw", np.arange(effects.summaries[0].n_draws))
+        means = effects.summaries[0].member_means
+        if means is not None:
+            self._file.axis("member", np.arange(len(means)))
 
 
 class Hdf5Predictions:
@@ -268,7 +272,7 @@ class Hdf5Predictions:
         if self._file.n == 0:
             self._file.axis("output", list(predictions.labels))
             self._file.axis("draw", np.arange(predictions.n_draws))
-        statistics = {name: record.values(name) for name in PREDICTION_STATISTICS}
+        statistics = {name: record.values(name) for name in record.statistics}
         for i, metadata in enumerate(record.metadata):
             self._file.append(_SEQUENCE, np.asarray(record.first + i, np.int64))
             for name, values in statistics.items():

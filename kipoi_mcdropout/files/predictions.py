@@ -38,6 +38,9 @@ class Predictions(PredictionSummary):
         finite.
     draws : numpy.ndarray of float32, shape=(draws, n, outputs), or None
         Every draw, if it was kept.
+    var_within, var_between : numpy.ndarray of float64, shape=(n, outputs), or None
+        Where the model has several members: the parts of the variance within a member (its masks) and
+        between members.
     provenance : dict
         How they were made: versions, model, seed, draws, dropout sites, options. Files have the same.
     """

@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.files.read import open_hdf5, sequence_rows
+from kipoi_mcdropout.files.open_hdf5 import open_hdf5
+from kipoi_mcdropout.files.read import sequence_rows
 from kipoi_mcdropout.files.read_tables import iter_table, reading
 
 TEXT_COLUMNS = (

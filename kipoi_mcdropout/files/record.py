@@ -74,8 +74,14 @@ class PredictionRecord:
         """The names of the sequences."""
         return [sequence_name(row, i) for i, row in enumerate(self.metadata, self.first)]
 
+    @property
+    def statistics(self) -> tuple[str, ...]:
+        """PREDICTION_STATISTICS, with the parts of the variance where there are several members."""
+        several = self.predictions.var_within is not None
+        return PREDICTION_STATISTICS + (("var_within", "var_between") if several else ())
+
     def values(self, statistic: str) -> NDArray[np.float32]:
-        """One of PREDICTION_STATISTICS as it is written: NaN where it is no number of 32 bits."""
+        """One of `statistics` as it is written: NaN where it is no number of 32 bits."""
         values = getattr(self.predictions, statistic)
         with np.errstate(over="ignore"):
             narrow = values.astype(np.float32)

@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from kipoi_mcdropout.effects.columns import MEMBER_REFERENCE_STATISTICS, REFERENCE_STATISTICS
 from kipoi_mcdropout.errors import InputError
 
 if TYPE_CHECKING:
     import xarray
 
 _SEQUENCE = ("name", "chrom", "strand")
-_REFERENCE = ("ref_mean", "ref_var", "ref_point")
+_REFERENCE = (*REFERENCE_STATISTICS, *MEMBER_REFERENCE_STATISTICS)
 _NO_VALUES = (
     "sequence", "name", "chrom", "pos", "strand", "position", "ref", "alt", "output", "score", "n_draws",
 )  # fmt: skip

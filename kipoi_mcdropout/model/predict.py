@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,11 +13,14 @@ from numpy.typing import NDArray
 
 from kipoi_mcdropout.arrays.moments import Moments
 from kipoi_mcdropout.arrays.nested import Nested, n_rows, take
+from kipoi_mcdropout.arrays.nested_variance import NestedVariance
+from kipoi_mcdropout.arrays.outputs import Targets
 from kipoi_mcdropout.dropout.locked_model import POINT
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.masks import check_n_draws, check_seed
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel
+from kipoi_mcdropout.model.ensemble import Ensemble, check_balanced
 from kipoi_mcdropout.sequence.mutants import chunks
 
 
@@ -77,6 +81,9 @@ class PredictionSummary:
         finite.
     draws : numpy.ndarray of float32, shape=(draws, n, outputs), or None
         Every draw, if it was kept.
+    var_within, var_between : numpy.ndarray of float64, shape=(n, outputs), or None
+        Where the model has several members: the parts of the variance within a member (its masks) and
+        between members (`nested.NestedVariance`).
     """
 
     labels: tuple[str, ...]
@@ -87,6 +94,8 @@ class PredictionSummary:
     point: NDArray[np.float64]
     n_nonfinite: NDArray[np.int64]
     draws: NDArray[np.float32] | None = None
+    var_within: NDArray[np.float64] | None = None
+    var_between: NDArray[np.float64] | None = None
 
     @property
     def sd(self) -> NDArray[np.float64]:
@@ -98,14 +107,14 @@ class PredictionSummary:
 
 
 def predict_batch(
-    adapter: KipoiModel, x: Nested, options: PredictionOptions, masks: MaskBank
+    ensemble: Ensemble, x: Nested, options: PredictionOptions, masks: MaskBank
 ) -> PredictionSummary:
     """Mean and variance of a model's predictions under locked dropout.
 
     Parameters
     ----------
-    adapter : KipoiModel
-        Borrowed, never changed.
+    ensemble : Ensemble
+        The model, or its members; borrowed, never changed.
     x : nested numpy.ndarray, batch first
         All inputs of the model.
     options : PredictionOptions
@@ -116,29 +125,60 @@ def predict_batch(
     ------
     kipoi_mcdropout.errors.McDropoutError
         If the model cannot be run under locked dropout, there is no input, or an output that was asked
-        for is not there.
+        for is not there; and if the number of draws is no multiple of the number of members.
     """
-    x = adapter.arrays(x)
+    first = ensemble.first
+    x = first.arrays(x)
     if n_rows(x) == 0:
         raise InputError("at least one input is required; got an empty batch")
-    with adapter.locked.borrow():
-        adapter.locked.plan_for(adapter.tensors(take(x, slice(0, 1))), options.n_draws)
-        chosen = adapter.targets(adapter.example_outputs(x), options.targets or None)
-        parts = []
-        for rows in chunks(n_rows(x), options.batch_size):
-            inputs = adapter.tensors(take(x, rows))
-            draws = [
-                adapter.locked.outputs(inputs, draw, masks, selected=chosen.selected).double().cpu()
-                for draw in (POINT, *range(options.n_draws))
-            ]
-            parts.append(_summary(chosen.labels, draws[0], draws[1:], options.keep_draws))
+    check_balanced(options.n_draws, len(ensemble))
+    ensemble.plan(x, options.n_draws)
+    with first.locked.borrow():
+        chosen = first.targets(first.example_outputs(x), options.targets or None)
+    ensemble.check_targets(x, options.targets, chosen)
+    several = len(ensemble) > 1 and options.n_draws > 0
+    is_random = ensemble.is_random(x) if several else (True,)
+    parts = []
+    for rows in chunks(n_rows(x), options.batch_size):
+        points, draws = _outputs(ensemble, take(x, rows), options.n_draws, masks, chosen, is_random)
+        parts.append(_summary(chosen.labels, points, draws, options.keep_draws, is_random))
     return _concatenate(parts)
 
 
+def _outputs(
+    ensemble: Ensemble,
+    x: Nested,
+    n_draws: int,
+    masks: MaskBank,
+    chosen: Targets,
+    is_random: Sequence[bool],
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """The point prediction of each member, and the draws in order; float64, shape=(n, outputs)."""
+    points: list[torch.Tensor] = []
+    draws: list[torch.Tensor] = [torch.empty(0)] * n_draws
+    for m, member in enumerate(ensemble.members):
+        with member.locked.borrow():
+            inputs = member.tensors(x)
+
+            def outputs(draw: int, member: KipoiModel = member, inputs: Nested = inputs) -> torch.Tensor:
+                row = member.locked.outputs(inputs, draw, masks, selected=chosen.selected)
+                return row.double().cpu()
+
+            points.append(outputs(POINT))
+            for draw in range(m, n_draws, len(ensemble)):
+                draws[draw] = outputs(draw) if is_random[m] else points[-1]
+    return points, draws
+
+
 def _summary(
-    labels: tuple[str, ...], point: torch.Tensor, several: list[torch.Tensor], keep: bool
+    labels: tuple[str, ...],
+    points: list[torch.Tensor],
+    several: list[torch.Tensor],
+    keep: bool,
+    is_random: Sequence[bool],
 ) -> PredictionSummary:
-    """Statistics of some inputs; `point` and each of `several` are float64, shape=(n, outputs)."""
+    """Statistics of some inputs; each of `points` and `several` is float64, shape=(n, outputs)."""
+    point = points[0] if len(points) == 1 else torch.stack(points).mean(dim=0)
     finite = torch.isfinite(point)
     point = point.masked_fill(~finite, math.nan)
     if not several:
@@ -148,29 +188,36 @@ def _summary(
     draws = torch.stack(several)
     broken = ~torch.isfinite(draws)
     draws = draws.masked_fill(broken, math.nan)
-    moments = Moments.of(draws)
+    kept = draws.float().numpy() if keep else None
+    n_nonfinite = broken.sum(dim=0).numpy()
+    if len(points) == 1:
+        moments = Moments.of(draws)
+        return PredictionSummary(
+            labels, len(draws), moments.mean.numpy(), moments.variance().numpy(), moments.mcse().numpy(),
+            point.numpy(), n_nonfinite, kept,
+        )  # fmt: skip
+    of_members = [Moments.of(draws[m :: len(points)]) for m in range(len(points))]
+    variances = [
+        of_member.variance().numpy() if random else np.zeros(point.shape)
+        for of_member, random in zip(of_members, is_random, strict=True)
+    ]
+    means = np.stack([of_member.mean.numpy() for of_member in of_members])
+    parts = NestedVariance.of(means, np.stack(variances), len(draws) // len(points))
     return PredictionSummary(
-        labels,
-        len(draws),
-        moments.mean.numpy(),
-        moments.variance().numpy(),
-        moments.mcse().numpy(),
-        point.numpy(),
-        broken.sum(dim=0).numpy(),
-        draws.float().numpy() if keep else None,
-    )
+        labels, len(draws), means.mean(axis=0), parts.total, np.sqrt(parts.of_mean), point.numpy(),
+        n_nonfinite, kept, parts.within, parts.between,
+    )  # fmt: skip
 
 
 def _concatenate(parts: Sequence[PredictionSummary]) -> PredictionSummary:
     """One summary of all inputs, in the order of the parts."""
-    draws = [part.draws for part in parts if part.draws is not None]
+
+    def joined(name: str, axis: int = 0) -> Any:
+        arrays = [getattr(part, name) for part in parts]
+        return None if arrays[0] is None else np.concatenate(arrays, axis=axis)
+
     return PredictionSummary(
-        parts[0].labels,
-        parts[0].n_draws,
-        np.concatenate([part.mean for part in parts]),
-        np.concatenate([part.var for part in parts]),
-        np.concatenate([part.mcse for part in parts]),
-        np.concatenate([part.point for part in parts]),
-        np.concatenate([part.n_nonfinite for part in parts]),
-        np.concatenate(draws, axis=1) if draws else None,
-    )
+        parts[0].labels, parts[0].n_draws, joined("mean"), joined("var"), joined("mcse"),
+        joined("point"), joined("n_nonfinite"), joined("draws", 1), joined("var_within"),
+        joined("var_between"),
+    )  # fmt: skip

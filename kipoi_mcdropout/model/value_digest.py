@@ -23,7 +23,7 @@ _PLAIN = (type(None), bool, int, float, complex, str, bytes, range, slice, np.ge
 _FUNCTIONS = (types.FunctionType, types.MethodType, functools.partial)
 # What every module has and what says nothing of its results; hooks are looked at by name.
 _BOOKKEEPING = frozenset(vars(nn.Module())) | {"_initializing", "_c", "_concrete_type"}
-_LIBRARIES = ("torch", "keras", "kipoi", "kipoi_mcdropout", "numpy", "builtins")
+LIBRARIES = ("torch", "keras", "kipoi", "kipoi_mcdropout", "numpy", "builtins")
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 
 
@@ -173,7 +173,7 @@ def module_attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
 def is_library(item: Any) -> bool:
     """Whether a class or function belongs to Python or to a package whose version is recorded."""
     top = str(getattr(item, "__module__", "") or "").partition(".")[0]
-    return top in _LIBRARIES or (top in sys.stdlib_module_names and top != "__main__")
+    return top in LIBRARIES or (top in sys.stdlib_module_names and top != "__main__")
 
 
 def _quantizer(tensor: Tensor) -> list[Any]:

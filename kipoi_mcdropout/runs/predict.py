@@ -6,15 +6,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from kipoi_mcdropout.arrays.nested import Nested, n_rows, take
+from kipoi_mcdropout.arrays.nested import Nested, n_rows
 from kipoi_mcdropout.arrays.outputs import as_targets
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.sites import SitePlan
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files import prediction_files
 from kipoi_mcdropout.files.predictions import Predictions
-from kipoi_mcdropout.files.provenance import provenance
+from kipoi_mcdropout.files.provenance import input_files, provenance
 from kipoi_mcdropout.files.record import PredictionRecord, metadata_rows
+from kipoi_mcdropout.model.ensemble import default_draws
 from kipoi_mcdropout.model.model import Model, as_model, settings_as_dict
 from kipoi_mcdropout.model.predict import PredictionOptions, predict_batch
 from kipoi_mcdropout.runs.ism.sequences import Sequences
@@ -25,7 +26,7 @@ METHOD = "mc_predict"
 def mc_predict(
     model: Any,
     x: Nested,
-    n_draws: int = 30,
+    n_draws: int | None = None,
     seed: int = 0,
     *,
     targets: str | int | Sequence[str | int] | None = None,
@@ -42,9 +43,10 @@ def mc_predict(
         Borrowed, never changed.
     x : numpy.ndarray, or dict or list of them, batch first
         All inputs of the model.
-    n_draws : int
+    n_draws : int, optional
         At least 2, or 0 for `point` alone: the other statistics are NaN then, and the model needs no
-        dropout.
+        dropout. By default 30, or as many as are right for the members of the model
+        (`ensemble.default_draws`).
     seed : int
         0 <= seed < 2**64; all inputs of a draw see the same masks.
     targets : str, int, or sequence of them, optional
@@ -65,14 +67,16 @@ def mc_predict(
     kipoi_mcdropout.errors.McDropoutError
         If the model cannot be run under locked dropout, or an argument is not as stated.
     """
-    options = PredictionOptions(n_draws, seed, as_targets(targets), batch_size, keep_draws)
+    PredictionOptions(n_draws or 0, seed, as_targets(targets), batch_size)  # checks
     ready = as_model(model, ignore=tuple(ignore), label_axis=label_axis)
     x = ready.adapter.arrays(x)
     if n_rows(x) == 0:
         raise InputError("at least one input is required; got an empty batch")
+    n = default_draws(ready.ensemble, x) if n_draws is None else n_draws
+    options = PredictionOptions(n, seed, as_targets(targets), batch_size, keep_draws)
     plan, sequences = _plan(ready, x, options), Sequences(iter([{"inputs": x}]))
     record = prediction_record(ready, sequences, options, plan, x)
-    return Predictions.of(predict_batch(ready.adapter, x, options, MaskBank(options.seed)), record)
+    return Predictions.of(predict_batch(ready.ensemble, x, options, MaskBank(options.seed)), record)
 
 
 def predict_to_files(
@@ -117,7 +121,7 @@ def predict_to_files(
     masks, n = MaskBank(options.seed), 0
     with prediction_files(outputs, record, overwrite) as files:
         for batch in sequences.batches:
-            summary = predict_batch(model.adapter, batch["inputs"], options, masks)
+            summary = predict_batch(model.ensemble, batch["inputs"], options, masks)
             rows = metadata_rows(batch, len(summary.mean))
             predicted = PredictionRecord(n, summary, rows)
             files.write(predicted)
@@ -143,6 +147,7 @@ def prediction_record(
         model=model.name,
         source=model.source,
         identity=adapter.identity(),
+        members=model.ensemble.described(),
         plan=plan,
         seed=options.seed,
         n_draws=options.n_draws,
@@ -158,14 +163,11 @@ def prediction_record(
             "dataloader": sequences.dataloader,
             "dataloader_args": dict(sequences.arguments),
         },
-        files=sequences.files(),
+        files={**input_files(adapter.files), **sequences.files()},
         command=command,
     )
 
 
 def _plan(model: Model, inputs: Nested, options: PredictionOptions) -> SitePlan:
     """The dropout sites, as they are run on one input."""
-    adapter = model.adapter
-    with adapter.locked.borrow():
-        one = adapter.tensors(take(adapter.arrays(inputs), slice(0, 1)))
-        return adapter.locked.plan_for(one, options.n_draws)
+    return model.ensemble.plan(inputs, options.n_draws)

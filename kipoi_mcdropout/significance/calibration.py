@@ -241,6 +241,25 @@ def scale_sd(predicted: pd.DataFrame, sd_scale: float) -> pd.DataFrame:
     return scaled
 
 
+def with_spread(predicted: pd.DataFrame, spread: str) -> pd.DataFrame:
+    """A copy whose `effect_sd` is "total", or its part "within" or "between" members.
+
+    Raises
+    ------
+    InputError
+        If the model had one member alone, so that there are no parts.
+    """
+    if spread == "total":
+        return predicted
+    if f"effect_sd_{spread}" not in predicted:
+        raise InputError(
+            f"the result has no sd {spread} members: its model had one member alone. Use the total sd"
+        )
+    kept = [c for c in predicted if c not in ("z", "p_value", "q_value")]
+    changed: pd.DataFrame = predicted[kept].assign(effect_sd=predicted[f"effect_sd_{spread}"])
+    return changed
+
+
 def _check_options(levels: Sequence[float], align: str) -> None:
     if not len(levels) or not all(0 < level < 1 for level in levels):
         raise InputError(f"levels must lie between 0 and 1; got {list(levels)}.")

@@ -5,18 +5,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from kipoi_mcdropout.arrays.outputs import Targets, as_targets
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
+from kipoi_mcdropout.effects.columns import MEMBER_STATISTICS
 from kipoi_mcdropout.engine import Choice
 from kipoi_mcdropout.errors import InputError, InputWarning, OutputError, TargetError
 from kipoi_mcdropout.files.same_file import check_not_inputs
 from kipoi_mcdropout.model.model import Model
 from kipoi_mcdropout.model.reference import ModelReference
-from kipoi_mcdropout.model.sequence_model import SequenceModel
 from kipoi_mcdropout.runs.options import RunOptions
 from kipoi_mcdropout.runs.schedule import InProcess, Scheduler, Work
 from kipoi_mcdropout.runs.session import without_shard
@@ -26,7 +26,6 @@ from kipoi_mcdropout.vcf.place.chunks import AlleleWindows, chunk_alleles, gathe
 from kipoi_mcdropout.vcf.place.contigs import ContigNames
 from kipoi_mcdropout.vcf.place.placement import Placer
 from kipoi_mcdropout.vcf.place.survey import Survey, survey_records
-from kipoi_mcdropout.vcf.place.views import ViewAverage
 from kipoi_mcdropout.vcf.read.input_stream import is_stream
 from kipoi_mcdropout.vcf.read.reader import VcfReader
 from kipoi_mcdropout.vcf.run import outputs_as_dict, run_variants
@@ -140,7 +139,7 @@ def score_vcf(
             warnings.warn(notice, InputWarning, stacklevel=2)
         plan = _plan(model, wanted, running, carries_vcf=paths.vcf is not None)
         record = run_record(
-            model.sequences, fasta, reader, seed=wanted.seed, n_draws=wanted.effects.n_draws,
+            model, fasta, reader, seed=wanted.seed, n_draws=wanted.effects.n_draws,
             command=without_shard(told.command), options=_recorded(plan, contig_map),
             engine_reason=plan.choice.reason,
         )  # fmt: skip
@@ -149,7 +148,7 @@ def score_vcf(
         contigs = {} if reader.header.declared("contig") else genome.lengths
         written = VariantLayout(
             wanted.vcf.info_prefix, tuple(plan.fields), plan.targets.labels,
-            wanted.effects.quantiles, wanted.vcf.q_values, contigs,
+            wanted.effects.quantiles, wanted.vcf.q_values, contigs, len(model.ensemble) > 1,
         )  # fmt: skip
         assembler = VariantAssembler(written, reader.header)
         scheduler = stack.enter_context(running.open_scheduler())
@@ -196,13 +195,16 @@ class _Plan:
         """
         if isinstance(scheduler, InProcess):
             return Work(self.here)
-        if not isinstance(self.engine.engine, str):
+        if not self.engine.by_name:
             raise InputError(
                 f"other processes need the engine by its name; got {self.engine.engine!r}"
             )
+        # The alphabet may be that of a dataloader, and a worker loads none.
+        settings = replace(self.model.settings, alphabet=self.model.sequences.layout.alphabet)
         job = VariantJob(
-            ModelReference.of(self.model.adapter), self.model.settings, self.targets,
-            self.wanted.effects, self.wanted.seed, self.engine, self.wanted.options.rc,
+            tuple(ModelReference.of(member) for member in self.model.ensemble.first_first),
+            settings, self.targets, self.wanted.effects, self.wanted.seed, self.engine,
+            tuple(member.is_random for member in self.here.members), self.wanted.options.rc,
         )  # fmt: skip
         return Work(self.here, job)
 
@@ -211,14 +213,24 @@ def _plan(model: Model, wanted: VariantEffects, running: RunOptions, carries_vcf
     """Choose the outputs, the INFO fields and the engine, within `borrow()` of the model."""
     effects, sequences = wanted.effects, model.sequences
     chosen = sequences.targets(wanted.targets)
-    fields = _fields(wanted, chosen, sequences) if carries_vcf else []
+    model.ensemble.check_targets(sequences.example(), as_targets(wanted.targets), chosen)
+    fields = _fields(wanted, chosen, model) if carries_vcf else []
     n_alleles = chunk_alleles(
         len(chosen.columns), len(effects.scores), effects.n_draws, running.batch_size
     )
     asked = EngineChoice(running.engine, running.batch_size, running.memory, running.verify)
-    engine, runner, choice = asked.decide(sequences, MaskBank(wanted.seed), n_alleles, effects.n_draws)
-    here = VariantWork(sequences, chosen, effects, ViewAverage(runner), wanted.options.rc)
+    masks = MaskBank(wanted.seed)
+    engine, choice = asked.decide(model, masks, n_alleles, effects.n_draws)
+    members = engine.members(model, masks, _is_random(model, effects.n_draws))
+    here = VariantWork(sequences, chosen, effects, members, wanted.options.rc)
     return _Plan(model, wanted, running, chosen, fields, n_alleles, engine, choice, here)
+
+
+def _is_random(model: Model, n_draws: int) -> tuple[bool, ...]:
+    """Whether each member has dropout; of one alone, or for no draws, that is asked elsewhere."""
+    if n_draws == 0 or len(model.ensemble) == 1:
+        return (True,) * len(model.ensemble)
+    return model.ensemble.is_random(model.sequences.example())
 
 
 def _recorded(plan: _Plan, contig_map: dict[str, str]) -> dict[str, Any]:
@@ -259,7 +271,7 @@ def _judge(ledger: Ledger, survey: Survey, told: list[str], is_shard: bool) -> l
 
 
 def _fields(
-    wanted: VariantEffects, chosen: Targets, model: SequenceModel
+    wanted: VariantEffects, chosen: Targets, model: Model
 ) -> list[InfoField]:
     """The INFO fields of the annotated VCF.
 
@@ -271,9 +283,15 @@ def _fields(
         If there are too many fields.
     """
     effects, vcf = wanted.effects, wanted.vcf
+    of_members = [name for name in vcf.statistics if name in MEMBER_STATISTICS]
+    if of_members and len(model.ensemble) == 1:
+        raise OutputError(
+            f"VcfOptions.statistics (--vcf_statistics) {', '.join(of_members)} need a model with "
+            "several members (--member); this one is alone"
+        )
     columns: Sequence[int] = range(len(chosen.columns))
     if vcf.targets is not None:
-        carried = model.targets(vcf.targets)
+        carried = model.sequences.targets(vcf.targets)
         if missing := set(carried.columns) - set(chosen.columns):
             names = dict(zip(carried.columns, carried.labels, strict=True))
             raise TargetError(

@@ -16,7 +16,8 @@ from toy import make_toy
 from kipoi_mcdropout.cli import cli_main, interpret_ism
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.atomic import write_tsv
-from kipoi_mcdropout.files.read import open_hdf5, read_effects, read_provenance
+from kipoi_mcdropout.files.open_hdf5 import open_hdf5
+from kipoi_mcdropout.files.read import read_effects, read_provenance
 from kipoi_mcdropout.files.read_tables import read_header, read_table
 
 SUFFIXES = ("h5", "tsv", "tsv.gz", "parquet")

@@ -118,7 +118,7 @@ def test_the_same_with_the_incremental_engine(
         monkeypatch.setattr(f"kipoi_mcdropout.engine.choose.{name}", value)  # the toy is small
     source = (world.model / "model.py").read_text().replace("        spring(seq)\n", "")
     (world.model / "model.py").write_text(source)  # a model with a trap cannot be captured
-    words = ["--engine", engine]
+    words = ["--engine", engine, *(["--memory", "0.3MB"] if engine == "incremental" else [])]
     both(world, "whole", *words)
     both(world, "cluster", *words, "--scheduler", address)
     assert_same(world, ["--scheduler", address])
@@ -347,7 +347,7 @@ def test_a_model_without_a_name_cannot_travel(world: World, cluster: DaskCluster
     from variant_call import score_variants
 
     net = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(96, 1), nn.Sigmoid())
-    with torch.no_grad(), pytest.raises(InputError, match=r"must come from kipoi.get_model"):
+    with torch.no_grad(), pytest.raises(InputError, match=r"or from kipoi.get_model"):
         score_variants(
             net, world.vcf, world.fasta, table=world.folder / "t.tsv", length=24, category_axis=0,
             scheduler=cluster,

@@ -45,7 +45,7 @@ def break_all(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def failing(*args: Any, **keywords: Any) -> Any:
         raise error
 
-    monkeypatch.setattr("kipoi_mcdropout.effects.saturation.summarize_effects", failing)
+    monkeypatch.setattr("kipoi_mcdropout.effects.saturation.summarize_members", failing)
     monkeypatch.setattr(VariantWork, "__call__", failing)
 
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from kipoi_mcdropout.cli.arguments import (
     Parser,
+    add_data_arguments,
     add_draw_arguments,
-    add_model_arguments,
     add_output_arguments,
 )
+from kipoi_mcdropout.cli.model_arguments import add_model, describe_model, load_described
 from kipoi_mcdropout.errors import EXIT_OK
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def get_parser(prog: str = "kipoi mcdropout predict") -> argparse.ArgumentParser
         '    --dataloader_args \'{"fasta_file": "genome.fa", "intervals_file": "regions.bed"}\' \\\n'
         "    --n_draws 30 --seed 0 -o predictions.tsv",
     )
-    add_model_arguments(parser)
+    add_model(parser)
+    add_data_arguments(parser)
     add_draw_arguments(parser)
     parser.add_argument("--keep_draws", action="store_true", help="also write every draw (HDF5 only)")
     add_output_arguments(parser, ".h5 .tsv .tsv.gz .parquet, any number of them")
@@ -49,7 +51,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
 
     from kipoi_mcdropout.arrays.outputs import as_targets
     from kipoi_mcdropout.cli.messages import say, warn
-    from kipoi_mcdropout.cli.session import batches, load_data, load_model
+    from kipoi_mcdropout.cli.session import batches, load_data
     from kipoi_mcdropout.model.model import Model
     from kipoi_mcdropout.model.predict import PredictionOptions
     from kipoi_mcdropout.runs.ism.sequences import Sequences
@@ -58,8 +60,10 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
     settings = PredictionOptions(
         options.n_draws, options.seed, as_targets(options.target), options.batch_size, options.keep_draws
     )
-    model = Model(load_model(options), ignore=options.ignore, label_axis=options.label_axis)
-    dataloader, arguments = load_data(options, model.adapter.model)
+    description = describe_model(options)
+    loaded = load_described(description, with_dataloader=options.dataloader is None)
+    model = Model.of(loaded, description.settings)
+    dataloader, arguments = load_data(options, loaded)
     bad = _BadValues()
 
     def began(plan: SitePlan) -> None:

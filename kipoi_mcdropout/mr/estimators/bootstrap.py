@@ -14,6 +14,9 @@ whose square is n_draws times the variance of the mean). The bootstrap needs no 
 a correlation matrix, so it also works with more instruments than draws. It also corrects the interval
 for the bias that noisy exposure effects cause.
 
+With several members (trained networks) the members are resampled first, then the draws within each: the
+interval then includes how much the estimate would change with other members.
+
 Its limit. With infinitely many draws its interval has length 0, even if mutants do not lie on one line
 because they change the outcome by other ways than the exposure, or because the model is not linear. If
 the mutants are a sample of all possible mutants, this scatter is an error too: ``resample="both"`` also

@@ -19,7 +19,7 @@ from kipoi_mcdropout.runs.ism.units import BlockTask
 class IsmJob:
     """All that another process needs to mutate sequences with its own copy of the model."""
 
-    model: ModelReference
+    models: tuple[ModelReference, ...]  # the members
     settings: ModelSettings
     options: IsmOptions
     output_sel_fn: str | None = None  # FILE.py::FUNCTION
@@ -35,8 +35,9 @@ class IsmJob:
             If the function of `output_sel_fn` is not there.
         """
         select = None if self.output_sel_fn is None else load_function(self.output_sel_fn)
-        model = Model.of(self.model.load(), self.settings, select)
-        mutagenesis = SaturationMutagenesis(model.adapter, self.options)
+        members = [member.load() for member in self.models]
+        model = Model.of(members, self.settings, select)
+        mutagenesis = SaturationMutagenesis(model.ensemble, self.options)
         return lambda task: task.run(mutagenesis)
 
 

@@ -14,6 +14,7 @@ from kipoi_mcdropout.effects.scores import Score, parse_scores
 from kipoi_mcdropout.effects.summary import EffectOptions
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.effects import Effects
+from kipoi_mcdropout.model.ensemble import default_draws
 from kipoi_mcdropout.model.model import Model, as_model
 from kipoi_mcdropout.model.reference import ModelReference
 from kipoi_mcdropout.runs.ism.check_ranges import RangeCheck, genome_of, with_checked_ranges
@@ -61,7 +62,7 @@ def ism(
     *,
     fasta: str | Path | None = None,
     regions: str | Path | None = None,
-    n_draws: int = 30,
+    n_draws: int | None = None,
     seed: int = 0,
     scores: str | Score | Sequence[str | Score] = ("diff",),
     targets: str | int | Sequence[str | int] | None = None,
@@ -83,8 +84,9 @@ def ism(
     fasta, regions : str or Path
         A genome, and a BED file (0-based, half-open). Windows of the length of the model's input, around
         the middle of each region, are read from the forward strand.
-    n_draws : int
-        Number of draws, at least 2; or 0 for the effects with dropout off alone.
+    n_draws : int, optional
+        Number of draws, at least 2; or 0 for the effects with dropout off alone. By default 30, or as
+        many as are right for the members of the model (`ensemble.default_draws`).
     seed : int
         0 <= seed < 2**64. The result is a function of model, inputs, seed and n_draws alone.
     scores : str or sequence of str
@@ -107,11 +109,15 @@ def ism(
     """
     ready = as_model(model)
     paths = _paths(output, running)
+    sequences = _sequences(ready, x, fasta, regions)
+    if n_draws is None:
+        first, sequences = sequences.peek()
+        n_draws = default_draws(ready.ensemble, first["inputs"])
     effects = EffectOptions(
         parse_scores(scores), n_draws, tuple(options.quantiles), options.keep_draws
     )
     settings = ism_options(ready, effects, seed, targets, options, running)
-    return mutate(ready, _sequences(ready, x, fasta, regions), settings, running, paths).effects
+    return mutate(ready, sequences, settings, running, paths).effects
 
 
 def ism_options(
@@ -175,7 +181,7 @@ def mutate(
         See `run.run_ism`.
     """
     watch = Watch() if watch is None else watch
-    mutagenesis = SaturationMutagenesis(model.adapter, options)
+    mutagenesis = SaturationMutagenesis(model.ensemble, options)
     first, sequences = sequences.peek()  # errors of the data or the model come before any file is made
     key = model.adapter.input_key(options.model_input, first["inputs"])
     stream = with_checked_ranges(
@@ -185,7 +191,8 @@ def mutate(
     sequences = Sequences(stream, sequences.arguments, sequences.dataloader)
     first, sequences = sequences.peek()
     choice = mutagenesis.fix_engine(first["inputs"])
-    options = replace(options, engine=choice.engine)  # the workers take the same
+    engines = tuple(of_member.engine for of_member in mutagenesis.choices(first["inputs"]))
+    options = replace(options, engine=engines)  # the workers take the same
     record = run_record(model, mutagenesis, first["inputs"], sequences, asked)
     watch.began(choice, mutagenesis.plan(first["inputs"]).notes)
     units = ism_units(sequences.batches, mutagenesis)
@@ -211,8 +218,8 @@ def _work(
     """The function that computes one unit here and, for a cluster, the job that does it elsewhere."""
     if isinstance(scheduler, InProcess):
         return Work(lambda task: task.run(mutagenesis, watch.forwards))
-    reference = ModelReference.of(model.adapter)
-    job = IsmJob(reference, model.settings, options, asked.output_sel_fn)
+    references = tuple(ModelReference.of(member) for member in model.ensemble.first_first)
+    job = IsmJob(references, model.settings, options, asked.output_sel_fn)
     return Work(lambda task: task.run(mutagenesis), job)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from kipoi_mcdropout.arrays.nested import Nested
 from kipoi_mcdropout.effects.saturation import SaturationMutagenesis
-from kipoi_mcdropout.files.provenance import provenance
+from kipoi_mcdropout.files.provenance import input_files, provenance
 from kipoi_mcdropout.model.model import Model, settings_as_dict
 from kipoi_mcdropout.runs.ism.sequences import Sequences
 from kipoi_mcdropout.runs.session import without_shard
@@ -50,6 +50,7 @@ def run_record(
         model=model.name,
         source=model.source,
         identity=model.adapter.identity(),
+        members=model.ensemble.described(),
         plan=mutagenesis.plan(inputs),
         seed=options.seed,
         n_draws=options.effects.n_draws,
@@ -80,6 +81,6 @@ def run_record(
             "dataloader_args": dict(sequences.arguments),
         },
         engine_reason=choice.reason,
-        files=sequences.files(),
+        files={**input_files(model.adapter.files), **sequences.files()},
         command=without_shard(asked.command),
     )

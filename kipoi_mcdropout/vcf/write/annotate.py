@@ -38,6 +38,9 @@ VCF_STATISTICS = {
     "alt_mean": "mean prediction for ALT over the draws",
     "alt_var": "variance of the prediction for ALT over the draws",
     "ref_alt_cov": "covariance of the predictions for REF and ALT over the draws",
+    "effect_sd_within": "standard deviation of the effect over the masks of one member",
+    "effect_sd_between": "standard deviation of the effect between members",
+    "sign_agreement": "share of the members whose mean effect has the sign of the overall mean",
 }
 DEFAULT_STATISTICS = (
     "effect_mean",

@@ -10,7 +10,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from kipoi_mcdropout.effects.columns import quantile_name
+from kipoi_mcdropout.effects.columns import (
+    MEMBER_REFERENCE_STATISTICS,
+    MEMBER_STATISTICS,
+    quantile_name,
+)
 from kipoi_mcdropout.effects.rounding import DIFFERENCES, difference_rounding
 from kipoi_mcdropout.effects.scores import Score
 from kipoi_mcdropout.effects.summary import EffectSummary
@@ -51,12 +55,15 @@ def z_and_p(
     return z, 2 * ndtr(-np.abs(z))
 
 
-def schema_of(quantiles: Sequence[float]) -> pa.Schema:
-    """Columns of the table."""
+def schema_of(quantiles: Sequence[float], several: bool = False) -> pa.Schema:
+    """Columns of the table; with those of members where the model has several."""
     integers = {"pos": pa.int64(), "allele": pa.int32(), "line": pa.int64()}
     text = pa.dictionary(pa.int32(), pa.string())
     fields = [(name, integers.get(name, text)) for name in _IDENTITY]
     fields += [(name, pa.float64()) for name in STATISTICS]
+    if several:
+        parts = (*MEMBER_REFERENCE_STATISTICS, *MEMBER_STATISTICS)
+        fields += [(name, pa.float64()) for name in parts]
     fields += [(quantile_name(q), pa.float64()) for q in quantiles]
     fields += [(name, pa.int32()) for name in ("n_draws", "n_nonfinite", "n_saturated")]
     return pa.schema(fields)
@@ -70,7 +77,7 @@ def rows(
     quantiles: Sequence[float],
 ) -> Iterator[pa.RecordBatch]:
     """The rows of some scored alleles, a batch per score."""
-    schema = schema_of(quantiles)
+    schema = schema_of(quantiles, any(s.member_means is not None for s in summaries))
     for summary in summaries:
         columns = {**_identity(alleles, labels, summary.score.name)}
         columns.update(_statistics(summary, owner))
