@@ -104,6 +104,13 @@ class KerasNetwork(nn.Module):
                 return self.keras_model(given, training=True)
             return self.keras_model(given)
 
+    @property
+    def input_shape(self) -> tuple[int | None, ...] | None:
+        """Shape of the only input without the batch; None if there are several or Keras does not know."""
+        shape = getattr(self.keras_model, "input_shape", None)
+        single = isinstance(shape, tuple) and all(n is None or isinstance(n, int) for n in shape)
+        return shape[1:] if single else None
+
     @contextmanager
     def following_flags(self) -> Iterator[None]:
         """Within it, the training flag of a layer decides how the layer is called.

@@ -73,6 +73,7 @@ def weights_checksum(module: nn.Module) -> str:
     layers, and what modules save in addition (`get_extra_state`). A parameter without values yet (of a
     lazy module) counts as empty.
     """
+    module = as_module(module)
     state = {name: value for name, value in module.state_dict().items()}
     state |= dict(module.named_buffers(remove_duplicate=False))
     state |= dict(module.named_parameters(remove_duplicate=False))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from kipoi_mcdropout.arrays.nested import Nested, leaves
 from kipoi_mcdropout.arrays.outputs import Targets
+from kipoi_mcdropout.dropout.keras_network import KerasNetwork
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel, alphabet_of
 from kipoi_mcdropout.model.find_shape import find_input_shape
@@ -82,7 +83,8 @@ def sequence_model(
         Axis of the bases A, C, G, T in one input (without the batch); needed where more than one axis
         of the input has size 4.
     input_shape : sequence of int, optional
-        Shape of one input, in place of the schema's; without either it is found out, see
+        Shape of one input, in place of that of the schema or of a Keras model; without any it is found
+        out, see
         `find_shape.find_input_shape`.
     unknown : "uniform" or "zero"
         What stands for a position without a base: 1/4 each, as kipoiseq encodes N, or all zeros.
@@ -107,6 +109,8 @@ def sequence_model(
     letters = alphabet_of(adapter.model) if alphabet is None else check_alphabet(alphabet)
     if sorted(letters) != sorted(DNA):
         raise InputError(f"alphabet must be A, C, G and T in some order for a VCF; got {letters!r}")
+    if shape is None and isinstance(adapter.locked.module, KerasNetwork):
+        shape = adapter.locked.module.input_shape
     if shape is None:
         shape = find_input_shape(adapter, length, category_axis, len(letters))
     layout = _layout(tuple(shape), length, category_axis, letters)
