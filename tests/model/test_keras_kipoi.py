@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import kipoi.model
 import numpy as np
 import pandas as pd
@@ -225,3 +226,22 @@ def net():
     (tmp_path / "mine.py").write_text(code)
     found = mcd.mc_predict(mcd.load_model(f"{tmp_path / 'mine.py'}:net"), X, n_draws=2)
     np.testing.assert_allclose(np.asarray(found.point), TENSORFLOW["rnn_0"], atol=2e-6)
+
+
+def test_the_command_that_tries_a_model_of_the_zoo(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import zoo_model
+
+    toy = kipoi_folder(tmp_path, "cnn")
+    with h5py.File(tmp_path / "expect.h5", "w") as file:
+        file["inputs"], file["preds"] = X, TENSORFLOW["cnn_0"]
+    words = [str(toy.model), "--source", "dir", "--expect", str(tmp_path / "expect.h5")]
+    assert zoo_model.main(words) == 0
+    shown = capsys.readouterr().out
+    assert "channels" in shown
+    assert shown.count("(good)") == 2
+    with h5py.File(tmp_path / "expect.h5", "r+") as file:
+        file["preds"][:] += 0.1
+    assert zoo_model.main(words) == 1
+    assert "TOO LARGE" in capsys.readouterr().out
