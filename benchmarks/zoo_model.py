@@ -26,6 +26,7 @@ from kipoi_mcdropout.errors import McDropoutError
 N_INPUTS = 8
 N_DRAWS = 4
 MUTATED = 50  # positions
+ROUNDING = 1e-5  # of the largest prediction: sums in another order, in float32
 ENGINES_AGREE = 1e-5  # of the largest effect
 
 
@@ -59,13 +60,14 @@ def expected(model: Any, file: str | None, source: str) -> dict[str, Any] | None
 
 
 def same_predictions(model: Any, recorded: dict[str, Any]) -> bool:
-    """Whether the model gives what it gave to its authors, to the decimals that model.yaml says."""
-    decimals = model.test.precision_decimal
+    """Whether the model gives what it gave to its authors, to the decimals of model.yaml or to rounding."""
     ours = dict(leaves(model.predict_on_batch(recorded["inputs"])))
     theirs = dict(leaves(recorded["preds"]))
+    largest = max(float(np.abs(x).max()) for x in theirs.values())
+    allowed = max(1.5 * 10.0**-model.test.precision_decimal, ROUNDING * largest)
     pairs = zip(ours.values(), theirs.values(), strict=True)
     worst = max(float(np.abs(np.asarray(a).reshape(np.shape(b)) - b).max()) for a, b in pairs)
-    good = worst < 1.5 * 10.0**-decimals
+    good = worst <= allowed
     print(f"predictions: the largest difference from the zoo's is {worst:.2g} ({_judged(good)})")
     return good
 
@@ -86,6 +88,7 @@ def same_engines(model: Any, inputs: Any) -> bool:
     a, b = (effects.table()["effect_mean"].to_numpy() for effects in (auto, full))
     worst = float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-30))
     good = worst < ENGINES_AGREE
+    print(repr(auto).splitlines()[4].strip())
     print(f"engines: auto and full differ by {worst:.2g} of the largest effect ({_judged(good)})")
     return good
 

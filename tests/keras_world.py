@@ -35,7 +35,7 @@ schema:
   targets:
     name: binding
     shape: ({n},)
-    doc: outputs
+    doc: "{doc}"
     column_labels: [{labels}]
 """
 
@@ -83,8 +83,9 @@ def kipoi_folder(folder: Path, name: str) -> Toy:
         for file in ("rnn.json", "rnn_weights.h5"):
             shutil.copy(FILES / file, toy.model)
     text = _YAML.format(
-        maker=maker, args="\n".join(f"  {arg}" for arg in args), n=len(labels), labels=", ".join(labels)
-    )
+        maker=maker, args="\n".join(f"  {arg}" for arg in args), n=len(labels), labels=", ".join(labels),
+        doc="As some models of the zoo have it, longer than the name of a file may be. " * 5,
+    )  # fmt: skip
     (toy.model / "model.yaml").write_text(text)
     dataloader = (toy.model / "dataloader.py").read_text()
     dataloader = dataloader.replace('"inputs": {"seq": one_hot}', '"inputs": one_hot')

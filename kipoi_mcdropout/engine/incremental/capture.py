@@ -42,6 +42,11 @@ _ESCAPES = frozenset(
         Tensor.__contains__, Tensor.apply_, Tensor.map_,
     }
 )  # fmt: skip
+# Second names of operators, which Keras uses.
+_USUAL_NAMES = {
+    "subtract": "sub", "multiply": "mul", "divide": "div", "true_divide": "div", "negative": "neg",
+    "absolute": "abs", "concat": "cat", "concatenate": "cat",
+}  # fmt: skip
 _DATA_DEPENDENT = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
 
 
@@ -201,7 +206,7 @@ class _Recorder(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        kwargs = kwargs or {}
+        func, kwargs = _usual(func), kwargs or {}
         tensors = [x for x in walk((list(args), kwargs)) if isinstance(x, Tensor)]
         depends = any(id(x) in self._node_of for x in tensors)
         if depends and _looks_at_data(func, tensors):
@@ -271,6 +276,12 @@ class _Recorder(TorchDispatchMode):
             self._alive.append(result)
             self._node_of[id(result)] = node.index
         return node
+
+
+def _usual(func: Any) -> Any:
+    """The operator under its usual name."""
+    packet = getattr(torch.ops.aten, _USUAL_NAMES.get(_name(func), ""), None)
+    return func if packet is None else getattr(packet, func._overloadname, func)
 
 
 def _looks_at_data(func: Any, tensors: list[Tensor]) -> bool:
