@@ -60,7 +60,7 @@ def expected(model: Any, file: str | None, source: str) -> dict[str, Any] | None
 
 
 def same_predictions(model: Any, recorded: dict[str, Any]) -> bool:
-    """Whether the model gives what it gave to its authors, to the decimals of model.yaml or to rounding."""
+    """Whether the model gives what it gave to its authors, to its decimals or to rounding."""
     ours = dict(leaves(model.predict_on_batch(recorded["inputs"])))
     theirs = dict(leaves(recorded["preds"]))
     largest = max(float(np.abs(x).max()) for x in theirs.values())

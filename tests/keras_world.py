@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from toy import Toy, make_toy
 
 FILES = Path(__file__).parent / "model" / "keras_files"

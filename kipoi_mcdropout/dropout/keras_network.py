@@ -106,8 +106,8 @@ class KerasNetwork(nn.Module):
 
     @property
     def input_shape(self) -> tuple[int | None, ...] | None:
-        """Shape of the only input without the batch; None if there are several or Keras does not know."""
-        shape = getattr(self.keras_model, "input_shape", None)
+        """Shape of the only input without the batch; None if it is not known, or there are several."""
+        shape: Any = getattr(self.keras_model, "input_shape", None)
         single = isinstance(shape, tuple) and all(n is None or isinstance(n, int) for n in shape)
         return shape[1:] if single else None
 
@@ -258,5 +258,3 @@ def _takes_training(part: nn.Module) -> bool:
         return False
     call: Any = part.call
     return "training" in inspect.signature(call).parameters
-
-

@@ -19,7 +19,22 @@ def load_kipoi_model(name: str, source: str, with_dataloader: bool = True) -> An
     """What `kipoi.get_model` returns.
 
     Weights that were saved on a GPU are loaded where there is none, and the model's Python file has its
-    path as `__file__`. Kipoi's own files are not changed.
+    path as `__file__`. Keras models are loaded by Keras 3 on torch where KERAS_BACKEND is torch, or
+    where TensorFlow is not installed. Kipoi's own files are not changed.
+
+    Parameters
+    ----------
+    name : str
+        Of the model in the source, such as "DeepSEA/predict"; the folder where `source` is "dir".
+    source : str
+        Of Kipoi: "kipoi" for the zoo, "dir" for a folder, or one of ~/.kipoi/config.yaml.
+    with_dataloader : bool
+        Also load the model's default dataloader.
+
+    Raises
+    ------
+    ModelError
+        If a Keras model cannot be had on torch with the same result; what is at fault is named.
     """
     import kipoi
 

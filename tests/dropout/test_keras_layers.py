@@ -14,8 +14,8 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
-
 from keras_world import import_keras
+
 from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, locked_forward
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.masks import RUN_SCOPE
@@ -108,7 +108,9 @@ def test_keras_would_give_the_same_with_these_masks(name: str) -> None:
     np.testing.assert_allclose(point.numpy(), model.predict_on_batch(X.numpy()), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("layer", "shape"), [("SpatialDropout2D", (8, 4, 3)), ("SpatialDropout3D", (2, 4, 4, 3))])
+@pytest.mark.parametrize(
+    ("layer", "shape"), [("SpatialDropout2D", (8, 4, 3)), ("SpatialDropout3D", (2, 4, 4, 3))]
+)
 def test_channels_of_images(layer: str, shape: tuple[int, ...]) -> None:
     x = torch.rand(N, *shape, generator=torch.Generator().manual_seed(1))
     for order in ("channels_last", "channels_first"):
@@ -126,7 +128,8 @@ def test_all_inputs_of_a_draw_share_their_masks() -> None:
     twice = torch.cat([X, X[:2]])
     together = locked_forward(model, twice, DRAW, SEED)
     torch.testing.assert_close(together[:2], together[N:])
-    torch.testing.assert_close(locked_forward(model, X[1:2], DRAW, SEED)[0], together[1], rtol=1e-5, atol=1e-6)
+    alone = locked_forward(model, X[1:2], DRAW, SEED)[0]
+    torch.testing.assert_close(alone, together[1], rtol=1e-5, atol=1e-6)
     assert (locked_forward(model, X, DRAW + 1, SEED) - together[:N]).abs().max() > 0.01
 
 
@@ -224,7 +227,7 @@ def test_the_model_is_only_borrowed() -> None:
     model.layers[1].training = False
     before = state(model)
     locked_forward(model, X, DRAW, SEED)
-    with pytest.raises(RuntimeError, match="cannot be multiplied.*'lstm.*cell'"):
+    with pytest.raises(RuntimeError, match=r"cannot be multiplied.*'lstm.*cell'"):
         locked_forward(model, X[:, :, :2], DRAW, SEED)
     for old, new in zip(before, state(model), strict=True):
         np.testing.assert_array_equal(np.asarray(old, dtype=object), np.asarray(new, dtype=object))
@@ -250,7 +253,7 @@ def test_an_error_is_the_models_own_and_names_the_layer() -> None:
 
     model = keras.Sequential([L.Dropout(0.3), Broken(name="mine")])
     model.build((None, 8, 4))
-    with pytest.raises(RuntimeError, match="ZeroDivisionError: in my layer.*module 'mine'"):
+    with pytest.raises(RuntimeError, match=r"ZeroDivisionError: in my layer.*module 'mine'"):
         locked_forward(model, X, DRAW, SEED)
 
 

@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-import kipoi_mcdropout as mcd
 from helpers import choose, compare, substitutions
 from keras_world import import_keras
+
+import kipoi_mcdropout as mcd
 from kipoi_mcdropout.dropout.locked_model import LockedModel
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
+from kipoi_mcdropout.engine import IncrementalEngine
+from kipoi_mcdropout.engine.incremental.costs import dense_flops
 
 keras = import_keras()
 L = keras.layers
@@ -64,7 +67,7 @@ def test_effects_of_auto_are_those_of_full() -> None:
     model = mcd.Model(cnn(), outputs=["A", "B"], input_shape=(LENGTH, 4))
     x = np.eye(4, dtype=np.float32)[np.random.default_rng(0).integers(0, 4, (1, LENGTH))]
     auto, full = (
-        mcd.ism(model, x, n_draws=4, running=mcd.RunOptions(engine=engine)) for engine in ("auto", "full")
+        mcd.ism(model, x, n_draws=4, running=mcd.RunOptions(engine=name)) for name in ("auto", "full")
     )
     assert "engine incremental" in repr(auto)
     assert "engine full" in repr(full)
@@ -81,3 +84,13 @@ def test_a_recurrent_layer_of_keras_runs_whole_and_it_is_said_why() -> None:
     assert choice.engine == "full"
     assert not choice.problem
     assert "lstm.forward_layer" in choice.reason
+
+
+def test_the_work_of_a_convolution_of_keras_is_counted_whole() -> None:
+    """Keras turns its kernel first, so that the convolution's weight is the result of an operation."""
+    model = LockedModel(keras.Sequential([keras.Input((LENGTH, 4)), L.Conv1D(16, 9), L.Dropout(0.2)]))
+    batch = substitutions(LENGTH, dtype=np.float32, shape=(LENGTH, 4), category_axis=1)
+    with model.borrow():
+        plan = IncrementalEngine(model, MaskBank(0)).compiled(batch).plan
+    (convolution,) = [step.node for step in plan.steps.values() if step.node.name.startswith("conv")]
+    assert dense_flops(convolution, plan.graph) == 2 * (LENGTH - 8) * 16 * 4 * 9

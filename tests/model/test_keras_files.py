@@ -1,4 +1,4 @@
-"""Files of Keras 2 and 3 on torch, compared with what TensorFlow predicted (keras_files/make_files.py)."""
+"""Files of Keras 2 and 3 on torch, compared with what TensorFlow predicted (keras_files)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-
 from keras_world import FILES, import_keras, predictions
+
 from kipoi_mcdropout.errors import ModelError
 from kipoi_mcdropout.model.identity import model_identity
 from kipoi_mcdropout.model.keras.load import load_keras_model
@@ -129,7 +129,7 @@ def test_kernels_of_theano_are_turned_around(tmp_path: Path, where: str) -> None
 
 
 def test_code_in_a_file_is_not_run_but_a_function_can_be_given(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="'twice'.*Lambda.*not run.*custom_objects"):
+    with pytest.raises(ModelError, match=r"'twice'.*Lambda.*not run.*custom_objects"):
         load_keras_model(FILES / "with_code.json", FILES / "cnn.h5")
     with h5py.File(tmp_path / "weights.h5", "w") as file:
         file.attrs["layer_names"] = [b"twice", b"flat", b"out"]
@@ -173,15 +173,17 @@ def several_axes(layers: Any, _: Any) -> None:
         (several_axes, "'flat'.*several axes"),
     ],
 )
-def test_what_would_have_another_result_is_refused_by_name(tmp_path: Path, change: Any, words: str) -> None:
+def test_what_would_have_another_result_is_refused_by_name(
+    tmp_path: Path, change: Any, words: str
+) -> None:
     with pytest.raises(ModelError, match=f"edited.json: .*{words}"):
         load_keras_model(edited(tmp_path, change), RNN[1], CUSTOM)
 
 
 def test_files_that_do_not_belong_together() -> None:
-    with pytest.raises(ModelError, match="'always'.*MonteCarloDropout.*custom_objects"):
+    with pytest.raises(ModelError, match=r"'always'.*MonteCarloDropout.*custom_objects"):
         load_keras_model(*RNN)
-    with pytest.raises(ModelError, match="the architecture has 6 layers with weights, cnn.h5 has 3"):
+    with pytest.raises(ModelError, match=r"the architecture has 6 layers with weights, cnn.h5 has 3"):
         load_keras_model(RNN[0], FILES / "cnn.h5", CUSTOM)
     with pytest.raises(ModelError, match="architecture without weights"):
         load_keras_model(RNN[0])
@@ -189,7 +191,7 @@ def test_files_that_do_not_belong_together() -> None:
         load_keras_model(RNN[1])
     with pytest.raises(ModelError, match="none of a Keras model"):
         load_keras_model(FILES / "make_files.py", RNN[1])
-    with pytest.raises(ModelError, match="no config.json"):
+    with pytest.raises(ModelError, match=r"no config.json"):
         load_keras_model(FILES / "predictions.npz")
 
 

@@ -13,9 +13,9 @@ import kipoi.model
 import numpy as np
 import pandas as pd
 import pytest
+from keras_world import FILES, OBJECTS_PY, import_keras, kipoi_folder, predictions
 
 import kipoi_mcdropout as mcd
-from keras_world import FILES, OBJECTS_PY, import_keras, kipoi_folder, predictions
 from kipoi_mcdropout.cli import cli_main
 from kipoi_mcdropout.errors import ModelError
 from kipoi_mcdropout.model.keras.load import load_keras_model
@@ -71,7 +71,7 @@ def test_other_processes_find_the_same_model(tmp_path: Path) -> None:
 def test_custom_objects_that_need_tensorflow_are_named(tmp_path: Path) -> None:
     toy = kipoi_folder(tmp_path, "rnn")
     (toy.model / "custom_objects.py").write_text("import a_package_that_is_missing\nOBJECTS = {}\n")
-    with pytest.raises(ModelError, match="custom_objects.py, cannot be imported: .*missing.*keras.ops"):
+    with pytest.raises(ModelError, match=r"custom_objects.py, cannot be imported: .*missing.*keras.ops"):
         load_kipoi_model(str(toy.model), "dir")
 
 
@@ -146,7 +146,7 @@ def test_keras_on_another_backend_is_refused_with_the_remedy(monkeypatch: pytest
     network = keras.Sequential([keras.Input((24, 4)), keras.layers.Dropout(0.5)])
     monkeypatch.setattr(keras.config, "backend", lambda: "jax")
     for use in (lambda: mcd.Model(network), lambda: load_keras_model(FILES / "cnn.h5")):
-        with pytest.raises(ModelError, match="jax.*KERAS_BACKEND=torch"):
+        with pytest.raises(ModelError, match=r"jax.*KERAS_BACKEND=torch"):
             use()
 
 

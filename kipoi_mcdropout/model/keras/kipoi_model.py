@@ -59,8 +59,6 @@ class TorchKerasModel(kipoi.model.KerasModel):  # type: ignore[misc]
         self.weights, self.arch = weights, arch
         self.backend, self.image_dim_ordering = backend, image_dim_ordering
         self.custom_objects = _custom_objects(custom_objects)
-        self.gradient_functions: dict[Any, Any] = {}
-        self.activation_functions: dict[Any, Any] = {}
         path, apart = (weights, None) if arch is None else (arch, weights)
         self.model = load_keras_model(path, apart, self.custom_objects, backend=backend)
 

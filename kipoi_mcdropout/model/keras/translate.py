@@ -29,9 +29,7 @@ _OF_KERAS_1 = frozenset(
         "pool_length", "init", "bias", "consume_less",
     }
 )  # fmt: skip
-_OF_ANY_LAYER = frozenset(
-    {"name", "trainable", "dtype", "activity_regularizer"}
-)
+_OF_ANY_LAYER = frozenset({"name", "trainable", "dtype", "activity_regularizer"})
 _ORIGIN = {"module": "keras.layers", "registered_name": None}  # of Keras's own layers
 _ANY = object()
 # Arguments of Keras 2 that Keras 3 does not have, with the value that means what Keras 3 does.
