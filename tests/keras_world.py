@@ -54,7 +54,8 @@ OBJECTS = {"MonteCarloDropout": MonteCarloDropout}
 def import_keras() -> Any:
     """Keras on torch, or the test is skipped."""
     if importlib.util.find_spec("keras") is None and os.environ.get("CI") != "true":
-        pytest.skip("Keras is not installed: pip install 'kipoi_mcdropout[keras]'")
+        why = "Keras is not installed: pip install 'kipoi_mcdropout[keras]'"
+        pytest.skip(why, allow_module_level=True)
     from kipoi_mcdropout.model.keras import backend
 
     return backend.import_keras()
