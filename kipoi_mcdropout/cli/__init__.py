@@ -29,6 +29,7 @@ from kipoi_mcdropout.files.standard_output import flush, reserve
 COMMANDS = {
     "ism": "effect and uncertainty of every single substitution of sequences",
     "predict": "predictions with uncertainty, no mutation",
+    "init": "write down what a model is, as mcdropout.yaml or as a folder for Kipoi",
     "audit": "print every dropout site of a model and whether it can be locked",
     "score_variants": "effect and uncertainty of the variants in a VCF",
     "merge": "join the shards of a run into its outputs",

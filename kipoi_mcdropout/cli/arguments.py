@@ -48,10 +48,9 @@ def add_draw_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--n_draws",
         type=int,
-        default=30,
-        help="number of draws: how often the model "
-        "is run, each time with new dropout "
-        "masks (default 30)",
+        default=None,
+        help="number of draws: how often the model is run, each time with new dropout masks (default "
+        "30; for several members the next multiple of their number, or this number if none has dropout)",
     )
     parser.group("dropout").add_argument(
         "--seed",

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kipoi_mcdropout.model.description import ModelDescription
+    from kipoi_mcdropout.model.source import ModelSource
 
 # The flags of the model, by their names in `load_model` and in mcdropout.yaml.
 MODEL_FLAGS = (
-    "source", "weights", "model_kwargs", "trust_pickle", "outputs", "input_shape", "length",
+    "source", "weights", "members", "model_kwargs", "trust_pickle", "outputs", "input_shape", "length",
     "model_input", "category_axis", "alphabet", "unknown", "label_axis", "ignore",
 )  # fmt: skip
 MODEL_HELP = (
@@ -43,6 +44,16 @@ def _add_loading(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="weights for file.py:NAME or package.module:NAME: a state_dict (.pt, .pth, .safetensors) "
         "or a checkpoint that has one, as Lightning writes it; random for those of an untrained network",
+    )
+    parser.add_argument(
+        "--member",
+        "--members",
+        dest="members",
+        action="append",
+        metavar="FILE",
+        help="another trained network of the same ensemble (a fold, a replicate, a checkpoint), any "
+        "number of times: a file of weights for the same code, another MODEL, or a quoted pattern such "
+        "as 'fold_*/weights.pt'; each draw is then a member and its masks",
     )
     parser.add_argument(
         "--model_kwargs",
@@ -148,20 +159,27 @@ def describe_model(options: argparse.Namespace, **other: Any) -> ModelDescriptio
     return description
 
 
-def load_described(description: ModelDescription, with_dataloader: bool = True) -> Any:
-    """What the description names, loaded; what there is to say goes to stderr.
+def load_described(description: ModelDescription, with_dataloader: bool = True) -> list[Any]:
+    """The model that the description names, and its other members, loaded.
+
+    What there is to say goes to stderr.
 
     Raises
     ------
     InputError
-        If it cannot be loaded.
+        If one cannot be loaded; it is named.
     """
+    return [
+        _load(source, with_dataloader and i == 0) for i, source in enumerate(description.sources)
+    ]
+
+
+def _load(source: ModelSource, with_dataloader: bool) -> Any:
     from kipoi_mcdropout.cli.messages import say
     from kipoi_mcdropout.cli.session import explained
 
-    source = description.source
     if not source.is_kipoi:
         return source.load(say=say)
     what = f"the model {source.model!r} from source {source.kipoi_source!r} cannot be loaded"
     with explained(what):
-        return source.load(with_dataloader)
+        return source.load(with_dataloader, say)

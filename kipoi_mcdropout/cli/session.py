@@ -25,6 +25,8 @@ def load_data(args: argparse.Namespace, model: Any) -> tuple[Any, dict[str, Any]
     import kipoi
     from kipoi_utils.utils import parse_json_file_str_or_arglist
 
+    from kipoi_mcdropout.model.sibling_code import hidden
+
     with explained("--dataloader_args must be JSON, a .json file, or words of the form key=value"):
         kwargs = _as_json(args.dataloader_args)
         if kwargs is None:
@@ -33,7 +35,10 @@ def load_data(args: argparse.Namespace, model: Any) -> tuple[Any, dict[str, Any]
         if args.dataloader is None:
             factory = required_dataloader(model)
         else:
-            factory = kipoi.get_dataloader_factory(args.dataloader, args.dataloader_source or "kipoi")
+            with hidden():
+                factory = kipoi.get_dataloader_factory(
+                    args.dataloader, args.dataloader_source or "kipoi"
+                )
         known = set(factory.args)
         if unknown := set(kwargs) - known:
             raise InputError(f"unknown {sorted(unknown)}; it takes {sorted(known)}")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kipoi_mcdropout.dropout.masks import check_n_draws
+from kipoi_mcdropout.arrays.nested import Nested
 from kipoi_mcdropout.effects.columns import quantile_name
 from kipoi_mcdropout.effects.scores import Score
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.model.ensemble import OWN_DRAWS, Ensemble, check_draws, default_draws
 
 Array = NDArray[np.float64]
 
@@ -69,7 +70,7 @@ class EffectSummary:
 
 @dataclass(frozen=True)
 class EffectOptions:
-    """What is computed about each mutant."""
+    """What is computed about each mutant; `n_draws` may be OWN_DRAWS until the run begins."""
 
     scores: tuple[Score, ...]
     n_draws: int
@@ -77,7 +78,7 @@ class EffectOptions:
     keep_draws: bool = False
 
     def __post_init__(self) -> None:
-        check_n_draws(self.n_draws)
+        check_draws(self.n_draws)
         if not self.scores:
             raise InputError("at least one score is required; got none")
         names = [score.name for score in self.scores]
@@ -86,6 +87,13 @@ class EffectOptions:
         for q in self.quantiles:
             if not 0 <= q <= 1:
                 raise InputError(f"quantiles must lie between 0 and 1; got {q}")
+
+
+def with_draws(options: EffectOptions, ensemble: Ensemble, inputs: Nested) -> EffectOptions:
+    """The options with a number of draws, where it was left to the model; `inputs` are numpy."""
+    if options.n_draws != OWN_DRAWS:
+        return options
+    return replace(options, n_draws=default_draws(ensemble, inputs))
 
 
 def concatenate(parts: Sequence[EffectSummary]) -> EffectSummary:

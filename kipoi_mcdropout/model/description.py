@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.model.member_sources import member_sources
 from kipoi_mcdropout.model.model import Model, ModelSettings
 from kipoi_mcdropout.model.model_file import find_model_file, read_model_file
 from kipoi_mcdropout.model.source import ModelSource, Say
 
 _OF_SOURCE = tuple(field.name for field in dataclasses.fields(ModelSource))
 _OF_SETTINGS = tuple(field.name for field in dataclasses.fields(ModelSettings))
-WORDS = (*_OF_SOURCE, *_OF_SETTINGS)  # of `load_model`, of mcdropout.yaml and, with --, of the commands
-_NAMES = ("outputs", "ignore")  # lists of texts
+# Of `load_model`, of mcdropout.yaml and, with --, of the commands.
+WORDS = (*_OF_SOURCE, *_OF_SETTINGS, "members")
+_NAMES = ("outputs", "ignore", "members")  # lists of texts
 _NUMBERS = ("length", "category_axis", "label_axis")
 
 
@@ -26,8 +28,13 @@ _NUMBERS = ("length", "category_axis", "label_axis")
 class ModelDescription:
     """Where a model comes from, and what it does not say of itself."""
 
-    source: ModelSource
+    sources: tuple[ModelSource, ...]  # of the model, then of its other members
     settings: ModelSettings
+
+    @property
+    def source(self) -> ModelSource:
+        """That of the model itself."""
+        return self.sources[0]
 
     @classmethod
     def of(cls, words: Mapping[str, Any], say: Say = lambda _: None) -> ModelDescription:
@@ -59,11 +66,23 @@ class ModelDescription:
         checked = {name: _checked(name, value) for name, value in given.items()}
         source = {name: value for name, value in checked.items() if name in _OF_SOURCE}
         settings = {name: value for name, value in checked.items() if name in _OF_SETTINGS}
-        return cls(ModelSource(**{"model": "", **source}), ModelSettings(**settings))
+        model_source = ModelSource(**{"model": "", **source})
+        trusted = {"trust_pickle": model_source.trust_pickle}
+
+        def described(member: str) -> ModelSource:
+            return cls.of({"model": member, **trusted}, say).source
+
+        sources = member_sources(model_source, checked.get("members", ()), described, say)
+        return cls(sources, ModelSettings(**settings))
 
     def load(self, with_dataloader: bool = False, say: Say = lambda _: None) -> Model:
         """The model, ready; see `ModelSource.load`."""
-        return Model.of(self.source.load(with_dataloader, say), self.settings)
+        first = self.source.load(with_dataloader, say)
+        return Model.of([first, *self.other_members(say)], self.settings)
+
+    def other_members(self, say: Say = lambda _: None) -> list[Any]:
+        """The members beside the model itself, loaded."""
+        return [source.load(with_dataloader=False, say=say) for source in self.sources[1:]]
 
 
 def load_model(model: str | Path, **words: Any) -> Model:
@@ -83,6 +102,9 @@ def load_model(model: str | Path, **words: Any) -> Model:
         Arguments of the class or function.
     source : str
         Kipoi's source of a Kipoi model.
+    members : list of str or Path
+        Further trained networks of an ensemble: files of weights for the same code, other models, or
+        patterns such as "fold_*/weights.pt".
     trust_pickle : bool
         Also read files that can run code as they are read: a whole pickled network (then `model` may be
         its file), or a checkpoint with Python objects.
@@ -100,6 +122,8 @@ def load_model(model: str | Path, **words: Any) -> Model:
         If a word is not known, the code fails, or the weights are not those of the network.
     """
     said = {name: str(value) if isinstance(value, Path) else value for name, value in words.items()}
+    if isinstance(said.get("members"), (list, tuple)):
+        said["members"] = [str(x) if isinstance(x, Path) else x for x in said["members"]]
     return ModelDescription.of({"model": str(model), **said}).load(with_dataloader=True)
 
 

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 
 from kipoi_mcdropout.arrays.nested import Nested, leaves, take
 from kipoi_mcdropout.arrays.outputs import Targets
+from kipoi_mcdropout.dropout.masks import check_n_draws
 from kipoi_mcdropout.dropout.sites import NO_SITES, SitePlan
 from kipoi_mcdropout.errors import InputError, ModelError, NoRandomSiteError
 from kipoi_mcdropout.model.adapter import KipoiModel, alphabet_of
+from kipoi_mcdropout.model.network import source_of
 
 DEFAULT_DRAWS = 30
+OWN_DRAWS = -1  # in place of a number of draws: as many as suit the model (`default_draws`)
 _SHOWN = 3  # labels that differ, in an error
 
 
@@ -49,7 +52,7 @@ class Ensemble:
         """
         if not models:
             raise InputError("at least one model is required; got none")
-        called = names or [f"member {i}" for i in range(1, len(models) + 1)]
+        called = names or [_name(model, i) for i, model in enumerate(models, 1)]
         if len(models) == 1:
             return cls(models[0], tuple(models), tuple(called))
         for model, name in zip(models[1:], called[1:], strict=True):
@@ -154,6 +157,17 @@ def check_balanced(n_draws: int, n_members: int) -> int:
     return n_draws // n_members
 
 
+def draws_of(n_draws: int | None) -> int:
+    """A number of draws, or OWN_DRAWS where none is given."""
+    return OWN_DRAWS if n_draws is None else n_draws
+
+
+def check_draws(n_draws: int) -> None:
+    """Raise InputError unless it is 0, at least 2, or OWN_DRAWS."""
+    if n_draws != OWN_DRAWS or isinstance(n_draws, bool):
+        check_n_draws(n_draws)
+
+
 def default_draws(ensemble: Ensemble, inputs: Nested) -> int:
     """Number of draws where none is asked for.
 
@@ -166,6 +180,14 @@ def default_draws(ensemble: Ensemble, inputs: Nested) -> int:
     if not any(ensemble.is_random(inputs)):
         return n
     return -(-DEFAULT_DRAWS // n) * n
+
+
+def _name(model: KipoiModel, number: int) -> str:
+    """What a member is called: by its number, and the file or the model that it comes from."""
+    source = source_of(model.model)
+    weights = None if source is None else source.weights
+    origin = weights or getattr(model.model, "name", None)
+    return f"member {number}" + (f" ({origin})" if origin else "")
 
 
 def _check_agreement(first: KipoiModel, name: str, other: KipoiModel, other_name: str) -> None:

@@ -25,6 +25,7 @@ _NOT_SETTINGS = ("weights", "module_file", "arch")
 _OF_KIPOI = (
     "type", "args", "info", "schema", "dependencies", "test", "default_dataloader", "name", "source",
     "source_name", "source_dir", "writers", "pipeline", "model", "use_cuda", "grad_hooks",
+    "mcdropout_source",
 )  # fmt: skip
 
 

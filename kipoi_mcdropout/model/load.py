@@ -13,6 +13,7 @@ from unittest.mock import patch
 import torch
 
 from kipoi_mcdropout.model.keras.backend import uses_torch_for_keras
+from kipoi_mcdropout.model.sibling_code import hidden
 
 
 def load_kipoi_model(name: str, source: str, with_dataloader: bool = True) -> Any:
@@ -38,7 +39,7 @@ def load_kipoi_model(name: str, source: str, with_dataloader: bool = True) -> An
     """
     import kipoi
 
-    with _weights_for_this_machine(), _files_with_a_path(), _keras_on_torch():
+    with _weights_for_this_machine(), _files_with_a_path(), _keras_on_torch(), hidden():
         return kipoi.get_model(name, source, with_dataloader=with_dataloader)
 
 

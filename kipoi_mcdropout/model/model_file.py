@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import glob
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -72,10 +73,61 @@ def _from_here(said: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         found["model"] = _joined(folder, said["model"])
     if isinstance(said.get("weights"), str) and said["weights"] != RANDOM:
         found["weights"] = _joined(folder, said["weights"])
+    if isinstance(said.get("members"), (list, tuple)):
+        found["members"] = [_member(folder, word) for word in said["members"]]
     for key in ("outputs", "model_kwargs"):
         if isinstance(said.get(key), str) and (folder / said[key]).is_file():
             found[key] = _joined(folder, said[key])
     return found
+
+
+def _member(folder: Path, word: Any) -> Any:
+    """A file of weights, a pattern, or another model, from here."""
+    if not isinstance(word, str):
+        return word  # refused later, by name
+    code = CodeName.parse(word)
+    if code is not None:
+        return str(CodeName(_joined(folder, code.where), code.name)) if code.is_file else word
+    joined = folder / word
+    is_path = joined.exists() or bool(glob.glob(str(joined), recursive=True)) or bool(joined.suffix)
+    return _joined(folder, word) if is_path else word
+
+
+def model_file_text(words: Mapping[str, Any], folder: Path, command: str) -> str:
+    """The text of a file that says `words`, with paths relative to its folder.
+
+    Parameters
+    ----------
+    words : mapping
+        As the flags have them, without those that were not given.
+    command : str
+        An example of a command that uses the file, for a comment at its top.
+    """
+    found = {name: value for name, value in words.items() if name not in NOT_IN_A_FILE}
+    code = CodeName.parse(found["model"])
+    if code is not None and code.is_file:
+        found["model"] = str(CodeName(_relative(code.where, folder), code.name))
+    elif code is None and _is_path(Path(), found):
+        found["model"] = _relative(found["model"], folder)
+    if found.get("weights", RANDOM) != RANDOM:
+        found["weights"] = _relative(found["weights"], folder)
+    if "members" in found:
+        found["members"] = [_relative_member(word, folder) for word in found["members"]]
+    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
+    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
+    return f"# {command}\n{text}"
+
+
+def _relative_member(word: str, folder: Path) -> str:
+    """Weights of a member, or another model, from a folder."""
+    code = CodeName.parse(word)
+    if code is not None:
+        return str(CodeName(_relative(code.where, folder), code.name)) if code.is_file else word
+    return _relative(word, folder) if Path(word).exists() else word
+
+
+def _relative(path: str, folder: Path) -> str:
+    return Path(os.path.relpath(path, folder)).as_posix()
 
 
 def _is_path(folder: Path, said: Mapping[str, Any]) -> bool:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 if TYPE_CHECKING:
     from kipoi_mcdropout.model.source import ModelSource
+
+
+SOURCE = "mcdropout_source"  # attribute of a Kipoi model whose weights are not its own
+
+
+def source_of(model: Any) -> ModelSource | None:
+    """Where a network, or a Kipoi model with other weights, was loaded from; None for all others."""
+    if isinstance(model, LoadedNetwork):
+        return model.source
+    found: ModelSource | None = getattr(model, SOURCE, None)
+    return found
 
 
 class LoadedNetwork:
@@ -31,13 +42,3 @@ class LoadedNetwork:
         self.source = source
         self.name = source.model
         self.source_name = source_name
-
-    @property
-    def files(self) -> dict[str, str]:
-        """Paths of the files that it was loaded from, for the record."""
-        return self.source.files()
-
-    @property
-    def made_with(self) -> dict[str, str]:
-        """What else the record says of it: the arguments of its class, as JSON."""
-        return self.source.made_with()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,16 @@ from kipoi_mcdropout.arrays.nested_variance import NestedVariance
 from kipoi_mcdropout.arrays.outputs import Targets
 from kipoi_mcdropout.dropout.locked_model import POINT
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
-from kipoi_mcdropout.dropout.masks import check_n_draws, check_seed
+from kipoi_mcdropout.dropout.masks import check_seed
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel
-from kipoi_mcdropout.model.ensemble import Ensemble, check_balanced
+from kipoi_mcdropout.model.ensemble import (
+    OWN_DRAWS,
+    Ensemble,
+    check_balanced,
+    check_draws,
+    default_draws,
+)
 from kipoi_mcdropout.sequence.mutants import chunks
 
 
@@ -31,7 +37,8 @@ class PredictionOptions:
     Parameters
     ----------
     n_draws : int
-        At least 2, or 0 for the prediction with dropout off alone.
+        At least 2, or 0 for the prediction with dropout off alone; `ensemble.OWN_DRAWS` until the run
+        begins.
     seed : int
         0 <= seed < 2**64; all inputs of a draw see the same masks.
     targets : tuple of str or int
@@ -54,10 +61,17 @@ class PredictionOptions:
     keep_draws: bool = False
 
     def __post_init__(self) -> None:
-        check_n_draws(self.n_draws)
+        check_draws(self.n_draws)
         check_seed(self.seed)
         if self.batch_size < 1:
             raise InputError(f"batch_size must be at least 1; got {self.batch_size}")
+
+
+def with_draws(options: PredictionOptions, ensemble: Ensemble, inputs: Nested) -> PredictionOptions:
+    """The options with a number of draws, where it was left to the model; `inputs` are numpy."""
+    if options.n_draws != OWN_DRAWS:
+        return options
+    return replace(options, n_draws=default_draws(ensemble, inputs))
 
 
 @dataclass(frozen=True)

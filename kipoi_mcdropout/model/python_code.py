@@ -83,6 +83,11 @@ class CodeName:
         with _seeded(seed):
             return _made(self, _found(self, _imported(self)), kwargs)
 
+    def is_network(self) -> bool:
+        """Whether the name is a network, and not a class or function that makes one."""
+        with _seeded(0):
+            return isinstance(_found(self, _imported(self)), nn.Module)
+
 
 def _imported(code: CodeName) -> ModuleType:
     """The module that holds the code; a file is run anew each time."""
@@ -102,13 +107,11 @@ def _run_file(path: Path, name: str) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    if name not in sys.modules:  # dataclasses look their module up; a library keeps its name
-        sys.modules[name] = module
+    sys.modules[name] = module  # dataclasses look their module up
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        if sys.modules.get(name) is module:
-            del sys.modules[name]
+        del sys.modules[name]
         raise
     return module
 

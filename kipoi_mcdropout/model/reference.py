@@ -8,7 +8,7 @@ from typing import Any
 from kipoi_mcdropout.errors import InputError, ModelError
 from kipoi_mcdropout.model.adapter import KipoiModel
 from kipoi_mcdropout.model.identity import model_identity, torch_module
-from kipoi_mcdropout.model.network import LoadedNetwork
+from kipoi_mcdropout.model.network import source_of
 from kipoi_mcdropout.model.source import ModelSource
 from kipoi_mcdropout.model.versions import package_versions
 
@@ -92,8 +92,8 @@ class ModelReference:
 
 
 def _source_of(model: Any) -> ModelSource | None:
-    if isinstance(model, LoadedNetwork):
-        return model.source
+    if (known := source_of(model)) is not None:
+        return known
     name, source = getattr(model, "name", None), getattr(model, "source_name", None)
     return ModelSource(name, source) if name and source else None
 

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from kipoi_mcdropout.dropout.keras_network import is_keras
+from kipoi_mcdropout.dropout.keras_network import KerasNetwork, is_keras
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.model.identity import weights_checksum
+from kipoi_mcdropout.model.identity import required_module, weights_checksum
 from kipoi_mcdropout.model.load import load_kipoi_model
-from kipoi_mcdropout.model.network import LoadedNetwork
+from kipoi_mcdropout.model.network import SOURCE, LoadedNetwork
 from kipoi_mcdropout.model.python_code import CodeName
 from kipoi_mcdropout.model.sibling_code import importable
 from kipoi_mcdropout.model.weights_file import check_is_file, read_torch_file, read_weights
@@ -45,7 +45,7 @@ class ModelSource:
         "kipoi".
     weights : str, optional
         A file with the weights for the code or for the Keras model, or "random" for those with which the
-        network is made.
+        network is made. Of a Kipoi model: a file with weights in place of its own.
     model_kwargs : mapping
         Arguments of the class or function.
     trust_pickle : bool
@@ -74,13 +74,15 @@ class ModelSource:
             raise InputError(
                 f"--source is for models of Kipoi, and {self.model} names Python code; leave it out"
             )
-        lone_weights = self.weights is not None and (not self.is_keras or self.weights == RANDOM)
-        if self.code is None and (lone_weights or self.model_kwargs):
-            flag = "weights" if lone_weights else "model_kwargs"
-            raise InputError(
-                f"{flag} (--{flag}) go with Python code, path/to/file.py:NAME or package.module:NAME; "
-                f"MODEL is {self.model}"
-            )
+        if self.code is None and self.model_kwargs:
+            self._refuse("model_kwargs", "Python code, path/to/file.py:NAME or package.module:NAME")
+        if self.weights is not None and self.is_pickle:
+            self._refuse("weights", "code or a model of Kipoi, and not with a whole pickled network")
+        if self.weights == RANDOM and (self.is_kipoi or self.is_keras):
+            self._refuse("weights", 'code where they are "random"')
+
+    def _refuse(self, word: str, where: str) -> None:
+        raise InputError(f"{word} (--{word}) go with {where}; MODEL is {self.model}")
 
     @property
     def code(self) -> CodeName | None:
@@ -158,7 +160,7 @@ class ModelSource:
             If there is no such code or file, the code fails, or the weights are not the network's.
         """
         if self.is_kipoi:
-            return load_kipoi_model(self.model, self.kipoi_source, with_dataloader)
+            return self._kipoi_model(with_dataloader, say)
         if self.is_keras:
             return LoadedNetwork(_from_keras(self), self, "keras")
         if self.is_pickle:
@@ -167,6 +169,29 @@ class ModelSource:
         assert code is not None, "a model is Kipoi's, a pickle or code"
         network = _from_code(self, code, say)
         return LoadedNetwork(_here(network), self, "file" if code.is_file else "module")
+
+    def _kipoi_model(self, with_dataloader: bool, say: Say) -> Any:
+        if self.weights is not None:
+            check_is_file(Path(self.weights))
+        model = load_kipoi_model(self.model, self.kipoi_source, with_dataloader)
+        if self.weights is not None:
+            with_weights(required_module(model), self, say)
+            setattr(model, SOURCE, self)
+        return model
+
+
+def with_weights(network: nn.Module, source: ModelSource, say: Say) -> None:
+    """Put the weights of a source into a network."""
+    path = Path(str(source.weights))
+    model = network.keras_model if isinstance(network, KerasNetwork) else network
+    if is_keras(model):
+        from kipoi_mcdropout.model.keras.load import load_keras_weights
+
+        load_keras_weights(model, path)
+        return
+    weights = read_weights(path, source.trust_pickle)
+    for note in [*weights.notes, *put_weights(network, weights.state, path)]:
+        say(note)
 
 
 def _from_keras(source: ModelSource) -> Any:
@@ -188,10 +213,7 @@ def _from_code(source: ModelSource, code: CodeName, say: Say) -> nn.Module:
     elif source.weights == RANDOM:
         say(f"{code} has random weights, as asked for: the results mean nothing")
     else:
-        path = Path(source.weights)
-        weights = read_weights(path, source.trust_pickle)
-        for note in [*weights.notes, *put_weights(network, weights.state, path)]:
-            say(note)
+        with_weights(network, source, say)
     return network
 
 

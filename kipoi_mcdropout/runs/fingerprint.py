@@ -16,8 +16,8 @@ def fingerprint(record: Mapping[str, Any]) -> dict[str, Any]:
     flat = {name: value for name, value in record.items() if name not in (*_PASSING, "options")}
     versions = record["versions"]
     packages = {"versions": {k: versions[k] for k in ("kipoi-mcdropout", "torch") if k in versions}}
-    fingerprint: dict[str, Any] = json.loads(json.dumps({**flat, **packages, **record["options"]}))
-    return fingerprint
+    settings: dict[str, Any] = json.loads(json.dumps({**flat, **packages, **record["options"]}))
+    return settings
 
 
 def digest_of(fingerprint: Mapping[str, Any]) -> str:

@@ -15,9 +15,9 @@ from kipoi_mcdropout.files import prediction_files
 from kipoi_mcdropout.files.predictions import Predictions
 from kipoi_mcdropout.files.provenance import input_files, provenance
 from kipoi_mcdropout.files.record import PredictionRecord, metadata_rows
-from kipoi_mcdropout.model.ensemble import default_draws
+from kipoi_mcdropout.model.ensemble import draws_of
 from kipoi_mcdropout.model.model import Model, as_model, settings_as_dict
-from kipoi_mcdropout.model.predict import PredictionOptions, predict_batch
+from kipoi_mcdropout.model.predict import PredictionOptions, predict_batch, with_draws
 from kipoi_mcdropout.runs.ism.sequences import Sequences
 
 METHOD = "mc_predict"
@@ -67,13 +67,14 @@ def mc_predict(
     kipoi_mcdropout.errors.McDropoutError
         If the model cannot be run under locked dropout, or an argument is not as stated.
     """
-    PredictionOptions(n_draws or 0, seed, as_targets(targets), batch_size)  # checks
+    options = PredictionOptions(
+        draws_of(n_draws), seed, as_targets(targets), batch_size, keep_draws
+    )
     ready = as_model(model, ignore=tuple(ignore), label_axis=label_axis)
     x = ready.adapter.arrays(x)
     if n_rows(x) == 0:
         raise InputError("at least one input is required; got an empty batch")
-    n = default_draws(ready.ensemble, x) if n_draws is None else n_draws
-    options = PredictionOptions(n, seed, as_targets(targets), batch_size, keep_draws)
+    options = with_draws(options, ready.ensemble, x)
     plan, sequences = _plan(ready, x, options), Sequences(iter([{"inputs": x}]))
     record = prediction_record(ready, sequences, options, plan, x)
     return Predictions.of(predict_batch(ready.ensemble, x, options, MaskBank(options.seed)), record)
@@ -115,6 +116,7 @@ def predict_to_files(
         left then.
     """
     first, sequences = sequences.peek()  # errors of the data or the model come before any file is made
+    options = with_draws(options, model.ensemble, first["inputs"])
     plan = _plan(model, first["inputs"], options)
     record = prediction_record(model, sequences, options, plan, first["inputs"], command)
     began(plan)

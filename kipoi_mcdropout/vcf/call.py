@@ -12,7 +12,7 @@ from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.atomic import STDOUT
 from kipoi_mcdropout.files.effects import Effects
 from kipoi_mcdropout.files.scratch import scratch_folder
-from kipoi_mcdropout.model.ensemble import default_draws
+from kipoi_mcdropout.model.ensemble import draws_of
 from kipoi_mcdropout.model.model import as_model
 from kipoi_mcdropout.runs.options import RunOptions
 from kipoi_mcdropout.vcf.options import VariantEffects, VariantOptions, VcfOptions
@@ -82,10 +82,8 @@ def score_variants(
         allele was scored.
     """
     ready = as_model(model)
-    if n_draws is None:
-        n_draws = default_draws(ready.ensemble, ready.sequences.example())
     wanted = VariantEffects(
-        EffectOptions(parse_scores(scores), n_draws, tuple(options.quantiles)),
+        EffectOptions(parse_scores(scores), draws_of(n_draws), tuple(options.quantiles)),
         seed, targets, options, vcf_options,
     )  # fmt: skip
     if output is not None:

@@ -12,6 +12,7 @@ from typing import Any
 from kipoi_mcdropout.arrays.outputs import Targets, as_targets
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.effects.columns import MEMBER_STATISTICS
+from kipoi_mcdropout.effects.summary import with_draws
 from kipoi_mcdropout.engine import Choice
 from kipoi_mcdropout.errors import InputError, InputWarning, OutputError, TargetError
 from kipoi_mcdropout.files.same_file import check_not_inputs
@@ -124,7 +125,7 @@ def score_vcf(
     check_not_inputs(
         paths.all(), {"the genome": fasta, "the contig map": wanted.options.contig_map_file}
     )
-    options = wanted.options
+    wanted, options = _with_draws(wanted, model), wanted.options
     placement = options.placement(model.sequences.length)
     with ExitStack() as stack:
         stack.enter_context(model.adapter.locked.borrow())
@@ -169,6 +170,12 @@ def score_vcf(
     return VariantRun(
         ledger, plan.targets.labels, record, plan.choice, nothing_left, tuple(notices)
     )
+
+
+def _with_draws(wanted: VariantEffects, model: Model) -> VariantEffects:
+    """With a number of draws, where it was left to the model."""
+    effects = with_draws(wanted.effects, model.ensemble, model.sequences.example())
+    return replace(wanted, effects=effects)
 
 
 @dataclass(frozen=True)

@@ -339,8 +339,9 @@ def test_a_full_disk_leaves_no_file(
 
 
 def test_ctrl_c_leaves_no_file(toy: Toy, tmp_path: Path) -> None:
-    code = (
-        "import sys; from kipoi_mcdropout.cli import interpret_ism; interpret_ism('ism', sys.argv[1:])"
+    code = (  # Ctrl-C is ignored where the tests run in the background of a script
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from kipoi_mcdropout.cli import interpret_ism; interpret_ism('ism', sys.argv[1:])"
     )
     words = [*_model_words(toy), "--model_input", "seq", "--n_draws", "100000"]
     process = subprocess.Popen(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -144,3 +146,12 @@ def test_mutants_that_change_too_much_are_computed_whole(width: int) -> None:
     error, _, paths = compare(Branches(branch(6, 5)).double(), batch, (-1, 0))
     assert error < 1e-10
     assert bool(paths["whole"]) == (width == 40)
+
+
+@pytest.mark.parametrize("idle", [[0], [1, 3], [2]])
+def test_references_without_a_mutant_have_their_outputs_too(idle: list[int]) -> None:
+    batch = substitutions(LENGTH, references=4, only=6)
+    left = ~np.isin(batch.owner, idle)
+    some = replace(batch, owner=batch.owner[left], codes=batch.codes[left])
+    net = Branches(branch(6, 5), branch(6, 3)).double()
+    assert compare(net, some, (-1, 0, 1)).error < 1e-10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -245,3 +246,17 @@ def test_the_command_that_tries_a_model_of_the_zoo(
         file["preds"][:] += 0.1
     assert zoo_model.main(words) == 1
     assert "TOO LARGE" in capsys.readouterr().out
+
+
+def test_weights_in_place_of_a_models_own(tmp_path: Path) -> None:
+    """As a fold or a replicate has them."""
+    toy = kipoi_folder(tmp_path, "cnn")
+    shutil.copy(FILES / "cnn.h5", tmp_path / "fold.h5")
+    with h5py.File(tmp_path / "fold.h5", "r+") as file:
+        file["model_weights/out/out/bias:0"][:] = 3.0
+    for words in ({"model": toy.model, "source": "dir"}, {"model": FILES / "cnn.h5"}):
+        model = mcd.load_model(**words, weights=tmp_path / "fold.h5")
+        point = np.asarray(mcd.mc_predict(model, X, n_draws=2).point)
+        assert (point > TENSORFLOW["cnn_0"] + 0.05).all()
+    with pytest.raises(ModelError, match="3 layers with weights, rnn_weights.h5 has 6"):
+        mcd.load_model(toy.model, source="dir", weights=FILES / "rnn_weights.h5")

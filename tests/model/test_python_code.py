@@ -200,3 +200,29 @@ def test_what_is_code_and_what_is_a_name_of_kipoi() -> None:
     assert CodeName.parse("a.b:Net") == CodeName("a.b", "Net")
     for other in ("DeepSEA/predict", "example/model", "Basset", "net.pt", "mcdropout.yaml"):
         assert CodeName.parse(other) is None
+
+
+def test_the_search_path_is_as_before(files: Files) -> None:
+    before = list(sys.path)
+    mcd.load_model(files.named(), weights=files.weights)
+    assert sys.path == before
+
+
+def test_kipoi_does_not_take_a_module_of_the_users_for_its_own(files: Files, tmp_path: Path) -> None:
+    """Both have a dataloader.py with a ToyDataset; Kipoi imports it by its name."""
+    from toy import make_toy
+
+    from kipoi_mcdropout.model.load import load_kipoi_model
+
+    toy = make_toy(tmp_path / "kipoi")
+    (files.folder / "dataloader.py").write_text(
+        "from kipoi.data import Dataset\nN = 5\n"
+        "class ToyDataset(Dataset):\n    N = 5\n"
+        "    def __init__(self, fasta_file, intervals_file): ...\n"
+    )
+    files.code.write_text("from dataloader import N\n" + files.code.read_text())
+    mcd.load_model(files.named(), weights=files.weights)
+    theirs = sys.modules["dataloader"]
+    model = load_kipoi_model(str(toy.model), "dir")
+    assert not hasattr(model.default_dataloader, "N")
+    assert sys.modules["dataloader"] is theirs

@@ -195,6 +195,7 @@ def test_a_whole_network_is_read_only_if_trusted(files: Files, tmp_path: Path) -
         ModelSource(str(files.weights)).load()
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_torchscript_is_refused_by_name(files: Files, tmp_path: Path) -> None:
     path = tmp_path / "script.pt"
     torch.jit.save(torch.jit.trace(files.net, torch.from_numpy(sequences())), path)

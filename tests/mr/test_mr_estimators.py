@@ -48,7 +48,7 @@ def summary(n: int, seed: int = 0) -> Instruments:
 
 
 @pytest.mark.parametrize("method", METHODS)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(mask=st.lists(st.booleans(), min_size=12, max_size=12))
 def test_no_method_depends_on_which_allele_is_counted(method: str, mask: list[bool]) -> None:
     one = simulated(n=12, n_draws=40)

@@ -74,7 +74,7 @@ def test_outputs_are_summarised_over_all_rows(results: Path) -> None:
         assert row["n_unsettled"] == (mean.abs() < 2 * own["effect_mcse"].astype(float)).sum()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_how_the_table_is_cut_does_not_matter(data: st.DataObject) -> None:
     number = st.floats(-2, 2, allow_subnormal=False) | st.just(float("nan")) | st.just(0.0)

@@ -200,7 +200,8 @@ def test_what_always_fails_is_named_and_left_out(
 
 
 KILLED = """
-import os, sys
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a script
 sys.path[:0] = sys.argv[1:3]
 from pathlib import Path
 import kipoi_mcdropout.vcf.score as score

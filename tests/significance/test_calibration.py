@@ -71,6 +71,16 @@ def test_applying_the_scale_makes_lambda_one() -> None:
     assert_array_equal(predicted["effect_sd"] * factor, scaled["effect_sd"])
 
 
+def test_the_scale_changes_z_and_p_with_the_sd() -> None:
+    z = np.array([-3.0, 0.0, 1.0])
+    table = pd.DataFrame({"effect_sd": [1.0, 2.0, 3.0], "z": z, "p_value": 0.5, "effect_q05": 1.0})
+    scaled = scale_sd(table.assign(q_value=0.5), 2.0)
+    assert_array_equal(scaled["z"], z / 2)
+    # Of R: 2 * pnorm(-c(1.5, 0, 0.5)).
+    assert_allclose(scaled["p_value"], [0.1336144, 1.0, 0.6170751], atol=1e-7)
+    assert list(scaled) == ["effect_sd", "z", "p_value"]
+
+
 def test_the_error_of_the_measurement_is_not_laid_on_the_model() -> None:
     measured, predicted = tables(1.5, se=0.4)
     with_se = calibrate(measured, predicted)

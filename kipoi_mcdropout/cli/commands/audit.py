@@ -44,7 +44,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout audit") -> int:
     loaded = load_described(description, with_data and options.dataloader is None)
     model = Model.of(loaded, description.settings)
     if with_data:
-        dataloader, _ = load_data(options, loaded)
+        dataloader, _ = load_data(options, loaded[0])
         inputs = next(batches(options, dataloader))["inputs"]
     else:
         inputs = model.example()

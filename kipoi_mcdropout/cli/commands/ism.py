@@ -143,7 +143,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:
     loaded = load_described(description, with_dataloader=options.dataloader is None)
     prepared = _Prepared(loaded, keywords, options, function)
     prepared.with_settings(description.settings)  # its errors come before those of the data
-    dataloader, arguments = load_data(options, loaded)
+    dataloader, arguments = load_data(options, loaded[0])
     own = description.settings
     if own.alphabet is None:  # its arguments may give another than the model's default
         own = replace(own, alphabet=_alphabet(dataloader, arguments))
@@ -153,10 +153,10 @@ def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:
     sequences = Sequences(batches(options, dataloader), arguments, options.dataloader)
     asked = Asked([*prog.split(), *args], selection, keywords["score_kwargs"])
     try:
-        run = mutate(model, sequences, settings, running, paths, watch, asked).run
+        done = mutate(model, sequences, settings, running, paths, watch, asked)
     finally:
         watch.close()
-    _report(run, settings.effects.n_draws, paths, watch.n_bad)
+    _report(done.run, done.n_draws, paths, watch.n_bad)
     return EXIT_OK
 
 
@@ -164,7 +164,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:
 class _Prepared:
     """What is known before the data: the loaded model and the words of the command."""
 
-    loaded: Any
+    loaded: list[Any]  # the model, and its other members
     keywords: dict[str, Any]
     options: argparse.Namespace
     select: Any
@@ -179,6 +179,7 @@ class _Prepared:
         """
         from kipoi_mcdropout.effects.scores import parse_scores
         from kipoi_mcdropout.effects.summary import EffectOptions
+        from kipoi_mcdropout.model.ensemble import draws_of
         from kipoi_mcdropout.model.model import Model
         from kipoi_mcdropout.runs.ism.mutate import MutationOptions, ism_options
         from kipoi_mcdropout.runs.options import RunOptions
@@ -186,7 +187,7 @@ class _Prepared:
         get, options = self.keywords.__getitem__, self.options
         try:
             effects = EffectOptions(
-                parse_scores(get("scores"), get("score_kwargs")), get("n_draws"),
+                parse_scores(get("scores"), get("score_kwargs")), draws_of(get("n_draws")),
                 tuple(get("quantiles")), get("keep_draws"),
             )  # fmt: skip
             mutation = MutationOptions(get("start"), get("end"), get("test_ref_ref"), get("mask_scope"))

@@ -52,18 +52,20 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
     from kipoi_mcdropout.arrays.outputs import as_targets
     from kipoi_mcdropout.cli.messages import say, warn
     from kipoi_mcdropout.cli.session import batches, load_data
+    from kipoi_mcdropout.model.ensemble import draws_of
     from kipoi_mcdropout.model.model import Model
     from kipoi_mcdropout.model.predict import PredictionOptions
     from kipoi_mcdropout.runs.ism.sequences import Sequences
     from kipoi_mcdropout.runs.predict import predict_to_files
 
     settings = PredictionOptions(
-        options.n_draws, options.seed, as_targets(options.target), options.batch_size, options.keep_draws
-    )
+        draws_of(options.n_draws), options.seed, as_targets(options.target), options.batch_size,
+        options.keep_draws,
+    )  # fmt: skip
     description = describe_model(options)
     loaded = load_described(description, with_dataloader=options.dataloader is None)
     model = Model.of(loaded, description.settings)
-    dataloader, arguments = load_data(options, loaded)
+    dataloader, arguments = load_data(options, loaded[0])
     bad = _BadValues()
 
     def began(plan: SitePlan) -> None:
@@ -80,7 +82,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
         began=began,
         finished=lambda record: bad.mention(record, warn),
     )
-    say(f"{n} sequences, {options.n_draws} draws: {', '.join(options.output)}")
+    say(f"{n} sequences, {bad.n_draws} draws: {', '.join(options.output)}")
     if bad.n:
         warn(f"{bad.n} predictions are NaN; look at the column n_nonfinite")
     return EXIT_OK
@@ -91,9 +93,11 @@ class _BadValues:
 
     def __init__(self) -> None:
         self.n = 0
+        self.n_draws = 0  # of the run
 
     def mention(self, record: Any, warn: Any) -> None:
         """Look at the predictions of a batch."""
+        self.n_draws = record.predictions.n_draws
         bad = record.not_finite()
         self.n += int(bad.sum())
         if bad.any():

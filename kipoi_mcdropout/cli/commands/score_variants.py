@@ -205,11 +205,13 @@ def _wanted(options: argparse.Namespace, shifts: tuple[int, ...]) -> tuple[Any, 
     """What is to be computed, and how."""
     from kipoi_mcdropout.effects.scores import parse_scores
     from kipoi_mcdropout.effects.summary import EffectOptions
+    from kipoi_mcdropout.model.ensemble import draws_of
     from kipoi_mcdropout.runs.options import RunOptions
     from kipoi_mcdropout.vcf.options import VariantEffects, VariantOptions, VcfOptions
     from kipoi_mcdropout.vcf.write.annotate import DEFAULT_STATISTICS
 
-    effects = EffectOptions(parse_scores(options.scores), options.n_draws, tuple(options.quantiles))
+    n_draws = draws_of(options.n_draws)
+    effects = EffectOptions(parse_scores(options.scores), n_draws, tuple(options.quantiles))
     placed = VariantOptions(
         options.rc, shifts, options.normalize, options.edge, options.ref_mismatch, options.region,
         options.contig_map,

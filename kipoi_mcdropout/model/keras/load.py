@@ -74,6 +74,24 @@ def load_keras_model(
         ) from error
 
 
+def load_keras_weights(model: Any, path: str | Path, backend: str | None = None) -> None:
+    """Put the weights of a Keras file (HDF5) into a Keras model.
+
+    Parameters
+    ----------
+    model : keras.Model
+    path : str or Path
+    backend : str, optional
+        See `load_keras_model`.
+
+    Raises
+    ------
+    ModelError
+        If they are not weights of this model; it is left as it was.
+    """
+    _Loader(import_keras(), {}, backend, trust=False).load_weights(model, Path(path))
+
+
 class _Loader:
     """What is the same for all parts of a model's files."""
 
@@ -94,7 +112,7 @@ class _Loader:
             wrote_3 = "module" in config and "keras_version" not in config
             model = self._built(config, {"keras_version": "3"} if wrote_3 else _origin(config))
         if weights is not None:
-            self._load_weights(model, Path(weights))
+            self.load_weights(model, Path(weights))
         return model
 
     def _from_hdf5(self, path: Path) -> Any:
@@ -144,7 +162,7 @@ class _Loader:
             path, custom_objects=self.custom, compile=False, safe_mode=not self.trust
         )
 
-    def _load_weights(self, model: Any, path: Path) -> None:
+    def load_weights(self, model: Any, path: Path) -> None:
         if not h5py.is_hdf5(path):
             raise ModelError(f"the weights must be an HDF5 file of Keras; {path.name} is none")
         with h5py.File(path, "r") as file:

@@ -11,10 +11,10 @@ from kipoi_mcdropout.arrays.nested import Nested
 from kipoi_mcdropout.arrays.outputs import as_targets
 from kipoi_mcdropout.effects.saturation import IsmOptions, SaturationMutagenesis
 from kipoi_mcdropout.effects.scores import Score, parse_scores
-from kipoi_mcdropout.effects.summary import EffectOptions
+from kipoi_mcdropout.effects.summary import EffectOptions, with_draws
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.effects import Effects
-from kipoi_mcdropout.model.ensemble import default_draws
+from kipoi_mcdropout.model.ensemble import draws_of
 from kipoi_mcdropout.model.model import Model, as_model
 from kipoi_mcdropout.model.reference import ModelReference
 from kipoi_mcdropout.runs.ism.check_ranges import RangeCheck, genome_of, with_checked_ranges
@@ -110,11 +110,8 @@ def ism(
     ready = as_model(model)
     paths = _paths(output, running)
     sequences = _sequences(ready, x, fasta, regions)
-    if n_draws is None:
-        first, sequences = sequences.peek()
-        n_draws = default_draws(ready.ensemble, first["inputs"])
     effects = EffectOptions(
-        parse_scores(scores), n_draws, tuple(options.quantiles), options.keep_draws
+        parse_scores(scores), draws_of(n_draws), tuple(options.quantiles), options.keep_draws
     )
     settings = ism_options(ready, effects, seed, targets, options, running)
     return mutate(ready, sequences, settings, running, paths).effects
@@ -148,6 +145,7 @@ class Mutated:
 
     run: IsmRun
     effects: Effects
+    n_draws: int
 
 
 def mutate(
@@ -181,8 +179,10 @@ def mutate(
         See `run.run_ism`.
     """
     watch = Watch() if watch is None else watch
-    mutagenesis = SaturationMutagenesis(model.ensemble, options)
     first, sequences = sequences.peek()  # errors of the data or the model come before any file is made
+    effects = with_draws(options.effects, model.ensemble, first["inputs"])
+    options = replace(options, effects=effects)
+    mutagenesis = SaturationMutagenesis(model.ensemble, options)
     key = model.adapter.input_key(options.model_input, first["inputs"])
     stream = with_checked_ranges(
         sequences.batches, RangeCheck(genome_of(sequences.arguments)), key, options.category_axis,
@@ -200,11 +200,11 @@ def mutate(
         work = _work(model, mutagenesis, options, scheduler, watch, asked)
         if paths is None:
             run, blocks = collect_ism(units, work, scheduler, running.on_error, watch.finished)
-            return Mutated(run, Effects.of(blocks, record))
+            return Mutated(run, Effects.of(blocks, record), effects.n_draws)
         run = run_ism(
             units, work, scheduler, paths, record, on_error=running.on_error, done=watch.finished
         )
-    return Mutated(run, Effects.at(paths.outputs))
+    return Mutated(run, Effects.at(paths.outputs), effects.n_draws)
 
 
 def _work(

@@ -146,8 +146,6 @@ def _arithmetic(node: Node, builder: Builder) -> Rule:
     layout = builder.layouts[source]
     constant = b if builder.is_local(a) else a
     if isinstance(constant, Tensor):
-        if constant.dim() > len(layout.groups):
-            raise NoRule("is broadcast to more axes")
         canonical: Any = canonical_constant(constant, layout)
     else:
         canonical = constant
