@@ -172,8 +172,10 @@ def training_flag(modules: tuple[nn.Module, ...]) -> Iterator[None]:
 
 
 def same_output(a: Nested, b: Nested) -> bool:
-    """Whether two outputs agree to float32 rounding."""
-    return all(
-        x.shape == y.shape and torch.allclose(x, y, rtol=1e-5, atol=1e-6, equal_nan=True)
-        for (_, x), (_, y) in zip(leaves(a), leaves(b), strict=True)
+    """Whether two outputs agree to float32 rounding, and are nested in the same way."""
+    first, second = dict(leaves(a)), dict(leaves(b))
+    return first.keys() == second.keys() and all(
+        x.shape == second[path].shape
+        and torch.allclose(x, second[path], rtol=1e-5, atol=1e-6, equal_nan=True)
+        for path, x in first.items()
     )

@@ -111,14 +111,29 @@ def audit(model: Any, x: Nested | None = None, ignore: Sequence[str] = ()) -> Au
 def _row(site: Site) -> AuditRow:
     """The line of a site; the shape of its mask as "4 x 24"."""
     shape = " x ".join(map(str, site.shape))
-    how = "off, as requested" if site.ignored else f"locked{_rows_in_words(site)}"
-    return AuditRow(str(site.index), site.name, site.kind, f"{site.p:g}", shape, how)
+    how = "off, as requested" if site.ignored else f"locked{_made_in_words(site)}{_rows_in_words(site)}"
+    p = "-" if site.is_noise else f"{site.p:g}"
+    return AuditRow(str(site.index), site.name, site.kind, p, shape, how)
+
+
+def _made_in_words(site: Site) -> str:
+    """What the model's own code makes there; nothing of a dropout of torch."""
+    if site.is_noise:
+        return ", random numbers that the model's code makes"
+    if site.is_mask:
+        return f", a mask that the model's code makes: {site.p:.0%} zeros, else ones"
+    return ""
 
 
 def _rows_in_words(site: Site) -> str:
     """How many rows of the batch share a mask, and why; nothing where each input is one row."""
     if site.batch_axis is None:
-        return ", one mask: it drops values that do not depend on the input"
+        own = site.is_mask or site.is_noise
+        return (
+            ", one for all inputs"
+            if own
+            else ", one mask: it drops values that do not depend on the input"
+        )
     parts, words = count(site.rows, "part"), []
     if parts > 1:
         words.append(f"each of {parts} parts of an input (positions or heads) has its own mask")
