@@ -257,10 +257,42 @@ def test_an_error_is_the_models_own_and_names_the_layer() -> None:
         locked_forward(model, X, DRAW, SEED)
 
 
-def test_a_mask_of_another_shape_is_locked_or_refused_by_name() -> None:
-    model = model_of(L.Dropout(0.4, noise_shape=(None, 1, 1), name="odd"), L.Flatten())
+def test_a_mask_of_another_shape_is_locked() -> None:
+    """Keras draws it itself; here whole inputs are dropped."""
+    model = model_of(L.Dropout(0.4, noise_shape=(None, 1, 1)), L.Flatten())
+    (site,) = sites(model)
+    assert site.shape == (1, 1, 1)
+    draws = [locked_forward(model, X, draw, SEED) for draw in range(20)]
+    kept = [bool(draw.abs().max() > 0) for draw in draws]
+    assert 0 < sum(kept) < 20
+    for draw, is_kept in zip(draws, kept, strict=True):
+        torch.testing.assert_close(draw, X.flatten(1) / 0.6 * is_kept)
+
+
+def test_alpha_dropout_with_a_mask_of_another_shape_is_refused_by_name() -> None:
+    model = model_of(L.AlphaDropout(0.4, noise_shape=(None, 1, 4), name="odd"), L.Flatten())
     with pytest.raises(UnlockableDropoutError, match="'odd'"):
         locked_forward(model, X, DRAW, SEED)
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+@pytest.mark.parametrize("kind", ["GaussianNoise", "GaussianDropout"])
+def test_noise_is_the_same_for_all_inputs_of_a_draw(kind: str, seed: int | None) -> None:
+    """Noise is added, with the standard deviation 0.3; or multiplied, with sqrt(0.3 / 0.7)."""
+    model = model_of(getattr(L, kind)(0.3, seed=seed), L.Flatten())
+    x = X.flatten(1) + 0.5
+    given = x.reshape(N, 8, 4)
+    noise = []
+    for draw in range(60):
+        got = locked_forward(model, given, draw, SEED)
+        rows = got - x if kind == "GaussianNoise" else got / x
+        torch.testing.assert_close(rows, rows[:1].expand(N, -1), rtol=1e-4, atol=1e-5)
+        noise.append(rows[0])
+    mean, sd = (0.0, 0.3) if kind == "GaussianNoise" else (1.0, (0.3 / 0.7) ** 0.5)
+    numbers = torch.stack(noise)  # 60 x 32 of them
+    assert abs(numbers.mean().item() - mean) < 5 * sd / numbers.numel() ** 0.5
+    assert abs(numbers.std().item() / sd - 1) < 0.1
+    torch.testing.assert_close(locked_forward(model, given, POINT, SEED), x)
 
 
 def test_a_dropout_can_be_left_off() -> None:

@@ -258,5 +258,5 @@ def test_weights_in_place_of_a_models_own(tmp_path: Path) -> None:
         model = mcd.load_model(**words, weights=tmp_path / "fold.h5")
         point = np.asarray(mcd.mc_predict(model, X, n_draws=2).point)
         assert (point > TENSORFLOW["cnn_0"] + 0.05).all()
-    with pytest.raises(ModelError, match="3 layers with weights, rnn_weights.h5 has 6"):
+    with pytest.raises(ModelError, match=r"3 layers with weights, rnn_weights.h5 has 6"):
         mcd.load_model(toy.model, source="dir", weights=FILES / "rnn_weights.h5")
