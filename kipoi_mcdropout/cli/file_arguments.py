@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from kipoi_mcdropout.files.same_file import check_not_inputs, named_files
 OUTPUTS = (
     "output", "output_vcf", "table", "skipped", "leave_one_out", "across_sequences", "scaled",
 )  # fmt: skip
-_JSON = ("dataloader_args", "imp_score_kwargs", "score_kwargs")
+_JSON = ("dataloader_args", "imp_score_kwargs", "score_kwargs", "extra_inputs")
 _MODEL_FILES = ("model.yaml", "model.yml", "dataloader.yaml", "dataloader.yml", "mcdropout.yaml")
 
 
@@ -65,7 +66,7 @@ def _files_of_model(model: str) -> dict[str, str]:
             words = _words(description)
             found += [folder / word for word in words]
             found += [folder / f"{word.partition('.py:')[0]}.py" for word in words if ".py:" in word]
-    return {f"{path.name} of the model": str(path) for path in found if path.is_file()}
+    return {f"{path.name} of the model": str(path) for path in found if os.path.isfile(path)}
 
 
 def _words(path: Path) -> list[str]:

@@ -12,11 +12,13 @@ if TYPE_CHECKING:
 # The flags of the model, by their names in `load_model` and in mcdropout.yaml.
 MODEL_FLAGS = (
     "source", "weights", "members", "model_kwargs", "trust_pickle", "outputs", "input_shape", "length",
-    "model_input", "category_axis", "alphabet", "unknown", "label_axis", "ignore",
+    "model_input", "category_axis", "alphabet", "unknown", "vocabulary", "extra_inputs", "label_axis",
+    "ignore",
 )  # fmt: skip
 MODEL_HELP = (
     "the model: path/to/file.py:NAME or package.module:NAME, a class or function that gives an "
-    "nn.Module; a mcdropout.yaml or its folder; a folder with a model.yaml; or a name in Kipoi's zoo"
+    "nn.Module; a Keras file (.keras, .h5); a mcdropout.yaml or its folder; a folder with a "
+    "model.yaml; or a name in Kipoi's zoo"
 )
 
 
@@ -100,13 +102,27 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--alphabet",
         metavar="LETTERS",
-        help="letters along that axis, in order (default: the dataloader's alphabet, else ACGT)",
+        help="letters along that axis, in order (default: the dataloader's alphabet, else ACGT); ACGTN "
+        "where N has a channel of its own, ACGU for RNA",
     )
     parser.add_argument(
         "--unknown",
         choices=["uniform", "zero"],
         help="how N is encoded where this program reads the sequence: 0.25 each, as kipoiseq does "
-        "(uniform, the default), or all zero",
+        "(uniform, the default), or all zero; an alphabet with N has a channel for it",
+    )
+    parser.add_argument(
+        "--vocabulary",
+        metavar="TOKENS",
+        help="for a model whose input is one token a base: the tokens, as A=7,C=8,G=9,T=10,N=11, or a "
+        "tokenizer (a folder with tokenizer.json, vocab.json or vocab.txt, or such a file); "
+        "prefix=0,suffix=1 are tokens around a sequence that is read from a genome",
+    )
+    parser.add_argument(
+        "--extra_inputs",
+        metavar="JSON",
+        help="values of the model's other inputs, the same for all sequences, where this program reads "
+        "the sequence, e.g. '{\"organism\": 0}'",
     )
 
 

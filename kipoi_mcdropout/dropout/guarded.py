@@ -6,11 +6,23 @@ import torch
 from torch import nn
 
 from kipoi_mcdropout.arrays.nested import Nested, take
+from kipoi_mcdropout.dropout.keras_network import (
+    is_keras,
+    is_keras_normalization,
+    is_leaf,
+    keras_with_dropout,
+)
 from kipoi_mcdropout.dropout.named_parts import IN_FORWARD, is_ignored, module_at_fault, named_parts
 from kipoi_mcdropout.dropout.probe import Call, probe_pair, same_output
 from kipoi_mcdropout.dropout.watch import Observation, RandomnessWatch
 from kipoi_mcdropout.errors import ModelForwardError, UnlockableDropoutError
 
+_GUARDED = "dropout under `if self.training`; it is locked too"
+_INSTEAD = (
+    "use a dropout function of torch, or multiply by a mask made by torch.bernoulli or "
+    "torch.rand(...) > p (to skip a layer: one number for each input), or add noise made by torch.randn "
+    "or torch.rand"
+)
 _MOST_FAILURES = 20  # modules that cannot run in training mode, before the search ends
 
 
@@ -33,15 +45,19 @@ def find_guarded(
         loud, again = _in_training(watch, pair, ignore)
         _refuse_noise(watch, loud, again, ignore)
         _refuse_unseen(watch, quiet, loud, ignore)
-        names = [name for name in loud.sites - quiet.sites if not is_ignored(name, ignore)]
+        found = {*(loud.sites - quiet.sites), *keras_with_dropout(watch.parts, loud.sites)}
+        names = [name for name in watch.parts if name in found and not is_ignored(name, ignore)]
         lifted = tuple(watch.parts[name] for name in names)
         if lifted and not _only_drops(watch, pair, lifted, quiet):
             raise UnlockableDropoutError(
                 f"the dropout in module {', '.join(map(repr, names))} runs only in training mode, and "
-                "the module also does other things in that mode. Call F.dropout(x, p, self.training) "
-                f"without a condition, or switch this dropout off: {_advice(names)}"
+                "the module also does other things in that mode: with nothing dropped, and with noise "
+                "at its mean, its result is not that of evaluation mode. Call F.dropout(x, p, "
+                "self.training) without a condition, or run the same code in evaluation mode (it is "
+                f"locked there too), or switch this dropout off: {_advice(names)}"
             )
-    return lifted, tuple(f"{name}: dropout under `if self.training`; it is locked too" for name in names)
+    own_code = [name for name in names if not is_keras(watch.parts[name])]
+    return lifted, tuple(f"{name}: {_GUARDED}" for name in own_code)
 
 
 def refuse_random_point(module: nn.Module, call: Call, inputs: Nested, ignore: tuple[str, ...]) -> None:
@@ -63,12 +79,11 @@ def _in_evaluation(watch: RandomnessWatch, pair: Nested, ignore: tuple[str, ...]
     Those of ignored modules must have no effect. The second pass sees other random numbers.
     """
     quiet, again = watch.observe(pair), watch.observe(pair, shift=1)
-    noise = _noise(quiet, again, ignore)
+    noise = {**_noise(quiet, again, ignore), **_allowed(quiet.no_mean, ignore)}
     if noise:
         raise UnlockableDropoutError(
-            f"{_listed(watch, noise)} in evaluation mode{_threads(quiet)}: randomness that is not "
-            "dropout cannot be locked. Remove it, or replace it by a dropout of torch. If no output "
-            f"depends on it: {_advice(list(noise))}"
+            f"{_listed(watch, noise)} in evaluation mode{_threads(quiet)}: this randomness cannot be "
+            f"locked. Remove it, or {_INSTEAD}. If no output depends on it: {_advice(list(noise))}"
         )
     _refuse_differing(watch, quiet, again, "evaluation")
     return quiet
@@ -84,6 +99,10 @@ def _noise(first: Observation, second: Observation, ignore: tuple[str, ...]) -> 
     }
 
 
+def _allowed(found: dict[str, str], ignore: tuple[str, ...]) -> dict[str, str]:
+    return {name: what for name, what in found.items() if not is_ignored(name, ignore)}
+
+
 def _in_training(
     watch: RandomnessWatch, pair: Nested, ignore: tuple[str, ...]
 ) -> tuple[Observation, Observation]:
@@ -95,7 +114,7 @@ def _in_training(
     flags = {
         name: part
         for name, part in watch.parts.items()
-        if not isinstance(part, norm) and not is_ignored(name, ignore)
+        if not (isinstance(part, norm) or is_keras_normalization(part) or is_ignored(name, ignore))
     }
     failures: dict[str, str] = {}
     while len(failures) < _MOST_FAILURES:
@@ -125,9 +144,8 @@ def _refuse_noise(
     noise = _noise(loud, again, ignore)
     if noise:
         raise UnlockableDropoutError(
-            f"{_listed(watch, noise)} in training mode{_threads(loud)}, which cannot be locked. Use a "
-            "dropout function of torch, or multiply by a mask made by torch.bernoulli or "
-            f"torch.rand(...) > p, or switch it off: {_advice(list(noise))}"
+            f"{_listed(watch, noise)} in training mode{_threads(loud)}, which cannot be locked. Instead "
+            f"{_INSTEAD}, or switch it off: {_advice(list(noise))}"
         )
     _refuse_differing(watch, loud, again, "training")
 
@@ -198,7 +216,8 @@ def _threads(seen: Observation) -> str:
 
 
 def _advice(names: list[str]) -> str:
-    return f"ignore={names[0]!r}" if len(names) == 1 else f"ignore={names}"
+    given = repr(names[0]) if len(names) == 1 else names
+    return f"ignore={given} (on the command line --ignore {' '.join(names)})"
 
 
 def refuse_torchscript(module: nn.Module, ignore: tuple[str, ...]) -> None:
@@ -218,7 +237,7 @@ def refuse_torchscript(module: nn.Module, ignore: tuple[str, ...]) -> None:
 
 def _looks_like_dropout(part: nn.Module) -> bool:
     """A leaf module of the user's own, named like dropout, with a probability other than 0."""
-    if type(part).__module__.startswith("torch.nn") or next(part.children(), None) is not None:
+    if type(part).__module__.startswith("torch.nn") or not is_leaf(part):
         return False
     probability = next(
         (getattr(part, name) for name in ("p", "drop_prob", "rate", "prob") if hasattr(part, name)),
@@ -228,9 +247,17 @@ def _looks_like_dropout(part: nn.Module) -> bool:
 
 
 def idle_dropouts(module: nn.Module, seen: set[str]) -> dict[str, str]:
-    """Dropout modules of torch that drop nothing, by name, with the reason."""
+    """Dropout layers of torch and of Keras that drop nothing, by name, with the reason."""
+    rates = {name: _rate(part) for name, part in module.named_modules()}
     return {
-        name: "p = 0" if part.p == 0 else "not called by the forward pass"
-        for name, part in module.named_modules()
-        if isinstance(part, nn.modules.dropout._DropoutNd) and name not in seen
+        name: "p = 0" if rate == 0 else "not called by the forward pass"
+        for name, rate in rates.items()
+        if rate is not None and name not in seen
     }
+
+
+def _rate(part: nn.Module) -> float | None:
+    """Probability of a layer of torch or Keras that does nothing but drop; None for others."""
+    if isinstance(part, nn.modules.dropout._DropoutNd):
+        return part.p
+    return float(part.rate) if is_keras(part) and hasattr(part, "rate") else None  # type: ignore[arg-type]

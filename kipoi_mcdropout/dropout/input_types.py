@@ -53,7 +53,7 @@ class InputTypes:
     def __init__(self, module: nn.Module) -> None:
         self.dtype = weights_dtype(module)
         self._has_weights = len(module.state_dict()) > 0
-        self._embeds = any(isinstance(x, (nn.Embedding, nn.EmbeddingBag)) for x in module.modules())
+        self.embeds = any(isinstance(x, (nn.Embedding, nn.EmbeddingBag)) for x in module.modules())
 
     @property
     def numpy_dtype(self) -> np.dtype:
@@ -85,4 +85,4 @@ class InputTypes:
         if dtype.is_floating_point or dtype.is_complex:
             return dtype.is_floating_point and self._has_weights
         one_hot = len(shape) >= 2 and any(size in _CATEGORIES for size in shape)
-        return one_hot and not (self._embeds and dtype in _WIDE_INTEGERS)
+        return one_hot and not (self.embeds and dtype in _WIDE_INTEGERS)

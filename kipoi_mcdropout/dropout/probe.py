@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested, take
 from kipoi_mcdropout.dropout.call import DropoutCall
 from kipoi_mcdropout.dropout.calls import DropoutInterceptor
+from kipoi_mcdropout.dropout.keras_network import is_leaf
 from kipoi_mcdropout.dropout.row_codes import Labels
 from kipoi_mcdropout.dropout.row_labels import RowTracker, ShapeRecorder
 
@@ -74,7 +75,7 @@ class Probe:
 
             def leave(part: nn.Module, _: object, __: object, label: str = label) -> None:
                 self._running.pop()
-                if next(part.children(), None) is None:
+                if is_leaf(part):
                     self._finished.append(label)
 
             self._handles.append(part.register_forward_pre_hook(enter))
@@ -171,8 +172,10 @@ def training_flag(modules: tuple[nn.Module, ...]) -> Iterator[None]:
 
 
 def same_output(a: Nested, b: Nested) -> bool:
-    """Whether two outputs agree to float32 rounding."""
-    return all(
-        x.shape == y.shape and torch.allclose(x, y, rtol=1e-5, atol=1e-6, equal_nan=True)
-        for (_, x), (_, y) in zip(leaves(a), leaves(b), strict=True)
+    """Whether two outputs agree to float32 rounding, and are nested in the same way."""
+    first, second = dict(leaves(a)), dict(leaves(b))
+    return first.keys() == second.keys() and all(
+        x.shape == second[path].shape
+        and torch.allclose(x, second[path], rtol=1e-5, atol=1e-6, equal_nan=True)
+        for path, x in first.items()
     )

@@ -14,7 +14,7 @@ from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.effects.members import Member
 from kipoi_mcdropout.engine.choose import Choice, Engines, Job
 from kipoi_mcdropout.model.ensemble import Ensemble
-from kipoi_mcdropout.sequence.one_hot import OneHotLayout
+from kipoi_mcdropout.sequence.layout import SequenceLayout
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Place:
     """Which input of a model is mutated, how it is laid out, and how many mutants are planned."""
 
     key: Any
-    layout: OneHotLayout
+    layout: SequenceLayout
     n_mutants: int
 
 

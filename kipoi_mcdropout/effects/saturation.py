@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from kipoi_mcdropout.engine.incremental.engine import DEFAULT_MEMORY_BYTES
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel
 from kipoi_mcdropout.model.ensemble import Ensemble
+from kipoi_mcdropout.sequence.layout import Encoding, SequenceLayout
 from kipoi_mcdropout.sequence.mutants import (
     MutantBatch,
     Substitutions,
@@ -30,7 +31,6 @@ from kipoi_mcdropout.sequence.mutants import (
     sequence_scope,
     substituted,
 )
-from kipoi_mcdropout.sequence.one_hot import DNA, OneHotLayout
 
 MASK_SCOPES = ("run", "sequence")
 # Of statistics that are held at a time: of a whole sequence, else of a block of its mutants.
@@ -45,17 +45,16 @@ class IsmOptions:
     `start` and `end` are the window of positions, 0-based and half-open. Under `mask_scope` "run" all
     sequences of a draw see the same masks; under "sequence" each has its own, made from its content.
     `engine` is "incremental", "full", or "auto" (`engine.Engines.choose`), or one of them for each
-    member; `memory_bytes` what the
-    incremental one may hold above the weights; with `verify` a sample of what it computes is compared
-    with the plain forward pass. `alphabet` are the letters of the categories, in order; `category_axis`
-    is by default the axis that has as many places.
+    member; `memory_bytes` what the incremental one may hold above the weights; with `verify` a sample of
+    what it computes is compared with the plain forward pass. `encoding` says how the input holds the
+    bases.
     """
 
     model_input: Any
     effects: EffectOptions
     seed: int = 0
     targets: tuple[str | int, ...] = ()
-    category_axis: int | None = None
+    encoding: Encoding = field(default_factory=Encoding)
     start: int = 0
     end: int | None = None
     include_reference: bool = False
@@ -64,7 +63,6 @@ class IsmOptions:
     engine: str | tuple[str, ...] = "auto"
     memory_bytes: int = DEFAULT_MEMORY_BYTES
     verify: bool = True
-    alphabet: str = DNA
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
@@ -84,7 +82,7 @@ class MutatedSequence:
 
     inputs: Nested  # all inputs of the model, one row
     key: Any  # of the input that is mutated
-    layout: OneHotLayout
+    layout: SequenceLayout
     codes: NDArray[np.uint8]  # shape=(positions,)
     window: tuple[int, int]  # positions mutated, 0-based and half-open
     substitutions: Substitutions
@@ -97,7 +95,7 @@ class SequenceEffects:
     `summaries` has one entry per score; their mutants are in the order of `substitutions`.
     """
 
-    layout: OneHotLayout
+    layout: SequenceLayout
     reference: NDArray[np.uint8]  # codes, shape=(positions,)
     window: tuple[int, int]  # positions mutated, 0-based and half-open
     substitutions: Substitutions
@@ -106,7 +104,7 @@ class SequenceEffects:
 
 
 class SaturationMutagenesis:
-    """In-silico mutagenesis of one-hot encoded sequences under locked dropout.
+    """In-silico mutagenesis of encoded sequences under locked dropout.
 
     The model is restored after each sequence, so that the user can use it between two results.
     """
@@ -131,11 +129,11 @@ class SaturationMutagenesis:
         """
         return self.ensemble.plan(inputs, self.options.effects.n_draws)
 
-    def layout(self, inputs: Nested) -> OneHotLayout:
+    def layout(self, inputs: Nested) -> SequenceLayout:
         """Where the bases and positions of the mutated input are."""
         key = self.model.input_key(self.options.model_input, inputs)
         sequences = np.asarray(get_input(inputs, key))
-        return OneHotLayout.of(sequences, self.options.category_axis, self.options.alphabet)
+        return self.options.encoding.layout(sequences)
 
     def targets(self, inputs: Nested) -> Targets:
         """The outputs that are reported."""
@@ -163,16 +161,13 @@ class SaturationMutagenesis:
         """Draws of all members, and the point prediction of each."""
         return self.options.effects.n_draws + len(self.ensemble)
 
-    def _layout(self, sequences: NDArray[np.generic]) -> OneHotLayout:
-        return OneHotLayout.of(sequences, self.options.category_axis, self.options.alphabet)
-
     def _place(self, inputs: Nested) -> Place:
         """Of a sequence without N: its key, its layout, and the number of its mutants."""
         options = self.options
         key = self.model.input_key(options.model_input, inputs)
-        layout = self._layout(get_input(inputs, key))
+        layout = options.encoding.layout(get_input(inputs, key))
         end = layout.n_positions if options.end is None else options.end
-        alternatives = layout.n_categories - (0 if options.include_reference else 1)
+        alternatives = layout.n_bases - (0 if options.include_reference else 1)
         return Place(key, layout, max(0, end - options.start) * alternatives)
 
     def run(
@@ -190,7 +185,7 @@ class SaturationMutagenesis:
         Raises
         ------
         InputError
-            If an input is missing, not one-hot, or of unequal length.
+            If an input is missing, not one-hot or tokens, or of unequal length.
         """
         for sequence in self.sequences(inputs):
             total = len(sequence.substitutions.position) * self.n_passes
@@ -209,23 +204,20 @@ class SaturationMutagenesis:
         Raises
         ------
         InputError
-            If an input is missing, not one-hot, or of unequal length, or has no base to mutate.
+            If an input is missing, not one-hot or tokens, or of unequal length, or has no base.
         """
         inputs = self.model.arrays(inputs)
         key = self.model.input_key(self.options.model_input, inputs)
-        sequences = get_input(inputs, key)
         _check_lengths(inputs)
-        layout = self._layout(sequences)
-        codes = layout.codes(sequences)
-        if len(codes):
-            self.plan(inputs)
-        for i in range(len(codes)):
+        for i, (layout, codes) in enumerate(self.options.encoding.read(get_input(inputs, key))):
+            if i == 0:
+                self.plan(inputs)
             row = take(inputs, slice(i, i + 1))
-            window, edits = self._substitutions(codes[i], layout)
-            yield MutatedSequence(row, key, layout, codes[i], window, edits)
+            window, edits = self._substitutions(codes, layout)
+            yield MutatedSequence(row, key, layout, codes, window, edits)
 
     def _substitutions(
-        self, codes: NDArray[np.uint8], layout: OneHotLayout
+        self, codes: NDArray[np.uint8], layout: SequenceLayout
     ) -> tuple[tuple[int, int], Substitutions]:
         options = self.options
         end = layout.n_positions if options.end is None else options.end
@@ -299,17 +291,12 @@ def dense(effects: SequenceEffects, values: NDArray[Any], fill: float) -> NDArra
 
     Returns
     -------
-    numpy.ndarray, shape=(*input shape, ...)
+    numpy.ndarray, shape=(*input shape, ...), of tokens shape=(positions, bases, ...)
         The axis of positions has those of the window alone. An input with more than one axis of
         positions is given whole.
     """
     layout, edits = effects.layout, effects.substitutions
-    others = [size for axis, size in enumerate(layout.shape) if axis != layout.category_axis]
-    start, end = (0, layout.n_positions)
-    if sum(size > 1 for size in others) <= 1:
-        start, end = effects.window
-        others = [end - start if size > 1 else 1 for size in others]
+    start, end = effects.window if layout.has_one_axis else (0, layout.n_positions)
     table = np.full((end - start, layout.n_categories, *values.shape[1:]), fill, values.dtype)
     table[edits.position - start, edits.alt] = values
-    shaped = table.reshape(*others, layout.n_categories, *values.shape[1:])
-    return np.moveaxis(shaped, len(others), layout.category_axis)
+    return layout.by_position(table, (start, end))

@@ -26,8 +26,8 @@ from kipoi_mcdropout.engine.incremental.plan import plan_cost
 from kipoi_mcdropout.engine.incremental.rules import RuleError
 from kipoi_mcdropout.engine.verify import VerifyingEngine, is_rounding, relative_error, tolerance
 from kipoi_mcdropout.errors import InputError, McDropoutError
+from kipoi_mcdropout.sequence.layout import SequenceLayout
 from kipoi_mcdropout.sequence.mutants import MutantBatch
-from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 
 ENGINES = ("auto", "incremental", "full")
 # These numbers were set on benchmarks/networks.py.
@@ -122,7 +122,7 @@ class Engines:
             return self.incremental
         return VerifyingEngine(self.incremental, self.incremental.model, self.incremental.masks)
 
-    def choose(self, inputs: Nested, input_key: Any, layout: OneHotLayout, job: Job) -> Choice:
+    def choose(self, inputs: Nested, input_key: Any, layout: SequenceLayout, job: Job) -> Choice:
         """The engine for "auto", within `borrow()` of the model.
 
         Parameters
@@ -131,7 +131,7 @@ class Engines:
             All inputs of the model; of the mutated one the dtype is used, of the others the first row.
         input_key
             Of the mutated input.
-        layout : OneHotLayout
+        layout : SequenceLayout
             Of the mutated input.
         job : Job
 
@@ -149,7 +149,7 @@ class Engines:
         try:
             return self._estimated(example, job)
         except CaptureError as error:
-            return Choice("full", f"the model cannot be captured: {error}")
+            return Choice("full", f"the model cannot be captured: {error.what or error}")
         except RuleError as error:
             return Choice("full", error.what, problem=True)
         except McDropoutError:
@@ -211,7 +211,7 @@ def make_engine(
 
 
 def choose_engine(
-    model: LockedModel, masks: MaskBank, inputs: Nested, input_key: Any, layout: OneHotLayout, job: Job
+    model: LockedModel, masks: MaskBank, inputs: Nested, input_key: Any, layout: SequenceLayout, job: Job
 ) -> Choice:
     """The engine that suits a model and a job; see `Engines.choose`."""
     return Engines(model, masks).choose(inputs, input_key, layout, job)

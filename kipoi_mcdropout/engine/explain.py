@@ -21,8 +21,8 @@ from kipoi_mcdropout.engine import (
 )
 from kipoi_mcdropout.engine.full import Engine
 from kipoi_mcdropout.engine.incremental.example import example_batch
+from kipoi_mcdropout.sequence.layout import SequenceLayout
 from kipoi_mcdropout.sequence.mutants import MutantBatch
-from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 
 # Mutants and draws that are timed, one after the other while there is time: with many the engine is
 # at its best, but a forward pass of a large model takes seconds.
@@ -51,7 +51,7 @@ def engine_plan(
     model: LockedModel,
     reference: Nested,
     input_key: Any,
-    layout: OneHotLayout,
+    layout: SequenceLayout,
     say: Callable[[str], None] = lambda _text: None,
 ) -> EnginePlan:
     """Plan the engine for inputs of this shape, and time it for about ten seconds at most.
@@ -63,12 +63,12 @@ def engine_plan(
         All inputs of the model, at least one row, in the types that the model takes.
     input_key
         Of the mutated input (see `MutantBatch`).
-    layout : OneHotLayout
+    layout : SequenceLayout
         Of the mutated input.
     say : callable
         Called with a sentence before each step that takes time.
     """
-    n_mutants = layout.n_positions * (layout.n_categories - 1)
+    n_mutants = layout.n_positions * (layout.n_bases - 1)
     engines = Engines(model, MaskBank(0))
     with model.borrow():
         say("choosing the engine: the model is captured and tried on a few mutants")

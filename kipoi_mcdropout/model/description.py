@@ -15,6 +15,7 @@ from kipoi_mcdropout.model.member_sources import member_sources
 from kipoi_mcdropout.model.model import Model, ModelSettings
 from kipoi_mcdropout.model.model_file import find_model_file, read_model_file
 from kipoi_mcdropout.model.source import ModelSource, Say
+from kipoi_mcdropout.sequence.vocabulary import as_vocabulary
 
 _OF_SOURCE = tuple(field.name for field in dataclasses.fields(ModelSource))
 _OF_SETTINGS = tuple(field.name for field in dataclasses.fields(ModelSettings))
@@ -92,8 +93,8 @@ def load_model(model: str | Path, **words: Any) -> Model:
     ----------
     model : str or Path
         `path/to/file.py:NAME` or `package.module:NAME`, where NAME is a class or function that gives an
-        nn.Module; a mcdropout.yaml or its folder; or a model of Kipoi, a folder with a model.yaml or a
-        name in the zoo.
+        nn.Module; a Keras model (.keras, .h5, or .json with its weights); a mcdropout.yaml or its
+        folder; or a model of Kipoi, a folder with a model.yaml or a name in the zoo.
     weights : str or Path
         Weights for the code: a state_dict (.pt, .pth, .safetensors) or a checkpoint that has one, as
         Lightning writes it; a prefix such as `module.` or `model.` before all names is taken off.
@@ -213,7 +214,8 @@ def _path(name: str, value: Any) -> str:
 
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(_NAMES, _names), "input_shape": _shape, "model_kwargs": _arguments,
-    "trust_pickle": _truth, "weights": _path,
+    "extra_inputs": _arguments, "trust_pickle": _truth, "weights": _path,
+    "vocabulary": lambda _, value: as_vocabulary(value),
 }  # fmt: skip
 
 

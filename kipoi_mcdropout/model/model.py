@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kipoi_mcdropout.arrays.nested import Nested, map_nested
+from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel, OutputFunction, alphabet_of
 from kipoi_mcdropout.model.ensemble import Ensemble
 from kipoi_mcdropout.model.sequence_model import SequenceModel, Unknown, sequence_model
+from kipoi_mcdropout.sequence.layout import Encoding
 from kipoi_mcdropout.sequence.one_hot import check_alphabet
+from kipoi_mcdropout.sequence.vocabulary import Vocabulary, as_vocabulary
 
 
 @dataclass(frozen=True)
@@ -28,20 +31,29 @@ class ModelSettings:
     model_input: str | int | None = None
     category_axis: int | None = None
     alphabet: str | None = None
-    unknown: Unknown = "uniform"
+    unknown: Unknown | None = None
     label_axis: int | None = None
     ignore: tuple[str, ...] = ()
+    vocabulary: Vocabulary | None = None
+    extra_inputs: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.outputs is not None:
             _check_outputs(self.outputs)
-        if self.unknown not in ("uniform", "zero"):
+        if self.unknown not in (None, "uniform", "zero"):
             raise InputError(f'unknown must be "uniform" or "zero"; got {self.unknown!r}')
-        shape = self.input_shape
-        if shape is not None and (len(shape) < 2 or any(n is not None and n < 1 for n in shape)):
+        shape, least = self.input_shape, 2 if self.vocabulary is None else 1
+        if shape is not None and (len(shape) < least or any(n is not None and n < 1 for n in shape)):
             raise InputError(
-                "input_shape must be the shape of one input without the batch, such as (4, 500); got "
-                f"{shape}"
+                "input_shape must be the shape of one input without the batch, such as (4, 500), or "
+                f"(502,) for tokens with a vocabulary; got {shape}"
+            )
+        if self.vocabulary is not None:
+            _check_no_one_hot(self)
+        if self.extra_inputs is not None and not isinstance(self.extra_inputs, Mapping):
+            raise InputError(
+                "extra_inputs must be a dict of the values of inputs, such as {'organism': 0}; got "
+                f"{self.extra_inputs!r}"
             )
         if self.alphabet is not None:
             object.__setattr__(self, "alphabet", check_alphabet(self.alphabet))
@@ -58,8 +70,9 @@ class Model:
     outputs : sequence of str, optional
         Names of all outputs, in their order. By default those of a Kipoi model's schema, else numbers.
     input_shape : sequence of int, optional
-        Shape of one input without the batch, such as (4, 500) or (500, 4). Of a bare nn.Module it is
-        found out where it is needed (a VCF, regions of a genome, `audit`), if one shape alone fits.
+        Shape of one input without the batch, such as (4, 500), (500, 4), or (502,) for tokens. Of a bare
+        nn.Module it is found out where it is needed (a VCF, regions of a genome, `audit`), if one shape
+        alone fits; of tokens, give it or `length`.
     length : int, optional
         Length of the sequence in bp, where the model takes any length.
     model_input : str or int, optional
@@ -69,13 +82,18 @@ class Model:
         has as many places as the alphabet has letters.
     alphabet : str, optional
         What the places along that axis are, in order. By default what a Kipoi model's dataloader says,
-        else ACGT.
-    unknown : "uniform" or "zero"
-        How the model's inputs hold a base that is not known (N): 1/4 each, or all zeros.
+        else ACGT. ACGTN where N has a channel of its own, and ACGU for a model of RNA.
+    unknown : "uniform" or "zero", optional
+        How the model's inputs hold a base that is not known (N): 1/4 each (the default), or all zeros.
     label_axis : int, optional
         Axis of an output (without the batch) that `outputs` name, where more than one has their length.
     ignore : sequence of str
         Modules whose dropout is left off, and that of the modules inside them.
+    vocabulary : dict, str, Path or Vocabulary, optional
+        For a model whose input is one token a base: the token of each base, such as
+        {"A": 7, "C": 8, "G": 9, "T": 10, "N": 11}, the same as a text, A=7,C=8,G=9,T=10,N=11,prefix=0,
+        suffix=1, or the path of a tokenizer (a folder with tokenizer.json, vocab.json or vocab.txt).
+        Prefix and suffix are put around a sequence that is read from a genome; arrays keep their own.
 
     Raises
     ------
@@ -102,9 +120,10 @@ class Model:
         model_input: str | int | None = None,
         category_axis: int | None = None,
         alphabet: str | None = None,
-        unknown: Unknown = "uniform",
+        unknown: Unknown | None = None,
         label_axis: int | None = None,
         ignore: Sequence[str] = (),
+        vocabulary: Any = None,
     ) -> None:
         if isinstance(outputs, str) or isinstance(ignore, str):
             raise InputError("outputs and ignore must be lists of names; got a single text")
@@ -112,6 +131,7 @@ class Model:
             None if outputs is None else tuple(outputs),
             None if input_shape is None else tuple(input_shape),
             length, model_input, category_axis, alphabet, unknown, label_axis, tuple(ignore),
+            None if vocabulary is None else as_vocabulary(vocabulary),
         )  # fmt: skip
         self._set(model, settings, None)
 
@@ -141,10 +161,39 @@ class Model:
         )
         self.adapter = self.ensemble.first
 
+    def with_extra_inputs(self, **values: Any) -> Model:
+        """The same model with values of the inputs beside the sequence, the same for all sequences.
+
+        Then windows of a genome, sequences of a FASTA and a VCF can be given to a model that has other
+        inputs.
+
+        Parameters
+        ----------
+        values : number, or nested lists of numbers
+            For one sequence (without the batch), by the name of the input. One number fills an input
+            whose shape the model's schema says.
+
+        Examples
+        --------
+        >>> Model(net, model_input="seq").with_extra_inputs(organism=0)  # doctest: +SKIP
+        """
+        made = copy.copy(self)
+        made.settings = replace(self.settings, extra_inputs=values)
+        made.__dict__.pop("sequences", None)  # cached
+        return made
+
     @cached_property
     def alphabet(self) -> str:
-        """What the places along the category axis are, in order."""
+        """What the places along the category axis are, in order; of tokens, the bases."""
+        if self.settings.vocabulary is not None:
+            return self.settings.vocabulary.alphabet
         return self.settings.alphabet or alphabet_of(self.adapter.model)
+
+    @property
+    def encoding(self) -> Encoding:
+        """How the input that is mutated holds the bases."""
+        own = self.settings
+        return Encoding(own.category_axis, self.alphabet, own.vocabulary)
 
     @property
     def name(self) -> str:
@@ -159,17 +208,29 @@ class Model:
 
     @cached_property
     def sequences(self) -> SequenceModel:
-        """The model as one that takes windows of DNA and nothing else.
+        """The model as one that takes windows of DNA.
 
         Raises
         ------
         InputError
-            If it has other inputs, or the shape of its input is not known.
+            If it has other inputs without a value, or the shape of its input is not known.
+        """
+        return self.sequences_of(None)
+
+    def sequences_of(self, default_length: int | None) -> SequenceModel:
+        """The same with a length, bp, for a model that takes any and whose settings do not say it.
+
+        Raises
+        ------
+        InputError
+            See `sequences`.
         """
         own = self.settings
         return sequence_model(
-            self.adapter, length=own.length, category_axis=own.category_axis,
-            input_shape=own.input_shape, unknown=own.unknown, alphabet=own.alphabet,
+            self.adapter, length=own.length, default_length=default_length,
+            category_axis=own.category_axis, input_shape=own.input_shape, unknown=own.unknown,
+            alphabet=own.alphabet, model_input=own.model_input, extra_inputs=own.extra_inputs,
+            vocabulary=own.vocabulary,
         )  # fmt: skip
 
     def example(self) -> Nested:
@@ -182,10 +243,11 @@ class Model:
         """
         schema = getattr(getattr(self.adapter.model, "schema", None), "inputs", None)
         own = self.settings
-        if schema is not None and own.input_shape is None and own.length is None:
+        said = own.input_shape is not None or own.length is not None
+        if schema is not None and not said and own.vocabulary is None:
+            _check_no_tokens(schema, self.adapter.embeds)
             return map_nested(_random_input, schema)
-        codes = np.random.default_rng(0).integers(0, 4, (1, self.sequences.length))
-        return self.sequences.inputs(codes.astype(np.uint8))
+        return self.sequences.example()
 
     def __repr__(self) -> str:
         said = [type(self.adapter.locked.module).__name__ if self.source == "python" else self.name]
@@ -218,10 +280,26 @@ def as_model(model: Any, **settings: Any) -> Model:
 def settings_as_dict(settings: ModelSettings) -> dict[str, Any]:
     """Those settings that are not the default, as plain values."""
     return {
-        field.name: list(value) if isinstance(value, tuple) else value
+        field.name: _plain(value)
         for field in fields(settings)
         if (value := getattr(settings, field.name)) != field.default
     }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Vocabulary):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _check_no_one_hot(settings: ModelSettings) -> None:
+    """Refuse what is said of one-hot inputs beside a vocabulary."""
+    for name in ("category_axis", "alphabet", "unknown"):
+        if (value := getattr(settings, name)) is not None:
+            raise InputError(
+                f"{name} is for one-hot inputs, and vocabulary for tokens; give one of them. Got "
+                f"{name}={value!r} and the vocabulary {settings.vocabulary}"
+            )
 
 
 def _check_outputs(names: tuple[Any, ...]) -> None:
@@ -231,6 +309,17 @@ def _check_outputs(names: tuple[Any, ...]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1}) if len(names) < 10_000 else []
     if twice or len(set(names)) < len(names):
         raise InputError(f"outputs must be different names; {', '.join(twice[:3])} comes twice")
+
+
+def _check_no_tokens(schema: Any, embeds: bool) -> None:
+    """Refuse to make up an only input that seems to be tokens."""
+    shapes = [tuple(array.shape) for _, array in leaves(schema)]
+    if embeds and len(shapes) == 1 and len(shapes[0]) == 1:
+        raise InputError(
+            f"the model has an embedding and one input, of shape {shapes[0]}. If these are tokens, one "
+            "a base, give vocabulary (--vocabulary), such as A=7,C=8,G=9,T=10,N=11. Otherwise give x=, "
+            "an array of inputs (--dataloader_args)"
+        )
 
 
 def _random_input(array: Any) -> NDArray[np.float32]:

@@ -75,8 +75,8 @@ def _from_here(said: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         found["weights"] = _joined(folder, said["weights"])
     if isinstance(said.get("members"), (list, tuple)):
         found["members"] = [_member(folder, word) for word in said["members"]]
-    for key in ("outputs", "model_kwargs"):
-        if isinstance(said.get(key), str) and (folder / said[key]).is_file():
+    for key in ("outputs", "model_kwargs", "vocabulary"):
+        if isinstance(said.get(key), str) and (folder / said[key]).exists():
             found[key] = _joined(folder, said[key])
     return found
 

@@ -74,6 +74,8 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
     label_axis : int, optional
         The axis of an output (without the batch) that the model's column labels name; needed if several
         axes have their length.
+    vocabulary : dict, str, Path or Vocabulary, optional
+        The token of each base, where the input to mutate is tokens; see `sequence.vocabulary`.
 
     Raises
     ------
@@ -114,6 +116,7 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
         verify: bool = True,
         alphabet: str | None = None,
         label_axis: int | None = None,
+        vocabulary: Any = None,
     ) -> None:
         from kipoi_mcdropout.arrays.outputs import as_targets
         from kipoi_mcdropout.effects.saturation import IsmOptions, SaturationMutagenesis
@@ -121,8 +124,11 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
         from kipoi_mcdropout.effects.summary import EffectOptions
         from kipoi_mcdropout.engine import DEFAULT_MEMORY_BYTES
         from kipoi_mcdropout.model.adapter import KipoiModel, alphabet_of
+        from kipoi_mcdropout.sequence.layout import Encoding
         from kipoi_mcdropout.sequence.one_hot import check_alphabet
+        from kipoi_mcdropout.sequence.vocabulary import as_vocabulary
 
+        letters = alphabet_of(model) if alphabet is None else check_alphabet(alphabet)
         scores = [scores] if isinstance(scores, str) or callable(scores) else list(scores)
         chosen = parse_scores(scores, score_kwargs)
         names = [score for score in scores if isinstance(score, str)]
@@ -135,7 +141,7 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
             EffectOptions(chosen, n_draws, tuple(quantiles), keep_draws),
             seed,
             as_targets(targets),
-            category_axis,
+            Encoding(category_axis, letters, None if vocabulary is None else as_vocabulary(vocabulary)),
             start,
             end,
             test_ref_ref,
@@ -144,7 +150,6 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
             engine,
             DEFAULT_MEMORY_BYTES if memory_bytes is None else memory_bytes,
             verify,
-            alphabet_of(model) if alphabet is None else check_alphabet(alphabet),
         )
         self.options = options
         self.mutagenesis: SaturationMutagenesis = SaturationMutagenesis(
@@ -184,8 +189,16 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
         """
         from kipoi_mcdropout.effects.saturation import dense
 
-        sequences = []
+        sequences: list[dict[str, dict[str, np.ndarray]]] = []
+        n_positions = 0
         for effects in self.effects(input_batch):
+            if sequences and effects.layout.n_positions != n_positions:
+                raise InputError(
+                    "score gives arrays, so all sequences must have the same number of bases; sequence "
+                    f"{len(sequences)} has {effects.layout.n_positions}, the first {n_positions}. Use "
+                    "kipoi_mcdropout.ism, or one sequence at a time"
+                )
+            n_positions = effects.layout.n_positions
             by_score = {}
             for summary in effects.summaries:
                 arrays = {name: values[0] for name, values in summary.reference.items()}

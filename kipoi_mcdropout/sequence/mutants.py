@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from kipoi_mcdropout.arrays.nested import Nested, take
 from kipoi_mcdropout.dropout.masks import RUN_SCOPE
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.sequence.one_hot import OneHotLayout
+from kipoi_mcdropout.sequence.layout import SequenceLayout
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class MutantBatch:
 
     references: Nested
     input_key: Any
-    layout: OneHotLayout
+    layout: SequenceLayout
     reference_codes: NDArray[np.uint8]  # shape=(references, positions)
     owner: NDArray[np.int64]  # shape=(mutants,)
     codes: NDArray[np.uint8]  # shape=(mutants, positions)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,8 +114,9 @@ class OneHotLayout:
         if len(shape) < 2:
             raise InputError(
                 f"one-hot sequences are required, of shape (length, {len(alphabet)}) or "
-                f"({len(alphabet)}, length) for one input; got shape {shape}, {_kind(x)}. Wrap the "
-                "model in a module that takes one-hot sequences and converts them for the model"
+                f"({len(alphabet)}, length) for one input; got shape {shape}, {_kind(x)}. If these are "
+                "tokens, one a base, give vocabulary (--vocabulary), such as A=7,C=8,G=9,T=10,N=11. "
+                "Otherwise wrap the model in a module that takes one-hot sequences"
             )
         axis = find_category_axis(shape, alphabet) if category_axis is None else category_axis
         if not -len(shape) <= axis < len(shape):
@@ -160,6 +162,45 @@ class OneHotLayout:
         """Code of a position where all categories have the same weight."""
         return self.n_categories + 1
 
+    @property
+    def offset(self) -> int:
+        """Place of position 0 along the axis of positions."""
+        return 0
+
+    def values(self) -> NDArray[np.float64]:
+        """What the input holds at a position, for each code, shape=(codes, categories)."""
+        k = self.n_categories
+        return np.concatenate([np.eye(k), np.zeros((1, k)), np.full((1, k), 1 / k)])
+
+    @property
+    def n_bases(self) -> int:
+        """Number of categories that are bases."""
+        return self.n_categories - (self.no_base is not None)
+
+    def unknown(self, how: str | None = None) -> int:
+        """Code of a position without a base.
+
+        Parameters
+        ----------
+        how : "uniform" or "zero", optional
+            1/4 each (the default), or all zeros. An alphabet with N has a category of its own for it.
+
+        Raises
+        ------
+        InputError
+            If `how` is neither, or given for an alphabet with N.
+        """
+        if how not in (None, "uniform", "zero"):
+            raise InputError(f'unknown must be "uniform" or "zero"; got {how!r}')
+        if self.no_base is None:
+            return self.unknown_zero if how == "zero" else self.unknown_uniform
+        if how is not None:
+            raise InputError(
+                f"N has a channel of its own in the alphabet {self.alphabet}; leave unknown out. Got "
+                f"{how!r}"
+            )
+        return self.no_base
+
     def letters(self) -> list[str]:
         """A name per category: the letter, else the number; then N for the two unknowns."""
         k = self.n_categories
@@ -202,13 +243,54 @@ class OneHotLayout:
             )
         return codes
 
+    def by_position(self, table: NDArray[Any], window: tuple[int, int]) -> NDArray[Any]:
+        """Values of a window of positions as the input lies.
+
+        Parameters
+        ----------
+        table : numpy.ndarray, shape=(positions, categories, ...)
+            Of all positions where more than one axis of the input is longer than 1.
+        window : (int, int)
+            0-based and half-open.
+
+        Returns
+        -------
+        numpy.ndarray, shape=(*input shape, ...)
+            The axis of positions has those of the window alone.
+        """
+        others = self._others()
+        if self.has_one_axis:
+            others = [window[1] - window[0] if size > 1 else 1 for size in others]
+        shaped = table.reshape(*others, *table.shape[1:])
+        return np.moveaxis(shaped, len(others), self.category_axis)
+
+    @property
+    def has_one_axis(self) -> bool:
+        """Whether the positions lie along one axis."""
+        return sum(size > 1 for size in self._others()) <= 1
+
+    def _others(self) -> list[int]:
+        """Sizes of the axes that are not that of the categories."""
+        return [size for axis, size in enumerate(self.shape) if axis != self.category_axis]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The layout as plain values."""
+        return {
+            "shape": list(self.shape), "category_axis": self.category_axis, "alphabet": self.alphabet,
+        }  # fmt: skip
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> OneHotLayout:
+        """From what `to_dict` gave."""
+        return cls(tuple(values["shape"]), values["category_axis"], values["alphabet"])
+
     def _hint(self) -> str:
         return _other_axis(self.shape, self.category_axis, self.alphabet) or " Check category_axis."
 
     def encode(self, codes: NDArray[np.uint8], dtype: np.dtype) -> NDArray[np.generic]:
         """Batch of the given codes, shape=(n, positions) -> (n, *self.shape)."""
         k = self.n_categories
-        table = np.concatenate([np.eye(k), np.zeros((1, k)), np.full((1, k), 1 / k)]).astype(dtype)
-        others = [size for axis, size in enumerate(self.shape) if axis != self.category_axis]
+        table = self.values().astype(dtype)
+        others = self._others()
         x = table[codes].reshape(len(codes), *others, k)
         return np.ascontiguousarray(np.moveaxis(x, -1, self.category_axis + 1))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kipoi_mcdropout.effects.summary import EffectOptions
-from kipoi_mcdropout.vcf.place.contigs import read_contig_map
+from kipoi_mcdropout.sequence.contig_names import contig_map_of
 from kipoi_mcdropout.vcf.place.placement import PlacementOptions, RefMismatch
 from kipoi_mcdropout.vcf.write.annotate import DEFAULT_STATISTICS
 
@@ -48,9 +48,9 @@ class VariantOptions:
     contig_map: Mapping[str, str] | str | Path | None = None
     quantiles: Sequence[float] = ()
 
-    def placement(self, length: int) -> PlacementOptions:
-        """How alleles are placed in windows of a length, bp."""
-        return PlacementOptions(length, **self.placement_as_dict())
+    def placement(self, length: int, known_only: bool = False) -> PlacementOptions:
+        """How alleles are placed in windows of a length, bp; see `PlacementOptions.known_only`."""
+        return PlacementOptions(length, known_only=known_only, **self.placement_as_dict())
 
     def placement_as_dict(self) -> dict[str, Any]:
         """The part that places alleles, as plain values."""
@@ -66,10 +66,7 @@ class VariantOptions:
 
     def contig_names(self) -> dict[str, str]:
         """The contig map, read where it is in a file."""
-        given = self.contig_map
-        if given is None:
-            return {}
-        return dict(given) if isinstance(given, Mapping) else read_contig_map(given)
+        return contig_map_of(self.contig_map)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from kipoi_mcdropout.effects.summary import with_draws
 from kipoi_mcdropout.engine import Choice
 from kipoi_mcdropout.errors import InputError, InputWarning, OutputError, TargetError
 from kipoi_mcdropout.files.same_file import check_not_inputs
-from kipoi_mcdropout.model.model import Model
+from kipoi_mcdropout.model.model import Model, settings_as_dict
 from kipoi_mcdropout.model.reference import ModelReference
 from kipoi_mcdropout.runs.options import RunOptions
 from kipoi_mcdropout.runs.schedule import InProcess, Scheduler, Work
@@ -126,7 +126,7 @@ def score_vcf(
         paths.all(), {"the genome": fasta, "the contig map": wanted.options.contig_map_file}
     )
     wanted, options = _with_draws(wanted, model), wanted.options
-    placement = options.placement(model.sequences.length)
+    placement = options.placement(model.sequences.length, known_only=not model.sequences.knows_n)
     with ExitStack() as stack:
         stack.enter_context(model.adapter.locked.borrow())
         genome = stack.enter_context(Genome(fasta))
@@ -207,7 +207,9 @@ class _Plan:
                 f"other processes need the engine by its name; got {self.engine.engine!r}"
             )
         # The alphabet may be that of a dataloader, and a worker loads none.
-        settings = replace(self.model.settings, alphabet=self.model.sequences.layout.alphabet)
+        settings = self.model.settings
+        if settings.vocabulary is None:
+            settings = replace(settings, alphabet=self.model.sequences.layout.alphabet)
         job = VariantJob(
             tuple(ModelReference.of(member) for member in self.model.ensemble.first_first),
             settings, self.targets, self.wanted.effects, self.wanted.seed, self.engine,
@@ -251,7 +253,8 @@ def _recorded(plan: _Plan, contig_map: dict[str, str]) -> dict[str, Any]:
         "region": wanted.options.region, "contig_map": contig_map,
         "batch_size": running.batch_size, "length": sequences.length,
         "input_shape": list(sequences.layout.shape), "alphabet": sequences.layout.alphabet,
-        "unknown": plan.model.settings.unknown, "ignore": list(plan.model.settings.ignore),
+        "vocabulary": settings_as_dict(plan.model.settings).get("vocabulary"),
+        "unknown": sequences.unknown_as, "ignore": list(plan.model.settings.ignore),
         "info_prefix": wanted.vcf.info_prefix, "vcf_statistics": list(wanted.vcf.statistics),
         "vcf_targets": list(as_targets(wanted.vcf.targets)), "q_values": wanted.vcf.q_values,
         "chunk_alleles": plan.n_alleles,

@@ -97,7 +97,9 @@ class Tokens(nn.Module):
 def test_tokens_and_masks_stay_whole_numbers(length: int) -> None:
     inputs = {"ids": np.arange(2 * length).reshape(2, length) % 6, "mask": np.ones((2, length), bool)}
     assert mc_predict(fixed(Tokens()), inputs, n_draws=3).sd.min() > 0
-    with pytest.raises(InputError, match=r"one-hot .* got shape \(\d,\), whole numbers such as tokens"):
+    with pytest.raises(
+        InputError, match=r"one-hot .* got shape \(\d,\), whole numbers such as tokens.*vocabulary"
+    ):
         MCDropoutISM(fixed(Tokens()), "ids", n_draws=3).score(inputs)
 
 
@@ -192,7 +194,7 @@ def test_five_channels_need_an_alphabet_and_n_is_no_base() -> None:
     codes = layout.codes(x)
     assert all_substitutions(codes[0], 5, 0, 5, no_base=layout.no_base).without_base.tolist() == [2]
     np.testing.assert_array_equal(layout.encode(codes, x.dtype), x)
-    with pytest.raises(InputError, match="only one-hot DNA can be scored"):
+    with pytest.raises(InputError, match=r"5 places and the alphabet ACGT 4 letters.*alphabet=ACGTN"):
         sequence_model(net, input_shape=(5, LENGTH))
 
 

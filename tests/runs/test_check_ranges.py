@@ -16,6 +16,7 @@ from kipoi_mcdropout.cli import cli_main
 from kipoi_mcdropout.errors import InputError, InputWarning
 from kipoi_mcdropout.runs.ism.check_ranges import RangeCheck, genome_of, with_checked_ranges
 from kipoi_mcdropout.sequence.genome import Genome
+from kipoi_mcdropout.sequence.layout import Encoding
 
 COMPLEMENT = str.maketrans("ACGTN", "TGCAN")
 TEXT = "".join(np.random.default_rng(3).choice(list("ACGT"), 400))
@@ -48,7 +49,7 @@ def batch(*windows: tuple[str, int, int, str]) -> dict[str, Any]:
 
 
 def checked(given: dict[str, Any], genome: Genome | None) -> dict[str, Any]:
-    stream = with_checked_ranges(iter([given]), RangeCheck(genome), "seq", 1, "ACGT")
+    stream = with_checked_ranges(iter([given]), RangeCheck(genome), "seq", Encoding(1))
     return next(stream)
 
 

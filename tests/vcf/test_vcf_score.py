@@ -235,7 +235,7 @@ def test_layouts_give_the_same_numbers(world: dict[str, Any]) -> None:
         ({"length": None}, "length"),
         ({"category_axis": None}, "category_axis"),
         ({"input_shape": (4, 4), "category_axis": None}, "category_axis"),
-        ({"input_shape": (5, 30), "category_axis": None}, "one-hot"),
+        ({"input_shape": (5, 30), "category_axis": None}, "fifth stands for N"),
         ({"input_shape": (4, 6, 7), "length": None}, "axis of positions"),
         ({"shifts": (0, 0)}, "shifts"),
         ({"shifts": (11,)}, "shifts"),

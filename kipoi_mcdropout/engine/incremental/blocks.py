@@ -47,13 +47,14 @@ class Block:
 
 
 def changed_spans(batch: MutantBatch, rows: slice) -> Span:
-    """First to last changed position of each mutant; one position where nothing changes."""
+    """First to last changed place in the input of each mutant; one place where nothing changes."""
     differs = batch.codes[rows] != batch.reference_codes[batch.owner[rows]]
     n = differs.shape[1]
     any_change = differs.any(axis=1)
     start = np.where(any_change, differs.argmax(axis=1), 0)
     end = np.where(any_change, n - differs[:, ::-1].argmax(axis=1), 1)
     width = rounded(end - start)
+    start = start + batch.layout.offset
     return Span(start.astype(np.int64), (start + width).astype(np.int64))
 
 

@@ -22,6 +22,7 @@ from kipoi_mcdropout.dropout.calls import DropoutInterceptor
 from kipoi_mcdropout.dropout.locked_model import LockedModel
 from kipoi_mcdropout.dropout.named_parts import user_line
 from kipoi_mcdropout.dropout.probe import training_flag
+from kipoi_mcdropout.dropout.random_functions import MAKERS
 from kipoi_mcdropout.dropout.sites import SitePlan
 from kipoi_mcdropout.engine.incremental.graph import (
     Affine,
@@ -33,6 +34,7 @@ from kipoi_mcdropout.engine.incremental.graph import (
     map_leaves,
     walk,
 )
+from kipoi_mcdropout.engine.incremental.operators import looks_at_data, operator_name, usual
 from kipoi_mcdropout.errors import ModelError
 
 _ESCAPES = frozenset(
@@ -42,11 +44,22 @@ _ESCAPES = frozenset(
         Tensor.__contains__, Tensor.apply_, Tensor.map_,
     }
 )  # fmt: skip
-_DATA_DEPENDENT = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
 
 
 class CaptureError(ModelError):
     """The model cannot be turned into a graph; it runs as it is instead."""
+
+    what = ""  # without advice, where there is some
+
+    @classmethod
+    def with_advice(cls, error: CaptureError) -> CaptureError:
+        """The same for one who has asked for the incremental engine."""
+        raised = cls(
+            f"the engine 'incremental' cannot run this model: {error}. Use the engine 'full' or 'auto' "
+            "(--engine), which gives the same numbers"
+        )
+        raised.what = error.what or str(error)
+        return raised
 
 
 def capture(model: LockedModel, inputs: Nested, sites: SitePlan) -> Graph:
@@ -95,7 +108,10 @@ def _record(model: LockedModel, inputs: Nested, sites: SitePlan) -> _Recorder:
 
 
 class _SiteMarker(DropoutInterceptor):
-    """Makes each dropout call a node of its own, and refuses to let values out of torch."""
+    """Makes each dropout call a node of its own, and refuses to let values out of torch.
+
+    So is each call that makes random numbers; with dropout off they are refused.
+    """
 
     def __init__(self, recorder: _Recorder, sites: SitePlan) -> None:
         super().__init__()
@@ -104,12 +120,13 @@ class _SiteMarker(DropoutInterceptor):
     def drop(self, call: DropoutCall) -> Tensor:
         if not self.sites:
             return call.x
-        if call.is_mask:
-            self.recorder.fail(f"its code multiplies by random masks{self.recorder.where()}")
         if self.recorder.n_sites < len(self.sites) and self.sites[self.recorder.n_sites].ignored:
             self.recorder.n_sites += 1
             return call.x
-        marked = call.x.clone()  # the last node recorded; renamed
+        x = call.x
+        if call.is_mask or call.is_noise:  # of its shape alone
+            x = torch.zeros(tuple(x.shape), dtype=x.dtype, device=x.device)
+        marked = x.clone()  # the last node recorded; renamed
         self.recorder.mark_site(call)
         return marked
 
@@ -120,6 +137,9 @@ class _SiteMarker(DropoutInterceptor):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        if func in MAKERS and not self.sites:
+            what = f"its code makes random numbers by torch's {func.__name__}"
+            self.recorder.fail(what + self.recorder.where())
         if func in _ESCAPES and any(self.recorder.is_tracked(x) for x in walk(list(args))):
             self.recorder.fail(
                 f"the model's code looks at its data by Tensor.{func.__name__}{self.recorder.where()}"
@@ -201,10 +221,10 @@ class _Recorder(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        kwargs = kwargs or {}
+        func, kwargs = usual(func), kwargs or {}
         tensors = [x for x in walk((list(args), kwargs)) if isinstance(x, Tensor)]
         depends = any(id(x) in self._node_of for x in tensors)
-        if depends and _looks_at_data(func, tensors):
+        if depends and looks_at_data(func, tensors, [*args[1:], *kwargs.values()]):
             self.fail(f"the model's code looks at its data by torch's {func}{self.where()}")
         if func._schema.is_mutable:
             return self._mutation(func, args, kwargs, depends)
@@ -213,9 +233,9 @@ class _Recorder(TorchDispatchMode):
         if isinstance(result, Tensor):
             if any(result is x for x in tensors):
                 return result
-            self._add(_name(func), func, given, named, result)
+            self._add(operator_name(func), func, given, named, result)
         elif isinstance(result, (tuple, list)) and all(isinstance(x, Tensor) for x in result):
-            whole = self._add(_name(func), func, given, named, None)
+            whole = self._add(operator_name(func), func, given, named, None)
             for i, part in enumerate(result):
                 self._add("getitem", _getitem, (Ref(whole.index), i), {}, part)
         elif depends:
@@ -225,7 +245,7 @@ class _Recorder(TorchDispatchMode):
     def _mutation(self, func: Any, args: Any, kwargs: Any, depends: bool) -> Any:
         """An in-place operation, recorded as its counterpart that returns a new tensor."""
         target = args[0] if args else None
-        name = _name(func)
+        name = operator_name(func)
         if not isinstance(target, Tensor) or not name.endswith("_") or "out" in kwargs:
             self.fail(f"torch's {func} writes into a tensor that was handed to it")
         assert isinstance(target, Tensor)
@@ -249,7 +269,7 @@ class _Recorder(TorchDispatchMode):
         ):
             self._node_of[id(target)] = self._argument(source).index
         else:
-            self._add(_name(func)[:-1], pure, given, named, target)
+            self._add(operator_name(func)[:-1], pure, given, named, target)
         return result
 
     def _argument(self, value: Any) -> Any:
@@ -273,19 +293,8 @@ class _Recorder(TorchDispatchMode):
         return node
 
 
-def _looks_at_data(func: Any, tensors: list[Tensor]) -> bool:
-    """Whether the shape of the result, or a number that leaves torch, depends on the values."""
-    if _name(func) == "index" and all(x.dtype != torch.bool for x in tensors):
-        return False  # only an index by a mask has a shape that depends on it
-    return any(tag in func.tags for tag in _DATA_DEPENDENT)
-
-
 def _getitem(parts: Any, i: int) -> Any:
     return parts[i]
-
-
-def _name(func: Any) -> str:
-    return str(func._schema.name).split("::")[-1]
 
 
 def _merge(two: _Recorder, three: _Recorder) -> Graph:
@@ -321,7 +330,7 @@ def _unify(a: Any, b: Any, name: str) -> Any:
         if not same:
             raise CaptureError(f"a constant that {name} takes depends on the data or the batch")
         return a
-    if type(a) is type(b) and a == b:
+    if type(a) is type(b) and (a == b or (a != a and b != b)):  # NaN is alike, too
         return a
     if type(a) is int and type(b) is int:
         return Affine(b - a, a - 2 * (b - a))

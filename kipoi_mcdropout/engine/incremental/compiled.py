@@ -12,6 +12,7 @@ from torch import Tensor
 
 from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested, n_rows
 from kipoi_mcdropout.arrays.outputs import flatten_outputs
+from kipoi_mcdropout.dropout.input_types import weights_dtype
 from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.sites import NO_SITES
@@ -38,10 +39,15 @@ class Compiled:
     masking: Masking
     path: str  # of the mutated input
     tails: dict[int, Tail]  # by the node of their linear layer
-    dtype: torch.dtype
+    dtype: torch.dtype  # of activations
     looked_at: frozenset[int]  # nodes whose reference activations are kept
     single: bool = False  # whether a batch of one gives what a batch of two does
     checked: bool = False  # against the model itself
+
+    @property
+    def own_point(self) -> bool:
+        """Whether the prediction with dropout off is another graph: random numbers have no "off"."""
+        return any(node.drop is not None and node.drop.own for node in self.graph.nodes)
 
     @property
     def graph(self) -> Graph:
@@ -130,7 +136,9 @@ def compile_model(
     plan = make_plan(graph, batch.layout, path, masking)
     tails = _tails(plan)
     used = looked_at(plan, tails.values())
-    return Compiled(plan, masking, path, tails, _dtype(batch), used)
+    dtype = input_dtype(batch)
+    dtype = dtype if dtype.is_floating_point else weights_dtype(model.module)
+    return Compiled(plan, masking, path, tails, dtype, used)
 
 
 def check_compiled(compiled: Compiled, model: LockedModel, masks: MaskBank, batch: MutantBatch) -> None:
@@ -147,7 +155,8 @@ def check_compiled(compiled: Compiled, model: LockedModel, masks: MaskBank, batc
     compiled.checked = True
 
 
-def _dtype(batch: MutantBatch) -> torch.dtype:
+def input_dtype(batch: MutantBatch) -> torch.dtype:
+    """Type of the mutated input; of tokens it is one of whole numbers."""
     x = get_input(batch.references, batch.input_key)
     return torch.from_numpy(np.empty(0, x.dtype)).dtype
 
@@ -183,7 +192,8 @@ def _shuffled(x: Any, order: np.random.Generator) -> Any:
 def _check(compiled: Compiled, model: LockedModel, masks: MaskBank, probe: Nested) -> None:
     """Raise CaptureError unless the graph equals the model with masks on, and with dropout off."""
     n, scope = n_rows(probe), compiled.masking.scope
-    for draw in (POINT, 0) if compiled.masking.plan.sites else (POINT,):
+    draws = (0,) if compiled.own_point else (POINT, 0)
+    for draw in draws if compiled.masking.plan.sites else (POINT,):
         expected = model.outputs(probe, draw, masks, scope)
         got = _graph_outputs(compiled, probe, n, draw)
         scale = expected.abs().max().clamp(min=1e-30)
@@ -208,11 +218,12 @@ def _graph_outputs(compiled: Compiled, inputs: Nested, n: int, draw: int) -> Ten
 def _single_works(compiled: Compiled, probe: Nested) -> bool:
     one = map_nested(lambda x: x[:1], probe)
     two = map_nested(lambda x: x[:2], probe)
+    draw = 0 if compiled.own_point else POINT
     try:
-        alone = _graph_outputs(compiled, one, 1, POINT)
+        alone = _graph_outputs(compiled, one, 1, draw)
     except (RuntimeError, IndexError, ValueError):  # e.g. a squeeze that takes the batch away
         return False
-    beside = _graph_outputs(compiled, two, 2, POINT)[:1]
+    beside = _graph_outputs(compiled, two, 2, draw)[:1]
     return alone.shape == beside.shape and torch.allclose(
         alone, beside, rtol=1e-5, atol=1e-6, equal_nan=True
     )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from kipoi_mcdropout.arrays.nested import Nested, map_nested, take
+from kipoi_mcdropout.sequence.layout import SequenceLayout
 from kipoi_mcdropout.sequence.mutants import (
     MutantBatch,
     all_substitutions,
@@ -14,14 +15,13 @@ from kipoi_mcdropout.sequence.mutants import (
     set_input,
     substituted,
 )
-from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 
 _MUTANTS = 8
 _KEY = 0x6578616D706C65  # "example"
 
 
 def example_batch(
-    inputs: Nested, input_key: Any, layout: OneHotLayout, n_mutants: int = _MUTANTS
+    inputs: Nested, input_key: Any, layout: SequenceLayout, n_mutants: int = _MUTANTS
 ) -> MutantBatch:
     """Substitutions spread evenly over a random sequence, the same for every data.
 
@@ -32,7 +32,7 @@ def example_batch(
         taken.
     input_key
         Of the mutated input (see `MutantBatch`).
-    layout : OneHotLayout
+    layout : SequenceLayout
         Of the mutated input.
     n_mutants : int
         At most so many.

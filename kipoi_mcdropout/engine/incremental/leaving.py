@@ -131,8 +131,9 @@ class Leaving:
                 self.results[index][draw, lane, mutant] = result
 
     def _references_of(self, index: int) -> list[Tensor]:
-        """The references' own results, lane by lane, (draws, references, ...)."""
-        return list(self.references.stacked(index).split(self.references.n, dim=1))
+        """The references' own results, lane by lane, (draws, references, results)."""
+        lanes = self.references.stacked(index).split(self.references.n, dim=1)
+        return [lane.reshape(*lane.shape[:2], -1) for lane in lanes]
 
     def reduce(self, block: Block, context: BlockContext, windows: Windows) -> None:
         """Results of reductions over all positions for the mutants of a block."""

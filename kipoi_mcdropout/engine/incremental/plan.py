@@ -19,8 +19,16 @@ from kipoi_mcdropout.engine.incremental.rules.combine import Lanes
 from kipoi_mcdropout.engine.incremental.rules.site import check_site
 from kipoi_mcdropout.engine.incremental.rules.slicing import LaneSlice
 from kipoi_mcdropout.engine.incremental.windows import Span
-from kipoi_mcdropout.sequence.one_hot import OneHotLayout
+from kipoi_mcdropout.sequence.layout import SequenceLayout
 
+# Operations that a rule propagates on whole numbers, such as tokens, as on others.
+ON_WHOLE_NUMBERS = frozenset(
+    {
+        "embedding", "index", "one_hot", "select", "clone", "contiguous", "detach", "alias", "to",
+        "_to_copy", "view", "reshape", "flatten", "squeeze", "unsqueeze", "unflatten", "_unsafe_view",
+        "flip", "slice", "narrow", "cat", "concat", "concatenate", "pad", "constant_pad_nd",
+    }
+)  # fmt: skip
 _WIDEST = 0.6  # of the positions; beyond, the rest is computed densely
 
 
@@ -87,13 +95,13 @@ def step_span(rule: Rule, spans: list[Span]) -> Span:
     return Span(span.start, np.maximum(span.end, span.start + 1))
 
 
-def make_plan(graph: Graph, layout: OneHotLayout, path: str, masking: Masking) -> Plan:
+def make_plan(graph: Graph, layout: SequenceLayout, path: str, masking: Masking) -> Plan:
     """Plan for mutants of the input at `path` (see nested.leaves)."""
     return _Planner(graph, layout, path, masking).plan()
 
 
 class _Planner:
-    def __init__(self, graph: Graph, layout: OneHotLayout, path: str, masking: Masking) -> None:
+    def __init__(self, graph: Graph, layout: SequenceLayout, path: str, masking: Masking) -> None:
         self.graph, self.layout, self.masking = graph, layout, masking
         self.mutated = graph.input_paths[path]
         self.builder = Builder({node.index: node for node in graph.nodes})
@@ -133,7 +141,10 @@ class _Planner:
         elif not drawn and self._is_constant(node):
             self.builder.fixed[node.index] = run_node(node, self.builder.fixed, 2, 0, None)
             return Step(node, "constant")
-        elif drawn and all(i in self.builder.fixed or i in self.builder.masked for i in inputs):
+        elif drawn and (
+            (node.drop is not None and node.drop.own)
+            or all(i in self.builder.fixed or i in self.builder.masked for i in inputs)
+        ):
             self.builder.masked.add(node.index)
             return Step(node, "dense", reason="depends on the masks alone", drawn=drawn)
         return Step(node, "dense", reason="depends on the batch alone", drawn=drawn)
@@ -149,15 +160,14 @@ class _Planner:
             self.resting.add(node.index)
             return Step(node, "reference")
         self.moving.add(node.index)
-        shape = self.layout.shape
-        others = [
-            i for i, s in enumerate(shape) if i != self.layout.category_axis and s > 1
-        ]  # fmt: skip
+        shape, category = self.layout.shape, self.layout.category_axis
+        others = [i for i, s in enumerate(shape) if i != category and s > 1]
         if len(others) != 1:
             return Step(node, "dense", reason="positions lie along several axes")
         layout = Layout.of((0, *shape), 0, others[0] + 1)
-        category = self.layout.category_axis + 1
-        if len(layout.groups[category]) != 1 or len(layout.channels) != 1:
+        if category is None:
+            self.builder.whole.add(node.index)
+        elif len(layout.groups[category + 1]) != 1 or len(layout.channels) != 1:
             return Step(node, "dense", reason="one category only")
         self.builder.layouts[node.index], self.builder.lanes[node.index] = layout, 1
         self.builder.lane_of[node.index] = [(node.index, 0)]
@@ -172,6 +182,8 @@ class _Planner:
             reason = str(error)
         except Exception as error:  # only NoRule may make a step dense
             raise RuleError.of(node, error) from error
+        if self._takes_whole(node):
+            return Step(node, "dense", reason=reason)
         try:
             leaving = exit_for(node, self.builder)
         except NoRule as error:
@@ -186,6 +198,8 @@ class _Planner:
         maker = RULES.get(node.name)
         if maker is None:
             raise NoRule(f"no rule for {node.name}")
+        if self._takes_whole(node) and node.name not in ON_WHOLE_NUMBERS:
+            raise NoRule("no rule for whole numbers such as tokens")
         rule = maker(node, self.builder)
         if rule.layout.n_positions < 2:
             raise NoRule("one position is left")
@@ -199,6 +213,8 @@ class _Planner:
         width = self._mean_width(*spans, layout=rule.layout)
         if width > _WIDEST * rule.layout.n_positions:
             raise NoRule(f"a mutation changes {width:.0f} of {rule.layout.n_positions} positions")
+        if self._takes_whole(node) and rule.whole is not False:
+            self.builder.whole.add(node.index)
         self.builder.layouts[node.index] = rule.layout
         self.builder.lanes[node.index] = len(sources)
         self.builder.lane_of[node.index] = [(node.index, i) for i in range(len(sources))]
@@ -206,6 +222,9 @@ class _Planner:
             self.sources[node.index, lane] = keys
         width_in = self._mean_width(*sources[0])
         return Step(node, "windows", rule=rule, width=width, width_in=width_in)
+
+    def _takes_whole(self, node: Node) -> bool:
+        return any(index in self.builder.whole for index in node.inputs())
 
     def _lane_sources(self, rule: Rule) -> list[list[Key]]:
         lanes = self.builder.lanes

@@ -12,11 +12,13 @@ from torch import Tensor
 from kipoi_mcdropout.arrays.outputs import flatten_outputs
 from kipoi_mcdropout.engine.full import to_tensors
 from kipoi_mcdropout.engine.incremental.blocks import Block, changed_spans, make_blocks
-from kipoi_mcdropout.engine.incremental.compiled import Compiled
+from kipoi_mcdropout.engine.incremental.compiled import Compiled, input_dtype
 from kipoi_mcdropout.engine.incremental.dense import DenseStage
+from kipoi_mcdropout.engine.incremental.factors import factors
 from kipoi_mcdropout.engine.incremental.leaving import Leaving, Windows
 from kipoi_mcdropout.engine.incremental.references import References
 from kipoi_mcdropout.engine.incremental.route import find_route
+from kipoi_mcdropout.engine.incremental.rules.masks import MaskedScale
 from kipoi_mcdropout.engine.incremental.rules.site import multipliers
 from kipoi_mcdropout.engine.incremental.steps import take_step
 from kipoi_mcdropout.engine.incremental.thinning import Thinning
@@ -140,10 +142,14 @@ class SliceRun:
 
     def _multipliers(self, node) -> Tensor:  # type: ignore[no-untyped-def]
         if node.index not in self._masks:
-            layout = self.plan.layouts[node.index]
-            self._masks[node.index] = multipliers(
-                self.references.masking, node, layout, self.draws, self.compiled.dtype
-            )
+            layout, rule = self.plan.layouts[node.index], self.plan.steps[node.index].rule
+            if isinstance(rule, MaskedScale):
+                found = factors(self.references, rule, len(self.draws), node.name == "div")
+                self._masks[node.index] = found.to(self.compiled.dtype)
+            else:
+                self._masks[node.index] = multipliers(
+                    self.references.masking, node, layout, self.draws, self.compiled.dtype
+                )
         return self._masks[node.index]
 
     def _run_block(self, number: int, block: Block, context: BlockContext) -> Windows | None:
@@ -179,15 +185,14 @@ class SliceRun:
         place = block.places[self.plan.mutated, 0]
         batch, layout = self.batch, self.batch.layout
         rows = np.arange(self.rows.start, self.rows.stop)[block.mutants]
-        inside = place.positions()
-        clipped = np.clip(inside, 0, place.length - 1)
-        k = layout.n_categories
-        table = np.concatenate([np.eye(k), np.zeros((1, k)), np.full((1, k), 1 / k)])
+        inside = place.positions() - layout.offset
+        clipped = np.clip(inside, 0, layout.n_positions - 1)
+        table = layout.values()
         new = batch.codes[rows[:, None], clipped]
         old = batch.reference_codes[batch.owner[rows][:, None], clipped]
         delta = table[new] - table[old]
-        delta[(inside < 0) | (inside >= place.length)] = 0
-        return torch.from_numpy(delta)[None].to(self.device, self.compiled.dtype)
+        delta[(inside < 0) | (inside >= layout.n_positions)] = 0
+        return torch.from_numpy(delta)[None].to(self.device, input_dtype(batch))
 
     def _thinning(self) -> Thinning | None:
         """What drops differences of zero, where the route has a place for it."""

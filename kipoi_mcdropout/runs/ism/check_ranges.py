@@ -21,8 +21,8 @@ from kipoi_mcdropout.arrays.nested import leaves
 from kipoi_mcdropout.errors import InputError, InputWarning
 from kipoi_mcdropout.files.record import GenomicRange, metadata_rows, range_of
 from kipoi_mcdropout.sequence.genome import Genome
+from kipoi_mcdropout.sequence.layout import Encoding, SequenceLayout
 from kipoi_mcdropout.sequence.mutants import get_input
-from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 
 _SAME = 0.9  # share of bases that agree where a sequence is that of its range, variants aside
 _LEAST_BASES = 10  # that a comparison needs
@@ -42,9 +42,7 @@ class RangeCheck:
         self.genome = genome
         self._told: set[str] = set()
 
-    def checked(
-        self, batch: dict[str, Any], x: NDArray[Any], category_axis: int, alphabet: str
-    ) -> dict[str, Any]:
+    def checked(self, batch: dict[str, Any], x: NDArray[Any], encoding: Encoding) -> dict[str, Any]:
         """The batch, with strands corrected where the genome shows that they are wrong.
 
         Parameters
@@ -52,11 +50,9 @@ class RangeCheck:
         batch : dict
             As Kipoi's dataloaders give it: `inputs`, `metadata`, batch first. It is not changed.
         x : numpy.ndarray, shape=(n, ...)
-            The input with the sequences, one-hot.
-        category_axis : int
-            Axis of one input (without the batch) that holds the bases.
-        alphabet : str
-            The bases along that axis, in order.
+            The input with the sequences, batch first.
+        encoding : Encoding
+            How it holds the bases.
 
         Raises
         ------
@@ -73,18 +69,16 @@ class RangeCheck:
         ranges = [range_of(row) for row in rows]
         if not any(ranges):
             return batch
-        layout = OneHotLayout.of(x, category_axis, alphabet)
-        for where in filter(None, ranges):
-            _check_length(where, layout.n_positions)
+        for where, layout in zip(ranges, encoding.layouts(x), strict=True):
+            if where is not None:
+                _check_length(where, layout.n_positions)
         if self.genome is None:
             if any(where.strand == "-" for where in ranges if where):
                 self._tell("strand", _UNCHECKED)
             return batch
-        letters = np.frombuffer("".join(_letters(layout)).encode("latin-1"), np.uint8)
-        texts = letters[layout.codes(x)]
         strands = [
-            None if where is None else self._strand(where, text)
-            for where, text in zip(ranges, texts, strict=True)
+            None if where is None else self._strand(where, _text(layout, codes))
+            for where, (layout, codes) in zip(ranges, encoding.read(x), strict=True)
         ]
         changed = {i: s for i, s in enumerate(strands) if s is not None and s != _side(ranges[i])}
         return _with_strands(batch, changed) if changed else batch
@@ -129,28 +123,21 @@ def with_checked_ranges(
     batches: Iterator[dict[str, Any]],
     check: RangeCheck,
     model_input: Any,
-    category_axis: int | None,
-    alphabet: str,
+    encoding: Encoding,
 ) -> Iterator[dict[str, Any]]:
     """Yield batches whose ranges were checked; see `RangeCheck.checked`.
 
-    `model_input` names the input with the sequences. Where `category_axis` is None it is found out. A
-    batch without such an input or axis is passed on as it is: the run itself refuses it by name.
+    `model_input` names the input with the sequences. A batch without such an input, or
+    with one that is not as `encoding` says, is passed on as it is: the run itself refuses it by name.
     """
     for batch in batches:
         try:
             x = np.asarray(get_input(batch["inputs"], model_input))
-        except (KeyError, IndexError, TypeError):  # no such input: the run says which there are
+            encoding.layouts(x)
+        except (KeyError, IndexError, TypeError, InputError):  # the run says what is wrong
             yield batch
             continue
-        axis = _category_axis(x, len(alphabet)) if category_axis is None else category_axis
-        yield batch if axis is None else check.checked(batch, x, axis, alphabet)
-
-
-def _category_axis(x: NDArray[Any], n_categories: int) -> int | None:
-    """The only axis of one input that is as long as there are categories, if there is one."""
-    axes = [axis for axis, size in enumerate(x.shape[1:]) if size == n_categories]
-    return axes[0] if len(axes) == 1 else None
+        yield check.checked(batch, x, encoding)
 
 
 def genome_of(arguments: Mapping[str, Any]) -> Genome | None:
@@ -187,10 +174,10 @@ def _words(where: GenomicRange) -> str:
     return f"{where.chrom}:{where.start}-{where.end} ({where.strand or '.'})"
 
 
-def _letters(layout: OneHotLayout) -> Iterator[str]:
-    """A letter of the genome for each code, N for what is none."""
-    for letter in layout.letters():
-        yield letter.upper().replace("U", "T") if letter.upper() in "ACGTU" else "N"
+def _text(layout: SequenceLayout, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The sequence in letters of the genome, ASCII; N for what is no base."""
+    letters = [x if x in "ACGT" else "T" if x == "U" else "N" for x in layout.letters()]
+    return np.frombuffer("".join(letters).encode("ascii"), np.uint8)[codes]
 
 
 def _turned(bases: NDArray[np.uint8], side: str) -> NDArray[np.uint8]:

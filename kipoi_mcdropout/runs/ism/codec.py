@@ -14,8 +14,8 @@ from kipoi_mcdropout.runs.ism.units import Block
 from kipoi_mcdropout.runs.schedule import Failure
 from kipoi_mcdropout.runs.summaries import decode_summaries, encode_summaries
 from kipoi_mcdropout.runs.unit_file import StoredUnit
+from kipoi_mcdropout.sequence.layout import layout_from_dict
 from kipoi_mcdropout.sequence.mutants import Substitutions
-from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 
 
 class IsmCodec:
@@ -49,9 +49,7 @@ def failure_row(stored: StoredUnit) -> dict[str, Any]:
 def _about(effects: SequenceEffects) -> dict[str, Any]:
     """What `decode` needs beside the arrays, as plain values for JSON."""
     return {
-        "shape": list(effects.layout.shape),
-        "category_axis": effects.layout.category_axis,
-        "alphabet": effects.layout.alphabet,
+        "layout": effects.layout.to_dict(),
         "window": list(effects.window),
         "labels": list(effects.targets.labels),
         "columns": [int(c) for c in effects.targets.columns],
@@ -71,7 +69,7 @@ def decode(stored: StoredUnit) -> SequenceRecord:
     edits = Substitutions(*(arrays[f"edits/{name}"] for name in Substitutions._fields))
     metadata = {key: arrays[f"metadata/{i}"][()] for i, key in enumerate(about["metadata"])}
     effects = SequenceEffects(
-        OneHotLayout(tuple(about["shape"]), about["category_axis"], about["alphabet"]),
+        layout_from_dict(about["layout"]),
         arrays["codes"],
         (about["window"][0], about["window"][1]),
         edits,

@@ -10,7 +10,7 @@ from kipoi_mcdropout.arrays.nested import Nested
 from kipoi_mcdropout.effects.saturation import SaturationMutagenesis
 from kipoi_mcdropout.files.provenance import input_files, provenance
 from kipoi_mcdropout.model.model import Model, settings_as_dict
-from kipoi_mcdropout.runs.ism.sequences import Sequences
+from kipoi_mcdropout.model.sequences import Sequences
 from kipoi_mcdropout.runs.session import without_shard
 
 METHOD = "mcdropout_ism"
@@ -23,6 +23,12 @@ class Asked:
     command: Sequence[str] | None = None
     output_sel_fn: str | None = None  # FILE.py::FUNCTION
     score_kwargs: Sequence[dict[str, Any]] | None = None
+
+
+def _encoding(mutagenesis: SaturationMutagenesis, inputs: Nested) -> dict[str, Any]:
+    """How the input holds the bases; the axis that was found, too."""
+    axis = mutagenesis.layout(inputs).category_axis
+    return {**mutagenesis.options.encoding.to_dict(), "category_axis": axis}
 
 
 def run_record(
@@ -63,8 +69,7 @@ def run_record(
             "output_names": own.get("outputs"),
             "target": list(options.targets),
             "label_axis": model.settings.label_axis,
-            "category_axis": mutagenesis.layout(inputs).category_axis,
-            "alphabet": options.alphabet,
+            **_encoding(mutagenesis, inputs),
             "start": options.start,
             "end": options.end,
             "mask_scope": options.mask_scope,
@@ -77,10 +82,9 @@ def run_record(
             "keep_draws": options.effects.keep_draws,
             "ignore": list(model.settings.ignore),
             "output_sel_fn": asked.output_sel_fn,
-            "dataloader": sequences.dataloader,
-            "dataloader_args": dict(sequences.arguments),
+            **sequences.recorded(),
         },
         engine_reason=choice.reason,
-        files={**input_files(model.adapter.files), **sequences.files()},
+        files={**input_files(model.adapter.files), **input_files(sequences.arguments)},
         command=without_shard(asked.command),
     )

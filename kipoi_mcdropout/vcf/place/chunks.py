@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kipoi_mcdropout.model.sequence_model import SequenceModel
+from kipoi_mcdropout.sequence.letters import reverse_complement
 from kipoi_mcdropout.vcf.place.placement import Outcome, Placed, Placer
 from kipoi_mcdropout.vcf.place.views import ViewedBatch
-from kipoi_mcdropout.vcf.place.windows import Anchor, code_table, reverse_complement
+from kipoi_mcdropout.vcf.place.windows import Anchor
 from kipoi_mcdropout.vcf.read.alleles import Skip
 from kipoi_mcdropout.vcf.read.reader import Record
 
@@ -117,13 +118,12 @@ def to_batch(model: SequenceModel, windows: AlleleWindows, rc: bool) -> ViewedBa
 
     The views are the shifted windows and, with `rc`, the reverse complement of each.
     """
-    alphabet = model.layout.alphabet
-    table = code_table(model.unknown, alphabet)
+    table, layout = model.table, model.layout
     views = []
     for refs, alts in zip(table[windows.references], table[windows.alleles], strict=True):
         views.append((refs, alts))
         if rc:
-            views.append((reverse_complement(refs, alphabet), reverse_complement(alts, alphabet)))
+            views.append((reverse_complement(refs, layout), reverse_complement(alts, layout)))
     batches = tuple(model.batch(refs, windows.owner, alts) for refs, alts in views)
     base = batches[0]
     return ViewedBatch(

@@ -67,6 +67,7 @@ class PlacementOptions:
     normalize: bool = False
     edge: Literal["pad", "skip"] = "pad"
     ref_mismatch: RefMismatch = "few"
+    known_only: bool = False  # the model's input can hold nothing but A, C, G and T
 
     def __post_init__(self) -> None:
         if self.length < 1:
@@ -141,6 +142,10 @@ class Placer:
         if padded and self.options.edge == "skip":
             return Skip("edge", f"window {anchor.start + 1}-{anchor.start + length} of {contig}")
         flags = ["edge_padded"] if padded else []
-        if any(window.tobytes().strip(b"-").translate(None, _KNOWN) for window in (*refs, *alts)):
+        unknown = any(w.tobytes().strip(b"-").translate(None, _KNOWN) for w in (*refs, *alts))
+        if self.options.known_only and (padded or unknown):
+            what = "a letter other than A, C, G, T" if unknown else "an end of the contig"
+            return Skip("no_token", f"{what} in the window")
+        if unknown:
             flags.append("unknown_bases")
         return Placed(kind, tuple(flags), edit, anchor, refs, alts)

@@ -33,6 +33,7 @@ REASONS = {
     "ref_mismatch": "REF differs from the genome",
     "too_long": "the allele does not fit into the model's window",
     "edge": "the window runs over an end of the contig",
+    "no_token": "the window has a position without a base, and the model's vocabulary no token for it",
     "failed": "the model could not be run on its batch (with --on_error skip)",
 }
 

@@ -13,7 +13,7 @@ from kipoi_mcdropout.vcf.place.survey import SOME
 from kipoi_mcdropout.vcf.read.alleles import Skip
 from kipoi_mcdropout.vcf.read.reader import Record
 
-_REF_AGREED = ("too_long", "edge", "failed")  # reasons that are found after REF was compared
+_REF_AGREED = ("too_long", "edge", "no_token", "failed")  # reasons that are found after REF was compared
 SKIPPED_COLUMNS = ("chrom", "pos", "id", "ref", "alt", "allele", "line", "reason", "detail")
 
 

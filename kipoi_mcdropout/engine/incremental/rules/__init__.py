@@ -8,6 +8,7 @@ from kipoi_mcdropout.engine.incremental.rules import (  # noqa: F401  (they fill
     convolution,
     flip,
     linear,
+    lookup,
     pointwise,
     pooling,
     shape,

@@ -57,6 +57,10 @@ class Rule:
         gives the same; whether it looks at the reference beside the windows (see looked_at.py).
     extinguishes : bool
         Whether a difference that is not zero may become exactly zero (see thinning.py).
+    whole : bool or None
+        Whether the result is whole numbers, such as tokens; None: as the sources are.
+    factor : int, optional
+        Node of a tensor of masks alone whose values the differences are multiplied by.
     """
 
     label = ""
@@ -65,6 +69,8 @@ class Rule:
     passes_on = False
     looks_around = False
     extinguishes = False
+    whole: bool | None = None
+    factor: int | None = None
 
     def __init__(self, node: Node, sources: list[int], layout: Layout) -> None:
         self.node = node
@@ -94,7 +100,7 @@ class Builder:
     `layouts` holds the layout of every node that is propagated as windows; `lanes` how many batches
     stand one after the other in it (a batch doubled inside the model); `fixed` the values of nodes
     that do not depend on the inputs at all; `masked` are nodes that depend on the masks alone, such as
-    weights with dropout.
+    weights with dropout; `whole` are nodes of whole numbers, such as tokens.
     """
 
     def __init__(self, nodes: dict[int, Node]) -> None:
@@ -104,6 +110,7 @@ class Builder:
         self.lane_of: dict[int, list[Key]] = {}
         self.fixed: dict[int, Any] = {}
         self.masked: set[int] = set()
+        self.whole: set[int] = set()
 
     def arguments(self, node: Node) -> dict[str, Any]:
         """Arguments by name, with defaults; values of fixed nodes put in."""

@@ -19,6 +19,8 @@ from kipoi_mcdropout.engine.incremental.rules.base import (
     canonical_constant,
     rule_for,
 )
+from kipoi_mcdropout.engine.incremental.rules.lookup import as_float
+from kipoi_mcdropout.engine.incremental.rules.masks import scaled_by_masks
 from kipoi_mcdropout.engine.incremental.windows import BlockContext, Window
 
 _ACTIVATIONS = (
@@ -102,6 +104,8 @@ def _identity(node: Node, builder: Builder) -> Rule:
     source = builder.only_source(node)
     arguments = builder.arguments(node)
     dtype = arguments.get("dtype")
+    if (cast := as_float(node, builder, source)) is not None:
+        return cast
     if isinstance(dtype, torch.dtype) or isinstance(arguments.get("other"), (Tensor, Ref)):
         raise NoRule("may change the dtype")
     return Identity(node, [source], builder.layouts[source])
@@ -142,6 +146,10 @@ def _arithmetic(node: Node, builder: Builder) -> Rule:
         shift = _masked_shift(node, builder, a, b)
         if shift is not None:
             return shift
+    if node.name in ("mul", "div"):
+        scaled = scaled_by_masks(node, builder, a, b)
+        if scaled is not None:
+            return scaled
     source = builder.only_source(node)
     layout = builder.layouts[source]
     constant = b if builder.is_local(a) else a

@@ -20,6 +20,7 @@ from kipoi_mcdropout.engine.incremental.rules.base import (
 )
 from kipoi_mcdropout.engine.incremental.rules.combine import Lanes
 from kipoi_mcdropout.engine.incremental.rules.flip import Flip
+from kipoi_mcdropout.engine.incremental.rules.lookup import lookup
 from kipoi_mcdropout.engine.incremental.rules.pointwise import Identity
 from kipoi_mcdropout.engine.incremental.rules.shape import ChannelView, along_channel, pick_channels
 from kipoi_mcdropout.engine.incremental.windows import BlockContext, Ints, Span, Window
@@ -168,6 +169,8 @@ def _part_begin(whole: Node, arguments: dict[str, Any], size: int, position: int
 def _index(node: Node, builder: Builder) -> Rule:
     source, arguments = builder.only_source(node), builder.arguments(node)
     layout = builder.layouts[source]
+    if node.name == "index" and isinstance(arguments["self"], Tensor):
+        return lookup(node, builder, arguments["self"], arguments["indices"])
     if node.name == "index_select":
         dim, index = dim_of(arguments["dim"], layout), arguments["index"]
     else:
