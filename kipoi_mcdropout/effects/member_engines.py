@@ -131,7 +131,7 @@ class MemberEngines:
 
 
 def draws_of_each(n_draws: int, is_random: Sequence[bool]) -> list[int]:
-    """How many draws each member computes; 0 where nothing is random, and its point is computed alone."""
+    """How many draws each member computes; 0 where nothing is random, and the point stands for all."""
     return [n_draws // len(is_random) if random else 0 for random in is_random]
 
 
