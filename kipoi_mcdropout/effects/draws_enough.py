@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from kipoi_mcdropout.effects.z import z_values
 from kipoi_mcdropout.errors import InputError
@@ -15,6 +16,7 @@ SHARE = 0.95  # of the mutants that the number of draws must be enough for
 TOLERANCE = 0.15  # relative error of an sd, and of a mean, that is accepted: 24 draws or more
 _FINER = (0.1, 0.05)  # what more draws would give
 _NEEDED = ("effect_mean", "effect_sd", "n_draws")
+_OF_MEMBERS = "effect_sd_between"  # a column that only runs with several members have
 _SHOWN = 8  # names listed in an error
 
 
@@ -24,6 +26,20 @@ def sd_error(n_draws: int) -> float:
     Source: the variance of a normal sample's variance is 2 sigma**4 / (n - 1); halved for its root.
     """
     return 1 / math.sqrt(2 * (n_draws - 1))
+
+
+def sd_error_of_members(n_members: int, each: int, share: float) -> float:
+    """The same of the total sd over `each` draws of each of several members.
+
+    `share` is the part of the variance between the members. Source: the variances of the mean squares
+    of the one-way layout with normal effects (see `nested_variance`), 2 MSB**2 / (M - 1) and
+    2 MSW**2 / (M (R - 1)); halved for the root.
+    """
+    of_means = (share + (1 - share) / each) ** 2 / (n_members - 1)
+    within = 0.0
+    if each > 1:
+        within = ((1 - 1 / each) * (1 - share)) ** 2 / (n_members * (each - 1))
+    return math.sqrt((of_means + within) / 2)
 
 
 def draws_for_sd(tolerance: float) -> int:
@@ -48,22 +64,35 @@ class DrawsEnough:
         Relative standard error of every sd: `sd_error(n_draws)`.
     for_mean, for_sd : int
         Draws that make these errors at most `tolerance`.
+        With several members, those of the run if they are enough, else None: then more members help,
+        and more draws of these only where the members hardly differ.
     tolerance, min_z : float
+    n_members : int
+        Trained networks that the draws are of.
     """
 
     n_draws: int
     n_mutants: int
     mean_error: float
     sd_error: float
-    for_mean: int
-    for_sd: int
+    for_mean: int | None
+    for_sd: int | None
     tolerance: float
     min_z: float
+    n_members: int = 1
 
     @property
     def enough(self) -> bool:
         """Whether the run had enough draws for both."""
+        if self.for_mean is None or self.for_sd is None:
+            return False
         return self.n_draws >= max(self.for_mean, self.for_sd)
+
+    def advice(self) -> str:
+        """What to run where there are not enough draws, such as "--n_draws 24"."""
+        if self.for_mean is None or self.for_sd is None:
+            return "more members; more draws of these help only where the members hardly differ"
+        return f"--n_draws {max(self.for_mean, self.for_sd)}"
 
     def sentence(self) -> str:
         """The same in words, with what more draws would give."""
@@ -74,10 +103,14 @@ class DrawsEnough:
             else f"no mutant has an |effect| of at least {self.min_z:g} sd, so the means need no more "
             "draws"
         )
-        found = f"{self.n_draws} draws give each sd to {_percent(self.sd_error)}, and {mean}."
+        of_members = f" of {self.n_members} members" if self.n_members > 1 else ""
+        found = (
+            f"{self.n_draws} draws{of_members} give each sd to {_percent(self.sd_error)}, and {mean}."
+        )
         if not self.enough:
-            least = max(self.for_mean, self.for_sd)
-            return f"{found} For {_percent(self.tolerance)} run with --n_draws {least}."
+            return f"{found} For {_percent(self.tolerance)} run with {self.advice()}."
+        if self.n_members > 1:
+            return f"{found} That is enough for most uses."
         finer = [t for t in _FINER if t < self.sd_error]
         more = ", ".join(f"{draws_for_sd(t)} would give each sd to {_percent(t)}" for t in finer)
         return f"{found} That is enough for most uses{f'; {more}' if more else ''}."
@@ -113,6 +146,8 @@ def draws_enough(
     z = np.abs(z_values(rows))
     clear = z[np.isfinite(z) & (z >= min_z)]
     relative = float(np.quantile(1 / clear, SHARE)) if len(clear) else 0.0  # sd / |mean|
+    if _OF_MEMBERS in rows:
+        return _of_members(rows, z, tolerance, min_z)
     return DrawsEnough(
         n_draws=n_draws,
         n_mutants=len(clear),
@@ -123,6 +158,44 @@ def draws_enough(
         tolerance=tolerance,
         min_z=min_z,
     )
+
+
+def _of_members(
+    rows: pd.DataFrame, z: NDArray[np.float64], tolerance: float, min_z: float
+) -> DrawsEnough:
+    """The same where draws are nested in members, whose differences more draws do not lessen."""
+    n_draws = int(rows["n_draws"].iloc[0])
+    sd, mcse = (rows[name].to_numpy(np.float64) for name in ("effect_sd", "effect_mcse"))
+    within = rows["effect_sd_within"].to_numpy(np.float64)
+    n_members = _number_of_members(sd**2, within**2, mcse**2, n_draws)
+    varies = sd > 0
+    share = np.median(np.clip(1 - (within / sd)[varies] ** 2, 0, 1)) if varies.any() else 1.0
+    each = n_draws // n_members
+    error = sd_error_of_members(n_members, each, 1.0 if each == 1 else float(share))
+    clear = np.isfinite(z) & (np.abs(z) >= min_z)
+    ratio = (mcse / np.abs(rows["effect_mean"].to_numpy(np.float64)))[clear]
+    mean_error = float(np.quantile(ratio, SHARE)) if clear.any() else 0.0
+    return DrawsEnough(
+        n_draws, int(clear.sum()), mean_error, error,
+        n_draws if mean_error <= tolerance else None, n_draws if error <= tolerance else None,
+        tolerance, min_z, n_members,
+    )  # fmt: skip
+
+
+def _number_of_members(
+    total: NDArray[np.float64], within: NDArray[np.float64], of_mean: NDArray[np.float64], n_draws: int
+) -> int:
+    """M from the variances of a row: total - within = M (of_mean - within / n_draws).
+
+    Of the row in which the members differ most, as the others lose digits.
+    """
+    within = np.where(np.isnan(within), 0.0, within)  # one draw of each: total = M of_mean
+    known = np.isfinite(total) & np.isfinite(of_mean) & (total > 0)
+    if not known.any():
+        raise InputError("no effect varies over the draws, so there is nothing to know of their number")
+    apart = np.where(known, np.abs(total - within) / np.where(known, total, 1), -1.0)
+    i = int(apart.argmax())
+    return max(2, round(float((total[i] - within[i]) / (of_mean[i] - within[i] / n_draws))))
 
 
 def _check_rows(rows: pd.DataFrame) -> None:

@@ -73,13 +73,14 @@ def plot_convergence(
         for i, color in zip(chosen, style.CATEGORIES, strict=False)
     ]
     style.legend(names_ax, handles, _names(rows.table.iloc[chosen]), longest=60)
-    _mark(panels["mean"], enough.for_mean, enough)
-    _mark(panels["sd"], enough.for_sd, enough)
+    _mark(panels["mean"], enough.for_mean or 0, enough)
+    _mark(panels["sd"], enough.for_sd or 0, enough)
     unit = " (log odds)" if rows.score == "logit" else ""
     panels["mean"].set_title(
         f"effect on {style.plain(rows.output)}{unit}", fontsize=style.TITLE_PT, loc="left", pad=4
     )
-    style.note(panels["mean"], "bands: mcse, sd / √n", f"grey: within {100 * tolerance:g} %")
+    bands = "bands: sd / √n" if enough.n_members > 1 else "bands: mcse, sd / √n"
+    style.note(panels["mean"], bands, f"grey: within {100 * tolerance:g} %")
     style.note(panels["sd"], "bands: sd / √(2(n − 1))", _in_words(enough))
     return panels
 
@@ -199,7 +200,8 @@ def _mark(ax: Axes, needed: int, enough: DrawsEnough) -> None:
 
 
 def _in_words(enough: DrawsEnough) -> str:
-    got = f"{enough.n_draws} draws: sd to {100 * enough.sd_error:.2g} %"
+    of_members = f" of {enough.n_members} members" if enough.n_members > 1 else ""
+    got = f"{enough.n_draws} draws{of_members}: sd to {100 * enough.sd_error:.2g} %"
     if enough.enough:
         return f"{got}, enough"
-    return f"{got}; for {100 * enough.tolerance:g} % use --n_draws {max(enough.for_mean, enough.for_sd)}"
+    return f"{got}; for {100 * enough.tolerance:g} % use {enough.advice().split(';')[0]}"

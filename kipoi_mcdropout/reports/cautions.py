@@ -49,15 +49,7 @@ def cautions(
     if ledger is not None:
         found += _of_ledger(ledger)
     if draws is not None and not draws.enough:
-        found.append(
-            Caution(
-                f"Few draws: {draws.n_draws}",
-                f"They determine each sd to {100 * draws.sd_error:.0f} % only, and leave every mean "
-                f"effect with a Monte Carlo error of {100 * draws.mcse_to_sd:.0f} % of its sd. Run with "
-                f"--n_draws {draws_for_sd(TOLERANCE)} or more.",
-                "draws",
-            )
-        )
+        found.append(_of_few_draws(draws))
     if record is not None and (ignored := record.get("options", {}).get("ignore")):
         found.append(
             Caution(
@@ -80,6 +72,19 @@ def cautions(
                 )
             )
     return found
+
+
+def _of_few_draws(draws: DrawFacts) -> Caution:
+    title, remedy = f"Few draws: {draws.n_draws}", f"--n_draws {draws_for_sd(TOLERANCE)} or more"
+    if draws.n_members > 1:
+        title = f"Few members: {draws.n_members}, with {draws.n_draws} draws"
+        remedy = "more members; more draws of these help only where the members hardly differ"
+    return Caution(
+        title,
+        f"They determine each sd to {100 * draws.sd_error:.0f} % only, and leave every mean effect with "
+        f"a Monte Carlo error of {100 * draws.mcse_to_sd:.0f} % of its sd. Run with {remedy}.",
+        "draws",
+    )
 
 
 def _of_effects(effects: EffectFacts) -> list[Caution]:

@@ -46,19 +46,23 @@ class DrawFacts:
     ----------
     n_draws : int
     mcse_to_sd : float
-        1 / sqrt(n_draws): the Monte Carlo error of each mean effect, in sd.
+        1 / sqrt(n_draws): the Monte Carlo error of each mean effect, in sd. With several members the
+        median over mutants of mcse / sd.
     sd_error : float
-        1 / sqrt(2 (n_draws - 1)): the relative standard error of each sd, were effects normal.
+        1 / sqrt(2 (n_draws - 1)): the relative standard error of each sd, were effects normal. With
+        several members see `draws_enough.sd_error_of_members`.
     n_unsettled, n : int
         Rows, of n that have a number, whose mean effect is not 0 but within 2 mcse of it.
     schedule : list of (n_draws, mcse_to_sd, sd_error)
-        For other numbers of draws.
+        For other numbers of draws; empty with several members.
     followed : list of FollowedMutant
         The first of the top effects, where the draws were kept.
     checkpoints : list of int
         Numbers of draws at which these are shown.
     sentences : list of str
         Per output with figures, what `plots.draws_enough` finds.
+    n_members : int
+        Trained networks that the draws are of.
     """
 
     n_draws: int
@@ -70,6 +74,7 @@ class DrawFacts:
     followed: list[FollowedMutant] = field(default_factory=list)
     checkpoints: list[int] = field(default_factory=list)
     sentences: list[str] = field(default_factory=list)
+    n_members: int = 1
 
     @property
     def enough(self) -> bool:
@@ -84,20 +89,37 @@ def gather_draws(
     n = facts.n_draws
     if n < 2:
         return None
+    nested = [s.thinned for s in selections if "effect_sd_between" in s.thinned]
+    of_members = next((found for rows in nested if (found := _of_members(rows))), None)
+    if nested and of_members is None:
+        return None
+    mcse_to_sd, error, n_members = of_members or (n**-0.5, sd_error(n), 1)
     effects = facts.outputs[~facts.outputs["score"].isin(NO_EFFECT)]
     numbers = sorted({*_SCHEDULE, n})
     followed = follow(path, facts.top) if has_draws(path) else []
     return DrawFacts(
         n_draws=n,
-        mcse_to_sd=n**-0.5,
-        sd_error=sd_error(n),
+        mcse_to_sd=mcse_to_sd,
+        sd_error=error,
         n_unsettled=int(effects["n_unsettled"].sum()),
         n=int(effects["n"].sum() - effects["n_nan"].sum()),
-        schedule=[(k, k**-0.5, sd_error(k)) for k in numbers],
+        schedule=[(k, k**-0.5, sd_error(k)) for k in numbers] if n_members == 1 else [],
         followed=followed,
         checkpoints=_checkpoints(n),
         sentences=[sentence for s in selections if (sentence := _sentence(s))],
+        n_members=n_members,
     )
+
+
+def _of_members(rows: pd.DataFrame) -> tuple[float, float, int] | None:
+    """mcse / sd (the median), error of each sd, and number of members; None where nothing varies."""
+    try:
+        found = draws_enough(rows)
+    except McDropoutError:
+        return None
+    varies = rows[rows["effect_sd"] > 0]
+    ratio = varies["effect_mcse"].to_numpy(float) / varies["effect_sd"].to_numpy(float)
+    return float(np.nanmedian(ratio)), found.sd_error, found.n_members
 
 
 def _sentence(selection: Selection) -> str:

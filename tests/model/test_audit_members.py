@@ -70,7 +70,7 @@ def test_the_command_shows_the_plan_of_the_first_without_dropout(
     for i in range(3):
         torch.save(fixed(space["Net"](), i).state_dict(), f"w{i}.pt")
     # A pattern that the shell has expanded, as happens without quotation marks, works too.
-    words = ["net.py:Net", "--weights", "w0.pt", "--members", "w1.pt", "w2.pt", "--length", "40"]
+    words = ["net.py:Net", "--weights", "w0.pt", "--members", "w1.pt", "w2.pt", "--input_shape", "4,40"]
     assert command.main(words) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("members: 3, and none has dropout")

@@ -12,7 +12,10 @@ from small_models import LENGTH, Linear, array, fixed, one_hot, with_schema
 from torch import Tensor, nn
 
 import kipoi_mcdropout as mcd
-from kipoi_mcdropout.errors import InputError, NoRandomSiteError, OutputError
+from kipoi_mcdropout.effects.saturation import IsmOptions, SaturationMutagenesis
+from kipoi_mcdropout.effects.scores import SCORES
+from kipoi_mcdropout.effects.summary import EffectOptions
+from kipoi_mcdropout.errors import InputError, NonFiniteOutputError, NoRandomSiteError, OutputError
 from kipoi_mcdropout.files.read import read_effects, read_member_means
 from kipoi_mcdropout.significance.calibration import with_spread
 
@@ -180,3 +183,72 @@ def test_calibration_takes_each_part_of_the_spread() -> None:
     alone = _ism([fixed(Linear())], n_draws=4).table()
     with pytest.raises(InputError, match="one member alone"):
         with_spread(alone, "between")
+
+
+class Nan(Linear):
+    """Gives no number at all."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * float("nan")
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_members_with_and_without_dropout_in_one_model_by_any_engine(others: int) -> None:
+    """Each unit has over 200 forward passes, so that the engine is chosen by a trial."""
+    nets = [*_nets(others, Linear), *(fixed(NoDropout(3), seed) for seed in range(5, 8 - others))]
+    n_draws, options = 12, mcd.MutationOptions(keep_draws=True)
+
+    def ism(engine: str) -> mcd.Effects:
+        running = mcd.RunOptions(engine=engine)
+        return mcd.ism(mcd.Model(nets), one_hot(1), n_draws=n_draws, options=options, running=running)
+
+    auto, full = ism("auto"), ism("full")
+    each = full.draws().astype(float).reshape(4, 3, -1)  # draw d is of member d mod 3
+    n_random = int((each.std(axis=0) > 0).any(axis=1).sum())
+    assert n_random == others
+    for effects in (auto, full):
+        table = effects.table()
+        within = each.var(axis=0, ddof=1).mean(axis=0)
+        between = each.mean(axis=0).var(axis=0, ddof=1) - within / 4
+        np.testing.assert_allclose(table["effect_sd_within"], np.sqrt(within), rtol=1e-3, atol=1e-8)
+        np.testing.assert_allclose(table["effect_sd"], np.sqrt(within + between), rtol=1e-3)
+
+
+def test_an_error_of_a_member_names_it() -> None:
+    with pytest.raises(NonFiniteOutputError, match="member 2: the model gives NaN or infinity in all 3"):
+        _ism([fixed(Linear()), fixed(Nan(), 1)], n_draws=4)
+
+
+def test_draws_that_cannot_be_shared_out_stop_the_run_before_a_file_is_made(tmp_path: Path) -> None:
+    running = mcd.RunOptions(on_error="skip")
+    with pytest.raises(InputError, match=r"^n_draws must be a multiple of the number of members, 2"):
+        _ism(_nets(2), n_draws=5, output=tmp_path / "a.h5", running=running)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_is_resumed_with_its_members_in_another_order(tmp_path: Path) -> None:
+    path, nets = tmp_path / "a.h5", _nets(3)
+    first = _ism(nets, n_draws=6, output=path).table()
+    running = mcd.RunOptions(resume=True)
+    again = _ism([nets[0], nets[2], nets[1]], n_draws=6, output=path, running=running)
+    pd.testing.assert_frame_equal(again.table(), first)
+
+
+def test_progress_ends_where_it_says() -> None:
+    nets = [*_nets(2), fixed(NoDropout(3), 4)]
+    options = IsmOptions(None, EffectOptions((SCORES["diff"],), 6))
+    seen: list[tuple[int, int]] = []
+    mutagenesis = SaturationMutagenesis(mcd.Model(nets).ensemble, options)
+    list(mutagenesis.run(one_hot(1), lambda done, total: seen.append((done, total))))
+    assert {sum(done for done, _ in seen)} == {total for _, total in seen}
+
+
+def test_members_that_disagree_about_a_sign() -> None:
+    """Effects +1 and -1 have the mean 0, which has no sign to agree with."""
+    nets = _nets(1, NoDropout)
+    turned = fixed(NoDropout())
+    for parameter in turned.parameters():
+        parameter.data.neg_()
+    table = _ism([*nets, turned]).table()
+    np.testing.assert_array_equal(table["effect_mean"], 0)
+    np.testing.assert_array_equal(table["sign_agreement"], 0.5)
