@@ -85,7 +85,7 @@ def engine_plan(
         except (CaptureError, RuleError):
             report, held = None, 0.0
         say(f"timing the engine {choice.engine}: about {_TRIAL_SECONDS:.0f} s at most")
-        batches = [
+        batches: list[tuple[MutantBatch, Sequence[int]]] = [
             (example_batch(reference, input_key, layout, n), range(draws) if is_random else [POINT])
             for n, draws in _TRIALS
         ]

@@ -112,7 +112,7 @@ def gather_draws(
 
 
 def _of_members(rows: pd.DataFrame) -> tuple[float, float, int] | None:
-    """mcse / sd (the median), error of each sd, and number of members; None where nothing varies."""
+    """Mcse / sd (the median), error of each sd, and number of members; None where nothing varies."""
     try:
         found = draws_enough(rows)
     except McDropoutError:

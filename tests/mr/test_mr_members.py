@@ -99,12 +99,14 @@ def test_the_other_uncertainty_comes_from_the_draws_or_is_asked_for() -> None:
         made.without_draws().with_se_type("mcse")
 
 
-def test_mr_runs_on_effects_of_members_and_their_scatter_is_that_of_the_networks() -> None:
-    """All of a network's mutants move together, so the error of a mean is that over the networks."""
+def test_what_mr_says_of_members() -> None:
+    """Q with an error that 5 networks determine is too large, so no scatter is told of."""
     rng = np.random.default_rng(0)
-    slopes = np.array([0.4, 0.7, 1.0, 0.5, 0.9])
     x = np.tile(rng.normal(size=20), (30, 1)) + rng.normal(size=(30, 20)) * 0.01
-    y = np.tile(slopes, 6)[:, None] * x  # draw t is of member t mod 5
+    y = 0.7 * x + np.tile(rng.normal(size=(5, 20)) * 0.05, (6, 1))  # draw t is of member t mod 5
+    assert "scatter_beyond_draws" in [
+        found.code for found in mcd.mr.diagnose(_instruments(np.stack([x, y]), 1))
+    ]
     made = _instruments(np.stack([x, y]), 5)
     codes = [found.code for found in mcd.mr.diagnose(made)]
     assert "scatter_beyond_draws" not in codes

@@ -294,8 +294,11 @@ class Instruments:
     def _other_spread(self, se_type: SeType) -> dict[str, FloatArray]:
         """The standard errors of the other kind, and those of this kind as the others."""
         new: dict[str, FloatArray] = {}
-        for side in _SIDES:
-            other, draws = getattr(self, f"other_se_{side}"), getattr(self, f"draws_{side}")
+        of_sides = (
+            ("exposure", self.se_exposure, self.other_se_exposure, self.draws_exposure),
+            ("outcome", self.se_outcome, self.other_se_outcome, self.draws_outcome),
+        )
+        for side, mine, other, draws in of_sides:
             if other is None and draws is not None:
                 other = spread_of_draws(draws, self.n_members, se_type == "mcse")
             if other is None:
@@ -304,7 +307,7 @@ class Instruments:
                     "the other. Give both (other_se_exposure, other_se_outcome), or the draws; "
                     "mr.instruments takes both from the effects."
                 )
-            new |= {f"se_{side}": other, f"other_se_{side}": getattr(self, f"se_{side}")}
+            new |= {f"se_{side}": other, f"other_se_{side}": mine}
         return new
 
     def without_draws(self) -> Instruments:
