@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,7 +159,9 @@ class Effects:
         -------
         xarray.Dataset
             Dimensions sequence, position (from 0 in the sequence), alt, output, and draw where the draws
-            were kept; for the alleles of a VCF variant and output. NaN where nothing is mutated.
+            were kept; for the alleles of a VCF variant and output. NaN where nothing is mutated. With
+            several members there is `effect_member_mean` too, with the dimension member (their names),
+            where the effects are in memory or in HDF5.
 
         Raises
         ------
@@ -172,7 +175,11 @@ class Effects:
         if self.is_variants:
             return variants_to_xarray(table, self.provenance)
         draws = self.draws(outputs, name) if self.has_draws else None
-        return sequences_to_xarray(table, draws, self.provenance)
+        means = None
+        if self.members:
+            with contextlib.suppress(InputError):  # a table has none
+                means = self.member_means(outputs, name)
+        return sequences_to_xarray(table, draws, self.provenance, means, self.members)
 
     def save(self, path: str | Path, overwrite: bool = False) -> Path:
         """Write the effects to a file, as the commands write them.
@@ -216,12 +223,13 @@ class Effects:
             what += f" ({sum(record['ledger']['skipped'].values())} skipped)"
         shown = ", ".join(labels[:_SHOWN]) + (", ..." if len(labels) > _SHOWN else "")
         draws = _count(self.n_draws, "draw") + (" (kept)" if self.has_draws else "")
+        of_members = f" of {len(self.members)} members" if self.members else ""
         engine = record["options"].get("engine_used")
         lines = [
             f"Effects of {n_mutants} {what}",
             f"  outputs  {len(labels)}: {shown}",
             f"  scores   {', '.join(self.scores)}",
-            f"  draws    {draws}, seed {record['seed']}",
+            f"  draws    {draws}{of_members}, seed {record['seed']}",
             f"  model    {record['model']['name']}, engine {engine}",
             f"  in       {self.path or 'memory'}",
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,11 @@ _ALLELE = ("chrom", "pos", "id", "ref", "alt", "allele", "kind", "line", "flags"
 
 
 def sequences_to_xarray(
-    table: pd.DataFrame, draws: NDArray[np.float32] | None, provenance: dict[str, Any]
+    table: pd.DataFrame,
+    draws: NDArray[np.float32] | None,
+    provenance: dict[str, Any],
+    member_means: NDArray[np.float32] | None = None,
+    members: Sequence[str] = (),
 ) -> xarray.Dataset:
     """Effects of substitutions: see `Effects.to_xarray`.
 
@@ -34,6 +39,9 @@ def sequences_to_xarray(
     table : DataFrame
         Rows of one score.
     draws : numpy.ndarray, shape=(draws, rows), optional
+    member_means : numpy.ndarray, shape=(members, rows), optional
+    members : sequence of str
+        Their names.
     """
     xr = _xarray()
     codes: dict[str, Any] = {}
@@ -65,11 +73,13 @@ def sequences_to_xarray(
         elif name not in _NO_VALUES:
             values = table[name].to_numpy().astype(np.float32)
             arrays[name] = (_DIMENSIONS, spread(values, (0, 1, 2, 3), np.nan))
-    if draws is not None:
-        kept = np.full((*shape, len(draws)), np.nan, np.float32)
-        kept[cells] = draws.T
-        arrays["effect_draws"] = ((*_DIMENSIONS, "draw"), kept)
-        coordinates["draw"] = ("draw", np.arange(len(draws)))
+    of_each = {"draw": ("effect_draws", draws), "member": ("effect_member_mean", member_means)}
+    for axis, (name, rows) in of_each.items():
+        if rows is not None:
+            kept = np.full((*shape, len(rows)), np.nan, np.float32)
+            kept[cells] = rows.T
+            arrays[name] = ((*_DIMENSIONS, axis), kept)
+            coordinates[axis] = (axis, np.arange(len(rows)) if axis == "draw" else np.asarray(members))
     dataset: xarray.Dataset = xr.Dataset(arrays, coordinates, _attributes(table, provenance))
     return dataset
 

@@ -252,3 +252,13 @@ def test_members_that_disagree_about_a_sign() -> None:
     table = _ism([*nets, turned]).table()
     np.testing.assert_array_equal(table["effect_mean"], 0)
     np.testing.assert_array_equal(table["sign_agreement"], 0.5)
+
+
+def test_xarray_has_the_means_of_the_members_by_name() -> None:
+    effects = _ism(_nets(3), n_draws=6)
+    data = effects.to_xarray(outputs=[1])
+    assert tuple(data["member"].to_numpy()) == effects.members
+    of_cell = data["effect_member_mean"].isel(sequence=0, output=0).to_numpy()
+    kept = of_cell[~np.isnan(of_cell).any(axis=-1)]
+    np.testing.assert_array_equal(kept, effects.member_means(outputs=[1])[:, : len(kept)].T)
+    assert "6 draws of 3 members, seed 0" in repr(effects)
