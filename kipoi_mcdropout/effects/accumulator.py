@@ -32,9 +32,20 @@ class _ScoredDraws(NamedTuple):
 
 
 class Accumulator:
-    """Moments of one score for one slice of mutants, while the draws stream by."""
+    """Moments of one score for one slice of mutants, while the draws stream by.
 
-    def __init__(self, score: Score, owner: Tensor, unchanged: Tensor, options: EffectOptions) -> None:
+    `eps` is the relative precision of the model's arithmetic, where it is less than that of the outputs.
+    """
+
+    def __init__(
+        self,
+        score: Score,
+        owner: Tensor,
+        unchanged: Tensor,
+        options: EffectOptions,
+        eps: float = 0.0,
+    ) -> None:
+        self.eps = eps
         self.score = score
         self.owner = owner
         self.unchanged = unchanged
@@ -86,10 +97,10 @@ class Accumulator:
             self.kept.append(effect)
 
     def _scored(self, ref: Tensor, alt: Tensor, owner: Tensor) -> _ScoredDraws:
-        eps = torch.finfo(alt.dtype).eps
+        self.eps = max(self.eps, torch.finfo(alt.dtype).eps)
         ref, alt = ref.to(torch.float64), alt.to(torch.float64)
         nonfinite = ~torch.isfinite(alt) | ~torch.isfinite(ref)[:, owner]
-        rounded = _differ_by_rounding(ref, alt, owner, eps)
+        rounded = _differ_by_rounding(ref, alt, owner, self.eps)
         if self.score.logit_scale:
             if not (is_probability(ref) and is_probability(alt)):
                 raise InputError(

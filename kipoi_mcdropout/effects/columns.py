@@ -8,6 +8,8 @@ MUTANT_STATISTICS = (
     "effect_mean", "effect_sd", "effect_mcse", "effect_point", "prob_positive",
 )  # fmt: skip
 COUNTS = ("n_nonfinite", "n_saturated")
+# Relative precision of a model that computes less precisely than float32; others have no such column.
+OUTPUT_EPS = "output_eps"
 
 
 def quantile_name(q: float) -> str:

@@ -54,7 +54,13 @@ def summarize_effects(
     for block in engine.run(batch, draws, targets.selected):
         if done == 0:
             accumulators = [
-                (rows, [Accumulator(s, owner[rows], unchanged[rows], options) for s in options.scores])
+                (
+                    rows,
+                    [
+                        Accumulator(s, owner[rows], unchanged[rows], options, targets.eps)
+                        for s in options.scores
+                    ],
+                )
                 for rows in _pieces(block.mutants, max(1, _CELLS // n_outputs))
             ]
             _check_reference(block.ref[0])
@@ -70,6 +76,7 @@ def summarize_effects(
             for rows, of_scores in accumulators:
                 for accumulator, summary in zip(of_scores, summaries, strict=True):
                     accumulator.write(summary, rows)
+                    summary.eps = accumulator.eps
             accumulators, done = [], 0
     return summaries
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from kipoi_mcdropout.dropout.masks import check_n_draws
 from kipoi_mcdropout.effects.columns import quantile_name
+from kipoi_mcdropout.effects.rounding import FLOAT32_EPS
 from kipoi_mcdropout.effects.scores import Score
 from kipoi_mcdropout.errors import InputError
 
@@ -40,6 +41,8 @@ class EffectSummary:
         Of the effect over the draws, as asked for.
     draws : numpy.ndarray of float32, shape=(draws, mutants, outputs), or None
         The effects themselves, as asked for.
+    eps : float
+        Relative precision of the model's arithmetic: 1.2e-7 for float32, 0.0078 for bfloat16.
     """
 
     score: Score
@@ -49,6 +52,7 @@ class EffectSummary:
     counts: dict[str, NDArray[np.int32]]
     quantiles: dict[float, Array] = field(default_factory=dict)
     draws: NDArray[np.float32] | None = None
+    eps: float = FLOAT32_EPS
 
     def per_mutant(self) -> dict[str, NDArray[Any]]:
         """Everything that has a value per mutant and output, by column name, mutants first."""
@@ -99,4 +103,5 @@ def concatenate(parts: Sequence[EffectSummary]) -> EffectSummary:
         join(lambda part: part.counts),
         join(lambda part: part.quantiles),
         np.concatenate(draws, axis=1) if draws else None,
+        first.eps,
     )

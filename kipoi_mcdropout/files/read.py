@@ -15,7 +15,12 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from kipoi_mcdropout.arrays.outputs import select_targets
-from kipoi_mcdropout.effects.columns import COUNTS, MUTANT_STATISTICS, REFERENCE_STATISTICS
+from kipoi_mcdropout.effects.columns import (
+    COUNTS,
+    MUTANT_STATISTICS,
+    OUTPUT_EPS,
+    REFERENCE_STATISTICS,
+)
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.column_types import to_frame
 from kipoi_mcdropout.files.first_line import PROVENANCE_KEY
@@ -240,6 +245,8 @@ def sequence_rows(file: h5py.File, i: int, score: str, columns: list[int], n_dra
             else np.tile(values[columns], len(mutated))
         )
     rows["n_draws"] = n_draws
+    if OUTPUT_EPS in group.attrs:
+        rows[OUTPUT_EPS] = float(group.attrs[OUTPUT_EPS])
     n = len(mutated) * n_outputs
     columns_of = {
         name: values if isinstance(values, np.ndarray) else [values] * n for name, values in rows.items()

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kipoi_mcdropout.arrays.nested import Nested, map_nested
+from kipoi_mcdropout.arrays.output_labels import unique_names
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel, OutputFunction, alphabet_of
 from kipoi_mcdropout.model.sequence_model import SequenceModel, Unknown, sequence_model
@@ -34,6 +35,7 @@ class ModelSettings:
     def __post_init__(self) -> None:
         if self.outputs is not None:
             _check_outputs(self.outputs)
+            object.__setattr__(self, "outputs", unique_names(self.outputs))
         if self.unknown not in ("uniform", "zero"):
             raise InputError(f'unknown must be "uniform" or "zero"; got {self.unknown!r}')
         shape = self.input_shape
@@ -55,6 +57,7 @@ class Model:
         It is borrowed, never changed.
     outputs : sequence of str, optional
         Names of all outputs, in their order. By default those of a Kipoi model's schema, else numbers.
+        Names that occur twice are numbered: A, A, B become A#1, A#2, B.
     input_shape : sequence of int, optional
         Shape of one input without the batch, such as (4, 500) or (500, 4). Needed for a bare nn.Module
         where no array of inputs is given: for a VCF, for regions of a genome, and for `audit`.
@@ -227,9 +230,6 @@ def _check_outputs(names: tuple[Any, ...]) -> None:
     wrong = [name for name in names if not isinstance(name, str) or not name]
     if wrong:
         raise InputError(f"outputs must be names, texts that are not empty; got {wrong[0]!r}")
-    twice = sorted({name for name in names if names.count(name) > 1}) if len(names) < 10_000 else []
-    if twice or len(set(names)) < len(names):
-        raise InputError(f"outputs must be different names; {', '.join(twice[:3])} comes twice")
 
 
 def _random_input(array: Any) -> NDArray[np.float32]:

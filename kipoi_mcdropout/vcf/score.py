@@ -120,7 +120,7 @@ def score_vcf(
         contigs = {} if reader.header.declared("contig") else genome.lengths
         written = VariantLayout(
             wanted.vcf.info_prefix, tuple(plan.fields), plan.targets.labels,
-            wanted.effects.quantiles, wanted.vcf.q_values, contigs,
+            wanted.effects.quantiles, wanted.vcf.q_values, contigs, plan.targets.eps,
         )  # fmt: skip
         assembler = VariantAssembler(written, reader.header)
         scheduler = stack.enter_context(running.open_scheduler())

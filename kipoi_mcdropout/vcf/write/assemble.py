@@ -37,6 +37,8 @@ class VariantLayout:
         Whether the table has them.
     contigs : dict of str to int
         Lengths to declare in the header, where that declares none.
+    eps : float
+        Relative precision of the model's arithmetic.
     """
 
     prefix: str
@@ -45,6 +47,7 @@ class VariantLayout:
     quantiles: tuple[float, ...]
     q_values: bool
     contigs: dict[str, int]
+    eps: float
 
     def annotator(self, header: Header) -> Annotator:
         """What makes the lines of the VCF."""
@@ -60,6 +63,7 @@ class VariantLayout:
             tuple(values["quantiles"]),
             values["q_values"],
             dict(values["contigs"]),
+            values["eps"],
         )
 
 
@@ -106,7 +110,7 @@ class VariantAssembler:
             self._skipped.write("\t".join(SKIPPED_COLUMNS) + "\n")
         if paths.table is not None:
             file = group.files[paths.table]
-            schema = schema_of(self._layout.quantiles)
+            schema = schema_of(self._layout.quantiles, self._layout.eps)
             self._table = TableOutput(paths.table.name, file.rows, file.temporary, schema)
 
     def add(self, records: list[Record], result: VariantResult) -> None:
