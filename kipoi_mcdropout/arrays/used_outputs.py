@@ -46,7 +46,7 @@ class UsedOutputs:
         words = [f"{_named(path)} ({why})" for (path, _), why in self.left_out.items()]
         more = f", and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
         return (
-            f"outputs of the model that are left out: {', '.join(words[:_SHOWN])}{more}. Only tensors of "
+            f"outputs of the model are left out: {', '.join(words[:_SHOWN])}{more}. Only tensors of "
             "real numbers with the batch as first axis can be reported"
         )
 

@@ -87,7 +87,7 @@ SOURCES: dict[str, tuple[Callable[[Any, Tensor], Tensor], str]] = {
     "custom operator": (lambda s, x: custom_drop(x), "kipoi_mcdropout_tests::drop"),
     "ATen operator": (lambda s, x: x * torch.ops.aten.bernoulli.p(x, 0.5), "aten::bernoulli"),
     "generator of numpy's own": (
-        lambda s, x: x * torch.from_numpy(LOCAL.random(x.shape) > 0.5),
+        lambda s, x: x * torch.from_numpy(LOCAL.random(x.shape)).float(),
         "random number generator of its own",
     ),
     "generator of torch's own": (
