@@ -25,6 +25,7 @@ from kipoi_mcdropout.dropout.named_parts import (
     explained,
     known_names,
     plain_module,
+    refuse_sharded,
     refuse_uninitialised,
 )
 from kipoi_mcdropout.dropout.probe import Call, Probe, probe_inputs, training_flag
@@ -126,6 +127,7 @@ class LockedModel:
         self, module: nn.Module, call: Call | None = None, ignore: tuple[str, ...] = ()
     ) -> None:
         self.module = plain_module(module)
+        refuse_sharded(self.module)
         refuse_uninitialised(self.module)
         self.call = call or call_module(self.module)
         self.ignore = known_names(self.module, ignore)

@@ -19,7 +19,7 @@ from kipoi_mcdropout.dropout.input_types import InputTypes, as_arrays
 from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, call_module
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.memory import name_memory
-from kipoi_mcdropout.dropout.named_parts import refuse_uninitialised
+from kipoi_mcdropout.dropout.named_parts import plain_module, refuse_sharded, refuse_uninitialised
 from kipoi_mcdropout.dropout.probe import Call
 from kipoi_mcdropout.engine.full import to_tensors
 from kipoi_mcdropout.errors import (
@@ -71,14 +71,15 @@ class KipoiModel:
         self.model = model
         self.label_axis = label_axis
         self.output_labels = output_labels
-        module = required_module(model)
+        module = plain_module(required_module(model))
+        refuse_sharded(module)
         refuse_uninitialised(module)
         _check_weights(module)
         self._made_of = made_of(model)  # now: a forward pass may keep things in attributes
         if output_sel_fn is not None:
             self._made_of["output_sel_fn_sha256"] = function_checksum(output_sel_fn)
         self._types = InputTypes(module)
-        self._own_types = not _runs_by_its_module(model, module)
+        self._own_types = not _runs_by_its_module(model)
         call = _own_call(model) if self._own_types else self._types.wrap(call_module(module))
         call = name_memory(call)
         if output_sel_fn is not None:
@@ -225,9 +226,9 @@ def _check_weights(module: nn.Module) -> None:
             )
 
 
-def _runs_by_its_module(model: Any, module: nn.Module) -> bool:
+def _runs_by_its_module(model: Any) -> bool:
     """Whether the model runs by its module, and not by a predict_on_batch of its own."""
-    return isinstance(model, nn.Module) or model is module or _has_stock_predict(model)
+    return isinstance(model, nn.Module) or _has_stock_predict(model)
 
 
 def _own_call(model: Any) -> Call:
