@@ -177,8 +177,8 @@ def training_flag(modules: tuple[nn.Module, ...]) -> Iterator[None]:
 
 
 def same_output(a: Nested, b: Nested) -> bool:
-    """Whether the tensors in two outputs agree to float32 rounding."""
-    first, second = list(leaves(a)), list(leaves(b))
+    """Whether the tensors in two outputs agree to float32 rounding; a dict may have another order."""
+    first, second = (sorted(leaves(x), key=lambda item: item[0]) for x in (a, b))
     return [path for path, _ in first] == [path for path, _ in second] and all(
         _same_leaf(x, y) for (_, x), (_, y) in zip(first, second, strict=True)
     )
