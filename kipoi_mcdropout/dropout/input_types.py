@@ -83,7 +83,6 @@ class InputTypes:
 
     def wrap(self, call: Callable[[Nested], Nested]) -> Callable[[Nested], Nested]:
         """`call` with inputs in the type of the weights."""
-
         return lambda inputs: (
             self._by_trial(call, inputs) if len(self._candidates) > 1 else call(self.tensors(inputs))
         )

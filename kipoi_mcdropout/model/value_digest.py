@@ -148,14 +148,16 @@ def attributes_of(value: Any) -> Iterator[tuple[str, Any]]:
         yield from value.named_buffers(recurse=False)
     elif dataclasses.is_dataclass(value) or isinstance(value, types.SimpleNamespace):
         names = [f.name for f in dataclasses.fields(value)] if dataclasses.is_dataclass(value) else []
-        yield from {**{n: getattr(value, n, None) for n in names}, **getattr(value, "__dict__", {})}.items()
+        slots = {name: getattr(value, name, None) for name in names}
+        yield from {**slots, **getattr(value, "__dict__", {})}.items()
     elif not is_library(type(value)):
         yield from getattr(value, "__dict__", {}).items()
 
 
 def module_attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
     """Name and value of what a module holds beside its parameters, buffers and parts; and its hooks."""
-    is_lightning = any(kind.__module__.partition(".")[0] in _OF_LIGHTNING for kind in type(module).__mro__)
+    packages = {kind.__module__.partition(".")[0] for kind in type(module).__mro__}
+    is_lightning = not packages.isdisjoint(_OF_LIGHTNING)
     bookkeeping = _BOOKKEEPING | _LIGHTNING if is_lightning else _BOOKKEEPING
     for name, value in vars(module).items():
         if name not in bookkeeping and not (

@@ -38,7 +38,7 @@ class Fields(OrderedDict):
 
     loss: Any = None
     logits: Any = None
-    hidden_states: Any = None
+    states: Any = None
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -63,7 +63,7 @@ BESIDE = {
     "sparse": (lambda y: {"logits": y, "s": y.to_sparse()}, "'s' .it is a sparse"),
     "named tuple": (lambda y: Pair(y, y.sum()), "'loss' .it is one number"),
     "nested": (lambda y: {"logits": [y], "c": (torch.zeros(7, 2), {"k": y.T})}, "'c/0' .*'c/1/k'"),
-    "library": (lambda y: Fields(y.mean(), y, (torch.stack([y, y]),)), "'loss' .*'hidden_states/0'"),
+    "library": (lambda y: Fields(y.mean(), y, (torch.stack([y, y]),)), "'loss' .*'states/0'"),
 }  # fmt: skip
 
 
