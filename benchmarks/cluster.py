@@ -126,7 +126,7 @@ def time_scoring(options: argparse.Namespace) -> float:
 # --- overhead ---------------------------------------------------------------------------------------
 
 
-def overhead(options: argparse.Namespace) -> None:
+def overhead(_options: argparse.Namespace) -> None:
     """Chunks that take no time, through a cluster of two processes."""
     from kipoi_mcdropout.runs.schedule import Work
     from kipoi_mcdropout.runs.schedule.dask_cluster import DaskCluster

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ class SequenceNetwork(nn.Module):
     input_shape: tuple[int, ...]
     category_axis: int
     last: tuple[str, ...] = ()  # names of the layers that give logits or log counts
-    gains: dict[str, float] = {}  # variance that layers of this name put in; else 2 (for ReLU)
+    gains: ClassVar[dict[str, float]] = {}  # variance that layers of this name put in; else 2 (for ReLU)
 
 
 class DeepSea(SequenceNetwork):
@@ -134,7 +135,7 @@ class BpNet(SequenceNetwork):
     """
 
     last = ("profile", "counts")
-    gains = {"dilated": 0.4}  # the residual sums would grow
+    gains: ClassVar = {"dilated": 0.4}  # the residual sums would grow
 
     def __init__(
         self, length: int = 1000, n_outputs: int = 2, width: float = 1.0, n_layers: int = 9
@@ -163,7 +164,7 @@ class DanQ(SequenceNetwork):
     """
 
     last = ("head.3",)
-    gains = {"lstm": 4.0}  # tanh and the gates take away
+    gains: ClassVar = {"lstm": 4.0}  # tanh and the gates take away
 
     def __init__(self, length: int = 1000, n_outputs: int = 919, width: float = 1.0) -> None:
         super().__init__()
@@ -262,7 +263,8 @@ def randomize(model: SequenceNetwork, seed: int) -> None:
                 gain = model.gains.get(name.split(".")[0], usual)
                 normal(weight, 0.0, math.sqrt(gain / _fan_in(part, weight)))
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
-            assert part.running_mean is not None and part.running_var is not None
+            assert part.running_mean is not None
+            assert part.running_var is not None
             normal(part.running_mean, 0.0, 0.1)
             part.running_var.uniform_(0.5, 1.5, generator=generator)
         if name in model.last and isinstance(part, nn.Linear):

@@ -119,7 +119,7 @@ def since(begin: Times) -> Times:
     return time.perf_counter() - begin[0], time.process_time() - begin[1]
 
 
-def plain(model: Any, fasta: Path, vcf: Path, folder: Path, n_draws: int) -> Times:
+def plain(model: Any, fasta: Path, vcf: Path, _folder: Path, n_draws: int) -> Times:
     """A reference and an allele through the model for each draw, batch by batch; inputs are ready."""
     import numpy as np
     import torch

@@ -2,6 +2,7 @@
 
 python example/train.py              writes the data and example/model/weights.pt
 python example/train.py --data_only  writes the data
+python example/train.py --members 5  trains 4 more networks on other sequences: example/members/*.pt
 
 One seed decides everything. The data are the same bytes everywhere; the weights are the same on
 one machine, and nearly so on others, as floating point sums go.
@@ -43,7 +44,8 @@ WITHOUT_DROPOUT_SHARE = 0.10
 def load_model_module() -> ModuleType:
     """example/model/model.py, which Kipoi loads by its path, too."""
     spec = importlib.util.spec_from_file_location("example_model", HERE / "model" / "model.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -87,19 +89,43 @@ def train(seed: int, n_sequences: int = N_SEQUENCES) -> Any:
     return network.eval()
 
 
+def train_members(seed: int, n_members: int) -> None:
+    """The networks 2 to n of an ensemble: other first weights, and other training sequences."""
+    _as_everywhere()
+    folder = HERE / "members"
+    folder.mkdir(exist_ok=True)
+    for number in range(2, n_members + 1):
+        network = train(seed + 1000 * (number - 1))  # far apart: `train` takes the next seed too
+        torch.save(network.state_dict(), folder / f"weights_{number}.pt")
+
+
+def _as_everywhere() -> None:
+    # One thread: the sums do not depend on the number of cores, and small steps gain nothing.
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+
+
 def main() -> None:
     """Write the data, train, evaluate, write weights and figures."""
     parser = argparse.ArgumentParser(description="Simulate the example's data, train its model.")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--data_only", action="store_true", help="do not train")
+    parser.add_argument(
+        "--members",
+        type=int,
+        default=1,
+        metavar="N",
+        help="train the networks 2 to N of an ensemble; the first is the model itself",
+    )
     args = parser.parse_args()
+    if args.members > 1:
+        train_members(args.seed, args.members)
+        return
     for name, checksum in write_data(HERE, args.seed).items():
         print(f"{checksum}  {name}")
     if args.data_only:
         return
-    # One thread: the sums do not depend on the number of cores, and small steps gain nothing.
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+    _as_everywhere()
     start, start_cpu = time.perf_counter(), time.process_time()
     network = train(args.seed)
     wall, cpu = time.perf_counter() - start, time.process_time() - start_cpu

@@ -13,13 +13,15 @@ if TYPE_CHECKING:
     from kipoi_mcdropout.dropout.locked_model import POINT, locked_forward
     from kipoi_mcdropout.errors import McDropoutError
     from kipoi_mcdropout.files.effects import Effects, read
+    from kipoi_mcdropout.files.predictions import Predictions
     from kipoi_mcdropout.model.audit import audit
+    from kipoi_mcdropout.model.description import load_model
     from kipoi_mcdropout.model.model import Model
-    from kipoi_mcdropout.model.predict import Predictions, mc_predict
     from kipoi_mcdropout.plugin.mutation import MCDropoutISM
     from kipoi_mcdropout.reports.call import report
     from kipoi_mcdropout.runs.ism.mutate import MutationOptions, ism
     from kipoi_mcdropout.runs.options import RunOptions
+    from kipoi_mcdropout.runs.predict import mc_predict
     from kipoi_mcdropout.runs.shard import Shard
     from kipoi_mcdropout.vcf.call import score_variants
     from kipoi_mcdropout.vcf.options import VariantOptions, VcfOptions
@@ -41,6 +43,7 @@ __all__ = [
     "audit",
     "cli_main",
     "ism",
+    "load_model",
     "locked_forward",
     "mc_predict",
     "mr",
@@ -60,7 +63,7 @@ _HOMES = {
     "McDropoutError": "errors",
     "Model": "model.model",
     "MutationOptions": "runs.ism.mutate",
-    "Predictions": "model.predict",
+    "Predictions": "files.predictions",
     "RunOptions": "runs.options",
     "Shard": "runs.shard",
     "VariantOptions": "vcf.options",
@@ -68,8 +71,9 @@ _HOMES = {
     "audit": "model.audit",
     "cli_main": "cli",
     "ism": "runs.ism.mutate",
+    "load_model": "model.description",
     "locked_forward": "dropout.locked_model",
-    "mc_predict": "model.predict",
+    "mc_predict": "runs.predict",
     "read": "files.effects",
     "report": "reports.call",
     "score_variants": "vcf.call",

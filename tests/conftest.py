@@ -8,8 +8,13 @@ from pathlib import Path
 # Small tensors: a second thread costs more than it gives, most of all on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import pytest  # noqa: E402
-from paths import ROOT  # noqa: E402
+import pytest
+from hypothesis import HealthCheck, settings
+from paths import ROOT
+
+# A busy machine, or one that measures the coverage, is no fault.
+settings.register_profile("no time limits", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no time limits")
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,17 @@ def test_the_statistics_and_the_engine_do_not_know_kipoi() -> None:
     assert wrong == []
 
 
+def test_the_engine_needs_torch_and_numpy_alone() -> None:
+    needed = {
+        name.split(".")[0]
+        for folder, path in files()
+        if folder in ("engine", "sequence", "dropout", "arrays", "errors")
+        and path.name != "bed.py"  # no engine reads regions
+        for name in names_imported(path)
+    }
+    assert needed - sys.stdlib_module_names - {PACKAGE.name} == {"numpy", "torch"}
+
+
 def printed_by(code: str) -> str:
     """What a program prints in an interpreter of its own."""
     environment = {**os.environ, "KIPOI_MCDROPOUT_DISABLE": "1"}

@@ -40,7 +40,7 @@ def _plain(line: str) -> str:
     return "".join(p if p.startswith("``") else _MARKUP.sub(r"\\\g<0>", p) for p in parts)
 
 
-def _process(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+def _process(_app: Sphinx, _what: str, _name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
     lines[:] = rewrite(lines)
 
 

@@ -118,7 +118,8 @@ class ArrayLabels:
         index: list[list[int]] = [[0] for _ in self.shape]
         for axis, numbers in zip(self._axes, found, strict=True):
             index[axis] = numbers
-        return np.ravel_multi_index(np.ix_(*index), self.shape).ravel().tolist()
+        places: list[int] = np.ravel_multi_index(np.ix_(*index), self.shape).ravel().tolist()
+        return places
 
 
 class OutputLabels(Sequence[str]):

@@ -7,13 +7,14 @@ cache, texts. What is used has the batch on the first axis, in every batch, and 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested
+from kipoi_mcdropout.arrays.nested import Nested, entries, leaves, map_nested
 from kipoi_mcdropout.errors import InputWarning, ModelError
 
 _Key = tuple[str, int]  # path, and how often the path has come before: 1 and "1" are two keys of a dict
@@ -51,15 +52,32 @@ class UsedOutputs:
         )
 
     def prune(self, outputs: Nested) -> Nested:
-        """The same structure, None in the place of what is left out."""
-        if not self.left_out:
+        """The same structure, None in the place of what is left out; dicts in the order of `keys`."""
+        came = _keys(outputs)
+        if tuple(came) == self.keys:
             return outputs
-        keys = iter(_keys(outputs))
+        keys = iter(came)
 
         def kept(leaf: Any) -> Any:
             return None if next(keys) in self.left_out else leaf
 
-        return map_nested(kept, outputs)
+        return self._in_order(map_nested(kept, outputs), "")
+
+    def _in_order(self, outputs: Nested, path: str) -> Nested:
+        items = entries(outputs)
+        if items is None:
+            return outputs
+        found = {name: f"{path}/{name}" if path else str(name) for name, _ in items}
+        values = {name: self._in_order(value, found[name]) for name, value in entries(outputs) or ()}
+        if isinstance(outputs, Mapping):
+            return {name: values[name] for name in sorted(values, key=lambda n: self._rank(found[n]))}
+        if hasattr(outputs, "_fields"):
+            return type(outputs)(*values.values())
+        return list(values.values())
+
+    def _rank(self, path: str) -> int:
+        inside = [i for i, (key, _) in enumerate(self.keys) if f"{key}/".startswith(f"{path}/")]
+        return inside[0] if inside else len(self.keys)
 
     def select(self, outputs: Nested) -> list[Any]:
         """The leaves that are used, in the order of `keys`, whatever the order of a dict is now.

@@ -29,6 +29,7 @@ from kipoi_mcdropout.files.standard_output import flush, reserve
 COMMANDS = {
     "ism": "effect and uncertainty of every single substitution of sequences",
     "predict": "predictions with uncertainty, no mutation",
+    "init": "write down what a model is, as mcdropout.yaml or as a folder for Kipoi",
     "audit": "print every dropout site of a model and whether it can be locked",
     "score_variants": "effect and uncertainty of the variants in a VCF",
     "merge": "join the shards of a run into its outputs",
@@ -41,7 +42,7 @@ COMMANDS = {
 }
 
 
-def cli_main(command: str, raw_args: Sequence[str]) -> None:
+def cli_main(_command: str, raw_args: Sequence[str]) -> None:
     """Entry point of `kipoi mcdropout`; Kipoi calls it with command "mcdropout"."""
     _dispatch("kipoi mcdropout", raw_args)
 
@@ -56,12 +57,12 @@ def _dispatch(prog: str, raw_args: Sequence[str]) -> None:
     run(args.command, f"{prog} {args.command}", list(raw_args[1:]))
 
 
-def interpret_ism(command: str, raw_args: Sequence[str]) -> None:
+def interpret_ism(_command: str, raw_args: Sequence[str]) -> None:
     """Entry point of `kipoi interpret ism --method mcdropout_ism`."""
     run("ism", "kipoi interpret ism", list(raw_args))
 
 
-def interpret_feature_importance(command: str, raw_args: Sequence[str]) -> None:
+def interpret_feature_importance(_command: str, raw_args: Sequence[str]) -> None:
     """Entry point of `kipoi interpret feature_importance --imp_score mcdropout_ism`."""
     run("ism", "kipoi interpret feature_importance", list(raw_args))
 

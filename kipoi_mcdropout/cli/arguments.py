@@ -14,25 +14,8 @@ __all__ = ["Parser"]  # the others are functions of this module
 _UNITS = {"GIB": 2**30, "MIB": 2**20, "GB": 10**9, "MB": 10**6, "": 1}
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
-    """The model, by the words that `kipoi predict` has."""
-    import kipoi
-
-    parser.add_argument(
-        "model", metavar="MODEL", help="a model of Kipoi's zoo by name, or a folder with a model.yaml"
-    )
-    parser.add_argument(
-        "--source",
-        choices=list(kipoi.config.model_sources()),
-        help="where to find the model: dir for a local folder, kipoi for the zoo, or another source "
-        "from ~/.kipoi/config.yaml (default: dir if MODEL is a folder with a model.yaml, else "
-        "kipoi)",
-    )
-
-
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """The model and its dataloader, by the words that `kipoi predict` has."""
-    add_model(parser)
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """The dataloader, by the words that `kipoi predict` has."""
     parser.add_argument(
         "--dataloader", metavar="NAME", help="name of a dataloader to use in place of the model's own"
     )
@@ -65,10 +48,9 @@ def add_draw_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--n_draws",
         type=int,
-        default=30,
-        help="number of draws: how often the model "
-        "is run, each time with new dropout "
-        "masks (default 30)",
+        default=None,
+        help="number of draws: how often the model is run, each time with new dropout masks (default "
+        "30; for several members the next multiple of their number, or this number if none has dropout)",
     )
     parser.group("dropout").add_argument(
         "--seed",
@@ -84,21 +66,6 @@ def add_draw_arguments(parser: Parser) -> None:
         metavar="OUTPUT",
         help="model outputs to report, by label, index from 0, or pattern such as 'FOXA*' (default: "
         "all)",
-    )
-    parser.add_argument(
-        "--label_axis",
-        type=int,
-        default=None,
-        metavar="AXIS",
-        help="axis of an output that its column labels name, not counting the batch; needed if several "
-        "axes fit",
-    )
-    parser.add_argument(
-        "--ignore",
-        nargs="+",
-        default=[],
-        metavar="MODULE",
-        help="modules whose dropout stays off, including the dropout inside them",
     )
 
 

@@ -14,7 +14,7 @@ OUTPUTS = (
     "output", "output_vcf", "table", "skipped", "leave_one_out", "across_sequences", "scaled",
 )  # fmt: skip
 _JSON = ("dataloader_args", "imp_score_kwargs", "score_kwargs")
-_MODEL_FILES = ("model.yaml", "model.yml", "dataloader.yaml", "dataloader.yml")
+_MODEL_FILES = ("model.yaml", "model.yml", "dataloader.yaml", "dataloader.yml", "mcdropout.yaml")
 
 
 def check_files(options: argparse.Namespace) -> None:
@@ -30,7 +30,7 @@ def check_files(options: argparse.Namespace) -> None:
         elif name in _JSON:
             inputs.update(_files_in_words(value, f"the file of --{name}"))
         elif name == "model":
-            inputs.update(_files_of_model(Path(value)))
+            inputs.update(_files_of_model(value))
         else:
             inputs.update(named_files(value, f"the file of the argument {name}"))
             if isinstance(value, str):  # FILE::FUNCTION
@@ -52,13 +52,19 @@ def _files_in_words(words: Any, what: str) -> dict[str, str]:
     return found
 
 
-def _files_of_model(folder: Path) -> dict[str, str]:
-    """The description, code and weights of a model in a local folder."""
-    found = [folder / name for name in _MODEL_FILES]
-    found += sorted(folder.glob("*.py"))
-    for name in _MODEL_FILES:
-        if (path := folder / name).is_file():
-            found += [folder / word for word in _words(path)]
+def _files_of_model(model: str) -> dict[str, str]:
+    """The file of FILE.py:NAME, or the description, code and weights of a model in a local folder."""
+    code = Path(model.partition(".py:")[0] + ".py")
+    path = Path(model)
+    folder = path.parent if path.suffix in (".yaml", ".yml") else path
+    found = [code, path]
+    found += [folder / name for name in _MODEL_FILES] if folder.is_dir() else []
+    found += sorted(folder.glob("*.py")) if path.is_dir() else []
+    for description in [path] if path.is_file() else [folder / name for name in _MODEL_FILES]:
+        if description.suffix in (".yaml", ".yml") and description.is_file():
+            words = _words(description)
+            found += [folder / word for word in words]
+            found += [folder / f"{word.partition('.py:')[0]}.py" for word in words if ".py:" in word]
     return {f"{path.name} of the model": str(path) for path in found if path.is_file()}
 
 

@@ -52,7 +52,7 @@ def signal_that_came() -> int:
     return int(signal.SIGINT) if _came is None else _came
 
 
-def _remember(number: int, frame: FrameType | None) -> None:
+def _remember(number: int, _frame: FrameType | None) -> None:
     global _came
     _came = number
     raise KeyboardInterrupt

@@ -7,6 +7,7 @@ from typing import Any
 
 from kipoi_mcdropout.cli.file_arguments import check_files
 from kipoi_mcdropout.cli.messages import add_message_arguments, set_level
+from kipoi_mcdropout.cli.model_arguments import MODEL_FLAGS
 from kipoi_mcdropout.files.standard_output import results
 
 # Group of the help: names of the options that stand in it, with all commands taken together.
@@ -16,10 +17,9 @@ GROUPS = {
         "contig_map", "peaks", "blacklist", "chroms", "exclude_chroms", "measured",
     ),
     "model": (
-        "source", "model_input", "category_axis", "label_axis", "alphabet", "unknown", "length",
-        "output_sel_fn", "target", "exposure", "outcome",
+        *MODEL_FLAGS, "output_sel_fn", "target", "exposure", "outcome",
     ),
-    "dropout": ("n_draws", "ignore", "mask_scope"),
+    "dropout": ("n_draws", "mask_scope"),
     "effects": (
         "imp_score", "imp_score_kwargs", "scores", "score", "score_kwargs", "start", "end",
         "test_ref_ref", "rc", "shifts", "normalize", "edge", "ref_mismatch", "quantiles", "q_values",
@@ -29,9 +29,9 @@ GROUPS = {
         "level", "tolerance", "min_z", "sequence", "rank_by", "top",
     ),
     "output": (
-        "output", "output_vcf", "table", "skipped", "leave_one_out", "across_sequences", "scaled",
-        "keep_draws", "vcf_target", "vcf_statistics", "info_prefix", "no_plan", "title", "no_figures",
-        "width_mm", "dpi", "labels", "bed3", "overwrite", "remove",
+        "output", "kipoi", "output_vcf", "table", "skipped", "leave_one_out", "across_sequences",
+        "scaled", "keep_draws", "vcf_target", "vcf_statistics", "info_prefix", "no_plan", "title",
+        "no_figures", "width_mm", "dpi", "labels", "bed3", "overwrite", "remove",
     ),
     "running": (
         "batch_size", "num_workers", "engine", "memory", "no_verify", "scheduler", "shard", "resume",
@@ -91,13 +91,15 @@ class Parser(argparse.ArgumentParser):
 class _Help(argparse.RawDescriptionHelpFormatter):
     """Help whose usage line has only required arguments; all options follow below it."""
 
-    def add_usage(self, usage: str | None, actions: Any, groups: Any, prefix: str | None = None) -> None:
+    def add_usage(
+        self, usage: str | None, actions: Any, _groups: Any, prefix: str | None = None
+    ) -> None:
         """See argparse."""
         positional = [action for action in actions if not action.option_strings]
         required = [action for action in actions if action.option_strings and action.required]
         super().add_usage(usage, [*positional, *required], [], prefix)
 
-    def _format_usage(self, usage: Any, actions: Any, groups: Any, prefix: Any) -> str:
+    def _format_usage(self, _usage: Any, actions: Any, _groups: Any, prefix: Any) -> str:
         """See argparse, which puts options first: `-o FILE [FILE ...] MODEL` would take the model."""
         prog = " ".join([self._prog, *(self._word(action) for action in actions), "[option ...]"])
         return super()._format_usage(prog, (), (), prefix)

@@ -7,39 +7,11 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from kipoi_mcdropout.arrays.nested import leaves
-from kipoi_mcdropout.cli.messages import bar_is_off, say
+from kipoi_mcdropout.cli.messages import bar_is_off
 from kipoi_mcdropout.errors import InputError, is_machine_failure
-
-
-def load_model(args: argparse.Namespace, with_dataloader: bool = True) -> Any:
-    """The model named on the command line, with its default dataloader unless another is named.
-
-    Raises
-    ------
-    InputError
-        If Kipoi cannot load it.
-    """
-    from kipoi_mcdropout.model.load import load_kipoi_model
-
-    args.source = source_of(args.model, args.source)
-    with_dataloader = with_dataloader and args.dataloader is None
-    what = f"the model {args.model!r} from source {args.source!r} cannot be loaded"
-    with explained(what):
-        return load_kipoi_model(args.model, args.source, with_dataloader)
-
-
-def source_of(model: str, source: str | None) -> str:
-    """Kipoi's source of a model; where none was named, "dir" for a folder with a model, else the zoo."""
-    if source is not None:
-        return source
-    if not (Path(model) / "model.yaml").is_file():
-        return "kipoi"
-    say(f"{model} is a local folder with a model.yaml, so --source dir is used")
-    return "dir"
 
 
 def load_data(args: argparse.Namespace, model: Any) -> tuple[Any, dict[str, Any]]:
@@ -53,14 +25,20 @@ def load_data(args: argparse.Namespace, model: Any) -> tuple[Any, dict[str, Any]
     import kipoi
     from kipoi_utils.utils import parse_json_file_str_or_arglist
 
+    from kipoi_mcdropout.model.sibling_code import hidden
+
     with explained("--dataloader_args must be JSON, a .json file, or words of the form key=value"):
         kwargs = _as_json(args.dataloader_args)
         if kwargs is None:
             kwargs = parse_json_file_str_or_arglist(args.dataloader_args)
     with explained("the dataloader cannot be created; give its arguments with --dataloader_args"):
-        factory = model.default_dataloader
-        if args.dataloader is not None:
-            factory = kipoi.get_dataloader_factory(args.dataloader, args.dataloader_source or "kipoi")
+        if args.dataloader is None:
+            factory = required_dataloader(model)
+        else:
+            with hidden():
+                factory = kipoi.get_dataloader_factory(
+                    args.dataloader, args.dataloader_source or "kipoi"
+                )
         known = set(factory.args)
         if unknown := set(kwargs) - known:
             raise InputError(f"unknown {sorted(unknown)}; it takes {sorted(known)}")
@@ -68,6 +46,16 @@ def load_data(args: argparse.Namespace, model: Any) -> tuple[Any, dict[str, Any]
         if missing := required - set(kwargs):
             raise InputError(f"missing {sorted(missing)}; it takes {sorted(known)}")
         return factory(**kwargs), kwargs
+
+
+def required_dataloader(model: Any) -> Any:
+    """The model's own dataloader; InputError where it has none."""
+    found = getattr(model, "default_dataloader", None)
+    if found is None:
+        raise InputError(
+            "the model has no dataloader of its own; name one with --dataloader and --dataloader_source"
+        )
+    return found
 
 
 def _as_json(words: list[str] | None) -> dict[str, Any] | None:

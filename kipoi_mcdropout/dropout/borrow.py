@@ -20,7 +20,7 @@ _REGISTRIES = ("_parameters", "_buffers", "_modules")
 _HOOKS_OF_LAZY = ("_forward_pre_hooks", "_load_state_dict_pre_hooks")
 _CONTAINERS = (dict, list, set)  # where a forward pass may keep what it has computed
 
-_locks: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()  # type: ignore[type-arg]
+_locks: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
 _locks_lock = threading.Lock()
 random_states = threading.RLock()  # held by who moves the generators, which are the whole process's
 
@@ -140,7 +140,7 @@ def _tensors(buffers: dict[str, torch.Tensor | None]) -> list[torch.Tensor]:
     return [buffer for buffer in buffers.values() if buffer is not None]
 
 
-def _lock_of(module: nn.Module) -> threading.RLock:  # type: ignore[valid-type]
+def _lock_of(module: nn.Module) -> threading.RLock:
     with _locks_lock:
         return _locks.setdefault(module, threading.RLock())
 

@@ -62,7 +62,7 @@ def _simple_dropout(kind: str, by_channel: bool = False, alpha: bool = False) ->
     def handle(
         mode: DropoutInterceptor, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Tensor:
-        x = args[0] if args else kwargs["input"]
+        x: Tensor = args[0] if args else kwargs["input"]
         p = args[1] if len(args) > 1 else kwargs.get("p", 0.5)
         in_place = args[3] if len(args) > 3 else kwargs.get("inplace", False)
         if p == 0:
@@ -81,7 +81,8 @@ def _attention(mode: DropoutInterceptor, func: Any, args: Any, kwargs: Any) -> T
     bound.apply_defaults()
     a = bound.arguments
     if a["dropout_p"] == 0:
-        return func(*args, **kwargs)
+        undropped: Tensor = func(*args, **kwargs)
+        return undropped
     query, key, value = a["query"], a["key"], a["value"]
     if a["enable_gqa"]:
         key = key.repeat_interleave(query.size(-3) // key.size(-3), -3)
@@ -95,10 +96,11 @@ def _attention(mode: DropoutInterceptor, func: Any, args: Any, kwargs: Any) -> T
         logits = logits.masked_fill(~mask, -math.inf)
     elif mask is not None:
         logits = logits + mask
-    weights = torch.softmax(logits, dim=-1)
+    weights: Tensor = torch.softmax(logits, dim=-1)
     if mask is not None:  # torch gives 0, not NaN, where a position may attend to nothing
         weights = weights.masked_fill((logits == -math.inf).all(dim=-1, keepdim=True), 0.0)
-    return mode.drop(DropoutCall("attention", float(a["dropout_p"]), weights)) @ value
+    attended: Tensor = mode.drop(DropoutCall("attention", float(a["dropout_p"]), weights)) @ value
+    return attended
 
 
 def _sdpa_signature(
@@ -188,7 +190,7 @@ def _recurrent(kind: str) -> _Handler:
     return handle
 
 
-def _native_dropout(mode: DropoutInterceptor, func: Any, args: Any, kwargs: Any) -> Any:
+def _native_dropout(_mode: DropoutInterceptor, _func: Any, _args: Any, _kwargs: Any) -> Any:
     raise UnlockableDropoutError(
         "torch.native_dropout makes its own mask and cannot be locked; call F.dropout instead"
     )

@@ -28,7 +28,8 @@ def as_arrays(inputs: Nested) -> Nested:
         if not isinstance(x, Tensor):
             return np.asarray(x)
         x = x.detach().cpu()
-        return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
+        values: np.ndarray = (x.float() if x.dtype == torch.bfloat16 else x).numpy()
+        return values
 
     return map_nested(convert, inputs)
 

@@ -79,4 +79,5 @@ def keep_mask(
     words = stream.random_raw((size + 1) // 2)
     # Two elements a word, low half first; explicit byte order so that every machine agrees.
     halves = np.asarray(words, dtype="<u8").view("<u4")[:size]
-    return (halves >= np.uint64(round(p * 2**32))).reshape(tuple(shape))
+    keep: NDArray[np.bool_] = (halves >= np.uint64(round(p * 2**32))).reshape(tuple(shape))
+    return keep

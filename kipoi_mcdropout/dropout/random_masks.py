@@ -181,7 +181,8 @@ class RandomNumbers:
             if isinstance(value, Tensor) and value.dim():
                 return None
             mixed = x * (1.0 - mask) + value * mask
-            return mixed if func.__name__ == "masked_fill" else x.copy_(mixed)
+            replaced: Tensor = mixed if func.__name__ == "masked_fill" else x.copy_(mixed)
+            return replaced
         if name == "where" and len(args) == 3:  # torch.where(mask, a, b) or a.where(mask, b)
             condition, a, b = args if args[0] is mask else (args[1], args[0], args[2])
             return condition * a + (1.0 - condition) * b if condition is mask else None

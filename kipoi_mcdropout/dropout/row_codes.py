@@ -105,7 +105,8 @@ def number_repeats(name: str, codes: Tensor, before: Tensor) -> Tensor:
         number = _along(number, i, codes.dim())
         so_far = 1 + int(copy.max())
         copy = (copy + so_far * number).clamp(max=UNCLEAR)
-    return pack(owner, copy, joined)
+    numbered: Tensor = pack(owner, copy, joined)
+    return numbered
 
 
 def number_joined(codes: Tensor, i: int) -> Tensor:
@@ -121,7 +122,8 @@ def number_places(codes: Tensor, axis: int) -> Tensor:
 
 def _with_number(codes: Tensor, number: int | Tensor) -> Tensor:
     owner, copy, joined = unpack(codes)
-    return pack(owner, copy, (joined * 31 + number) % _MAX_JOINED)
+    numbered: Tensor = pack(owner, copy, (joined * 31 + number) % _MAX_JOINED)
+    return numbered
 
 
 def _along(values: Tensor, axis: int, n_axes: int) -> Tensor:

@@ -12,6 +12,7 @@ Tensors that cannot be followed have no code; if a dropout needs their code, the
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -60,13 +61,13 @@ class ShapeRecorder(TorchDispatchMode):
     """Notes the operations of a pass and the shapes of their results."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.operations: list[tuple[str, tuple[tuple[int, ...], ...]]] = []
 
     def start(self, inputs: Nested) -> None:
         """Get ready for a pass over these inputs."""
 
-    def labels(self, x: Tensor) -> Labels | None:
+    def labels(self, _x: Tensor) -> Labels | None:
         """Nothing is known of any tensor."""
         return None
 
@@ -88,7 +89,7 @@ class RowTracker(TorchDispatchMode):
     """
 
     def __init__(self, larger: ShapeRecorder) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._larger = iter(larger.operations)
         self._lost = False  # the two passes have gone different ways
         self._n_operations = 0
@@ -136,7 +137,8 @@ class RowTracker(TorchDispatchMode):
     def _known(self, x: Tensor) -> Labels | None:
         """Labels of a tensor; an input that has come back from numpy is recognized by its values."""
         if x in self._labels:
-            return self._labels[x]
+            labels: Labels | None = self._labels[x]
+            return labels
         for leaf in self._inputs:
             if x.shape == leaf.shape and x.device == leaf.device and bool((x == leaf).all()):
                 return input_labels(x)
@@ -157,7 +159,7 @@ class RowTracker(TorchDispatchMode):
         name = _name(func)
         try:
             if name in _JOINS:
-                return [self._joined(func, args, kwargs, results[0])]
+                return [self._joined(func, args, kwargs)]
             labels = self._known(args[0]) if args and isinstance(args[0], Tensor) else None
             if labels is None:
                 return None
@@ -180,7 +182,7 @@ class RowTracker(TorchDispatchMode):
             return None  # an operation that takes no integers, or changes its input's shape in place
         return None
 
-    def _joined(self, func: Any, args: Any, kwargs: Any, result: Tensor) -> Tensor:
+    def _joined(self, func: Any, args: Any, kwargs: Any) -> Tensor:
         operands = list(args[0])
         known = [self._known(x) for x in operands]
         codes = [
@@ -193,7 +195,8 @@ class RowTracker(TorchDispatchMode):
                 codes = number_copies(codes)
             elif not (_are_pieces(operands) or _are_steps(sure)):
                 codes = [number_joined(c, i) for i, c in enumerate(codes)]
-        return func(codes, *args[1:], **kwargs)
+        moved: Tensor = func(codes, *args[1:], **kwargs)
+        return moved
 
     def _are_copies(self, operands: list[Tensor], known: list[Labels]) -> bool:
         """Whether each tensor is the whole input with its elements in another order."""
@@ -297,7 +300,7 @@ def _are_steps(known: list[Labels]) -> bool:
     def follows(a: Labels, b: Labels) -> bool:
         return bool(b.ancestors >> a.number & 1)
 
-    pairs = list(zip(known, known[1:], strict=False))
+    pairs = list(pairwise(known))
     return all(follows(a, b) for a, b in pairs) or all(follows(b, a) for a, b in pairs)
 
 
@@ -314,7 +317,8 @@ def _contents(x: Tensor, axis: int) -> Tensor:
 
 def _occurrences(row: Tensor) -> Tensor:
     _, which, counts = row.unique(return_inverse=True, return_counts=True)
-    return counts[which]
+    counted: Tensor = counts[which]
+    return counted
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

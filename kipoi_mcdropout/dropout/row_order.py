@@ -84,4 +84,5 @@ def over_batch(keep: Tensor, axis: int, order: RowOrder, n: int) -> Tensor:
             rows = rows.unsqueeze(position)
     sizes = [n if kind == "input" else size for kind, size in order]
     rows = rows.expand(*sizes, *rows.shape[len(order) :])
-    return rows.flatten(0, len(order) - 1).movedim(0, axis)
+    ordered: Tensor = rows.flatten(0, len(order) - 1).movedim(0, axis)
+    return ordered

@@ -284,5 +284,6 @@ def _nothing_random(module: nn.Module, idle: dict[str, str]) -> str:
     return (
         f"nothing is random in the model ({type(module).__name__}): its forward pass calls no dropout "
         f"with p > 0, so there is no uncertainty to compute{f' ({found})' if found else ''}. Use a "
-        "model with dropout, or the method 'mutation' of kipoi-interpret for effects alone"
+        "model with dropout; or give several trained networks (folds, replicates) as members "
+        "(--member); or use the method 'mutation' of kipoi-interpret for effects alone"
     )

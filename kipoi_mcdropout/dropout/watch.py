@@ -192,7 +192,7 @@ class _Namer(TorchDispatchMode):
     """Finds the operators that consume random numbers, by module."""
 
     def __init__(self, watch: RandomnessWatch) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.watch = watch
         self.found: dict[str, str] = {}
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from kipoi_mcdropout.arrays.moments import Moments, PairedMoments
 from kipoi_mcdropout.effects.rounding import output_rounding
 from kipoi_mcdropout.effects.scores import Score, is_probability, logit
-from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary
+from kipoi_mcdropout.effects.summary import EffectSummary
 from kipoi_mcdropout.engine.full import DrawBlock
 from kipoi_mcdropout.errors import InputError
 
@@ -32,7 +32,7 @@ class _ScoredDraws(NamedTuple):
 
 
 class Accumulator:
-    """Moments of one score for one slice of mutants, while the draws stream by.
+    """Moments of one score for one slice of mutants, while `n_draws` draws stream by.
 
     `eps` is the relative precision of the model's arithmetic, where it is less than that of the outputs.
     """
@@ -42,15 +42,16 @@ class Accumulator:
         score: Score,
         owner: Tensor,
         unchanged: Tensor,
-        options: EffectOptions,
+        n_draws: int,
+        keep_draws: bool,
         eps: float = 0.0,
     ) -> None:
         self.eps = eps
         self.score = score
         self.owner = owner
         self.unchanged = unchanged
-        self.n_draws = options.n_draws
-        self.keep_draws = options.keep_draws or bool(options.quantiles)
+        self.n_draws = n_draws
+        self.keep_draws = keep_draws
         self.pairs: PairedMoments | None = None
         self.effects: Moments | None = None
         self.positive = torch.zeros((), dtype=torch.float64)
@@ -144,13 +145,14 @@ class Accumulator:
             for q, array in summary.quantiles.items():
                 array[rows] = np.quantile(kept.cpu().numpy(), q, axis=0)
             if summary.draws is not None:
-                summary.draws[:, rows] = kept.to(torch.float32).cpu().numpy()
+                summary.draws[:, rows] = kept.cpu().numpy()
 
 
 def _differ_by_rounding(ref: Tensor, alt: Tensor, owner: Tensor, eps: float) -> Tensor:
     """Whether an output of a mutant is not its reference's, but so near that only rounding differs."""
     distance = (alt - ref[:, owner]).abs_()
-    return (distance <= output_rounding(ref, eps, torch)[:, owner]) & (distance > 0)
+    is_rounding: Tensor = (distance <= output_rounding(ref, eps, torch)[:, owner]) & (distance > 0)
+    return is_rounding
 
 
 def _finite(values: Tensor) -> Tensor:

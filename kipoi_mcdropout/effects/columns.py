@@ -7,6 +7,12 @@ MUTANT_STATISTICS = (
     "alt_mean", "alt_var", "alt_point", "ref_alt_cov",
     "effect_mean", "effect_sd", "effect_mcse", "effect_point", "prob_positive",
 )  # fmt: skip
+# Where the model has several members: the parts of a variance or sd within and between them.
+MEMBER_REFERENCE_STATISTICS = ("ref_var_within", "ref_var_between")
+MEMBER_STATISTICS = (
+    "alt_var_within", "alt_var_between", "effect_sd_within", "effect_sd_between", "sign_agreement",
+)  # fmt: skip
+OF_EACH = ("effect_draws", "effect_member_mean")  # a number for each draw or member: in HDF5 alone
 COUNTS = ("n_nonfinite", "n_saturated")
 # Relative precision of a model that computes less precisely than float32; others have no such column.
 OUTPUT_EPS = "output_eps"

@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from kipoi_mcdropout.arrays.array_types import FloatArray
 from kipoi_mcdropout.effects.columns import OUTPUT_EPS
-
-FloatArray = NDArray[np.float64]
 
 ULPS = 8  # units in the last place that the sums of a network may be off by
 FLOAT32_EPS = float(np.finfo(np.float32).eps)
@@ -59,7 +58,9 @@ def logit_rounding(logits: ArrayLike, eps: ArrayLike = FLOAT32_EPS) -> FloatArra
     logits = np.asarray(logits, np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         minus_log_p = np.logaddexp(0.0, -logits)
-        return ULPS * np.asarray(eps) * np.maximum(minus_log_p, 1.0) * (1.0 + np.exp(logits))
+        scale = ULPS * np.asarray(eps, np.float64)
+        error: FloatArray = scale * np.maximum(minus_log_p, 1.0) * (1.0 + np.exp(logits))
+        return error
 
 
 def difference_rounding(
@@ -126,4 +127,5 @@ def effect_rounding(table: pd.DataFrame, *, is_piece: bool = False) -> FloatArra
 def _eps(table: pd.DataFrame) -> FloatArray:
     if OUTPUT_EPS not in table:
         return np.full(len(table), FLOAT32_EPS)
-    return np.fmax(table[OUTPUT_EPS].to_numpy(np.float64), FLOAT32_EPS)
+    eps: FloatArray = np.fmax(table[OUTPUT_EPS].to_numpy(np.float64), FLOAT32_EPS)
+    return eps

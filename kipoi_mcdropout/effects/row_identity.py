@@ -23,7 +23,8 @@ def sequence_names(table: pd.DataFrame) -> pd.Series:
     name = table["name"].astype(str)
     pairs = pd.DataFrame({"name": name, "number": number}).drop_duplicates()
     shared = name.isin(pairs["name"][pairs["name"].duplicated()])
-    return name.where(~shared, name + " (" + number + ")")
+    unique: pd.Series = name.where(~shared, name + " (" + number + ")")
+    return unique
 
 
 def genomic_variants(table: pd.DataFrame) -> pd.DataFrame | None:
@@ -45,19 +46,23 @@ def genomic_variants(table: pd.DataFrame) -> pd.DataFrame | None:
         minus = (table["strand"].astype(object) == "-").to_numpy(bool)
         ref, alt = (_complemented(alleles, minus) for alleles in (ref, alt))
     chrom, pos = table["chrom"].astype(str), table["pos"].astype(np.int64)
-    return pd.DataFrame({"chrom": chrom, "pos": pos, "ref": ref, "alt": alt}, index=table.index)
+    named = {"chrom": chrom, "pos": pos, "ref": ref, "alt": alt}
+    variants: pd.DataFrame = pd.DataFrame(named, index=table.index)
+    return variants
 
 
 def _complemented(alleles: pd.Series, minus: NDArray[np.bool_]) -> pd.Series:
     if not minus.any():
         return alleles
     other = alleles.map({a: a.translate(_COMPLEMENT)[::-1] for a in alleles.unique()})
-    return alleles.where(~minus, other)
+    turned: pd.Series = alleles.where(~minus, other)
+    return turned
 
 
 def variant_names(variants: pd.DataFrame) -> pd.Series:
     """``chrom:pos:ref:alt`` of each row of `genomic_variants`."""
-    return variants.astype(str).agg(":".join, axis=1)
+    identity: pd.Series = variants.astype(str).agg(":".join, axis=1)
+    return identity
 
 
 def mutant_names(table: pd.DataFrame) -> pd.Series:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,15 +12,16 @@ from numpy.typing import NDArray
 
 from kipoi_mcdropout.arrays.nested import Nested, leaves, n_rows, take
 from kipoi_mcdropout.arrays.outputs import Targets
-from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.masks import RUN_SCOPE, check_seed
 from kipoi_mcdropout.dropout.sites import SitePlan
-from kipoi_mcdropout.effects.summarize import summarize_effects
+from kipoi_mcdropout.effects.member_engines import MemberEngines, MemberSizes, Place
+from kipoi_mcdropout.effects.members import summarize_members
 from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary, concatenate
-from kipoi_mcdropout.engine.choose import Choice, Engines, Job, check_engine
+from kipoi_mcdropout.engine.choose import Choice, check_engine, in_one
 from kipoi_mcdropout.engine.incremental.engine import DEFAULT_MEMORY_BYTES
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel
+from kipoi_mcdropout.model.ensemble import Ensemble
 from kipoi_mcdropout.sequence.mutants import (
     MutantBatch,
     Substitutions,
@@ -44,7 +44,8 @@ class IsmOptions:
 
     `start` and `end` are the window of positions, 0-based and half-open. Under `mask_scope` "run" all
     sequences of a draw see the same masks; under "sequence" each has its own, made from its content.
-    `engine` is "incremental", "full", or "auto" (`engine.Engines.choose`), `memory_bytes` what the
+    `engine` is "incremental", "full", or "auto" (`engine.Engines.choose`), or one of them for each
+    member; `memory_bytes` what the
     incremental one may hold above the weights; with `verify` a sample of what it computes is compared
     with the plain forward pass. `alphabet` are the letters of the categories, in order; `category_axis`
     is by default the axis that has as many places.
@@ -60,7 +61,7 @@ class IsmOptions:
     include_reference: bool = False
     mask_scope: str = "run"
     batch_size: int = 32
-    engine: str = "auto"
+    engine: str | tuple[str, ...] = "auto"
     memory_bytes: int = DEFAULT_MEMORY_BYTES
     verify: bool = True
     alphabet: str = DNA
@@ -69,7 +70,8 @@ class IsmOptions:
         check_seed(self.seed)
         if self.mask_scope not in MASK_SCOPES:
             raise InputError(f"mask_scope must be 'run' or 'sequence'; got {self.mask_scope!r}")
-        check_engine(self.engine)
+        for engine in (self.engine,) if isinstance(self.engine, str) else self.engine:
+            check_engine(engine)
         if isinstance(self.batch_size, bool) or not isinstance(self.batch_size, (int, np.integer)):
             raise InputError(f"batch_size must be an integer; got {self.batch_size!r}")
         if self.batch_size < 1:
@@ -109,22 +111,25 @@ class SaturationMutagenesis:
     The model is restored after each sequence, so that the user can use it between two results.
     """
 
-    def __init__(self, model: KipoiModel, options: IsmOptions) -> None:
-        self.model = model
+    def __init__(self, model: KipoiModel | Ensemble, options: IsmOptions) -> None:
+        self.ensemble = model if isinstance(model, Ensemble) else Ensemble.of([model])
+        self.model = self.ensemble.first
         self.options = options
-        masks = MaskBank(options.seed)
-        self.engines = Engines(
-            model.locked, masks, options.batch_size, options.memory_bytes, options.verify
+        sizes = MemberSizes(options.batch_size, options.memory_bytes, options.verify)
+        self._engines = MemberEngines(
+            self.ensemble, options.engine, options.seed, sizes, options.effects.n_draws, self._place
         )
-        self._fixed: Choice | None = None
-        self._choices: dict[Any, Choice] = {}
         self._targets: Targets | None = None
 
     def plan(self, inputs: Nested) -> SitePlan:
-        """The model's dropout sites for inputs of this shape."""
-        one = self.model.tensors(take(inputs, slice(0, 1)))
-        with self.model.locked.borrow():
-            return self.model.locked.plan_for(one, self.options.effects.n_draws)
+        """The first model's dropout sites for inputs of this shape; none where it has no dropout.
+
+        Raises
+        ------
+        ModelError
+            If the model, or a member, cannot be run under locked dropout.
+        """
+        return self.ensemble.plan(inputs, self.options.effects.n_draws)
 
     def layout(self, inputs: Nested) -> OneHotLayout:
         """Where the bases and positions of the mutated input are."""
@@ -137,48 +142,33 @@ class SaturationMutagenesis:
         if self._targets is None:
             with self.model.locked.borrow():
                 outputs = self.model.example_outputs(inputs)
-            self._targets = self.model.targets(outputs, self.options.targets)
+                self._targets = self.model.targets(outputs, self.options.targets)
+            self.ensemble.check_targets(inputs, self.options.targets, self._targets)
         return self._targets
 
-    def choice(self, inputs: Nested) -> Choice:
-        """The engine for inputs of this shape: a function of the model and the options alone.
+    def choices(self, inputs: Nested) -> tuple[Choice, ...]:
+        """The engine of each member for inputs of this shape; see `MemberEngines.choices`."""
+        return self._engines.choices(inputs)
 
-        Warns where it is "full" because the incremental engine failed.
-        """
-        known = len(self._choices)
-        choice = self._choice(inputs)
-        if choice.problem and len(self._choices) > known:
-            warnings.warn(f"engine: {choice}", stacklevel=2)
-        return choice
+    def choice(self, inputs: Nested) -> Choice:
+        """The engine of the model, or of all members in one; see `choices`."""
+        return in_one(self.choices(inputs))
 
     def fix_engine(self, inputs: Nested) -> Choice:
-        """Choose the engine by these inputs for all that follow, so that a run has one engine."""
-        self._fixed = self._choice(inputs)
-        return self._fixed
-
-    def _choice(self, inputs: Nested) -> Choice:
-        if self._fixed is not None:
-            return self._fixed
-        if self.options.engine != "auto":
-            return Choice(self.options.engine, "as requested")
-        inputs = self.model.arrays(inputs)
-        shapes = tuple((path, x.shape[1:], str(x.dtype)) for path, x in leaves(inputs))
-        if shapes not in self._choices:
-            key = self.model.input_key(self.options.model_input, inputs)
-            layout = self._layout(get_input(inputs, key))
-            with self.model.locked.borrow():
-                self._choices[shapes] = self.engines.choose(inputs, key, layout, self._job(layout))
-        return self._choices[shapes]
+        """Choose the engines by these inputs for all that follow, so that a run has one for a member."""
+        return in_one(self._engines.fix(inputs))
 
     def _layout(self, sequences: NDArray[np.generic]) -> OneHotLayout:
         return OneHotLayout.of(sequences, self.options.category_axis, self.options.alphabet)
 
-    def _job(self, layout: OneHotLayout) -> Job:
-        """The size of a sequence without N."""
+    def _place(self, inputs: Nested) -> Place:
+        """Of a sequence without N: its key, its layout, and the number of its mutants."""
         options = self.options
+        key = self.model.input_key(options.model_input, inputs)
+        layout = self._layout(get_input(inputs, key))
         end = layout.n_positions if options.end is None else options.end
         alternatives = layout.n_categories - (0 if options.include_reference else 1)
-        return Job(max(0, end - options.start) * alternatives, options.effects.n_draws)
+        return Place(key, layout, max(0, end - options.start) * alternatives)
 
     def run(
         self, inputs: Nested, progress: Callable[[int, int], None] | None = None
@@ -252,7 +242,8 @@ class SaturationMutagenesis:
         """
         targets, effects = self.targets(sequence.inputs), self.options.effects
         kept = effects.n_draws if effects.keep_draws or effects.quantiles else 0
-        per_output = 8 * len(effects.scores) * (16 + kept)
+        members = len(self.ensemble) if len(self.ensemble) > 1 else 0
+        per_output = 8 * len(effects.scores) * (16 + kept + 12 * members)
         per_mutant = len(targets.columns) * per_output + sequence.layout.n_positions
         position = sequence.substitutions.position
         if len(position) * per_mutant <= _WHOLE_BYTES:
@@ -282,9 +273,8 @@ class SaturationMutagenesis:
         batch = MutantBatch(
             sequence.inputs, sequence.key, sequence.layout, codes[None], owner, mutants, scope
         )
-        engine = self.engines.get(self.choice(sequence.inputs).engine)
-        with self.model.locked.borrow():
-            summaries = summarize_effects(engine, batch, targets, options.effects, progress)
+        members = self._engines.members(sequence.inputs)
+        summaries = summarize_members(members, batch, targets, options.effects, progress)
         edits = Substitutions(edits.position[rows], edits.alt[rows], edits.without_base)
         return SequenceEffects(sequence.layout, codes, sequence.window, edits, targets, summaries)
 

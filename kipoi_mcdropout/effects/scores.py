@@ -35,7 +35,8 @@ class Score:
 
 def logit(p: Tensor) -> Tensor:
     """log(p / (1 - p)) in float64; infinite where p is 0 or 1, NaN where it is no probability."""
-    return torch.special.logit(p.to(torch.float64))
+    logits: Tensor = torch.special.logit(p.to(torch.float64))
+    return logits
 
 
 def _deepsea_effect(ref: Tensor, alt: Tensor) -> Tensor:
@@ -46,11 +47,11 @@ SCORES = {
     score.name: score
     for score in (
         Score("ref", lambda ref, alt: ref.expand_as(alt)),
-        Score("alt", lambda ref, alt: alt),
+        Score("alt", lambda _ref, alt: alt),
         Score("diff", lambda ref, alt: alt - ref),
         Score("logit", lambda ref, alt: alt - ref, logit_scale=True),
         Score("logit_ref", lambda ref, alt: ref.expand_as(alt), logit_scale=True),
-        Score("logit_alt", lambda ref, alt: alt, logit_scale=True),
+        Score("logit_alt", lambda _ref, alt: alt, logit_scale=True),
         Score("deepsea_effect", _deepsea_effect),
     )
 }

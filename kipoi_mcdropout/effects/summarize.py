@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,11 +28,13 @@ def summarize_effects(
     targets: Targets,
     options: EffectOptions,
     progress: Callable[[int], None] | None = None,
+    draws: Sequence[int] | None = None,
 ) -> list[EffectSummary]:
     """Run all draws for a batch of mutants and summarise each score.
 
     `progress` is called with the number of (mutant, draw) pairs just computed; the point prediction
-    counts as a draw.
+    counts as a draw. `draws` are the numbers of the draws, by default all from 0 to
+    `options.n_draws` - 1; of others, such as those of one member, kept draws are float64.
 
     Raises
     ------
@@ -41,24 +44,30 @@ def summarize_effects(
         If all outputs of a reference are NaN or infinite with dropout off.
     """
     n_references, n_outputs = len(batch.reference_codes), len(targets.columns)
+    of_all = draws is None
+    numbers = range(options.n_draws) if draws is None else draws
+    kept = np.float32 if of_all else np.float64
     summaries = [
-        _empty_summary(score, options, n_references, batch.n_mutants, n_outputs)
+        _empty_summary(score, options, len(numbers), n_references, batch.n_mutants, n_outputs, kept)
         for score in options.scores
     ]
+    keep_draws = options.keep_draws or bool(options.quantiles)
     unchanged = torch.from_numpy(batch.unchanged())
     owner = torch.from_numpy(batch.owner)
-    draws = [POINT, *range(options.n_draws)]
+    passes = [POINT, *numbers]
     # Some mutants at a time, as the statistics need several copies of a block in float64.
     accumulators: list[tuple[slice, list[Accumulator]]] = []
     done = 0
-    for block in engine.run(batch, draws, targets.selected):
+    for block in engine.run(batch, passes, targets.selected):
         if done == 0:
             accumulators = [
                 (
                     rows,
                     [
-                        Accumulator(s, owner[rows], unchanged[rows], options, targets.eps)
-                        for s in options.scores
+                        Accumulator(
+                            score, owner[rows], unchanged[rows], len(numbers), keep_draws, targets.eps
+                        )
+                        for score in options.scores
                     ],
                 )
                 for rows in _pieces(block.mutants, max(1, _CELLS // n_outputs))
@@ -72,7 +81,7 @@ def summarize_effects(
         if progress is not None:
             progress(block.alt.shape[0] * block.alt.shape[1])
         done += block.alt.shape[0]
-        if done == len(draws):
+        if done == len(passes):
             for rows, of_scores in accumulators:
                 for accumulator, summary in zip(of_scores, summaries, strict=True):
                     accumulator.write(summary, rows)
@@ -97,17 +106,23 @@ def _check_reference(ref: Tensor) -> None:
 
 
 def _empty_summary(
-    score: Score, options: EffectOptions, n_references: int, n_mutants: int, n_outputs: int
+    score: Score,
+    options: EffectOptions,
+    n_draws: int,
+    n_references: int,
+    n_mutants: int,
+    n_outputs: int,
+    kept: type[np.floating[Any]],
 ) -> EffectSummary:
     def empty(n: int) -> Array:
         return np.full((n, n_outputs), np.nan)
 
     return EffectSummary(
         score,
-        options.n_draws,
+        n_draws,
         {name: empty(n_references) for name in REFERENCE_STATISTICS},
         {name: empty(n_mutants) for name in MUTANT_STATISTICS},
         {name: np.zeros((n_mutants, n_outputs), np.int32) for name in COUNTS},
         {q: empty(n_mutants) for q in options.quantiles},
-        np.empty((options.n_draws, n_mutants, n_outputs), np.float32) if options.keep_draws else None,
+        np.empty((n_draws, n_mutants, n_outputs), kept) if options.keep_draws else None,
     )

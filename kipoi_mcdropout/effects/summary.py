@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kipoi_mcdropout.dropout.masks import check_n_draws
+from kipoi_mcdropout.arrays.nested import Nested
 from kipoi_mcdropout.effects.columns import quantile_name
 from kipoi_mcdropout.effects.rounding import FLOAT32_EPS
 from kipoi_mcdropout.effects.scores import Score
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.model.ensemble import OWN_DRAWS, Ensemble, check_draws, default_draws
 
 Array = NDArray[np.float64]
 
@@ -41,6 +42,10 @@ class EffectSummary:
         Of the effect over the draws, as asked for.
     draws : numpy.ndarray of float32, shape=(draws, mutants, outputs), or None
         The effects themselves, as asked for.
+    member_means : numpy.ndarray of float64, shape=(members, mutants, outputs), or None
+        The mean effect of each member, where the model has several (`members.summarize_members`). Then
+        `reference` has `ref_var_within` and `ref_var_between` too, and `mutant` has
+        `columns.MEMBER_STATISTICS`.
     eps : float
         Relative precision of the model's arithmetic: 1.2e-7 for float32, 0.0078 for bfloat16.
     """
@@ -51,7 +56,8 @@ class EffectSummary:
     mutant: dict[str, Array]
     counts: dict[str, NDArray[np.int32]]
     quantiles: dict[float, Array] = field(default_factory=dict)
-    draws: NDArray[np.float32] | None = None
+    draws: NDArray[np.floating[Any]] | None = None
+    member_means: Array | None = None
     eps: float = FLOAT32_EPS
 
     def per_mutant(self) -> dict[str, NDArray[Any]]:
@@ -61,12 +67,14 @@ class EffectSummary:
         columns.update({name: count.astype(np.float64) for name, count in self.counts.items()})
         if self.draws is not None:
             columns["effect_draws"] = np.moveaxis(self.draws, 0, -1)
+        if self.member_means is not None:
+            columns["effect_member_mean"] = np.moveaxis(self.member_means, 0, -1)
         return columns
 
 
 @dataclass(frozen=True)
 class EffectOptions:
-    """What is computed about each mutant."""
+    """What is computed about each mutant; `n_draws` may be OWN_DRAWS until the run begins."""
 
     scores: tuple[Score, ...]
     n_draws: int
@@ -74,7 +82,7 @@ class EffectOptions:
     keep_draws: bool = False
 
     def __post_init__(self) -> None:
-        check_n_draws(self.n_draws)
+        check_draws(self.n_draws)
         if not self.scores:
             raise InputError("at least one score is required; got none")
         names = [score.name for score in self.scores]
@@ -83,6 +91,13 @@ class EffectOptions:
         for q in self.quantiles:
             if not 0 <= q <= 1:
                 raise InputError(f"quantiles must lie between 0 and 1; got {q}")
+
+
+def with_draws(options: EffectOptions, ensemble: Ensemble, inputs: Nested) -> EffectOptions:
+    """The options with a number of draws, where it was left to the model; `inputs` are numpy."""
+    if options.n_draws != OWN_DRAWS:
+        return options
+    return replace(options, n_draws=default_draws(ensemble, inputs))
 
 
 def concatenate(parts: Sequence[EffectSummary]) -> EffectSummary:
@@ -95,6 +110,7 @@ def concatenate(parts: Sequence[EffectSummary]) -> EffectSummary:
         return {name: np.concatenate([pick(part)[name] for part in parts]) for name in pick(first)}
 
     draws = [part.draws for part in parts if part.draws is not None]
+    members = [part.member_means for part in parts if part.member_means is not None]
     return EffectSummary(
         first.score,
         first.n_draws,
@@ -103,5 +119,6 @@ def concatenate(parts: Sequence[EffectSummary]) -> EffectSummary:
         join(lambda part: part.counts),
         join(lambda part: part.quantiles),
         np.concatenate(draws, axis=1) if draws else None,
+        np.concatenate(members, axis=1) if members else None,
         first.eps,
     )

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from kipoi_mcdropout.effects.rounding import FloatArray, effect_rounding
+from kipoi_mcdropout.arrays.array_types import FloatArray
+from kipoi_mcdropout.effects.rounding import effect_rounding
 
 
 def z_ratio(mean: ArrayLike, sd: ArrayLike, floor: FloatArray | float = 0.0) -> FloatArray:

@@ -7,6 +7,7 @@ equal.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +72,16 @@ class Choice:
 
     def __str__(self) -> str:
         return f"{self.engine}, {self.reason}"
+
+
+def in_one(choices: Sequence[Choice]) -> Choice:
+    """The choices for several members as one: the same for all of them, else each by its number."""
+    different = list(dict.fromkeys(choices))
+    if len(different) == 1:
+        return different[0]
+    numbered = [f"member {i}: {choice.reason}" for i, choice in enumerate(choices, 1)]
+    names = ",".join(choice.engine for choice in choices)
+    return Choice(names, "; ".join(numbered), any(choice.problem for choice in choices))
 
 
 class Engines:
@@ -143,7 +154,8 @@ class Engines:
             return Choice("full", error.what, problem=True)
         except McDropoutError:
             raise
-        except Exception as error:  # whatever can go wrong, the plain engine is not touched by it
+        # Whatever goes wrong in the trial, the plain engine is not touched by it.
+        except Exception as error:  # noqa: BLE001
             if is_out_of_memory(error):
                 return Choice(
                     "full", "there was not enough memory for the trial of the incremental engine", True

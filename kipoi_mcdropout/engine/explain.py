@@ -52,7 +52,7 @@ def engine_plan(
     reference: Nested,
     input_key: Any,
     layout: OneHotLayout,
-    say: Callable[[str], None] = lambda text: None,
+    say: Callable[[str], None] = lambda _text: None,
 ) -> EnginePlan:
     """Plan the engine for inputs of this shape, and time it for about ten seconds at most.
 

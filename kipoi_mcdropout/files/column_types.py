@@ -12,7 +12,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kipoi_mcdropout.effects.columns import MUTANT_STATISTICS, REFERENCE_STATISTICS
+from kipoi_mcdropout.effects.columns import (
+    MEMBER_REFERENCE_STATISTICS,
+    MEMBER_STATISTICS,
+    MUTANT_STATISTICS,
+    REFERENCE_STATISTICS,
+)
 
 # An empty one of these is a name that is empty; of other texts it is a missing value.
 _NAMES = frozenset(
@@ -36,8 +41,8 @@ _INTEGERS = frozenset(
 )  # fmt: skip
 _STATISTICS = frozenset(
     {
-        *REFERENCE_STATISTICS, *MUTANT_STATISTICS,
-        "z", "p_value", "q_value", "mean", "var", "sd", "mcse", "point",
+        *REFERENCE_STATISTICS, *MUTANT_STATISTICS, *MEMBER_REFERENCE_STATISTICS, *MEMBER_STATISTICS,
+        "z", "p_value", "q_value", "mean", "var", "sd", "mcse", "point", "var_within", "var_between",
     }
 )  # fmt: skip
 _OF_EFFECTS, _OF_PREDICTIONS = {"output", "effect_mean"}, {"output", "mean", "mcse"}
@@ -54,11 +59,11 @@ def types_of(columns: Iterable[str]) -> dict[str, pa.DataType]:
     texts = _NAMES | _OTHER_TEXTS
     types: dict[str, pa.DataType] = {}
     for name in names:
-        if name == "sequence" and "name" in names or is_run and name in _INTEGERS - {"sequence"}:
+        if (name == "sequence" and "name" in names) or (is_run and name in _INTEGERS - {"sequence"}):
             types[name] = pa.int64()
         elif name in texts:
             types[name] = pa.string()
-        elif is_run and name in _STATISTICS or name.startswith("effect_q"):
+        elif (is_run and name in _STATISTICS) or name.startswith("effect_q"):
             types[name] = pa.float32() if "sequence" in names else pa.float64()
     return types
 
@@ -77,8 +82,10 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
         elif pa.types.is_null(column.type):
             column = pc.cast(column, pa.float64())
         table = table.set_column(i, name, column)
-    return table.to_pandas()
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind)
+    is_plain: bool = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return is_plain or bool(pa.types.is_dictionary(kind))

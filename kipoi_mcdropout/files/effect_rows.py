@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from kipoi_mcdropout.effects.columns import OUTPUT_EPS
+from kipoi_mcdropout.effects.columns import OF_EACH, OUTPUT_EPS
 from kipoi_mcdropout.effects.rounding import FLOAT32_EPS
 from kipoi_mcdropout.effects.summary import EffectSummary
 from kipoi_mcdropout.files.record import SequenceBlocks, SequenceRecord
@@ -63,7 +63,7 @@ def _rows(record: SequenceRecord, summary: EffectSummary, rows: slice) -> pa.Tab
     for name, values in summary.reference.items():
         columns[name] = pa.array(np.tile(values[0].astype(np.float32), len(position)))
     for name, values in summary.per_mutant().items():
-        if name != "effect_draws":  # kept in HDF5 only
+        if name not in OF_EACH:
             kind = np.int32 if name in summary.counts else np.float32
             columns[name] = pa.array(values[rows].reshape(-1).astype(kind))
     columns["n_draws"] = constant(summary.n_draws, pa.int32())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kipoi_mcdropout.arrays.outputs import select_targets
+from kipoi_mcdropout.effects.summary import EffectSummary
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.column_types import to_frame
 from kipoi_mcdropout.files.effect_rows import effect_tables
@@ -20,6 +21,7 @@ from kipoi_mcdropout.files.read import (
     has_draws,
     read_draws,
     read_effects,
+    read_member_means,
     read_provenance,
 )
 from kipoi_mcdropout.files.record import SequenceBlocks, SequenceRecord
@@ -51,6 +53,10 @@ class Source(Protocol):
         """Whether the effect of every draw was kept."""
         ...
 
+    def member_means(self, outputs: Chosen, score: str) -> NDArray[np.float32]:
+        """The mean effect of each member, shape=(members, rows of `table`)."""
+        ...
+
 
 class InMemory:
     """Effects of sequences that were computed just now."""
@@ -75,19 +81,32 @@ class InMemory:
                 if score is None or piece.column("score")[0].as_py() == score:
                     frame = to_frame(piece)
                     parts.append(frame if labels is None else frame[frame["output"].isin(labels)])
-        return pd.concat(parts, ignore_index=True)
+        table: pd.DataFrame = pd.concat(parts, ignore_index=True)
+        return table
 
     def draws(self, outputs: Chosen, score: str) -> NDArray[np.float32]:
         """The effect of every draw, shape=(draws, rows of `table`)."""
         self._check_score(score)
         if not self.has_draws():
             raise InputError("the draws were not kept; run again with MutationOptions(keep_draws=True)")
+        return self._of_each(outputs, score, lambda summary: summary.draws)
+
+    def member_means(self, outputs: Chosen, score: str) -> NDArray[np.float32]:
+        """The mean effect of each member, shape=(members, rows of `table`)."""
+        self._check_score(score)
+        if self._first().effects.summaries[0].member_means is None:
+            raise InputError("the effects are of one model alone; give its members in a list to Model")
+        return self._of_each(outputs, score, lambda summary: summary.member_means)
+
+    def _of_each(
+        self, outputs: Chosen, score: str, pick: Callable[[EffectSummary], NDArray[Any] | None]
+    ) -> NDArray[np.float32]:
         columns = list(select_targets(self._first().effects.targets.labels, outputs).columns)
         parts = []
         for record in self._records():
-            kept = next(s.draws for s in record.effects.summaries if s.score.name == score)
+            kept = next(pick(s) for s in record.effects.summaries if s.score.name == score)
             assert kept is not None
-            parts.append(kept[:, :, columns].reshape(len(kept), -1))
+            parts.append(kept[:, :, columns].reshape(len(kept), -1).astype(np.float32))
         return np.concatenate(parts, axis=1)
 
     def has_draws(self) -> bool:
@@ -126,11 +145,18 @@ class InRows:
 
     def table(self, outputs: Chosen, score: str | None) -> pd.DataFrame:
         """A row for each mutant, output and score."""
-        return choose_rows(self._rows, outputs, score, "the result").copy()
+        table: pd.DataFrame = choose_rows(self._rows, outputs, score, "the result").copy()
+        return table
 
-    def draws(self, outputs: Chosen, score: str) -> NDArray[np.float32]:
+    def draws(self, _outputs: Chosen, _score: str) -> NDArray[np.float32]:
         """The effect of every draw, shape=(draws, rows of `table`)."""
         raise InputError("the effects of a VCF have no draws; give ism regions around the variants")
+
+    def member_means(self, _outputs: Chosen, _score: str) -> NDArray[np.float32]:
+        """The mean effect of each member, shape=(members, rows of `table`)."""
+        raise InputError(
+            "a table has no means of members; give ism regions around the variants, and write .h5"
+        )
 
     def has_draws(self) -> bool:
         """Whether the effect of every draw was kept."""
@@ -162,6 +188,10 @@ class InFile:
     def draws(self, outputs: Chosen, score: str) -> NDArray[np.float32]:
         """The effect of every draw, shape=(draws, rows of `table`)."""
         return read_draws(self._file(), outputs, score)
+
+    def member_means(self, outputs: Chosen, score: str) -> NDArray[np.float32]:
+        """The mean effect of each member, shape=(members, rows of `table`)."""
+        return read_member_means(self._file(), outputs, score)
 
     def has_draws(self) -> bool:
         """Whether the effect of every draw was kept."""

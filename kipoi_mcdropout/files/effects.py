@@ -128,6 +128,29 @@ class Effects:
             raise InputError(f"score must be one of {', '.join(self.scores)}; got None")
         return self._source.draws(_as_list(outputs), self.scores[0] if score is None else score)
 
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Names of the members of the model, in their order; none where it has one alone."""
+        return tuple(member["name"] for member in self.provenance.get("members", ()))
+
+    def member_means(self, outputs: Outputs = None, score: str | None = None) -> NDArray[np.float32]:
+        """The mean effect of each member, in the order of the rows of `table(outputs, score)`.
+
+        Returns
+        -------
+        numpy.ndarray of float32, shape=(members, rows)
+
+        Raises
+        ------
+        InputError
+            If the model had one member alone, the effects are in a table and not in HDF5 or memory, or
+            there are several scores and none is named.
+        """
+        if score is None and len(self.scores) > 1:
+            raise InputError(f"score must be one of {', '.join(self.scores)}; got None")
+        name = self.scores[0] if score is None else score
+        return self._source.member_means(_as_list(outputs), name)
+
     def to_xarray(self, outputs: Outputs = None, score: str | None = None) -> xarray.Dataset:
         """The effects of one score as labelled arrays.
 

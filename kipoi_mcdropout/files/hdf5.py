@@ -1,12 +1,13 @@
 """HDF5 that grows sequence by sequence, laid out like Kipoi's own files.
 
-    /scores/<score>/<statistic>   (sequence, position, category, output), NaN where nothing is mutated
+    /scores/<score>/<statistic>   (sequence, position, alt, output), NaN where nothing is mutated
     /scores/<score>/ref_mean, ... (sequence, output)
-    /scores/<score>/effect_draws  (sequence, position, category, output, draw), if kept
+    /scores/<score>/effect_draws  (sequence, position, alt, output, draw), if kept
+    /scores/<score>/effect_member_mean  (sequence, position, alt, output, member), if several
     /sequence                     (sequence): number in the order of the dataloader, from 0
     /reference                    (sequence, position): the bases
     /metadata/...                 (sequence): Kipoi's, its ranges among them
-    /position, /category, /output, /draw: labels of the axes
+    /position, /alt, /output, /draw, /member: labels of the axes
 
 Every axis has its name and its labels as an HDF5 dimension scale, as in netCDF: xarray opens the file
 with `xarray.open_datatree(path, engine="h5netcdf")`, and the statistics of a score with
@@ -30,7 +31,6 @@ from kipoi_mcdropout.effects.rounding import FLOAT32_EPS
 from kipoi_mcdropout.effects.saturation import SequenceEffects
 from kipoi_mcdropout.errors import InputError, ModelError
 from kipoi_mcdropout.files.record import (
-    PREDICTION_STATISTICS,
     PredictionRecord,
     SequenceBlocks,
     SequenceRecord,
@@ -41,7 +41,7 @@ PREDICTION_FORMAT = "kipoi_mcdropout predict"
 FORMAT_VERSION = 1
 _CHUNK_BYTES = 2**20
 _SEQUENCE = "sequence"
-_AXES = ("position", "category", "output", "draw")
+_AXES = ("position", "alt", "output", "draw")
 
 
 class GrowingHdf5:
@@ -255,16 +255,20 @@ class Hdf5Effects:
             for name, values in summary.per_mutant().items():
                 grid = _grid(effects, values)
                 path = f"scores/{summary.score.name}/{name}"
-                self._file.append_part(path, grid, first - start, end - start, _AXES[: grid.ndim])
+                axes = (*_AXES[: grid.ndim - 1], "member") if name == "effect_member_mean" else _AXES
+                self._file.append_part(path, grid, first - start, end - start, axes[: grid.ndim])
 
     def _write_axes(self, effects: SequenceEffects) -> None:
         self._shape = (effects.layout.n_positions, effects.window)
         self._labels = effects.targets.labels
         start, end = effects.window
         self._file.axis("position", np.arange(start, end))
-        self._file.axis("category", effects.layout.letters()[: effects.layout.n_categories])
+        self._file.axis("alt", effects.layout.letters()[: effects.layout.n_categories])
         self._file.axis("output", list(effects.targets.labels))
         self._file.axis("draw", np.arange(effects.summaries[0].n_draws))
+        means = effects.summaries[0].member_means
+        if means is not None:
+            self._file.axis("member", np.arange(len(means)))
 
 
 class Hdf5Predictions:
@@ -279,7 +283,7 @@ class Hdf5Predictions:
         if self._file.n == 0:
             self._file.axis("output", list(predictions.labels))
             self._file.axis("draw", np.arange(predictions.n_draws))
-        statistics = {name: record.values(name) for name in PREDICTION_STATISTICS}
+        statistics = {name: record.values(name) for name in record.statistics}
         for i, metadata in enumerate(record.metadata):
             self._file.append(_SEQUENCE, np.asarray(record.first + i, np.int64))
             for name, values in statistics.items():
@@ -297,7 +301,10 @@ class Hdf5Predictions:
 
 
 def _grid(effects: SequenceEffects, values: NDArray[Any]) -> NDArray[np.float32]:
-    """Values per mutant as (positions from the block's first to its last, categories, ...), else NaN."""
+    """Values per mutant as an array (position, alt, ...) from the block's first position to its last.
+
+    Float32; NaN where there is no mutant.
+    """
     edits = effects.substitutions
     first, last = int(edits.position[0]), int(edits.position[-1])
     shape = (last - first + 1, effects.layout.n_categories, *values.shape[1:])

@@ -48,7 +48,8 @@ def read_measured(path: str | Path) -> pd.DataFrame:
     for name in NUMBERS:
         if name in names:
             table[name] = _numbers(path, rows, names.index(name), name)
-    return pd.DataFrame(table)
+    measured: pd.DataFrame = pd.DataFrame(table)
+    return measured
 
 
 def _read(path: Path) -> tuple[list[str], list[_Row]]:

@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from kipoi_mcdropout.files.record import PREDICTION_STATISTICS, PredictionRecord, range_of
+from kipoi_mcdropout.files.record import PredictionRecord, range_of
 
 
 def prediction_tables(record: PredictionRecord) -> Iterator[pa.Table]:
     """The rows of a batch.
 
     Columns: `sequence` (number, from 0), `name`, `chrom`, `start`, `end` (0-based, half-open),
-    `strand`, `output`, `mean`, `var`, `sd`, `mcse`, `point` (float32), `n_nonfinite`, `n_draws`.
+    `strand`, `output`, `mean`, `var`, `sd`, `mcse`, `point` (float32), `var_within` and `var_between`
+    where the model has several members, `n_nonfinite`, `n_draws`.
     """
     predictions, n_outputs = record.predictions, len(record.predictions.labels)
     ranges = [range_of(row) for row in record.metadata]
@@ -34,7 +35,7 @@ def prediction_tables(record: PredictionRecord) -> Iterator[pa.Table]:
         "strand": per_sequence([r and r.strand for r in ranges], pa.string()),
         "output": pa.array(list(predictions.labels) * n, pa.string()),
     }
-    for name in PREDICTION_STATISTICS:
+    for name in record.statistics:
         columns[name] = pa.array(record.values(name).reshape(-1))
     columns["n_nonfinite"] = pa.array(predictions.n_nonfinite.reshape(-1).astype(np.int32))
     columns["n_draws"] = pa.repeat(pa.scalar(predictions.n_draws, pa.int32()), n * n_outputs)

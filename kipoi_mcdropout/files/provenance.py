@@ -52,13 +52,15 @@ def provenance(
     files: Mapping[str, Any],
     command: Sequence[str] | None = None,
     engine_reason: str | None = None,
+    members: Sequence[Mapping[str, str]] = (),
 ) -> dict[str, Any]:
     """All that is needed to say where numbers come from, as plain values for JSON.
 
     `identity` is that of the model; see `identity.model_identity`. `engine_reason` says why the
-    engine in `options["engine_used"]` was taken, where there is a choice.
+    engine in `options["engine_used"]` was taken, where there is a choice. `members` has the name and the
+    identity of each, where there are several; `plan` is that of the first model.
     """
-    record = {
+    record: dict[str, Any] = {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "versions": package_versions(),
         "model": {"name": model, "source": source, **identity},
@@ -71,4 +73,6 @@ def provenance(
         "options": dict(options),
         "command": None if command is None else list(command),
     }
+    if members:
+        record["members"] = [dict(member) for member in members]
     return record if engine_reason is None else {**record, "engine_reason": engine_reason}

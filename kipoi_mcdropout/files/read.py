@@ -17,18 +17,23 @@ from numpy.typing import NDArray
 from kipoi_mcdropout.arrays.outputs import select_targets
 from kipoi_mcdropout.effects.columns import (
     COUNTS,
+    MEMBER_REFERENCE_STATISTICS,
+    MEMBER_STATISTICS,
     MUTANT_STATISTICS,
+    OF_EACH,
     OUTPUT_EPS,
     REFERENCE_STATISTICS,
 )
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.column_types import to_frame
 from kipoi_mcdropout.files.first_line import PROVENANCE_KEY
-from kipoi_mcdropout.files.hdf5 import FORMAT, FORMAT_VERSION, PREDICTION_FORMAT
+from kipoi_mcdropout.files.open_hdf5 import check_score, existing, is_hdf5, open_hdf5
 from kipoi_mcdropout.files.read_tables import is_parquet, read_header, read_table, reading
 from kipoi_mcdropout.files.record import range_of, sequence_name
 
-_STATISTICS = (*REFERENCE_STATISTICS, *MUTANT_STATISTICS)
+_STATISTICS = (
+    *REFERENCE_STATISTICS, *MEMBER_REFERENCE_STATISTICS, *MUTANT_STATISTICS, *MEMBER_STATISTICS,
+)  # fmt: skip
 _QUANTILE = "effect_q"
 EFFECT_COLUMNS = ("output", "score", "effect_mean", "effect_sd", "effect_mcse", "n_draws")
 
@@ -41,12 +46,12 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
     InputError
         If the file is no result of this package.
     """
-    path = _existing(path)
+    path = existing(path)
     record: dict[str, Any] | None
-    if _is_hdf5(path):
+    if is_hdf5(path):
         with open_hdf5(path) as file, reading(path):
-            return json.loads(file.attrs["provenance"])
-    if is_parquet(path):
+            record = json.loads(file.attrs["provenance"])
+    elif is_parquet(path):
         with reading(path), path.open("rb") as raw:
             text = (pyarrow.parquet.read_schema(raw).metadata or {}).get(PROVENANCE_KEY.encode())
             record = None if text is None else json.loads(text)
@@ -90,8 +95,8 @@ def read_effects(
         If the file is no result of this package, is damaged or cut, is of another version, has no
         effects (as that of `predict`), or lacks the score.
     """
-    path = _existing(path)
-    if _is_hdf5(path):
+    path = existing(path)
+    if is_hdf5(path):
         return _effects_from_hdf5(path, outputs, score)
     if not is_parquet(path):
         read_provenance(path)
@@ -114,9 +119,10 @@ def choose_rows(
         labels = list(dict.fromkeys(table["output"]))
         table = table[table["output"].isin(select_targets(labels, outputs).labels)]
     if score is not None:
-        _check_score(score, sorted(set(table["score"])), source)
+        check_score(score, sorted(set(table["score"])), source)
         table = table[table["score"] == score]
-    return table.reset_index(drop=True)
+    numbered: pd.DataFrame = table.reset_index(drop=True)
+    return numbered
 
 
 def check_effects(path: Path, columns: Iterable[Any]) -> None:
@@ -148,27 +154,58 @@ def read_draws(
     InputError
         If the result is not HDF5, or was written without --keep_draws.
     """
-    path = _existing(path)
-    if not _is_hdf5(path):
+    path = existing(path)
+    if not is_hdf5(path):
         raise InputError(f"{path} has no draws: only HDF5 does, where --keep_draws was asked for")
+    missing = f"{path} was written without --keep_draws; run it again with that flag"
+    return _of_each(path, "effect_draws", outputs, score, missing)
+
+
+def read_member_means(
+    path: str | Path, outputs: Sequence[str | int] | None = None, score: str = "diff"
+) -> NDArray[np.float32]:
+    """The mean effect of each member, in the order of the rows of `read_effects(path, outputs, score)`.
+
+    Returns
+    -------
+    numpy.ndarray of float32, shape=(members, rows)
+        The members in the order of `members` in the provenance.
+
+    Raises
+    ------
+    InputError
+        If the result is not HDF5, or its model had one member alone.
+    """
+    path = existing(path)
+    if not is_hdf5(path):
+        raise InputError(f"{path} has no means of members: only HDF5 does. Write .h5 too")
+    missing = f"{path} is of one model alone; give its members with --member"
+    return _of_each(path, "effect_member_mean", outputs, score, missing)
+
+
+def _of_each(
+    path: Path, name: str, outputs: Sequence[str | int] | None, score: str, missing: str
+) -> NDArray[np.float32]:
+    """A number for each draw or member, shape=(draws or members, rows)."""
     with open_hdf5(path) as file, reading(path):
-        _check_score(score, list(file["scores"]), path)
+        check_score(score, list(file["scores"]), path)
         group = file[f"scores/{score}"]
-        if "effect_draws" not in group:
-            raise InputError(f"{path} was written without --keep_draws; run it again with that flag")
+        if name not in group:
+            raise InputError(missing)
         columns = _columns(file, outputs)
         parts = []
         for i in range(len(file["reference"])):
             mutated = np.argwhere(_mutated(group["n_nonfinite"][i]))
-            draws = group["effect_draws"][i][mutated[:, 0], mutated[:, 1]][:, columns]
-            parts.append(draws.reshape(-1, draws.shape[-1]))
-    return np.concatenate(parts).T
+            values = group[name][i][mutated[:, 0], mutated[:, 1]][:, columns]
+            parts.append(values.reshape(-1, values.shape[-1]))
+    stacked: NDArray[np.float32] = np.concatenate(parts).T
+    return stacked
 
 
 def has_draws(path: str | Path) -> bool:
     """Whether a result holds the effect of every draw."""
-    path = _existing(path)
-    if not _is_hdf5(path):
+    path = existing(path)
+    if not is_hdf5(path):
         return False
     with open_hdf5(path) as file, reading(path):
         return all("effect_draws" in group for group in file["scores"].values())
@@ -198,7 +235,7 @@ def _effects_from_hdf5(
     with open_hdf5(path) as file, reading(path):
         scores = list(file["scores"])
         if score is not None:
-            _check_score(score, scores, path)
+            check_score(score, scores, path)
             scores = [score]
         record = json.loads(file.attrs["provenance"])
         order = record.get("options", {}).get("scores", scores)  # HDF5 has them by name
@@ -217,7 +254,7 @@ def sequence_rows(file: h5py.File, i: int, score: str, columns: list[int], n_dra
     group = file[f"scores/{score}"]
     mutated = np.argwhere(_mutated(group["n_nonfinite"][i]))
     position = file["position"][:][mutated[:, 0]]
-    letters, labels = file["category"].asstr()[:], file["output"].asstr()[:][columns]
+    letters, labels = file["alt"].asstr()[:], file["output"].asstr()[:][columns]
     metadata = _metadata(file, i)
     where = range_of(metadata)
     n_outputs = len(columns)
@@ -235,7 +272,7 @@ def sequence_rows(file: h5py.File, i: int, score: str, columns: list[int], n_dra
         "score": score,
     }
     for name in sorted(group, key=_column_order):
-        if name == "effect_draws":
+        if name in OF_EACH:
             continue
         values = group[name][i]
         per_mutant = values.ndim == 3
@@ -263,7 +300,7 @@ def _column_order(name: str) -> tuple[int, float]:
 
 
 def _mutated(n_nonfinite: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which (position, category) hold a mutant: this count is NaN only where there is none."""
+    """Which (position, alt) hold a mutant: this count is NaN only where there is none."""
     return np.isfinite(n_nonfinite[..., 0])
 
 
@@ -283,52 +320,3 @@ def _metadata(file: h5py.File, i: int) -> dict[str, Any]:
     if "metadata" in file:
         file["metadata"].visititems(visit)
     return found
-
-
-def _existing(path: str | Path) -> Path:
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"there is no result file {path}. Check the path")
-    return path
-
-
-def _is_hdf5(path: Path) -> bool:
-    return path.name.endswith((".h5", ".hdf5"))
-
-
-def open_hdf5(path: Path) -> h5py.File:
-    """An HDF5 result of this version; else InputError."""
-    try:
-        # Results appear under their name when they are whole, so no lock is needed to read one; and
-        # network file systems often have none.
-        file = h5py.File(path, "r", locking=False)
-    except OSError as error:
-        if "unable to lock" in str(error) or "file locking flag" in str(error):
-            raise OSError(
-                f"{path} cannot be locked: {error}. The file itself may be sound. Another program has "
-                "it open, or the file system (NFS, Lustre) has no locks: set HDF5_USE_FILE_LOCKING=FALSE"
-            ) from error
-        raise InputError(
-            f"{path} cannot be read as HDF5: {error}. It is damaged, cut, or no HDF5 file. Write or "
-            "copy it again"
-        ) from error
-    with reading(path):
-        kind, version = file.attrs.get("format"), file.attrs.get("format_version")
-    if kind == PREDICTION_FORMAT:
-        file.close()
-        raise InputError(
-            f"{path} is a result of `predict`: it has predictions and no effects. Give the result of "
-            "`ism`"
-        )
-    if kind != FORMAT or version != FORMAT_VERSION:
-        file.close()
-        raise InputError(
-            f"{path} must be a {FORMAT!r} file of version {FORMAT_VERSION}; got {kind!r}, version "
-            f"{version}. Write it again with this version of kipoi_mcdropout"
-        )
-    return file
-
-
-def _check_score(score: str, known: Sequence[str], path: str | Path) -> None:
-    if score not in known:
-        raise InputError(f"score {score!r} is not in {path}; it has {', '.join(known)}")

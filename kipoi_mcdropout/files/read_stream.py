@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.files.read import open_hdf5, sequence_rows
+from kipoi_mcdropout.files.open_hdf5 import open_hdf5
+from kipoi_mcdropout.files.read import sequence_rows
 from kipoi_mcdropout.files.read_tables import iter_table, reading
 
 TEXT_COLUMNS = (
@@ -61,7 +62,7 @@ def _from_hdf5(path: Path, outputs: Collection[str] | None) -> Iterator[pd.DataF
         n_draws = int(json.loads(file.attrs["provenance"])["n_draws"])
         labels = file["output"].asstr()[:]
         columns = [i for i, label in enumerate(labels) if outputs is None or label in outputs]
-        mutants = len(file["position"]) * len(file["category"])
+        mutants = len(file["position"]) * len(file["alt"])
         step = max(1, _CELLS // max(1, mutants))
         for i in range(len(file["reference"])):
             for score in file["scores"]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kipoi_mcdropout.arrays.nested import leaves
 from kipoi_mcdropout.effects.saturation import SequenceEffects
-from kipoi_mcdropout.model.predict import Predictions
+from kipoi_mcdropout.model.predict import PredictionSummary
 
 PREDICTION_STATISTICS = ("mean", "var", "sd", "mcse", "point")
 _RANGE_FIELDS = ("chr", "start", "end", "id", "strand")
@@ -67,24 +67,32 @@ class PredictionRecord:
     """The predictions of consecutive sequences."""
 
     first: int  # number of the first, in the order of the dataloader
-    predictions: Predictions
+    predictions: PredictionSummary
     metadata: list[dict[str, Any]]  # Kipoi's, flat, one per sequence
 
     def names(self) -> list[str]:
         """The names of the sequences."""
         return [sequence_name(row, i) for i, row in enumerate(self.metadata, self.first)]
 
+    @property
+    def statistics(self) -> tuple[str, ...]:
+        """PREDICTION_STATISTICS, with the parts of the variance where there are several members."""
+        several = self.predictions.var_within is not None
+        return PREDICTION_STATISTICS + (("var_within", "var_between") if several else ())
+
     def values(self, statistic: str) -> NDArray[np.float32]:
-        """One of PREDICTION_STATISTICS as it is written: NaN where it is no number of 32 bits."""
+        """One of `statistics` as it is written: NaN where it is no number of 32 bits."""
         values = getattr(self.predictions, statistic)
         with np.errstate(over="ignore"):
             narrow = values.astype(np.float32)
-        return np.where(np.isfinite(narrow), narrow, np.float32(np.nan))
+        stored: NDArray[np.float32] = np.where(np.isfinite(narrow), narrow, np.float32(np.nan))
+        return stored
 
     def not_finite(self) -> NDArray[np.bool_]:
         """Where a statistic is NaN, shape=(n, outputs)."""
         statistics = PREDICTION_STATISTICS if self.predictions.n_draws else ("point",)
-        return np.any([np.isnan(self.values(name)) for name in statistics], axis=0)
+        missing: NDArray[np.bool_] = np.any([np.isnan(self.values(name)) for name in statistics], axis=0)
+        return missing
 
 
 def metadata_rows(batch: Mapping[str, Any], n: int) -> list[dict[str, Any]]:

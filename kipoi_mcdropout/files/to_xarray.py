@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from kipoi_mcdropout.effects.columns import MEMBER_REFERENCE_STATISTICS, REFERENCE_STATISTICS
 from kipoi_mcdropout.errors import InputError
 
 if TYPE_CHECKING:
     import xarray
 
 _SEQUENCE = ("name", "chrom", "strand")
-_REFERENCE = ("ref_mean", "ref_var", "ref_point")
+_REFERENCE = (*REFERENCE_STATISTICS, *MEMBER_REFERENCE_STATISTICS)
 _NO_VALUES = (
     "sequence", "name", "chrom", "pos", "strand", "position", "ref", "alt", "output", "score", "n_draws",
 )  # fmt: skip
@@ -69,7 +70,8 @@ def sequences_to_xarray(
         kept[cells] = draws.T
         arrays["effect_draws"] = ((*_DIMENSIONS, "draw"), kept)
         coordinates["draw"] = ("draw", np.arange(len(draws)))
-    return xr.Dataset(arrays, coordinates, _attributes(table, provenance))
+    dataset: xarray.Dataset = xr.Dataset(arrays, coordinates, _attributes(table, provenance))
+    return dataset
 
 
 def variants_to_xarray(table: pd.DataFrame, provenance: dict[str, Any]) -> xarray.Dataset:
@@ -91,7 +93,8 @@ def variants_to_xarray(table: pd.DataFrame, provenance: dict[str, Any]) -> xarra
             values = np.full(shape, np.nan if numeric else None, float if numeric else object)
             values[variant, output] = column.to_numpy()
             arrays[name] = (("variant", "output"), values)
-    return xr.Dataset(arrays, coordinates, _attributes(table, provenance))
+    dataset: xarray.Dataset = xr.Dataset(arrays, coordinates, _attributes(table, provenance))
+    return dataset
 
 
 def _attributes(table: pd.DataFrame, provenance: dict[str, Any]) -> dict[str, Any]:

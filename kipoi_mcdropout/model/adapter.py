@@ -33,6 +33,7 @@ from kipoi_mcdropout.model.identity import (
     required_module,
     weights_checksum,
 )
+from kipoi_mcdropout.model.network import source_of
 from kipoi_mcdropout.model.output_names import label_outputs, name_outputs
 from kipoi_mcdropout.sequence.one_hot import DNA, check_alphabet
 
@@ -89,7 +90,15 @@ class KipoiModel:
 
     def identity(self) -> dict[str, str]:
         """See `identity.model_identity`; with `output_sel_fn_sha256` where there is one."""
-        return {"weights_sha256": weights_checksum(self.locked.module), **self._made_of}
+        source = source_of(self.model)
+        made_with = {} if source is None else source.made_with()
+        return {"weights_sha256": weights_checksum(self.locked.module), **self._made_of, **made_with}
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Paths of the files that a network was loaded from, by a word for each; none of Kipoi's."""
+        source = source_of(self.model)
+        return {} if source is None else source.files()
 
     def input_key(self, name: Any, inputs: Nested) -> Any:
         """Key of a named input in a batch: of the dict, the position in the list, None for an array.

@@ -1,4 +1,4 @@
-"""What locked dropout will do with a model: every site, and every dropout that is idle."""
+"""Lists every dropout of a model, and says whether it is locked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kipoi_mcdropout.model.model import as_model
 
 @dataclass(frozen=True)
 class AuditRow:
-    """One line of the audit."""
+    """One line of the audit: a dropout site, or a dropout that is idle or left off; all texts."""
 
     site: str  # number, or "-" for a dropout that is no site
     name: str
@@ -44,7 +44,9 @@ class Audit:
 
     def table(self) -> pd.DataFrame:
         """The rows: site, name, kind, p, mask_shape, locked; all texts."""
-        return pd.DataFrame([vars(row) for row in self.rows], columns=list(AuditRow.__annotations__))
+        rows = [vars(row) for row in self.rows]
+        table: pd.DataFrame = pd.DataFrame(rows, columns=list(AuditRow.__annotations__))
+        return table
 
     def __str__(self) -> str:
         header = AuditRow("site", "module", "kind", "p", "mask", "")
@@ -62,23 +64,33 @@ class Audit:
 
 
 def audit(model: Any, x: Nested | None = None, ignore: Sequence[str] = ()) -> Audit:
-    """Find the dropout sites of a model: whether each is locked, and what it drops.
+    """List the dropout sites of a model: whether each is locked, and what it drops.
+
+    A site is one dropout call in a forward pass. Locked means that all inputs of a draw, the reference
+    and its mutants, get the same mask.
 
     Parameters
     ----------
     model : Model, nn.Module, or what `kipoi.get_model` returns
+        Borrowed, never changed.
     x : nested numpy.ndarray, batch first, optional
         At least one input. By default a random one of the shape that the model says
         (`Model.example`).
     ignore : sequence of str
-        Modules whose dropout is left off, and that of the modules inside them; of a `Model` its own.
+        Modules whose dropout is left off, and that of the modules inside them. A `Model` has its own;
+        none is given with it.
+
+    Returns
+    -------
+    Audit
 
     Raises
     ------
     kipoi_mcdropout.errors.ModelError
         If the model cannot be run under locked dropout; the dropout at fault is named.
     InputError
-        If no input is given and the model does not say the shape of one.
+        If no input is given and the model does not say the shape of one, or `ignore` is given for a
+        `Model`.
     """
     ready = as_model(model, ignore=tuple(ignore))
     adapter = ready.adapter
@@ -97,6 +109,7 @@ def audit(model: Any, x: Nested | None = None, ignore: Sequence[str] = ()) -> Au
 
 
 def _row(site: Site) -> AuditRow:
+    """The line of a site; the shape of its mask as "4 x 24"."""
     shape = " x ".join(map(str, site.shape))
     how = "off, as requested" if site.ignored else f"locked{_rows_in_words(site)}"
     return AuditRow(str(site.index), site.name, site.kind, f"{site.p:g}", shape, how)

@@ -1,4 +1,4 @@
-"""What a model is, so that two runs can tell whether theirs is the same: state, code and settings."""
+"""Checksums of a model's weights, code and settings: equal where two runs have the same model."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from kipoi_mcdropout.errors import ModelError
 from kipoi_mcdropout.model.value_digest import ValueDigest, is_library, module_attributes
 
 _NOT_SETTINGS = ("weights", "module_file")  # of a Kipoi model's arguments: in the other checksums
-# What kipoi.get_model adds to a model; of it only the arguments and the schema bear on the results.
+# What kipoi.get_model adds to a model; of it only the arguments and the schema change the results.
 _OF_KIPOI = (
     "type", "args", "info", "schema", "dependencies", "test", "default_dataloader", "name", "source",
     "source_name", "source_dir", "writers", "pipeline", "model", "use_cuda", "grad_hooks",
+    "mcdropout_source",
 )  # fmt: skip
 
 
@@ -41,7 +42,8 @@ def model_identity(model: Any) -> dict[str, str]:
     Parameters
     ----------
     model : kipoi model or nn.Module
-        As it was loaded: what a forward pass keeps in attributes of the modules would count as well.
+        As it was loaded. If a forward pass stores values in attributes of the modules, the checksums
+        are others after it.
 
     Returns
     -------
@@ -59,15 +61,16 @@ def model_identity(model: Any) -> dict[str, str]:
 
 
 def made_of(model: Any) -> dict[str, str]:
-    """`model_identity` without the weights."""
+    """The checksums of the code and of the settings: `model_identity` without `weights_sha256`."""
     return {"code_sha256": code_checksum(model), "settings_sha256": _settings_checksum(model)}
 
 
 def weights_checksum(module: nn.Module) -> str:
-    """SHA-256 over the state of a module, by name.
+    """SHA-256 over the state of a module, by name, as 64 hexadecimal digits.
 
-    Counted are all parameters, all buffers (those that are not saved too), packed parameters of
-    quantized layers, and what modules save beside (`get_extra_state`).
+    It covers all parameters, all buffers (also those that are not saved), packed parameters of quantized
+    layers, and what modules save in addition (`get_extra_state`). A parameter without values yet (of a
+    lazy module) counts as empty.
     """
     state = {name: value for name, value in module.state_dict().items()}
     state |= dict(module.named_buffers(remove_duplicate=False))
@@ -80,13 +83,13 @@ def weights_checksum(module: nn.Module) -> str:
 
 
 def code_checksum(model: Any) -> str:
-    """SHA-256 over the code that a model runs.
+    """SHA-256 over the code that a model runs, as 64 hexadecimal digits.
 
-    Counted are the Python files in which the classes of its modules, its hooks and its functions are
-    written, and those beside them that these import; the code of TorchScript and of traced modules;
-    of a model from a folder of Kipoi also all Python files of the folder. Where there is no file (a
-    notebook) the compiled code counts. Code of torch, Kipoi and numpy does not: their versions are
-    recorded.
+    It covers the Python files that define the classes of its modules, its hooks and its functions; the
+    files in the same folders that these import; and the code of TorchScript and of traced modules. For a
+    model from a folder of Kipoi it covers all Python files of the folder. Where there is no file (in a
+    notebook) it covers the compiled code. It does not cover code of torch, Kipoi and numpy, whose
+    versions are recorded.
     """
     files: set[Path] = set(_folder_files(getattr(model, "source_dir", None)))
     texts: set[str] = set()
@@ -97,7 +100,12 @@ def code_checksum(model: Any) -> str:
 
 
 def function_checksum(function: Any) -> str:
-    """SHA-256 over a function's code and what it holds (its defaults, enclosing variables, object)."""
+    """SHA-256 over the code of a function, its default arguments, enclosing variables and object.
+
+    Returns
+    -------
+    str of 64 hexadecimal digits
+    """
     files: set[Path] = set()
     texts: set[str] = set()
     for item in (function, getattr(function, "func", None), type(function)):
@@ -111,8 +119,8 @@ def required_module(model: Any) -> nn.Module:
     module = torch_module(model)
     if isinstance(model, torch.export.ExportedProgram):
         raise ModelError(
-            "a PyTorch module is required; got an ExportedProgram. Give its .module(), or the module that "
-            "was exported"
+            "a PyTorch module is required; got an ExportedProgram. Give its .module(), or the module "
+            "that was exported"
         )
     if module is None:
         raise ModelError(
@@ -128,6 +136,7 @@ def _inner_module(model: Any) -> nn.Module:
 
 
 def _settings_checksum(model: Any) -> str:
+    """SHA-256 over the attributes of all modules, and over what `_wrapper_settings` gives."""
     module = _inner_module(model)
     digest = ValueDigest()
     for name, part in module.named_modules():
@@ -202,12 +211,13 @@ def _add_file(path: Path, namespace: dict[str, Any], files: set[Path]) -> None:
 
 
 def _module_of(value: Any) -> Any:
+    """The loaded Python module in which a class or function is defined; None for other values."""
     known = isinstance(value, (type, types.FunctionType))
     return sys.modules.get(value.__module__ or "") if known else None
 
 
 def _own_functions(item: Any) -> list[types.FunctionType]:
-    """The functions that a class of the user's defines."""
+    """Functions, methods and properties that a class defines itself; none for a class of a library."""
     if not isinstance(item, type) or is_library(item):
         return []
     members = [getattr(member, "__func__", member) for member in vars(item).values()]
@@ -216,7 +226,7 @@ def _own_functions(item: Any) -> list[types.FunctionType]:
 
 
 def _script_checksum(module: torch.jit.ScriptModule) -> str:
-    """Of the code of all methods of TorchScript, with its constants and the attributes that it reads."""
+    """SHA-256 over the code of all methods of TorchScript, its constants and the attributes it reads."""
     digest = ValueDigest()
     for name in sorted(module._c._method_names()):
         code, constants = module._c._get_method(name).code_with_constants
@@ -228,6 +238,7 @@ def _script_checksum(module: torch.jit.ScriptModule) -> str:
 
 
 def _compiled(code: types.CodeType) -> str:
+    """SHA-256 over compiled code: its name, instructions, names, constants, and functions in it."""
     inner = [_compiled(c) for c in code.co_consts if isinstance(c, types.CodeType)]
     constants = [c for c in code.co_consts if not isinstance(c, types.CodeType)]
     digest = ValueDigest().add([code.co_name, code.co_code, code.co_names, constants, inner])

@@ -12,6 +12,8 @@ from unittest.mock import patch
 
 import torch
 
+from kipoi_mcdropout.model.sibling_code import hidden
+
 
 def load_kipoi_model(name: str, source: str, with_dataloader: bool = True) -> Any:
     """What `kipoi.get_model` returns.
@@ -21,7 +23,7 @@ def load_kipoi_model(name: str, source: str, with_dataloader: bool = True) -> An
     """
     import kipoi
 
-    with _weights_for_this_machine(), _files_with_a_path():
+    with _weights_for_this_machine(), _files_with_a_path(), hidden():
         return kipoi.get_model(name, source, with_dataloader=with_dataloader)
 
 

@@ -14,6 +14,7 @@ from kipoi_mcdropout.arrays.nested import Nested, map_nested
 from kipoi_mcdropout.arrays.output_labels import unique_names
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel, OutputFunction, alphabet_of
+from kipoi_mcdropout.model.ensemble import Ensemble
 from kipoi_mcdropout.model.sequence_model import SequenceModel, Unknown, sequence_model
 from kipoi_mcdropout.sequence.one_hot import check_alphabet
 
@@ -53,14 +54,15 @@ class Model:
 
     Parameters
     ----------
-    model : nn.Module, or what `kipoi.get_model` returns
-        It is borrowed, never changed.
+    model : nn.Module, or what `kipoi.get_model` returns, or a list of them
+        It is borrowed, never changed. A list holds the members of an ensemble (folds, replicates,
+        checkpoints), with the same inputs and outputs; a draw is then a member and its masks.
     outputs : sequence of str, optional
         Names of all outputs, in their order. By default those of a Kipoi model's schema, else numbers.
         Names that occur twice are numbered: A, A, B become A#1, A#2, B.
     input_shape : sequence of int, optional
-        Shape of one input without the batch, such as (4, 500) or (500, 4). Needed for a bare nn.Module
-        where no array of inputs is given: for a VCF, for regions of a genome, and for `audit`.
+        Shape of one input without the batch, such as (4, 500) or (500, 4). Of a bare nn.Module it is
+        found out where it is needed (a VCF, regions of a genome, `audit`), if one shape alone fits.
     length : int, optional
         Length of the sequence in bp, where the model takes any length.
     model_input : str or int, optional
@@ -131,9 +133,16 @@ class Model:
         if isinstance(model, Model):
             raise InputError("a Model is ready already; give the model that it was made of")
         self.settings = settings
-        self.adapter = KipoiModel(
-            model, output_sel_fn, settings.ignore, settings.label_axis, settings.outputs
+        given = list(model) if isinstance(model, (list, tuple)) else [model]
+        self.ensemble = Ensemble.of(
+            [
+                KipoiModel(
+                    member, output_sel_fn, settings.ignore, settings.label_axis, settings.outputs
+                )
+                for member in given
+            ]
         )
+        self.adapter = self.ensemble.first
 
     @cached_property
     def alphabet(self) -> str:
@@ -178,16 +187,13 @@ class Model:
         own = self.settings
         if schema is not None and own.input_shape is None and own.length is None:
             return map_nested(_random_input, schema)
-        if own.input_shape is None and (own.length is None or own.category_axis is None):
-            raise InputError(
-                "the shape of the model's input is not known. Give x=, an array of inputs, or make the "
-                "model with input_shape, as Model(net, input_shape=(4, 500))"
-            )
         codes = np.random.default_rng(0).integers(0, 4, (1, self.sequences.length))
         return self.sequences.inputs(codes.astype(np.uint8))
 
     def __repr__(self) -> str:
         said = [type(self.adapter.locked.module).__name__ if self.source == "python" else self.name]
+        if len(self.ensemble) > 1:
+            said.append(f"{len(self.ensemble)} members")
         if self.settings.outputs is not None:
             shown = ", ".join(self.settings.outputs[:5])
             said.append(f"outputs {shown}{', ...' if len(self.settings.outputs) > 5 else ''}")
@@ -210,11 +216,6 @@ def as_model(model: Any, **settings: Any) -> Model:
     if given:
         raise InputError(f"a Model has its settings already; make it with {', '.join(given)}")
     return model
-
-
-def as_adapter(model: Any, **settings: Any) -> KipoiModel:
-    """The adapter of any model; `settings` as for `as_model`."""
-    return model if isinstance(model, KipoiModel) else as_model(model, **settings).adapter
 
 
 def settings_as_dict(settings: ModelSettings) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,23 +13,91 @@ from numpy.typing import NDArray
 
 from kipoi_mcdropout.arrays.moments import Moments
 from kipoi_mcdropout.arrays.nested import Nested, n_rows, take
+from kipoi_mcdropout.arrays.nested_variance import NestedVariance
+from kipoi_mcdropout.arrays.outputs import Targets
 from kipoi_mcdropout.dropout.locked_model import POINT
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
-from kipoi_mcdropout.dropout.masks import check_n_draws
+from kipoi_mcdropout.dropout.masks import check_seed
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.model.model import as_adapter
+from kipoi_mcdropout.model.adapter import KipoiModel
+from kipoi_mcdropout.model.ensemble import (
+    OWN_DRAWS,
+    Ensemble,
+    check_balanced,
+    check_draws,
+    default_draws,
+)
 from kipoi_mcdropout.sequence.mutants import chunks
 
 
 @dataclass(frozen=True)
-class Predictions:
-    """Predictions over the draws, each array float64 of shape=(n, outputs).
+class PredictionOptions:
+    """What is predicted, and how.
 
-    `sd` (ddof=1) is the model's uncertainty and does not shrink with more draws; `mcse` is the Monte
-    Carlo error of `mean`; `point` is the prediction with dropout off. `n_nonfinite` counts the draws in
-    which the model gave NaN or infinity (with n_draws = 0, the point prediction); the statistics, and a
-    `point` that is not finite, are NaN there. `draws`, if kept, is float32 of
-    shape=(draws, n, outputs).
+    Parameters
+    ----------
+    n_draws : int
+        At least 2, or 0 for the prediction with dropout off alone; `ensemble.OWN_DRAWS` until the run
+        begins.
+    seed : int
+        0 <= seed < 2**64; all inputs of a draw see the same masks.
+    targets : tuple of str or int
+        Outputs to report, by label, index from 0, or shell pattern; empty for all.
+    batch_size : int
+        Inputs in one forward pass.
+    keep_draws : bool
+        Also return every draw.
+
+    Raises
+    ------
+    InputError
+        If n_draws, seed or batch_size is not as stated.
+    """
+
+    n_draws: int = 30
+    seed: int = 0
+    targets: tuple[str | int, ...] = ()
+    batch_size: int = 32
+    keep_draws: bool = False
+
+    def __post_init__(self) -> None:
+        check_draws(self.n_draws)
+        check_seed(self.seed)
+        if self.batch_size < 1:
+            raise InputError(f"batch_size must be at least 1; got {self.batch_size}")
+
+
+def with_draws(options: PredictionOptions, ensemble: Ensemble, inputs: Nested) -> PredictionOptions:
+    """The options with a number of draws, where it was left to the model; `inputs` are numpy."""
+    if options.n_draws != OWN_DRAWS:
+        return options
+    return replace(options, n_draws=default_draws(ensemble, inputs))
+
+
+@dataclass(frozen=True)
+class PredictionSummary:
+    """Statistics of predictions over the draws.
+
+    Attributes
+    ----------
+    labels : tuple of str
+        Names of the outputs.
+    n_draws : int
+    mean, var : numpy.ndarray of float64, shape=(n, outputs)
+        Over the draws; `var` has ddof=1.
+    mcse : numpy.ndarray of float64, shape=(n, outputs)
+        Monte Carlo error of `mean`, sd / sqrt(n_draws). It shrinks with more draws.
+    point : numpy.ndarray of float64, shape=(n, outputs)
+        The prediction with dropout off.
+    n_nonfinite : numpy.ndarray of int64, shape=(n, outputs)
+        Number of draws in which the model gave NaN or infinity; with n_draws = 0, whether the prediction
+        with dropout off is one of these. The statistics are NaN there, and so is a `point` that is not
+        finite.
+    draws : numpy.ndarray of float32, shape=(draws, n, outputs), or None
+        Every draw, if it was kept.
+    var_within, var_between : numpy.ndarray of float64, shape=(n, outputs), or None
+        Where the model has several members: the parts of the variance within a member (its masks) and
+        between members (`nested.NestedVariance`).
     """
 
     labels: tuple[str, ...]
@@ -40,111 +108,130 @@ class Predictions:
     point: NDArray[np.float64]
     n_nonfinite: NDArray[np.int64]
     draws: NDArray[np.float32] | None = None
+    var_within: NDArray[np.float64] | None = None
+    var_between: NDArray[np.float64] | None = None
 
     @property
     def sd(self) -> NDArray[np.float64]:
-        """Standard deviation over the draws (ddof=1)."""
+        """Standard deviation over the draws (ddof=1): the model's uncertainty, shape=(n, outputs).
+
+        It does not shrink with more draws.
+        """
         return np.sqrt(self.var)
 
 
-def mc_predict(
-    model: Any,
-    x: Nested,
-    n_draws: int = 30,
-    seed: int = 0,
-    *,
-    targets: str | int | Sequence[str | int] | None = None,
-    label_axis: int | None = None,
-    batch_size: int = 32,
-    keep_draws: bool = False,
-    ignore: Sequence[str] = (),
-) -> Predictions:
+def predict_batch(
+    ensemble: Ensemble, x: Nested, options: PredictionOptions, masks: MaskBank
+) -> PredictionSummary:
     """Mean and variance of a model's predictions under locked dropout.
 
     Parameters
     ----------
-    model : Model, nn.Module, or what `kipoi.get_model` returns
-        Borrowed, never changed.
-    x : numpy.ndarray, or dict or list of them, batch first
+    ensemble : Ensemble
+        The model, or its members; borrowed, never changed.
+    x : nested numpy.ndarray, batch first
         All inputs of the model.
-    n_draws : int
-        At least 2, or 0 for `point` alone: the other statistics are NaN then, and the model needs no
-        dropout.
-    seed : int
-        0 <= seed < 2**64; all inputs of a draw see the same masks.
-    targets : str, int, or sequence of them, optional
-        Outputs to report, by label, index or shell pattern.
-    label_axis : int, optional
-        The axis of an output (without the batch) that the model's column labels name, where more than
-        one has their length.
-    batch_size : int
-        Inputs in one forward pass.
-    keep_draws : bool
-        Also return every draw.
-    ignore : sequence of str
-        Modules whose dropout is left off, and that of the modules inside them.
+    options : PredictionOptions
+    masks : MaskBank
+        Of the seed of the options.
 
     Raises
     ------
     kipoi_mcdropout.errors.McDropoutError
-        If the model cannot be run under locked dropout, or an argument is not as stated.
+        If the model cannot be run under locked dropout, there is no input, or an output that was asked
+        for is not there; and if the number of draws is no multiple of the number of members.
     """
-    check_n_draws(n_draws)
-    if batch_size < 1:
-        raise InputError(f"batch_size must be at least 1; got {batch_size}")
-    adapter = as_adapter(model, ignore=tuple(ignore), label_axis=label_axis)
-    x = adapter.arrays(x)
+    first = ensemble.first
+    x = first.arrays(x)
     if n_rows(x) == 0:
         raise InputError("at least one input is required; got an empty batch")
-    masks = MaskBank(seed)
-    with adapter.locked.borrow():
-        adapter.locked.plan_for(adapter.tensors(take(x, slice(0, 1))), n_draws)
-        chosen = adapter.targets(adapter.example_outputs(x), targets)
-        parts = []
-        for rows in chunks(n_rows(x), batch_size):
-            inputs = adapter.tensors(take(x, rows))
-            draws = [
-                adapter.locked.outputs(inputs, draw, masks, selected=chosen.selected).double().cpu()
-                for draw in (POINT, *range(n_draws))
-            ]
-            parts.append(_summary(chosen.labels, draws[0], draws[1:], keep_draws))
+    check_balanced(options.n_draws, len(ensemble))
+    ensemble.plan(x, options.n_draws)
+    with first.locked.borrow():
+        chosen = first.targets(first.example_outputs(x), options.targets or None)
+    ensemble.check_targets(x, options.targets, chosen)
+    several = len(ensemble) > 1 and options.n_draws > 0
+    is_random = ensemble.is_random(x) if several else (True,)
+    parts = []
+    for rows in chunks(n_rows(x), options.batch_size):
+        points, draws = _outputs(ensemble, take(x, rows), options.n_draws, masks, chosen, is_random)
+        parts.append(_summary(chosen.labels, points, draws, options.keep_draws, is_random))
     return _concatenate(parts)
 
 
+def _outputs(
+    ensemble: Ensemble,
+    x: Nested,
+    n_draws: int,
+    masks: MaskBank,
+    chosen: Targets,
+    is_random: Sequence[bool],
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """The point prediction of each member, and the draws in order; float64, shape=(n, outputs)."""
+    points: list[torch.Tensor] = []
+    draws: list[torch.Tensor] = [torch.empty(0)] * n_draws
+    for m, member in enumerate(ensemble.members):
+        with member.locked.borrow():
+            inputs = member.tensors(x)
+
+            def outputs(draw: int, member: KipoiModel = member, inputs: Nested = inputs) -> torch.Tensor:
+                row = member.locked.outputs(inputs, draw, masks, selected=chosen.selected)
+                return row.double().cpu()
+
+            points.append(outputs(POINT))
+            for draw in range(m, n_draws, len(ensemble)):
+                draws[draw] = outputs(draw) if is_random[m] else points[-1]
+    return points, draws
+
+
 def _summary(
-    labels: tuple[str, ...], point: torch.Tensor, several: list[torch.Tensor], keep: bool
-) -> Predictions:
+    labels: tuple[str, ...],
+    points: list[torch.Tensor],
+    several: list[torch.Tensor],
+    keep: bool,
+    is_random: Sequence[bool],
+) -> PredictionSummary:
+    """Statistics of some inputs; each of `points` and `several` is float64, shape=(n, outputs)."""
+    point = points[0] if len(points) == 1 else torch.stack(points).mean(dim=0)
     finite = torch.isfinite(point)
     point = point.masked_fill(~finite, math.nan)
     if not several:
         nothing = np.full(point.shape, math.nan)
         n_nonfinite = (~finite).long().numpy()
-        return Predictions(labels, 0, nothing, nothing, nothing, point.numpy(), n_nonfinite)
+        return PredictionSummary(labels, 0, nothing, nothing, nothing, point.numpy(), n_nonfinite)
     draws = torch.stack(several)
     broken = ~torch.isfinite(draws)
     draws = draws.masked_fill(broken, math.nan)
-    moments = Moments.of(draws)
-    return Predictions(
-        labels,
-        len(draws),
-        moments.mean.numpy(),
-        moments.variance().numpy(),
-        moments.mcse().numpy(),
-        point.numpy(),
-        broken.sum(dim=0).numpy(),
-        draws.float().numpy() if keep else None,
-    )
+    kept = draws.float().numpy() if keep else None
+    n_nonfinite = broken.sum(dim=0).numpy()
+    if len(points) == 1:
+        moments = Moments.of(draws)
+        return PredictionSummary(
+            labels, len(draws), moments.mean.numpy(), moments.variance().numpy(), moments.mcse().numpy(),
+            point.numpy(), n_nonfinite, kept,
+        )  # fmt: skip
+    of_members = [Moments.of(draws[m :: len(points)]) for m in range(len(points))]
+    variances = [
+        of_member.variance().numpy() if random else np.zeros(point.shape)
+        for of_member, random in zip(of_members, is_random, strict=True)
+    ]
+    means = np.stack([of_member.mean.numpy() for of_member in of_members])
+    parts = NestedVariance.of(means, np.stack(variances), len(draws) // len(points))
+    return PredictionSummary(
+        labels, len(draws), means.mean(axis=0), parts.total, np.sqrt(parts.of_mean), point.numpy(),
+        n_nonfinite, kept, parts.within, parts.between,
+    )  # fmt: skip
 
 
-def _concatenate(parts: Sequence[Predictions]) -> Predictions:
-    draws = [part.draws for part in parts if part.draws is not None]
-    return Predictions(
-        parts[0].labels,
-        parts[0].n_draws,
-        np.concatenate([part.mean for part in parts]),
-        np.concatenate([part.var for part in parts]),
-        np.concatenate([part.mcse for part in parts]),
-        np.concatenate([part.point for part in parts]),
-        np.concatenate([part.n_nonfinite for part in parts]),
-        np.concatenate(draws, axis=1) if draws else None,
-    )
+def _concatenate(parts: Sequence[PredictionSummary]) -> PredictionSummary:
+    """One summary of all inputs, in the order of the parts."""
+
+    def joined(name: str, axis: int = 0) -> Any:
+        arrays = [getattr(part, name) for part in parts]
+        return None if arrays[0] is None else np.concatenate(arrays, axis=axis)
+
+    return PredictionSummary(
+        parts[0].labels, parts[0].n_draws, joined("mean"), joined("var"), joined("mcse"),
+        joined("point"), joined("n_nonfinite"), joined("draws", 1), joined("var_within"),
+        joined("var_between"),
+    )  # fmt: skip

@@ -1,15 +1,15 @@
-"""A Kipoi model by its name, for processes that load it themselves."""
+"""Where a model comes from, for processes that load it themselves."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
 from kipoi_mcdropout.errors import InputError, ModelError
 from kipoi_mcdropout.model.adapter import KipoiModel
 from kipoi_mcdropout.model.identity import model_identity, torch_module
-from kipoi_mcdropout.model.load import load_kipoi_model
+from kipoi_mcdropout.model.network import source_of
+from kipoi_mcdropout.model.source import ModelSource
 from kipoi_mcdropout.model.versions import package_versions
 
 _OF_THE_MODEL = ("weights_sha256", "code_sha256", "settings_sha256")
@@ -18,47 +18,54 @@ _SAME = ("kipoi-mcdropout", "torch")  # packages that must have one version ever
 
 @dataclass(frozen=True)
 class ModelReference:
-    """Where a model comes from, and what must be found there.
+    """The name of a Kipoi model, and the checksums and versions that it must have where it is loaded.
 
     Attributes
     ----------
-    name, source : str
-        As for `kipoi.get_model`; the name is a full path where the source is "dir".
+    source : ModelSource
+        With full paths.
     identity : dict of str to str
-        See `identity.model_identity`.
+        Checksums of the weights, the code and the settings; see `identity.model_identity`.
     versions : dict of str to str
-        Of the packages that must be the same.
+        Versions of the packages that must be the same in all processes, by name.
     """
 
-    name: str
-    source: str
+    source: ModelSource
     identity: dict[str, str]
     versions: dict[str, str]
 
     @classmethod
     def of(cls, model: Any) -> ModelReference:
-        """The reference of what `kipoi.get_model` returned, or of the KipoiModel made of it.
+        """The reference of a model.
+
+        Parameters
+        ----------
+        model : what `load_model` or `kipoi.get_model` loaded, or the KipoiModel made of it
 
         Raises
         ------
         InputError
-            If it has no name in a source of Kipoi.
+            If it was made in Python, so that another process does not know where to find it.
         """
         adapter = model if isinstance(model, KipoiModel) else None
         model = model if adapter is None else adapter.model
-        name, source = getattr(model, "name", None), getattr(model, "source_name", None)
-        if not name or not source or torch_module(model) is None:
+        source = _source_of(model)
+        if source is None or torch_module(model) is None:
             raise InputError(
-                "other processes load the model by its Kipoi name, so it must come from "
-                f"kipoi.get_model; got {type(model).__name__}"
+                "other processes load the model themselves, so it must come from "
+                "kipoi_mcdropout.load_model (code in a file, and weights) or from kipoi.get_model; got "
+                f"{type(model).__name__}"
             )
-        where = os.path.abspath(name) if source == "dir" else name
         identity = model_identity(model) if adapter is None else adapter.identity()
         own = {key: value for key, value in identity.items() if key in _OF_THE_MODEL}
-        return cls(where, source, own, _versions())
+        return cls(source.absolute(), own, _versions())
 
     def load(self) -> Any:
-        """The model, loaded here.
+        """Load the model in this process.
+
+        Returns
+        -------
+        LoadedNetwork, or what `kipoi.get_model` returns
 
         Raises
         ------
@@ -71,18 +78,27 @@ class ModelReference:
                 f"all processes must have the same versions; the run has {self.versions}, this one "
                 f"{here}. Install the same ones there"
             )
-        model = load_kipoi_model(self.name, self.source, with_dataloader=False)
+        model = self.source.load(with_dataloader=False)
         found = model_identity(model) if torch_module(model) is not None else {}
         other = [key for key, value in self.identity.items() if found.get(key) != value]
         if other:
             what = ", ".join(key.removesuffix("_sha256") for key in other)
+            origin = f" (source {self.source.kipoi_source!r})" if self.source.is_kipoi else ""
             raise ModelError(
-                f"the model {self.name!r} (source {self.source!r}) must be the one that the run began "
+                f"the model {self.source.model!r}{origin} must be the one that the run began "
                 f"with; its {what} differ here. Make the same files visible to all processes"
             )
         return model
 
 
+def _source_of(model: Any) -> ModelSource | None:
+    if (known := source_of(model)) is not None:
+        return known
+    name, source = getattr(model, "name", None), getattr(model, "source_name", None)
+    return ModelSource(name, source) if name and source else None
+
+
 def _versions() -> dict[str, str]:
+    """Versions in this process of the packages that must be the same in all."""
     versions = package_versions()
     return {name: versions[name] for name in _SAME}

@@ -14,6 +14,7 @@ from kipoi_mcdropout.arrays.nested import Nested, leaves
 from kipoi_mcdropout.arrays.outputs import Targets
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel, alphabet_of
+from kipoi_mcdropout.model.find_shape import find_input_shape
 from kipoi_mcdropout.sequence.mutants import MutantBatch
 from kipoi_mcdropout.sequence.one_hot import DNA, OneHotLayout, check_alphabet, find_category_axis
 
@@ -50,11 +51,13 @@ class SequenceModel:
         """Mutants of several references, all given as codes, shape=(..., length)."""
         return MutantBatch(self.inputs(reference), self.key, self.layout, reference, owner, codes)
 
+    def example(self) -> Nested:
+        """Inputs of the model for one window: ACGTACGT..."""
+        return self.inputs((np.arange(self.length, dtype=np.int64) % _N_BASES).astype(np.uint8)[None])
+
     def targets(self, wanted: str | int | Sequence[str | int] | None) -> Targets:
         """The outputs asked for, within `adapter.locked.borrow()`."""
-        nothing = np.full((1, self.length), self.unknown, np.uint8)
-        nothing[0, :] = np.arange(self.length) % _N_BASES
-        return self.adapter.targets(self.adapter.example_outputs(self.inputs(nothing)), wanted)
+        return self.adapter.targets(self.adapter.example_outputs(self.example()), wanted)
 
 
 def sequence_model(
@@ -74,13 +77,13 @@ def sequence_model(
     ----------
     model : kipoi model, nn.Module, or KipoiModel
     length : int, optional
-        Of the window, bp; needed where the model's schema does not say.
+        Of the window, bp; needed where neither the schema nor the network says it.
     category_axis : int, optional
         Axis of the bases A, C, G, T in one input (without the batch); needed where more than one axis
-        of the input has size 4, or for a bare nn.Module without `input_shape`: 0 for (4, length), 1 for
-        (length, 4).
+        of the input has size 4.
     input_shape : sequence of int, optional
-        Shape of one input, in place of the schema's.
+        Shape of one input, in place of the schema's; without either it is found out, see
+        `find_shape.find_input_shape`.
     unknown : "uniform" or "zero"
         What stands for a position without a base: 1/4 each, as kipoiseq encodes N, or all zeros.
     alphabet : str, optional
@@ -101,21 +104,11 @@ def sequence_model(
     schema = getattr(getattr(adapter.model, "schema", None), "inputs", None)
     key, container, array = _only_input(schema)
     shape: Sequence[int | None] | None = input_shape or getattr(array, "shape", None)
-    if shape is None:
-        if length is None or category_axis is None:
-            raise InputError(
-                "the model does not declare the shape of its input; give input_shape, or length and "
-                f"category_axis; got length={length}, category_axis={category_axis}"
-            )
-        if category_axis not in (0, 1):
-            raise InputError(
-                "category_axis must be 0 for inputs (4, length) or 1 for (length, 4); got "
-                f"{category_axis}. Give input_shape for others"
-            )
-        shape = (_N_BASES, None) if category_axis == 0 else (None, _N_BASES)
     letters = alphabet_of(adapter.model) if alphabet is None else check_alphabet(alphabet)
     if sorted(letters) != sorted(DNA):
         raise InputError(f"alphabet must be A, C, G and T in some order for a VCF; got {letters!r}")
+    if shape is None:
+        shape = find_input_shape(adapter, length, category_axis, len(letters))
     layout = _layout(tuple(shape), length, category_axis, letters)
     code = layout.unknown_uniform if unknown == "uniform" else layout.unknown_zero
     return SequenceModel(adapter, layout, key, container, adapter.input_dtype, code)

@@ -32,15 +32,21 @@ _LIGHTNING = frozenset(
     }
 )  # fmt: skip
 _OF_LIGHTNING = ("lightning", "pytorch_lightning", "lightning_fabric")
-_LIBRARIES = ("torch", "kipoi", "kipoi_mcdropout", "numpy", "builtins", *_OF_LIGHTNING)
+LIBRARIES = ("torch", "kipoi", "kipoi_mcdropout", "numpy", "builtins", *_OF_LIGHTNING)
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 
 
 class ValueDigest:
     """SHA-256 over values, each with its type.
 
-    Known are plain values, tensors, arrays, collections, functions, modules, and objects with
-    attributes; of other objects only the type counts. Memory addresses and devices never do.
+    It covers plain values, tensors, arrays, collections, functions, modules, and objects with
+    attributes. Of other objects only the type counts. Memory addresses and devices never count.
+
+    Parameters
+    ----------
+    seen : dict, optional
+        Checksums of the objects that were met before, by id, each with its object. It is shared between
+        the digests of one value, so that an object that holds itself has a checksum too.
     """
 
     def __init__(self, seen: dict[int, tuple[str, Any]] | None = None) -> None:
@@ -88,12 +94,14 @@ class ValueDigest:
             self._add_all("attributes", [x for item in attributes_of(value) for x in item])
 
     def _add_all(self, what: str, values: Iterable[Any]) -> None:
+        """Add several values between two words, so that [1, [2]] and [[1], 2] differ."""
         self._text(what)
         for value in values:
             self.add(value)
         self._text("end")
 
     def _add_array(self, array: np.ndarray) -> None:
+        """Add an array of any shape and dtype: both count, the layout in memory does not."""
         if array.dtype.hasobject:
             self._add_all(f"objects {array.shape}", array.ravel().tolist())
         else:
@@ -101,6 +109,7 @@ class ValueDigest:
             self._bytes(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
 
     def _add_tensor(self, tensor: Tensor) -> None:
+        """Add a tensor of any shape, dtype and layout (dense, sparse, quantized)."""
         tensor = tensor.detach()
         self._text("tensor", str(tensor.dtype), repr(tuple(tensor.shape)))
         if hasattr(tensor, "__tensor_flatten__"):  # packed weights of libraries such as torchao
@@ -115,6 +124,7 @@ class ValueDigest:
             self._bytes(plain.reshape(-1).view(torch.uint8).numpy())
 
     def _add_function(self, function: Any) -> None:
+        """Add a function's name and what it holds; its code is in `identity.code_checksum`."""
         if isinstance(function, functools.partial):
             self._add_all("partial", [function.func, function.args, function.keywords])
         elif isinstance(function, types.MethodType):
@@ -127,6 +137,7 @@ class ValueDigest:
             self._add_all("held", [*defaults, *_closure(function)])
 
     def _add_script_object(self, value: Any) -> None:
+        """Add the saved state of an object of TorchScript, such as packed weights."""
         state = value.__getstate__() if hasattr(value, "__getstate__") else None
         self._add_all("script object", [state])
 
@@ -134,13 +145,14 @@ class ValueDigest:
         self._hash.update(array.data)
 
     def _text(self, *words: str) -> None:
+        """Add texts, each with its length in bytes, so that ("ab", "c") and ("a", "bc") differ."""
         for word in words:
             data = word.encode("utf-8", "surrogatepass")
             self._hash.update(len(data).to_bytes(8, "little") + data)
 
 
 def attributes_of(value: Any) -> Iterator[tuple[str, Any]]:
-    """Name and value of what an object holds: nothing for objects of torch or the standard library."""
+    """Name and value of the attributes of an object; none for objects of torch or of Python itself."""
     if isinstance(value, nn.Module):
         yield from module_attributes(value)
         yield from value.named_children()
@@ -169,12 +181,13 @@ def module_attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
 
 
 def is_library(item: Any) -> bool:
-    """Whether a class or function is of Python or of a package whose version is recorded."""
+    """Whether a class or function belongs to Python or to a package whose version is recorded."""
     top = str(getattr(item, "__module__", "") or "").partition(".")[0]
-    return top in _LIBRARIES or (top in sys.stdlib_module_names and top != "__main__")
+    return top in LIBRARIES or (top in sys.stdlib_module_names and top != "__main__")
 
 
 def _quantizer(tensor: Tensor) -> list[Any]:
+    """Scale and zero point of a quantized tensor: of the whole, or of each channel with their axis."""
     if tensor.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
         return [tensor.q_scale(), tensor.q_zero_point()]
     return [
@@ -183,7 +196,7 @@ def _quantizer(tensor: Tensor) -> list[Any]:
 
 
 def _closure(function: types.FunctionType) -> list[Any]:
-    """What a function takes from around it, by name: enclosing variables and global constants."""
+    """Variables that a function uses but does not define, by name: enclosing ones, global constants."""
     try:
         names = inspect.getclosurevars(function)
     except (TypeError, ValueError):  # a cell that is not filled yet

@@ -9,7 +9,10 @@ _PACKAGES = ("kipoi-mcdropout", "kipoi", "kipoi-interpret", "torch", "numpy", "p
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that the numbers depend on."""
+    """Versions of Python and of the packages that the numbers depend on, by name.
+
+    A package that is missing has "not installed" in place of a version.
+    """
     versions = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:

@@ -64,7 +64,7 @@ def estimates(
         raise InputError(rows[0]["note"])
     correlated = any("correlated" in name for name in names)
     warnings = diagnose(instruments, convention=convention, correlated=correlated)
-    table = pd.DataFrame(rows)
+    table: pd.DataFrame = pd.DataFrame(rows)
     note = table.pop("note")
     table = table.assign(
         n_draws=instruments.n_draws,

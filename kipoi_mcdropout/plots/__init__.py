@@ -19,6 +19,7 @@ from kipoi_mcdropout.plots.convergence import plot_convergence
 from kipoi_mcdropout.plots.effects import plot_effects
 from kipoi_mcdropout.plots.ism import plot_ism
 from kipoi_mcdropout.plots.mean_variance import plot_mean_variance
+from kipoi_mcdropout.plots.members import plot_members
 from kipoi_mcdropout.plots.mr import plot_mr, plot_mr_funnel, plot_mr_leave_one_out, plot_mr_scatter
 from kipoi_mcdropout.plots.ref_alt_covariance import plot_ref_alt_covariance
 from kipoi_mcdropout.plots.save import figure_bytes, save_figure
@@ -33,6 +34,7 @@ __all__ = [
     "plot_effects",
     "plot_ism",
     "plot_mean_variance",
+    "plot_members",
     "plot_mr",
     "plot_mr_funnel",
     "plot_mr_leave_one_out",

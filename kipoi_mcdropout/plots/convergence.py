@@ -140,7 +140,9 @@ def spread_mutants(rows: Rows, min_z: float, n: int) -> NDArray[np.int64]:
         )
     size = np.abs(rows.table["effect_mean"].to_numpy(np.float64))[candidates]
     ranked = candidates[np.argsort(-size, kind="stable")]
-    return ranked[np.unique(np.linspace(0, len(ranked) - 1, min(n, len(ranked))).astype(int))]
+    places = np.unique(np.linspace(0, len(ranked) - 1, min(n, len(ranked))).astype(int))
+    chosen: NDArray[np.int64] = ranked[places]
+    return chosen
 
 
 def _draws_of(table: pd.DataFrame, draws: ArrayLike, rows: Rows) -> NDArray[np.float64]:

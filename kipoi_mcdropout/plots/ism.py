@@ -54,7 +54,8 @@ class EffectGrid:
         there = np.isfinite(self.mean)
         count = there.sum(axis=0)
         total = np.where(there, self.mean, 0).sum(axis=0)
-        return -np.divide(total, count, out=np.zeros(len(count)), where=count > 0)
+        means: NDArray[np.float64] = -np.divide(total, count, out=np.zeros(len(count)), where=count > 0)
+        return means
 
     def significant(self, min_z: float) -> NDArray[np.bool_]:
         """Where |effect_mean| >= min_z effect_sd, shape=(m, n)."""
@@ -312,7 +313,7 @@ def _scale(ax: Axes, image: Any, label: str) -> None:
     bar = ax.figure.colorbar(image, cax=ax)
     style.dress(ax, ylabel=label)
     ax.yaxis.set_label_position("right")
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
 
 
 def _title(rows: Rows, name: str) -> str:

@@ -94,7 +94,7 @@ def _points(
         )
         scale = ax.figure.colorbar(points, ax=ax, pad=0.02, aspect=30)
         style.dress(scale.ax, ylabel="sequence (in the order of the table)")
-        scale.outline.set_visible(False)  # type: ignore[operator]
+        scale.outline.set_visible(False)
         return
     references = _references(table, number)
     handles: list[Any] = [None] * len(names)

@@ -1,4 +1,8 @@
-"""Names beside points, only where they cover neither marks, nor each other, nor the frame."""
+"""Names beside points, only where they cover neither marks, nor each other, nor the frame.
+
+adjustText and textalloc were tried. They place every name, also over marks and other names where there
+is no room, and draw lines through other marks; here such a name is left out.
+"""
 
 from __future__ import annotations
 
@@ -107,7 +111,7 @@ class _Room:
         """Whether the line from a mark to its name passes no other mark."""
         own, others = self._own_and_others(point)
         end = np.clip(own, (box.x0, box.y0), (box.x1, box.y1))
-        pixel = self._ax.figure.dpi / 72  # type: ignore[union-attr]
+        pixel = self._ax.figure.dpi / 72
         return bool(np.all(_to_segment(others, own, end) > _MARK_PT * pixel))
 
     def _own_and_others(
@@ -135,7 +139,7 @@ class _Room:
         """Where a name would be, with a little air around it."""
         from matplotlib.transforms import Bbox
 
-        pixel = self._ax.figure.dpi / 72  # type: ignore[union-attr]
+        pixel = self._ax.figure.dpi / 72
         x, y = self._ax.transData.transform(point) + np.array(offset) * pixel
         (width, height) = size
         box = Bbox.from_bounds(x - _ENDS[ha] * width, y - _ENDS[va] * height, width, height)
@@ -175,13 +179,15 @@ class _Room:
             and not any(box.overlaps(other) for other in self._taken)
             and not any(line.intersects_bbox(other, filled=False) for other in self._taken)
             and not any(other.intersects_bbox(box, filled=False) for other in self._lines)
+            and not any(other.intersects_path(line, filled=False) for other in self._lines)
         )
 
 
 def _to_box(points: NDArray[np.float64], box: Bbox) -> NDArray[np.float64]:
     """How far each point is from a box, 0 inside, shape=(n,)."""
     nearest = np.clip(points, (box.x0, box.y0), (box.x1, box.y1))
-    return np.hypot(*(points - nearest).T)
+    distances: NDArray[np.float64] = np.hypot(*(points - nearest).T)
+    return distances
 
 
 def _to_segment(
@@ -191,4 +197,5 @@ def _to_segment(
     along = end - start
     length = max(float(along @ along), np.finfo(float).tiny)
     share = np.clip((points - start) @ along / length, 0, 1)
-    return np.hypot(*(points - start - share[:, None] * along).T)
+    distances: NDArray[np.float64] = np.hypot(*(points - start - share[:, None] * along).T)
+    return distances

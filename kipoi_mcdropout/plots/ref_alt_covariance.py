@@ -79,7 +79,9 @@ def plot_ref_alt_covariance(
 
 def independent_sd(table: pd.DataFrame) -> NDArray[np.float64]:
     """sqrt(ref_var + alt_var), shape=(rows,)."""
-    return np.sqrt(table["ref_var"].to_numpy(np.float64) + table["alt_var"].to_numpy(np.float64))
+    ref_var, alt_var = (table[name].to_numpy(np.float64) for name in ("ref_var", "alt_var"))
+    sd: NDArray[np.float64] = np.sqrt(ref_var + alt_var)
+    return sd
 
 
 def _points(
@@ -105,7 +107,7 @@ def _points(
     )  # fmt: skip
     scale = ax.figure.colorbar(points, ax=ax, pad=0.02, aspect=30)
     style.dress(scale.ax, ylabel="|effect|, mean over draws")
-    scale.outline.set_visible(False)  # type: ignore[operator]
+    scale.outline.set_visible(False)
     _guide_lines(ax, independent[shown], shared[shown])
 
 

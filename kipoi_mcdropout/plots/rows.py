@@ -146,7 +146,8 @@ def in_window(rows: Rows, start: int | None, end: int | None) -> Rows:
 def is_substitution(table: pd.DataFrame) -> NDArray[np.bool_]:
     """Whether each row puts one base in the place of one base."""
     lengths = (table[name].astype(str).str.len() for name in ("ref", "alt"))
-    return np.logical_and.reduce([length.to_numpy() == 1 for length in lengths])
+    is_single: NDArray[np.bool_] = np.logical_and.reduce([length.to_numpy() == 1 for length in lengths])
+    return is_single
 
 
 def variant_names(table: pd.DataFrame) -> list[str]:
@@ -157,7 +158,8 @@ def variant_names(table: pd.DataFrame) -> list[str]:
     if "id" not in table:
         return spelt.tolist()
     ids = table["id"].astype(str)
-    return spelt.where(ids.isin([".", "", "None", "nan"]), ids).tolist()
+    names: list[str] = spelt.where(ids.isin([".", "", "None", "nan"]), ids).tolist()
+    return names
 
 
 def thin(n: int, most: int = MOST_POINTS) -> tuple[NDArray[np.int64], str]:
@@ -186,7 +188,8 @@ def _sequence_named(table: pd.DataFrame, names: list[str], wanted: str) -> str:
     if "sequence" in table:
         numbers = table["sequence"].astype(str)
         if (numbers == wanted).any():
-            return sequence_names(table)[numbers == wanted].iloc[0]
+            name: str = sequence_names(table)[numbers == wanted].iloc[0]
+            return name
     listed = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
     raise InputError(
         f"sequence {wanted!r} is not in the table; it has {len(names)}: {listed}. Give --sequence a "

@@ -135,7 +135,7 @@ def legend(
     if not len(handles):
         return 0.0
     words = [plain(label, longest) for label in labels]
-    ncols = _legend_columns(words, ax.get_window_extent().width * 72 / ax.figure.dpi)  # type: ignore[union-attr]
+    ncols = _legend_columns(words, ax.get_window_extent().width * 72 / ax.figure.dpi)
     ax.legend(
         handles, words, ncols=ncols, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2,
         fontsize=NOTE_PT, frameon=False, handlelength=_HANDLE_EM, handletextpad=0.4,

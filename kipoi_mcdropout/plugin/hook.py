@@ -81,7 +81,7 @@ def apply_registration(module: ModuleType) -> None:
     try:
         registration = import_module("kipoi_mcdropout.plugin.registration")
         getattr(registration, REGISTRATIONS[module.__name__])(module)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (Kipoi must start whatever is wrong with this package)
         warnings.warn(
             f"kipoi_mcdropout is not registered with {module.__name__}: {type(error).__name__}: "
             f"{error}. Kipoi works without it. Reinstall kipoi_mcdropout, or set {DISABLE_VARIABLE}=1 "

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kipoi_mcdropout.effects.saturation import SaturationMutagenesis, SequenceEffects
 
 
-class MCDropoutISM(Mutation):
+class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no types
     """In-silico mutagenesis with the model's uncertainty, by Monte Carlo dropout with locked masks.
 
     Takes what kipoi-interpret's `Mutation` takes, and works where it works.
@@ -116,13 +116,10 @@ class MCDropoutISM(Mutation):
         label_axis: int | None = None,
     ) -> None:
         from kipoi_mcdropout.arrays.outputs import as_targets
-        from kipoi_mcdropout.effects.saturation import (
-            DEFAULT_MEMORY_BYTES,
-            IsmOptions,
-            SaturationMutagenesis,
-        )
+        from kipoi_mcdropout.effects.saturation import IsmOptions, SaturationMutagenesis
         from kipoi_mcdropout.effects.scores import parse_scores
         from kipoi_mcdropout.effects.summary import EffectOptions
+        from kipoi_mcdropout.engine import DEFAULT_MEMORY_BYTES
         from kipoi_mcdropout.model.adapter import KipoiModel, alphabet_of
         from kipoi_mcdropout.sequence.one_hot import check_alphabet
 

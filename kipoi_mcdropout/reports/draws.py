@@ -116,7 +116,7 @@ def follow(path: Path, top: pd.DataFrame, n_mutants: int = _FOLLOWED) -> list[Fo
     distinct = top.drop_duplicates(["sequence", "position", "alt"]).head(n_mutants)
     with h5py.File(path, "r") as file:
         start = int(file["position"][0])
-        letters = list(file["category"].asstr()[:])
+        letters = list(file["alt"].asstr()[:])
         outputs = list(file["output"].asstr()[:])
         # A file of a part of the sequences numbers them as the whole does.
         n = len(file["reference"])

@@ -84,7 +84,7 @@ def shifted(table: pd.DataFrame) -> pd.Series:
 
     The sd is that of the draws. Where this is so, the mean is not about the model that is in use.
     """
-    found = pd.Series(False, table.index)
+    found: pd.Series = pd.Series(False, table.index)
     for name, sd in (("effect", "effect_sd"), ("alt", None)):
         mean, point = f"{name}_mean", f"{name}_point"
         if not {mean, point, sd or "alt_var"} <= set(table):
@@ -228,4 +228,6 @@ def outputs_worth_showing(facts: EffectFacts) -> pd.DataFrame:
     """`facts.outputs`, or the first thousand by `max_abs_z` where there are more."""
     if len(facts.outputs) <= _MANY:
         return facts.outputs
-    return facts.outputs.sort_values("max_abs_z", ascending=False, kind="stable").head(_MANY)
+    ranked = facts.outputs.sort_values("max_abs_z", ascending=False, kind="stable")
+    largest: pd.DataFrame = ranked.head(_MANY)
+    return largest

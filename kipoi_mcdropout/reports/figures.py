@@ -51,6 +51,7 @@ def effect_figures(facts: Facts) -> list[Figure]:
     for selection in facts.selections:
         figures += _ism(selection) if file.kind == "ism" else _variants(selection)
         figures += _of_any(selection)
+        figures += _members(selection)
         if file.kind == "ism" and has_draws(file.path):
             figures += _convergence(file.path, selection, effects)
     return figures
@@ -145,6 +146,25 @@ def _of_any(s: Selection) -> Iterator[Figure]:
             s.output,
             lambda: plots.plot_ref_alt_covariance(s.thinned, **words),
         )
+
+
+def _members(s: Selection) -> Iterator[Figure]:
+    table = s.thinned
+    if "effect_sd_between" not in table or table["effect_sd_between"].isna().all():
+        return
+    within, between = (
+        float((table[f"effect_sd_{part}"] ** 2).median()) for part in ("within", "between")
+    )
+    share = between / max(within + between, 1e-300)
+    yield from _draw(
+        "Within and between the members",
+        "The sd of each effect over the masks of one member, against that between the members (trained "
+        f"networks). Of the variance of a typical effect (the median), {100 * share:.0f} % is between "
+        "networks; more masks do not show that part, only more members do." + _thinned(s),
+        f"Sd of effects on {s.output} between members against that within a member.",
+        s.output,
+        lambda: plots.plot_members(table, output=s.output, score=s.score),
+    )
 
 
 def _convergence(path: Path, s: Selection, facts: EffectFacts) -> Iterator[Figure]:

@@ -109,7 +109,8 @@ def _reasons(counts: Mapping[str, int], listed: pd.DataFrame) -> pd.DataFrame:
         }
         for reason, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     ]
-    return pd.DataFrame(rows, columns=["reason", "n", "words", "examples"])
+    table: pd.DataFrame = pd.DataFrame(rows, columns=["reason", "n", "words", "examples"])
+    return table
 
 
 def _examples(listed: pd.DataFrame, reason: str) -> str:

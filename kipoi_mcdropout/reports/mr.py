@@ -163,7 +163,8 @@ def _of_pair(table: pd.DataFrame, exposure: str, outcome: str) -> pd.DataFrame:
     if not len(table):
         return table
     rows = (table["exposure"].astype(str) == exposure) & (table["outcome"].astype(str) == outcome)
-    return table[rows].reset_index(drop=True)
+    chosen: pd.DataFrame = table[rows].reset_index(drop=True)
+    return chosen
 
 
 def _movers(leave: pd.DataFrame) -> pd.DataFrame:
@@ -174,7 +175,8 @@ def _movers(leave: pd.DataFrame) -> pd.DataFrame:
     rows["whole"] = whole.iloc[0] if len(whole) else rows["estimate"].median()
     rows["change"] = rows["estimate"] - rows["whole"]
     order = rows["change"].abs().sort_values(ascending=False, kind="stable").index
-    return rows.loc[order].head(_MOVERS).reset_index(drop=True)
+    table: pd.DataFrame = rows.loc[order].head(_MOVERS).reset_index(drop=True)
+    return table
 
 
 def _of_exported(inputs: Inputs, exposure: str, outcome: str) -> pd.DataFrame:

@@ -30,14 +30,14 @@ METHOD_WORDS = {
 Row = dict[str, Any]
 
 
-def _repeated_mutants(row: Row) -> str:
+def _repeated_mutants(_row: Row) -> str:
     return (
         "Some mutants lie in more than one window, because windows overlap or a window is given twice. "
         "Each mutant counts once: in the window where it lies nearest to the middle."
     )
 
 
-def _zero_variance(row: Row) -> str:
+def _zero_variance(_row: Row) -> str:
     return (
         "Some mutants have the same effect in every draw and were not used: their standard error is 0, "
         "so with weights of 1/se\u00b2 a single one of them would decide the estimate. Look at them in "
@@ -94,14 +94,14 @@ def _mcse_large(row: Row) -> str:
     )
 
 
-def _mcse_flattens(row: Row) -> str:
+def _mcse_flattens(_row: Row) -> str:
     return (
         "The Monte Carlo error of the exposure effects alone leaves I\u00b2_GX below 0.9: too few "
         "draws make MR-Egger's slope too small. Run more draws, or select stronger mutants."
     )
 
 
-def _scatter_beyond_draws(row: Row) -> str:
+def _scatter_beyond_draws(_row: Row) -> str:
     return (
         "The mutations do not lie on one line: they scatter about MR-Egger's line more than their "
         "draws explain. Some change the outcome by another way than the exposure, or the model is not "
@@ -110,7 +110,7 @@ def _scatter_beyond_draws(row: Row) -> str:
     )
 
 
-def _unsplit_selection(row: Row) -> str:
+def _unsplit_selection(_row: Row) -> str:
     return (
         "The same draws select the instruments and estimate the slope, which favours mutants whose "
         "noise points away from 0 (winner's curse). If the draws were kept, use --select_draws half: "

@@ -79,7 +79,7 @@ def render(facts: Facts, *, title: str | None = None, figures: bool = True) -> s
     style, script = _asset("report.css"), _asset("report.js")
     template = _environment().get_template("report.html.j2")
     pairs = [(pair.exposure, pair.outcome) for pair in facts.mr]
-    return template.render(
+    page: str = template.render(
         facts=facts,
         title=title or story.title_of(facts.record, pairs),
         style=style,
@@ -90,6 +90,7 @@ def render(facts: Facts, *, title: str | None = None, figures: bool = True) -> s
         mr_tables=mr_tables,
         figures=_figures(facts) if figures else {"effects": [], "mr": [[] for _ in facts.mr]},
     )
+    return page
 
 
 def _figures(facts: Facts) -> dict[str, Any]:

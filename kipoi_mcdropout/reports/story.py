@@ -52,12 +52,28 @@ def _draws(record: dict[str, Any]) -> str:
     n, sites = record["n_draws"], len(record.get("sites", []))
     if n == 0:
         return "Dropout was off: the effects have no uncertainty."
+    members = record.get("members", ())
+    if members and sites == 0:
+        return (
+            f"The model has no dropout; its {len(members)} members (trained networks) are the draws. "
+            "Within a draw reference and mutant go through the same network; effects are taken within "
+            "each draw and summarised over the draws."
+        )
     scope = _SCOPES.get(record["options"].get("mask_scope", "run"), "")
     return (
         f"Dropout stayed on at {_plural(sites, 'site')}: {_plural(n, 'draw')} of masks with seed "
         f"{record['seed']}. Within a draw reference and mutant go through the same thinned network"
         f"{f', and {scope}' if scope else ''}; effects are taken within each draw and summarised over "
-        "the draws."
+        f"the draws.{_of_members(members, n)}"
+    )
+
+
+def _of_members(members: Sequence[Any], n_draws: int) -> str:
+    if not members:
+        return ""
+    return (
+        f" The model has {len(members)} members (trained networks), with "
+        f"{_plural(n_draws // len(members), 'draw')} of each; a draw is one member and its masks."
     )
 
 

@@ -16,7 +16,8 @@ def fingerprint(record: Mapping[str, Any]) -> dict[str, Any]:
     flat = {name: value for name, value in record.items() if name not in (*_PASSING, "options")}
     versions = record["versions"]
     packages = {"versions": {k: versions[k] for k in ("kipoi-mcdropout", "torch") if k in versions}}
-    return json.loads(json.dumps({**flat, **packages, **record["options"]}))
+    settings: dict[str, Any] = json.loads(json.dumps({**flat, **packages, **record["options"]}))
+    return settings
 
 
 def digest_of(fingerprint: Mapping[str, Any]) -> str:

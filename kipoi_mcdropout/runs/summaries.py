@@ -33,6 +33,8 @@ def encode_summaries(
             arrays[f"{s}/quantiles/{q}"] = values.astype(dtype)
         if summary.draws is not None:
             arrays[f"{s}/draws"] = summary.draws
+        if summary.member_means is not None:
+            arrays[f"{s}/member_means"] = summary.member_means.astype(dtype)
     return about, arrays
 
 
@@ -45,9 +47,10 @@ def decode_summaries(
         reference, mutant, counts = (_named(arrays, f"{s}/{group}/") for group in _GROUPS)
         quantiles = {q: arrays[f"{s}/quantiles/{i}"] for i, q in enumerate(about["quantiles"])}
         score = SCORES.get(name, Score(name, _not_stored))
-        draws = arrays.get(f"{s}/draws")
+        draws, means = arrays.get(f"{s}/draws"), arrays.get(f"{s}/member_means")
+        eps = float(about["eps"])
         summaries.append(
-            EffectSummary(score, n_draws, reference, mutant, counts, quantiles, draws, about["eps"])
+            EffectSummary(score, n_draws, reference, mutant, counts, quantiles, draws, means, eps)
         )
     return summaries
 

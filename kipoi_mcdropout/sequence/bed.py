@@ -76,7 +76,8 @@ def read_intervals(path: str | Path) -> pd.DataFrame:
             InputWarning,
             stacklevel=2,
         )
-    return pd.DataFrame(rows, columns=list(Interval._fields))
+    table: pd.DataFrame = pd.DataFrame(rows, columns=list(Interval._fields))
+    return table
 
 
 def _lines(path: Path) -> Iterator[str]:

@@ -135,7 +135,8 @@ def bgzf_block_bytes(header: bytes) -> int | None:
         return None
     if header[12:16] != b"BC\x02\x00":
         return None
-    return struct.unpack_from("<H", header, 16)[0] + 1
+    block_bytes: int | None = struct.unpack_from("<H", header, 16)[0] + 1
+    return block_bytes
 
 
 def open_source(path: Path) -> PlainFile | BgzfFile:

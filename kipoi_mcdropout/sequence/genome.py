@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections import OrderedDict
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 
@@ -50,7 +50,7 @@ class Genome:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._blocks: OrderedDict[tuple[str, int], NDArray[np.uint8]] = OrderedDict()
+        self._block = lru_cache(_BLOCKS_KEPT)(self._read_block)
         try:
             if not self.path.is_file():
                 what = "not a regular file" if self.path.exists() else "not there"
@@ -108,11 +108,7 @@ class Genome:
         number, offset = divmod(position, _BLOCK_BP)
         return chr(self._block(contig, number)[offset])
 
-    def _block(self, contig: str, number: int) -> NDArray[np.uint8]:
-        key = (contig, number)
-        if key in self._blocks:
-            self._blocks.move_to_end(key)
-            return self._blocks[key]
+    def _read_block(self, contig: str, number: int) -> NDArray[np.uint8]:
         first = number * _BLOCK_BP
         last = min(first + _BLOCK_BP, self.lengths[contig])
         entry = self._index[contig]
@@ -124,9 +120,6 @@ class Genome:
                 f"{self.path} has no {last - first} bases of {contig} at byte {begin}: the file has "
                 f"changed, or its index does not describe it. Remove {self.path}.fai"
             )
-        self._blocks[key] = block
-        if len(self._blocks) > _BLOCKS_KEPT:
-            self._blocks.popitem(last=False)
         return block
 
     def close(self) -> None:

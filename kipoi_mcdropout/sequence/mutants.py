@@ -45,12 +45,14 @@ class MutantBatch:
 
     def unchanged(self) -> NDArray[np.bool_]:
         """Which mutants equal their reference, shape=(mutants,)."""
-        return (self.codes == self.reference_codes[self.owner]).all(axis=1)
+        is_reference: NDArray[np.bool_] = (self.codes == self.reference_codes[self.owner]).all(axis=1)
+        return is_reference
 
 
 def get_input(inputs: Nested, key: Any) -> NDArray[np.generic]:
     """The input under `key`; the array itself where the model has a single one."""
-    return inputs[key] if isinstance(inputs, (dict, list, tuple)) else inputs
+    chosen: NDArray[np.generic] = inputs[key] if isinstance(inputs, (dict, list, tuple)) else inputs
+    return chosen
 
 
 def set_input(inputs: Nested, key: Any, value: NDArray[np.generic]) -> Nested:

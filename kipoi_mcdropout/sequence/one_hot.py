@@ -184,7 +184,7 @@ class OneHotLayout:
         """
         k = self.n_categories
         columns = np.moveaxis(np.asarray(x), self.category_axis + 1, -1).reshape(len(x), -1, k)
-        codes = columns.argmax(axis=-1).astype(np.uint8)
+        codes: NDArray[np.uint8] = columns.argmax(axis=-1).astype(np.uint8)
         ones = (columns == 1).sum(axis=-1)
         zeros = (columns == 0).sum(axis=-1)
         uniform = np.isclose(columns, 1.0 / k, rtol=0, atol=1e-6).all(axis=-1) & (k > 1)

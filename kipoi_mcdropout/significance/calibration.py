@@ -29,6 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 from scipy.special import ndtr, ndtri
 
+from kipoi_mcdropout.arrays.array_types import FloatArray
 from kipoi_mcdropout.effects.z import z_ratio
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.significance.cautions import (
@@ -38,7 +39,7 @@ from kipoi_mcdropout.significance.cautions import (
     cautions_of,
     correlation_of,
 )
-from kipoi_mcdropout.significance.matched_effects import FloatArray, Matched, match, require
+from kipoi_mcdropout.significance.matched_effects import Matched, match, require
 from kipoi_mcdropout.significance.quantile_map import QuantileMap
 
 LEVELS = (0.5, 0.8, 0.95)
@@ -139,7 +140,7 @@ class CalibrationResult:
 
     def table(self) -> pd.DataFrame:
         """`coverage` with what holds for all levels repeated in each row, for a file."""
-        return self.coverage.assign(
+        table: pd.DataFrame = self.coverage.assign(
             n=self.n,
             sd_scale=self.sd_scale,
             align=self.align,
@@ -148,6 +149,7 @@ class CalibrationResult:
             correlation=self.correlation.r,
             cautions=";".join(caution.code for caution in self.cautions),
         ).assign(**{"lambda": self.variance_scale})
+        return table
 
 
 def calibrate(
@@ -231,12 +233,31 @@ def scale_sd(predicted: pd.DataFrame, sd_scale: float) -> pd.DataFrame:
         raise InputError(f"sd_scale must be positive and finite; got {sd_scale}.")
     require(predicted, ("effect_sd",), "the table of predicted effects")
     kept = [c for c in predicted if not str(c).startswith("effect_q") and c != "q_value"]
-    scaled = predicted[kept].assign(effect_sd=predicted["effect_sd"] * sd_scale)
+    scaled: pd.DataFrame = predicted[kept].assign(effect_sd=predicted["effect_sd"] * sd_scale)
     if "z" in scaled:
         scaled["z"] = scaled["z"] / sd_scale
     if "p_value" in scaled and "z" in scaled:
         scaled["p_value"] = 2 * stats.norm.sf(np.abs(scaled["z"]))
     return scaled
+
+
+def with_spread(predicted: pd.DataFrame, spread: str) -> pd.DataFrame:
+    """A copy whose `effect_sd` is "total", or its part "within" or "between" members.
+
+    Raises
+    ------
+    InputError
+        If the model had one member alone, so that there are no parts.
+    """
+    if spread == "total":
+        return predicted
+    if f"effect_sd_{spread}" not in predicted:
+        raise InputError(
+            f"the result has no sd {spread} members: its model had one member alone. Use the total sd"
+        )
+    kept = [c for c in predicted if c not in ("z", "p_value", "q_value")]
+    changed: pd.DataFrame = predicted[kept].assign(effect_sd=predicted[f"effect_sd_{spread}"])
+    return changed
 
 
 def _check_options(levels: Sequence[float], align: str) -> None:
@@ -300,7 +321,8 @@ def _coverage(levels: Sequence[float], z: FloatArray, scaled_z: FloatArray) -> p
                 "recalibrated": float((np.abs(share - 0.5) <= level / 2).mean()),
             }
         )
-    return pd.DataFrame(rows)
+    table: pd.DataFrame = pd.DataFrame(rows)
+    return table
 
 
 def _cross_fitted(z: FloatArray) -> FloatArray:

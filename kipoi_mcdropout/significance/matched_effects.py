@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from kipoi_mcdropout.arrays.array_types import FloatArray
 from kipoi_mcdropout.effects.rounding import effect_rounding
 from kipoi_mcdropout.effects.row_identity import first_of_each_variant, genomic_variants, variant_names
 from kipoi_mcdropout.errors import InputError
 
-FloatArray = NDArray[np.float64]
 MIN_VARIANTS = 10
 _NAME_COLUMNS = ("chrom", "position", "ref", "alt")
 
@@ -87,9 +86,9 @@ def require(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:
 def _measured(table: pd.DataFrame) -> pd.DataFrame:
     require(table, ("variant", "effect"), "the table of measured effects")
     se = table["se"] if "se" in table.columns else 0.0
-    return pd.DataFrame({"variant": table["variant"].astype(str), "effect": table["effect"]}).assign(
-        se=se
-    )
+    columns = {"variant": table["variant"].astype(str), "effect": table["effect"], "se": se}
+    measured: pd.DataFrame = pd.DataFrame(columns)
+    return measured
 
 
 def _predicted(table: pd.DataFrame, output: str | None) -> tuple[pd.DataFrame, int]:
@@ -128,7 +127,8 @@ def _one_output(predicted: pd.DataFrame, output: str | None) -> pd.DataFrame:
             f"one output is required, of {', '.join(known[:5])}{' ...' if len(known) > 5 else ''}; "
             f"got {output!r}."
         )
-    return predicted[names == output]
+    table: pd.DataFrame = predicted[names == output]
+    return table
 
 
 def _example(table: pd.DataFrame) -> str:

@@ -12,10 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri
 
-FloatArray = NDArray[np.float64]
+from kipoi_mcdropout.arrays.array_types import FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class QuantileMap:
     def share_below(self, z: ArrayLike) -> FloatArray:
         """Share of measurements below a standardised error."""
         z = np.asarray(z, np.float64)
-        inside = np.interp(z, self.z, self.share)
+        inside: FloatArray = np.interp(z, self.z, self.share)
         for outside, end in ((z < self.z[0], 0), (z > self.z[-1], -1)):
             scale = self._tail_scale(end)
             beyond = np.copysign(np.inf, z - self.z[end])
@@ -57,7 +57,7 @@ class QuantileMap:
     def z_at(self, share: ArrayLike) -> FloatArray:
         """Standardised error below which a share of the measurements lies; 0 < share < 1."""
         share = np.asarray(share, np.float64)
-        inside = np.interp(share, self.share, self.z)
+        inside: FloatArray = np.interp(share, self.share, self.z)
         for outside, end in ((share < self.share[0], 0), (share > self.share[-1], -1)):
             steps = ndtri(share) - ndtri(self.share[end])
             inside = np.where(outside, self.z[end] + self._tail_scale(end) * steps, inside)

@@ -113,7 +113,7 @@ def _sample(
     chosen = on_peaks.iloc[np.sort(random.permutation(len(on_peaks))[:half])]
     taken = [peaks, *([] if blacklist is None else [blacklist])]
     background = _background(pd.concat(taken), sizes, genome, options, random)
-    other = _matched(chosen, background, options) if options.gc_match else background.iloc[:half]
+    other = _matched(chosen, background) if options.gc_match else background.iloc[:half]
     if len(other) < half:
         raise InputError(
             f"{half} background windows are required; {len(other)} were found that touch no peak and "
@@ -127,7 +127,9 @@ def _sample(
     both["name"] = both["kind"] + "_" + number
     strands = np.where(random.random(len(both)) < 0.5, "+", "-")
     both["strand"] = "+" if options.strand == "+" else strands
-    return both[["chrom", "start", "end", "name", "score", "strand"]].reset_index(drop=True)
+    columns = ["chrom", "start", "end", "name", "score", "strand"]
+    regions: pd.DataFrame = both[columns].reset_index(drop=True)
+    return regions
 
 
 def _check_names(names: Sequence[str], genome: Genome) -> None:
@@ -230,7 +232,8 @@ def _overlaps(windows: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
         counted = bioframe.count_overlaps(
             windows[["chrom", "start", "end"]], others[["chrom", "start", "end"]]
         )
-    return counted["count"].to_numpy()
+    counts: np.ndarray = counted["count"].to_numpy()
+    return counts
 
 
 @contextlib.contextmanager
@@ -249,10 +252,11 @@ def _with_gc(windows: pd.DataFrame, genome: Genome) -> pd.DataFrame:
         counts = {base: text.count(base) for base in "ACGT"}
         known = sum(counts.values()) == len(text)
         shares.append((counts["G"] + counts["C"]) / len(text) if known else np.nan)
-    return windows.assign(gc=shares).dropna(subset=["gc"]).reset_index(drop=True)
+    table: pd.DataFrame = windows.assign(gc=shares).dropna(subset=["gc"]).reset_index(drop=True)
+    return table
 
 
-def _matched(chosen: pd.DataFrame, background: pd.DataFrame, options: RegionOptions) -> pd.DataFrame:
+def _matched(chosen: pd.DataFrame, background: pd.DataFrame) -> pd.DataFrame:
     """For each chosen window the free background window nearest to it in GC content."""
     left = background["gc"].to_numpy().copy()
     rows: list[int] = []
@@ -262,7 +266,8 @@ def _matched(chosen: pd.DataFrame, background: pd.DataFrame, options: RegionOpti
         if best >= 0 and distance[best] <= _GC_TOLERANCE:
             rows.append(best)
             left[best] = np.nan
-    return background.iloc[rows]
+    table: pd.DataFrame = background.iloc[rows]
+    return table
 
 
 def bed_text(regions: pd.DataFrame, columns: int = 6) -> str:
@@ -271,4 +276,6 @@ def bed_text(regions: pd.DataFrame, columns: int = 6) -> str:
     With six columns, or the first three: kipoiseq's SeqIntervalDl takes all columns after the third for
     labels of the model's outputs, so it cannot read six.
     """
-    return regions.iloc[:, :columns].to_csv(sep="\t", header=False, index=False, lineterminator="\n")
+    written = regions.iloc[:, :columns]
+    bed: str = written.to_csv(sep="\t", header=False, index=False, lineterminator="\n")
+    return bed

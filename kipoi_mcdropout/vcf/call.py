@@ -12,6 +12,7 @@ from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.atomic import STDOUT
 from kipoi_mcdropout.files.effects import Effects
 from kipoi_mcdropout.files.scratch import scratch_folder
+from kipoi_mcdropout.model.ensemble import draws_of
 from kipoi_mcdropout.model.model import as_model
 from kipoi_mcdropout.runs.options import RunOptions
 from kipoi_mcdropout.vcf.options import VariantEffects, VariantOptions, VcfOptions
@@ -25,7 +26,7 @@ def score_variants(
     vcf: str | Path,
     fasta: str | Path,
     *,
-    n_draws: int = 30,
+    n_draws: int | None = None,
     seed: int = 0,
     scores: str | Score | Sequence[str | Score] = ("diff",),
     targets: str | int | Sequence[str | int] | None = None,
@@ -48,8 +49,9 @@ def score_variants(
         Plain, gzipped, bgzipped or BCF; "-" is standard input.
     fasta : str or Path
         The genome, plain or bgzipped.
-    n_draws : int
-        Number of draws, at least 2; or 0 for the effects with dropout off alone.
+    n_draws : int, optional
+        Number of draws, at least 2; or 0 for the effects with dropout off alone. By default 30, or as
+        many as are right for the members of the model (`ensemble.default_draws`).
     seed : int
         0 <= seed < 2**64; all variants see the same masks in a draw.
     scores : str or sequence of str
@@ -81,7 +83,7 @@ def score_variants(
     """
     ready = as_model(model)
     wanted = VariantEffects(
-        EffectOptions(parse_scores(scores), n_draws, tuple(options.quantiles)),
+        EffectOptions(parse_scores(scores), draws_of(n_draws), tuple(options.quantiles)),
         seed, targets, options, vcf_options,
     )  # fmt: skip
     if output is not None:

@@ -1,22 +1,23 @@
-"""Score every allele of a VCF into files: the one way for Python and for commands."""
+"""Scores every allele of a VCF and writes the results, for Python and for the command alike."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from kipoi_mcdropout.arrays.outputs import Targets, as_targets
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
+from kipoi_mcdropout.effects.columns import MEMBER_STATISTICS
+from kipoi_mcdropout.effects.summary import with_draws
 from kipoi_mcdropout.engine import Choice
 from kipoi_mcdropout.errors import InputError, InputWarning, OutputError, TargetError
 from kipoi_mcdropout.files.same_file import check_not_inputs
 from kipoi_mcdropout.model.model import Model
 from kipoi_mcdropout.model.reference import ModelReference
-from kipoi_mcdropout.model.sequence_model import SequenceModel
 from kipoi_mcdropout.runs.options import RunOptions
 from kipoi_mcdropout.runs.schedule import InProcess, Scheduler, Work
 from kipoi_mcdropout.runs.session import without_shard
@@ -26,7 +27,6 @@ from kipoi_mcdropout.vcf.place.chunks import AlleleWindows, chunk_alleles, gathe
 from kipoi_mcdropout.vcf.place.contigs import ContigNames
 from kipoi_mcdropout.vcf.place.placement import Placer
 from kipoi_mcdropout.vcf.place.survey import Survey, survey_records
-from kipoi_mcdropout.vcf.place.views import ViewAverage
 from kipoi_mcdropout.vcf.read.input_stream import is_stream
 from kipoi_mcdropout.vcf.read.reader import VcfReader
 from kipoi_mcdropout.vcf.run import outputs_as_dict, run_variants
@@ -41,19 +41,37 @@ from kipoi_mcdropout.vcf.write.output_paths import OutputPaths
 
 @dataclass(frozen=True)
 class VariantRun:
-    """What a run did."""
+    """What a run did.
+
+    Attributes
+    ----------
+    ledger : Ledger
+        Counts of the alleles that were scored, and that were skipped, by reason.
+    labels : tuple of str
+        Names of the outputs that were scored.
+    provenance : dict
+    engine : Choice or None
+        The engine that computed the alleles, and why.
+    nothing_left : bool
+        The run that was to be resumed was complete already. The ledger is empty then.
+    notices : tuple of str
+        What must be known before the results are used.
+    """
 
     ledger: Ledger
-    labels: tuple[str, ...]  # of the outputs that were scored
+    labels: tuple[str, ...]
     provenance: dict[str, Any] = field(repr=False, default_factory=dict)
     engine: Choice | None = None
-    nothing_left: bool = False  # the run that was to be resumed was complete; the ledger is empty
-    notices: tuple[str, ...] = ()  # what must be known before the results are used
+    nothing_left: bool = False
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Told:
-    """The command line, for the record; and what is called with the ledger after each chunk."""
+    """The words of the command line, for the record; and a function that follows the run.
+
+    `progress` is called with the ledger after each chunk of alleles.
+    """
 
     command: Sequence[str] | None = None
     progress: Callable[[Ledger], None] | None = None
@@ -66,22 +84,33 @@ def score_vcf(
     paths: OutputPaths,
     wanted: VariantEffects,
     running: RunOptions,
-    told: Told = Told(),  # noqa: B008 (it cannot be changed)
+    told: Told = Told(),
 ) -> VariantRun:
     """Score every ALT allele of every record of a VCF, or say why not; see `call.score_variants`.
 
     Parameters
     ----------
+    model : Model
+    vcf, fasta : str or Path
+        The VCF, "-" for standard input; and the genome.
     paths : OutputPaths
         From `OutputPaths.check`.
+    wanted : VariantEffects
+        What is computed of each allele.
+    running : RunOptions
+    told : Told
+
+    Returns
+    -------
+    VariantRun
 
     Raises
     ------
     SkippedAllelesError
-        See `VcfOptions.strict`; and where a VCF that came through a pipe has contigs that are not the
-        genome's.
+        If alleles were skipped under `VcfOptions.strict`; or if a VCF that came through a pipe has
+        contigs that are not the genome's. The outputs are there.
     UnitFailedError
-        If the model could not be run on some alleles, under `on_error="stop"`.
+        If the model could not be run on some alleles and `on_error` is "stop".
     kipoi_mcdropout.errors.McDropoutError
         If the model, an input or an argument is not as stated; no output is written.
 
@@ -96,7 +125,7 @@ def score_vcf(
     check_not_inputs(
         paths.all(), {"the genome": fasta, "the contig map": wanted.options.contig_map_file}
     )
-    options = wanted.options
+    wanted, options = _with_draws(wanted, model), wanted.options
     placement = options.placement(model.sequences.length)
     with ExitStack() as stack:
         stack.enter_context(model.adapter.locked.borrow())
@@ -111,7 +140,7 @@ def score_vcf(
             warnings.warn(notice, InputWarning, stacklevel=2)
         plan = _plan(model, wanted, running, carries_vcf=paths.vcf is not None)
         record = run_record(
-            model.sequences, fasta, reader, seed=wanted.seed, n_draws=wanted.effects.n_draws,
+            model, fasta, reader, seed=wanted.seed, n_draws=wanted.effects.n_draws,
             command=without_shard(told.command), options=_recorded(plan, contig_map),
             engine_reason=plan.choice.reason,
         )  # fmt: skip
@@ -120,7 +149,8 @@ def score_vcf(
         contigs = {} if reader.header.declared("contig") else genome.lengths
         written = VariantLayout(
             wanted.vcf.info_prefix, tuple(plan.fields), plan.targets.labels,
-            wanted.effects.quantiles, wanted.vcf.q_values, contigs, plan.targets.eps,
+            wanted.effects.quantiles, wanted.vcf.q_values, contigs, len(model.ensemble) > 1,
+            plan.targets.eps,
         )  # fmt: skip
         assembler = VariantAssembler(written, reader.header)
         scheduler = stack.enter_context(running.open_scheduler())
@@ -143,9 +173,15 @@ def score_vcf(
     )
 
 
+def _with_draws(wanted: VariantEffects, model: Model) -> VariantEffects:
+    """With a number of draws, where it was left to the model."""
+    effects = with_draws(wanted.effects, model.ensemble, model.sequences.example())
+    return replace(wanted, effects=effects)
+
+
 @dataclass(frozen=True)
 class _Plan:
-    """What is computed and how, decided before the first allele."""
+    """What is computed and how; it is decided before the first allele."""
 
     model: Model
     wanted: VariantEffects
@@ -158,36 +194,55 @@ class _Plan:
     here: VariantWork
 
     def work(self, scheduler: Scheduler) -> Work[AlleleWindows, Summaries]:
-        """The computation, for other processes too where the scheduler has some."""
+        """The function that computes one unit here and, for a cluster, the job that does it elsewhere.
+
+        Raises
+        ------
+        InputError
+            If there is a cluster, and the model or the engine cannot be sent to other processes.
+        """
         if isinstance(scheduler, InProcess):
             return Work(self.here)
-        if not isinstance(self.engine.engine, str):
+        if not self.engine.by_name:
             raise InputError(
                 f"other processes need the engine by its name; got {self.engine.engine!r}"
             )
+        # The alphabet may be that of a dataloader, and a worker loads none.
+        settings = replace(self.model.settings, alphabet=self.model.sequences.layout.alphabet)
         job = VariantJob(
-            ModelReference.of(self.model.adapter), self.model.settings, self.targets,
-            self.wanted.effects, self.wanted.seed, self.engine, self.wanted.options.rc,
+            tuple(ModelReference.of(member) for member in self.model.ensemble.first_first),
+            settings, self.targets, self.wanted.effects, self.wanted.seed, self.engine,
+            tuple(member.is_random for member in self.here.members), self.wanted.options.rc,
         )  # fmt: skip
         return Work(self.here, job)
 
 
 def _plan(model: Model, wanted: VariantEffects, running: RunOptions, carries_vcf: bool) -> _Plan:
-    """Within `borrow()` of the model."""
+    """Choose the outputs, the INFO fields and the engine, within `borrow()` of the model."""
     effects, sequences = wanted.effects, model.sequences
     chosen = sequences.targets(wanted.targets)
-    fields = _fields(wanted, chosen, sequences) if carries_vcf else []
+    model.ensemble.check_targets(sequences.example(), as_targets(wanted.targets), chosen)
+    fields = _fields(wanted, chosen, model) if carries_vcf else []
     n_alleles = chunk_alleles(
         len(chosen.columns), len(effects.scores), effects.n_draws, running.batch_size
     )
     asked = EngineChoice(running.engine, running.batch_size, running.memory, running.verify)
-    engine, runner, choice = asked.decide(sequences, MaskBank(wanted.seed), n_alleles, effects.n_draws)
-    here = VariantWork(sequences, chosen, effects, ViewAverage(runner), wanted.options.rc)
+    masks = MaskBank(wanted.seed)
+    engine, choice = asked.decide(model, masks, n_alleles, effects.n_draws)
+    members = engine.members(model, masks, _is_random(model, effects.n_draws))
+    here = VariantWork(sequences, chosen, effects, members, wanted.options.rc)
     return _Plan(model, wanted, running, chosen, fields, n_alleles, engine, choice, here)
 
 
+def _is_random(model: Model, n_draws: int) -> tuple[bool, ...]:
+    """Whether each member has dropout; of one alone, or for no draws, that is asked elsewhere."""
+    if n_draws == 0 or len(model.ensemble) == 1:
+        return (True,) * len(model.ensemble)
+    return model.ensemble.is_random(model.sequences.example())
+
+
 def _recorded(plan: _Plan, contig_map: dict[str, str]) -> dict[str, Any]:
-    """The options of a run, for its record."""
+    """The options of a run, for its record, as plain values for JSON."""
     wanted, running, sequences = plan.wanted, plan.running, plan.model.sequences
     return {
         **wanted.options.placement_as_dict(), "rc": wanted.options.rc,
@@ -206,7 +261,13 @@ def _recorded(plan: _Plan, contig_map: dict[str, str]) -> dict[str, Any]:
 
 
 def _judge(ledger: Ledger, survey: Survey, told: list[str], is_shard: bool) -> list[str]:
-    """What is known only when all alleles are scored; warned of, or raised."""
+    """Warn of what is known only when all alleles are scored; returns these notices.
+
+    Raises
+    ------
+    SkippedAllelesError
+        If the VCF came through a pipe and has contigs that are not the genome's.
+    """
     later = [notice for notice in survey.notices if notice not in told]  # of a stream
     if not is_shard and (nothing := ledger.nothing_scored()) is not None:
         later.append(nothing)
@@ -218,12 +279,27 @@ def _judge(ledger: Ledger, survey: Survey, told: list[str], is_shard: bool) -> l
 
 
 def _fields(
-    wanted: VariantEffects, chosen: Targets, model: SequenceModel
+    wanted: VariantEffects, chosen: Targets, model: Model
 ) -> list[InfoField]:
+    """The INFO fields of the annotated VCF.
+
+    Raises
+    ------
+    TargetError
+        If an output of `VcfOptions.targets` is not among those that are computed.
+    OutputError
+        If there are too many fields.
+    """
     effects, vcf = wanted.effects, wanted.vcf
+    of_members = [name for name in vcf.statistics if name in MEMBER_STATISTICS]
+    if of_members and len(model.ensemble) == 1:
+        raise OutputError(
+            f"VcfOptions.statistics (--vcf_statistics) {', '.join(of_members)} need a model with "
+            "several members (--member); this one is alone"
+        )
     columns: Sequence[int] = range(len(chosen.columns))
     if vcf.targets is not None:
-        carried = model.targets(vcf.targets)
+        carried = model.sequences.targets(vcf.targets)
         if missing := set(carried.columns) - set(chosen.columns):
             names = dict(zip(carried.columns, carried.labels, strict=True))
             raise TargetError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,9 +10,9 @@ import numpy as np
 from kipoi_mcdropout.arrays.outputs import Targets
 from kipoi_mcdropout.dropout.locked_model import LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
-from kipoi_mcdropout.effects.summarize import summarize_effects
+from kipoi_mcdropout.effects.members import Member, summarize_members
 from kipoi_mcdropout.effects.summary import EffectOptions
-from kipoi_mcdropout.engine.choose import Choice, Engines, Job, check_engine
+from kipoi_mcdropout.engine.choose import Choice, Engines, Job, check_engine, in_one
 from kipoi_mcdropout.engine.full import Engine
 from kipoi_mcdropout.model.model import Model, ModelSettings
 from kipoi_mcdropout.model.reference import ModelReference
@@ -26,9 +26,9 @@ MakeEngine = Callable[[LockedModel, MaskBank, int], Engine]  # model, masks, bat
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """How alleles are computed; see `engine.Engines`."""
+    """How alleles are computed; see `engine.Engines`. After `decide`, `engine` has one a member."""
 
-    engine: str | MakeEngine
+    engine: str | MakeEngine | tuple[str, ...]
     batch_size: int
     memory_bytes: int
     verify: bool
@@ -37,10 +37,15 @@ class EngineChoice:
         if isinstance(self.engine, str):
             check_engine(self.engine)
 
+    @property
+    def by_name(self) -> bool:
+        """Whether another process can make the same engines."""
+        return not callable(self.engine)
+
     def decide(
-        self, model: SequenceModel, masks: MaskBank, n_alleles: int, n_draws: int
-    ) -> tuple[EngineChoice, Engine, Choice]:
-        """The same with one engine for the whole run by its name, that engine, and why it is.
+        self, model: Model, masks: MaskBank, n_alleles: int, n_draws: int
+    ) -> tuple[EngineChoice, Choice]:
+        """The same with one engine for each member for the whole run, by its name, and why it is.
 
         Within `borrow()` of the model. Depends on the model and on the sizes alone.
 
@@ -49,22 +54,31 @@ class EngineChoice:
         n_alleles : int
             Of a chunk, as planned; each is taken to have a reference of its own.
         """
-        locked = model.adapter.locked
         if callable(self.engine):
-            return self, self.make(locked, masks), Choice("custom", "as given")
-        engines = self._engines(locked, masks)
-        choice = Choice(self.engine, "as asked for")
-        if self.engine == "auto":
-            inputs = model.inputs(np.zeros((1, model.length), np.uint8))
-            job = Job(n_alleles, n_draws, n_alleles)
-            choice = engines.choose(inputs, model.key, model.layout, job)
-        return replace(self, engine=choice.engine), engines.get(choice.engine), choice
+            return self, Choice("custom", "as given")
+        if self.engine != "auto":
+            choice = Choice(str(self.engine), "as asked for")
+            return replace(self, engine=(str(self.engine),) * len(model.ensemble)), choice
+        sequences = model.sequences
+        inputs = sequences.inputs(np.zeros((1, sequences.length), np.uint8))
+        job = Job(n_alleles, n_draws, n_alleles)
+        choices = []
+        for member in model.ensemble.members:
+            with member.locked.borrow():
+                engines = self._engines(member.locked, masks)
+                choices.append(engines.choose(inputs, sequences.key, sequences.layout, job))
+        return replace(self, engine=tuple(choice.engine for choice in choices)), in_one(choices)
 
-    def make(self, model: LockedModel, masks: MaskBank) -> Engine:
-        """The engine for a model, once it is decided."""
-        if callable(self.engine):
-            return self.engine(model, masks, self.batch_size)
-        return self._engines(model, masks).get(self.engine)
+    def members(self, model: Model, masks: MaskBank, is_random: Sequence[bool]) -> tuple[Member, ...]:
+        """The members with their engines, once these are decided."""
+        made = []
+        for i, member in enumerate(model.ensemble.members):
+            if callable(self.engine):
+                engine = self.engine(member.locked, masks, self.batch_size)
+            else:
+                engine = self._engines(member.locked, masks).get(self.engine[i])
+            made.append(Member(ViewAverage(engine), member.locked.borrow, is_random[i]))
+        return tuple(made)
 
     def _engines(self, model: LockedModel, masks: MaskBank) -> Engines:
         return Engines(model, masks, self.batch_size, self.memory_bytes, self.verify)
@@ -72,12 +86,12 @@ class EngineChoice:
 
 @dataclass(frozen=True)
 class VariantWork:
-    """The computation of a run, with a model that is borrowed here."""
+    """The computation of a run; each member is borrowed for its draws."""
 
     model: SequenceModel
     targets: Targets
     effects: EffectOptions
-    engine: Engine
+    members: tuple[Member, ...]
     rc: bool
 
     def __call__(self, windows: AlleleWindows) -> Summaries:
@@ -89,30 +103,24 @@ class VariantWork:
             If the model gives no number for a reference.
         """
         batch = to_batch(self.model, windows, self.rc)
-        return summarize_effects(self.engine, batch, self.targets, self.effects)
+        return summarize_members(self.members, batch, self.targets, self.effects)
 
 
 @dataclass(frozen=True)
 class VariantJob:
     """All that another process needs to do the same with its own copy of the model."""
 
-    model: ModelReference
+    models: tuple[ModelReference, ...]  # the members
     settings: ModelSettings
     targets: Targets
     effects: EffectOptions
     seed: int
     engine: EngineChoice
+    is_random: tuple[bool, ...]
     rc: bool
 
     def __call__(self) -> Callable[[AlleleWindows], Summaries]:
         """Load the model; the function borrows it for some alleles at a time."""
-        sequences = Model.of(self.model.load(), self.settings).sequences
-        locked = sequences.adapter.locked
-        engine = ViewAverage(self.engine.make(locked, MaskBank(self.seed)))
-        work = VariantWork(sequences, self.targets, self.effects, engine, self.rc)
-
-        def run(windows: AlleleWindows) -> Summaries:
-            with locked.borrow():
-                return work(windows)
-
-        return run
+        model = Model.of([member.load() for member in self.models], self.settings)
+        members = self.engine.members(model, MaskBank(self.seed), self.is_random)
+        return VariantWork(model.sequences, self.targets, self.effects, members, self.rc)

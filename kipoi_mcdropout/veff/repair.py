@@ -85,13 +85,13 @@ def _refuse_wrong_ref(mutators: Any) -> None:
     def checked(*args: Any, **kwargs: Any) -> Any:
         rows = modify(*args, **kwargs)
         if rows:
-            raise _WrongRef(rows)
+            raise _WrongRefError(rows)
         return rows
 
     def called(self: Any, input_set: Any, variant_loc: Any, allele: str, s_dir: str) -> Any:
         try:
             return mutate(self, input_set, variant_loc, allele, s_dir)
-        except _WrongRef as error:
+        except _WrongRefError as error:
             names = np.asarray(variant_loc.get("id"))[error.rows[:5]]
             raise InputError(
                 "REF is not the base of the sequence at "
@@ -104,7 +104,7 @@ def _refuse_wrong_ref(mutators: Any) -> None:
     mutators.OneHotSequenceMutator.__call__ = called
 
 
-class _WrongRef(Exception):
+class _WrongRefError(Exception):
     def __init__(self, rows: list[int]) -> None:
         super().__init__()
         self.rows = rows

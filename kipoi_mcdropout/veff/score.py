@@ -91,7 +91,7 @@ def score_variants(
             writers.append(
                 kipoi_veff.VcfWriter(model, str(tabixed), str(output_vcf), standardise_var_id=std_var_id)
             )
-        return kipoi_veff.predict_snvs(
+        predictions: dict[str, pd.DataFrame] | None = kipoi_veff.predict_snvs(
             model,
             model.default_dataloader,
             str(tabixed),
@@ -104,6 +104,7 @@ def score_variants(
             sync_pred_writer=writers or None,
             return_predictions=return_predictions,
         )
+        return predictions
 
 
 def _window(regions: Any) -> tuple[int, int] | None:

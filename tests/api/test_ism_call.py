@@ -126,7 +126,9 @@ def test_without_xarray_its_name_is_said(effects: mcd.Effects, monkeypatch: pyte
 def test_the_short_summary(effects: mcd.Effects) -> None:
     text = repr(effects)
     assert text.splitlines()[0] == "Effects of 240 substitutions of 2 sequences"
-    assert "2: DNase, FOXA2" in text and "4 draws (kept), seed 3" in text and "memory" in text
+    assert "2: DNase, FOXA2" in text
+    assert "4 draws (kept), seed 3" in text
+    assert "memory" in text
 
 
 def test_a_file_of_python_is_that_of_the_command_line(toy: Toy, tmp_path: Path) -> None:
@@ -140,14 +142,15 @@ def test_a_file_of_python_is_that_of_the_command_line(toy: Toy, tmp_path: Path) 
     with pytest.warns(InputWarning, match="2 positions are N in the reference"):
         effects = mcd.ism(mcd.Model(model), x, n_draws=3, seed=5)
     where = ["name", "chrom", "pos", "strand"]  # arrays say nothing of these
+    zeros = mcd.Model(model, unknown="zero")  # as the toy's dataloader has N
     with pytest.warns(InputWarning, match="2 positions"):
-        zeros = mcd.Model(model, unknown="zero")  # as the toy's dataloader has N
         regions = mcd.ism(zeros, fasta=toy.fasta, regions=toy.bed, n_draws=3, seed=5)
     for name in names:
         expected = mcd.read(name).table()
         pd.testing.assert_frame_equal(effects.table().drop(columns=where), expected.drop(columns=where))
         pd.testing.assert_frame_equal(regions.table(), expected)
-        assert expected["chrom"].iloc[0] == "chr1" and expected["pos"].iloc[0] == 1
+        assert expected["chrom"].iloc[0] == "chr1"
+        assert expected["pos"].iloc[0] == 1
 
 
 def test_output_in_files_is_resumed_by_the_same_call(net: nn.Module, tmp_path: Path) -> None:
@@ -180,9 +183,12 @@ def test_what_is_recorded(net: nn.Module, tmp_path: Path) -> None:
     model = mcd.Model(net, outputs=["a", "b"], ignore=[])
     mcd.ism(model, one_hot(1), n_draws=2, output=tmp_path / "a.tsv")
     record = read_provenance(tmp_path / "a.tsv")
-    assert record["model"]["name"] == "Linear" and record["model"]["source"] == "python"
-    assert record["command"] is None and record["options"]["output_names"] == ["a", "b"]
-    assert record["options"]["method"] == "mcdropout_ism" and record["n_draws"] == 2
+    assert record["model"]["name"] == "Linear"
+    assert record["model"]["source"] == "python"
+    assert record["command"] is None
+    assert record["options"]["output_names"] == ["a", "b"]
+    assert record["options"]["method"] == "mcdropout_ism"
+    assert record["n_draws"] == 2
 
 
 @pytest.mark.parametrize(

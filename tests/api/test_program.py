@@ -32,14 +32,18 @@ def test_the_program_is_installed_under_its_name() -> None:
     setup.read(ROOT / "setup.cfg")
     name, _, path = setup["options.entry_points"]["console_scripts"].strip().partition(" = ")
     module, _, function = path.partition(":")
-    assert name == "mcdropout" and callable(getattr(import_module(module), function))
+    assert name == "mcdropout"
+    assert callable(getattr(import_module(module), function))
 
 
 def test_its_version_and_its_help() -> None:
     done = mcdropout("--version")
-    assert done.returncode == 0 and done.stdout.startswith("kipoi_mcdropout ") and done.stderr == ""
+    assert done.returncode == 0
+    assert done.stdout.startswith("kipoi_mcdropout ")
+    assert done.stderr == ""
     done = mcdropout("--help")
-    assert done.stdout.startswith("usage: mcdropout COMMAND") and "score_variants" in done.stdout
+    assert done.stdout.startswith("usage: mcdropout COMMAND")
+    assert "score_variants" in done.stdout
     assert mcdropout("dance").returncode == 2
 
 
@@ -67,6 +71,7 @@ def test_ism_says_its_own_lines_alone(tmp_path: Path) -> None:
     arguments = json.dumps(toy.dataloader_args)
     words = [str(toy.model), "--dataloader_args", arguments, "--n_draws", "2", "--end", "5", "-q"]
     done = mcdropout("ism", *words, "-o", str(tmp_path / "a.tsv"))
-    assert done.returncode == 0 and done.stdout == "", done.stderr
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
     assert done.stderr == ""
     assert read_provenance(tmp_path / "a.tsv")["command"][:2] == ["mcdropout", "ism"]

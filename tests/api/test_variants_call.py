@@ -51,15 +51,19 @@ def test_in_memory_it_is_what_the_table_has(
     )  # fmt: skip
     pd.testing.assert_frame_equal(effects.table(), mcd.read(path).table())
     assert effects.table()["chrom"].unique().tolist() == ["1"]
-    assert effects.is_variants and effects.path is None and not effects.has_draws
+    assert effects.is_variants
+    assert effects.path is None
+    assert not effects.has_draws
     assert effects.provenance["ledger"]["scored"] == 19
-    assert "19 alleles of a VCF" in repr(effects) and "1 skipped" in repr(effects)
+    assert "19 alleles of a VCF" in repr(effects)
+    assert "1 skipped" in repr(effects)
     assert set(effects.table("FOXA2", "logit")["output"]) == {"FOXA2"}
     data = effects.to_xarray(score="diff")
     assert dict(data.sizes) == {"variant": 19, "output": 3}
     row = effects.table("CTCF", "diff").iloc[5]
     there = data.isel(variant=5).sel(output="CTCF")
-    assert there["effect_sd"].item() == row["effect_sd"] and there["pos"].item() == row["pos"]
+    assert there["effect_sd"].item() == row["effect_sd"]
+    assert there["pos"].item() == row["pos"]
     with pytest.raises(InputError, match="no draws"):
         effects.draws(score="diff")
 

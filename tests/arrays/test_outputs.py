@@ -49,7 +49,7 @@ def test_a_target_is_a_text_or_a_whole_number(wanted: object) -> None:
 
 @pytest.mark.parametrize("wanted", ["CTCF", "4", "foxa*", -1, 4])
 def test_a_target_that_names_nothing_is_an_error_that_lists_the_labels(wanted: str | int) -> None:
-    with pytest.raises(TargetError, match="names none of the model's 4 outputs.*FOXA1, FOXA2"):
+    with pytest.raises(TargetError, match=r"names none of the model's 4 outputs.*FOXA1, FOXA2"):
         select_targets(LABELS, [wanted])
 
 
@@ -142,9 +142,9 @@ def test_where_two_axes_fit_the_axis_is_asked_for() -> None:
         label_outputs(outputs, abce)
     assert label_outputs(outputs, abce, label_axis=0)[:5] == ["a,0", "a,1", "a,2", "a,3", "b,0"]
     assert label_outputs(outputs, abce, label_axis=-1)[:5] == ["0,a", "0,b", "0,c", "0,e", "1,a"]
-    with pytest.raises(TargetError, match="label_axis must be 0 or 1, .*; got 2"):
+    with pytest.raises(TargetError, match=r"label_axis must be 0 or 1, .*; got 2"):
         label_outputs(outputs, abce, label_axis=2)
-    with pytest.raises(TargetError, match="label_axis must be 0, .*; got 1"):
+    with pytest.raises(TargetError, match=r"label_axis must be 0, .*; got 1"):
         label_outputs(torch.zeros(2, 4, 3), abce, label_axis=1)
 
 
@@ -214,7 +214,8 @@ def test_labels_are_found_and_matched_as_in_a_list_of_them(array: ArrayLabels) -
     labels = OutputLabels([array])
     texts = [array.label(i) for i in range(len(array))]
     assert len(set(texts)) == len(texts) == len(labels)
-    assert list(labels) == texts == labels[:] and labels[-1] == texts[-1]
+    assert list(labels) == texts == labels[:]
+    assert labels[-1] == texts[-1]
     for i, text in enumerate(texts):
         assert labels.find(text) == [i]
     for other in ("", "b", "0", "00,a", "3,a", "profile", "profile/0,a", "x", "1,b,c"):
@@ -244,6 +245,6 @@ def test_few_labels_are_made_of_very_many(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(labels) == 4_760_448
     assert select_targets(labels, ["447,track 5"]).columns == (447 * 5313 + 5,)
     assert select_targets(labels, "448,track 1?").columns == tuple(448 * 5313 + i for i in range(10, 20))
-    with pytest.raises(TargetError, match="4760448 outputs for each input, 0,track 0, .*choose some"):
+    with pytest.raises(TargetError, match=r"4760448 outputs for each input, 0,track 0, .*choose some"):
         select_targets(labels, None)
     assert len(made) < 40

@@ -51,11 +51,11 @@ OF = {
 }  # fmt: skip
 
 
-def _same(path: Path, folder: Path) -> str:
+def _same(path: Path, _folder: Path) -> str:
     return str(path)
 
 
-def _other_spelling(path: Path, folder: Path) -> str:
+def _other_spelling(path: Path, _folder: Path) -> str:
     return os.path.join(path.parent, "..", path.parent.name, path.name)
 
 
@@ -106,7 +106,8 @@ def test_an_input_is_never_an_output(
     assert {p: p.read_bytes() for p in before} == before
 
 
-def test_files_named_within_json_are_inputs(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("world")
+def test_files_named_within_json_are_inputs(capsys: pytest.CaptureFixture[str]) -> None:
     nested = ["ism", "model", "--dataloader_args", '{"a": {"bed": ["peaks.tsv"]}}', "-o", "peaks.tsv"]
     in_a_file = ["predict", "model", "--dataloader_args", "args.tsv", "-o", "black.tsv"]
     for words in (nested, in_a_file):

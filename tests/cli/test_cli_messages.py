@@ -50,7 +50,8 @@ def test_a_dash_is_tsv_on_standard_output(toy: Toy, tmp_path: Path, command: str
     piped_table = pd.read_table(io.StringIO(done.stdout), skiprows=1)
     pd.testing.assert_frame_equal(piped_table, pd.read_table(path, skiprows=1))
     both = piped(words(toy, command, "-o", "-", str(tmp_path / "b.parquet")))
-    assert both.returncode == 0 and (tmp_path / "b.parquet").is_file()
+    assert both.returncode == 0
+    assert (tmp_path / "b.parquet").is_file()
 
 
 def test_mr_to_a_pipe(toy: Toy, tmp_path: Path) -> None:
@@ -62,13 +63,15 @@ def test_mr_to_a_pipe(toy: Toy, tmp_path: Path) -> None:
     assert "slope" in done.stdout or "estimate" in done.stdout
     quiet = piped([*mr, "--quiet"])
     assert quiet.stdout == done.stdout
-    assert "warning:" in quiet.stderr and "estimates:" not in quiet.stderr
+    assert "warning:" in quiet.stderr
+    assert "estimates:" not in quiet.stderr
 
 
 def test_a_reader_that_has_enough_is_no_error_of_ours(toy: Toy) -> None:
     done = piped(words(toy, "ism", "-o", "-"), then="head -c 10")
     assert done.returncode in (0, 141)
-    assert "Traceback" not in done.stderr and "Broken" not in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Broken" not in done.stderr
 
 
 def test_quiet_says_nothing_where_all_is_well(
@@ -98,7 +101,8 @@ def test_verbose_tells_the_engine_and_shows_tracebacks(
     with pytest.raises(SystemExit):
         cli_main("mcdropout", words(toy, "ism", "-v", "--target", "none", "-o", str(tmp_path / "b.tsv")))
     error = capsys.readouterr().err
-    assert "Traceback" in error and "TargetError" in error
+    assert "Traceback" in error
+    assert "TargetError" in error
 
 
 @pytest.mark.parametrize("command", ["ism", "score_variants", "audit"])
@@ -160,7 +164,8 @@ def test_every_command_can_be_quiet_or_verbose(command: str, capsys: pytest.Capt
         cli_main("mcdropout", [command, "--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
-    assert "--quiet" in text and "--verbose" in text
+    assert "--quiet" in text
+    assert "--verbose" in text
 
 
 def test_read_effects_takes_what_was_piped_to_a_file(toy: Toy, tmp_path: Path) -> None:

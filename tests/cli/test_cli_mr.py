@@ -73,8 +73,8 @@ def test_bad_input_is_explained(
     case: str, result: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words, message = BAD[case]
+    command = ["mr", str(result), "--exposure", "FOXA2", "-o", str(tmp_path / "a.tsv")]
     with pytest.raises(SystemExit) as stop:
-        command = ["mr", str(result), "--exposure", "FOXA2", "-o", str(tmp_path / "a.tsv")]
         cli_main("mcdropout", [*command, *words])
     assert stop.value.code == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
@@ -94,10 +94,12 @@ def test_calibrate_recovers_an_sd_that_is_half_too_small(
     words += ["--score", "diff", "-o", str(tmp_path / "c.tsv"), "--scaled", str(tmp_path / "s.tsv")]
     cli_main("mcdropout", words)
     coverage = read_table(tmp_path / "c.tsv").set_index("level")
-    assert (coverage["n"] == len(rows)).all() and (coverage["align"] == "none").all()
+    assert (coverage["n"] == len(rows)).all()
+    assert (coverage["align"] == "none").all()
     assert {"lambda", "sd_scale", "slope", "intercept", "correlation"} <= set(coverage)
     record = read_provenance(tmp_path / "c.tsv")
-    assert record["calibration"]["n"] == len(rows) and record["seed"] == 0
+    assert record["calibration"]["n"] == len(rows)
+    assert record["seed"] == 0
     assert coverage.loc[0.95, "observed"] < 0.8
     assert coverage.loc[0.95, "scaled"] == pytest.approx(0.95, abs=0.06)
     scaled = pd.read_table(tmp_path / "s.tsv", skiprows=1)
@@ -105,8 +107,10 @@ def test_calibrate_recovers_an_sd_that_is_half_too_small(
     sd_scale = json.loads(first[2:])["kipoi_mcdropout"]["calibration"]["sd_scale"]
     assert sd_scale == pytest.approx(2, rel=0.25)
     np.testing.assert_allclose(scaled.effect_sd, rows.effect_sd * sd_scale, rtol=1e-5)
-    assert (scaled.position == rows.position).all() and scaled.position.max() < 24
-    assert (scaled.pos == rows.pos).all() and scaled.pos.max() > 24
+    assert (scaled.position == rows.position).all()
+    assert scaled.position.max() < 24
+    assert (scaled.pos == rows.pos).all()
+    assert scaled.pos.max() > 24
     assert "lambda" in capsys.readouterr().err
 
 
@@ -125,7 +129,8 @@ def test_a_line_that_hides_everything_is_warned_of_by_name(
     assert "correlation of measured and predicted effects -1 " in said
     assert "+ -1 * predicted" in said
     table = read_table(tmp_path / "c.tsv")
-    assert (table["slope"] < 0).all() and "negative_correlation" in table["cautions"][0]
+    assert (table["slope"] < 0).all()
+    assert "negative_correlation" in table["cautions"][0]
     assert (table["observed"] == 1).all()
 
 

@@ -72,15 +72,18 @@ def test_nothing_but_results_reaches_standard_output(command: str, folder: Path)
     done = shell(f"kipoi mcdropout {command}{quiet}", folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(FIRST_WORDS[command]), done.stdout[:300]
-    assert "loud" not in done.stdout and "\x1b" not in done.stdout
-    assert "pkg_resources" not in done.stderr and "INFO" not in done.stderr
+    assert "loud" not in done.stdout
+    assert "\x1b" not in done.stdout
+    assert "pkg_resources" not in done.stderr
+    assert "INFO" not in done.stderr
     assert ("loud" in done.stderr) == ("model --source" in command), "what models print goes to stderr"
 
 
 def test_kipoi_interpret_too(folder: Path) -> None:
     done = shell(f"kipoi interpret ism {ISM} --method mcdropout_ism --verbose -o -", folder)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith('# {"kipoi_mcdropout"') and "INFO" not in done.stdout
+    assert done.stdout.startswith('# {"kipoi_mcdropout"')
+    assert "INFO" not in done.stdout
     assert "INFO" in done.stderr, "Kipoi's messages are shown to who wants them"
 
 
@@ -99,19 +102,24 @@ def test_closed_streams_do_not_matter_where_files_are_written(
     done = shell(f"kipoi mcdropout {command} --overwrite {streams}", folder)
     assert done.returncode == 0, done.stderr
     text = (folder / command.split()[-1]).read_text()
-    assert "loud" not in text and len(text.splitlines()) > 4
+    assert "loud" not in text
+    assert len(text.splitlines()) > 4
 
 
 def test_results_that_cannot_leave_are_an_error(folder: Path) -> None:
     command = f"kipoi mcdropout predict {MODEL} -o -"
     closed = shell(f"{command} >&-", folder)
-    assert closed.returncode == 2 and "standard output is closed" in closed.stderr
+    assert closed.returncode == 2
+    assert "standard output is closed" in closed.stderr
     if Path("/dev/full").exists():
         full = shell(f"{command} >/dev/full", folder)
-        assert full.returncode == 1 and "No space left on device" in full.stderr
+        assert full.returncode == 1
+        assert "No space left on device" in full.stderr
     head = shell(f"{command} | head -c 3; exit ${{PIPESTATUS[0]}}", folder)
-    assert head.returncode in (0, 141) and head.stdout == "# {"
-    assert "Broken" not in head.stderr and "Traceback" not in head.stderr
+    assert head.returncode in (0, 141)
+    assert head.stdout == "# {"
+    assert "Broken" not in head.stderr
+    assert "Traceback" not in head.stderr
 
 
 def test_names_of_files_may_have_any_letters_in_any_locale(folder: Path) -> None:

@@ -119,7 +119,8 @@ def test_bad_input_is_2(
     code, line = _run(command, capsys)
     words = command.split()
     assert code == 2, line
-    assert line.startswith(f"kipoi mcdropout {words[0]}") and ": error: " in line, "on one line"
+    assert line.startswith(f"kipoi mcdropout {words[0]}"), "on one line"
+    assert ": error: " in line, "on one line"
     assert sorted(world.iterdir()) == before
 
 
@@ -146,7 +147,8 @@ def test_a_failure_of_the_machine_is_1(
     monkeypatch.setattr(place, fail)
     code, line = _run(command, capsys)
     assert code == 1, line
-    assert os.strerror(number) in line and ": error: " in line
+    assert os.strerror(number) in line
+    assert ": error: " in line
     assert not list(world.glob("o.*"))
 
 
@@ -161,10 +163,13 @@ def test_no_memory_for_the_dataloader_is_1(
     monkeypatch.chdir(world)
     monkeypatch.setattr("pyfaidx.Fasta.__init__", fail)
     code, line = _run(f"{ISM.replace('ism model --model_input seq', 'predict model')} -o o.tsv", capsys)
-    assert code == 1 and "memory is not enough" in line
+    assert code == 1
+    assert "memory is not enough" in line
 
 
 def test_which_errors_are_of_the_machine() -> None:
     assert not any(is_machine_failure(kind(2, "x")) for kind in WRONG_PATH)
-    assert not is_machine_failure(OSError("no number")) and not is_machine_failure(ValueError())
-    assert is_machine_failure(OSError(errno.ENOSPC, "x")) and is_machine_failure(MemoryError())
+    assert not is_machine_failure(OSError("no number"))
+    assert not is_machine_failure(ValueError())
+    assert is_machine_failure(OSError(errno.ENOSPC, "x"))
+    assert is_machine_failure(MemoryError())

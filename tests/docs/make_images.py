@@ -15,8 +15,8 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for paths, when run as a script
 
-from page_runner import Runner  # noqa: E402
-from paths import ROOT  # noqa: E402
+from page_runner import Runner
+from paths import ROOT
 
 IMAGES = ROOT / "docs" / "images"
 PAGE = ROOT / "docs" / "how_to" / "plots_and_report.md"  # its folder has the tutorial's figures too

@@ -54,7 +54,7 @@ def _run_python(block: dict[str, Any], names: dict[str, Any]) -> str:
         try:
             # The empty lines make tracebacks show the line of the page.
             exec(compile("\n" * block["line"] + block["text"], "page", "exec"), names)
-        except BaseException:
+        except BaseException:  # noqa: BLE001 (a block may also exit)
             traceback.print_exc()
             sys.exit(f"line {block['line']}: the block failed\n{out.getvalue()}")
     return out.getvalue()

@@ -43,12 +43,14 @@ def test_every_option_has_help(command: str) -> None:
 def test_options_stand_in_groups_and_name_their_defaults(command: str) -> None:
     parser = PARSERS[command]
     help_flag, *loose = [a for a in parser._optionals._group_actions if a.option_strings]
-    assert help_flag.dest == "help" and not loose, "every option has its group, in cli/parser.py"
+    assert help_flag.dest == "help"
+    assert not loose, "every option has its group, in cli/parser.py"
     for action in parser._actions:
         riddles = {f"({action.default})", "(the usual)", "(its only one)", "(all)", "(the length)"}
         assert not any(riddle in (action.help or "") for riddle in riddles), action.help
     first = parser.format_usage().splitlines()[0]
-    assert len(parser.format_usage()) < 200 and first.endswith("[option ...]")
+    assert len(parser.format_usage()) < 200
+    assert first.endswith("[option ...]")
 
 
 @pytest.mark.parametrize("command", PARSERS)

@@ -75,7 +75,7 @@ DEPENDENT = {
         r"module 'norm' \(TrainingNorm\)",
     ),
     "less the mean": (
-        lambda: built(lambda s, h: h - h.mean(0)),
+        lambda: built(lambda _, h: h - h.mean(0)),
         r"code of module 'Net' \(Net\), before its part 'drop'",
     ),
     "softmax over the batch": (
@@ -83,8 +83,8 @@ DEPENDENT = {
         r"module 'gate' \(Softmax\)",
     ),
     "sorted": (lambda: built(sorted_by_size), "before its part 'drop'"),
-    "shared maximum": (lambda: built(lambda s, h: h / h.max()), "before its part 'drop'"),
-    "size of the batch": (lambda: built(lambda s, h: h / len(h)), "the number of inputs in it"),
+    "shared maximum": (lambda: built(lambda _, h: h / h.max()), "before its part 'drop'"),
+    "size of the batch": (lambda: built(lambda _, h: h / len(h)), "the number of inputs in it"),
 }
 
 
@@ -98,7 +98,8 @@ def test_outputs_that_depend_on_batch_mates_are_refused_by_name(dependent: tuple
     net, words = dependent
     with pytest.raises(BatchDependenceError, match=words) as error:
         mc_predict(net, sequences(6), n_draws=3)
-    assert "engine" not in str(error.value) and "\n" not in str(error.value)
+    assert "engine" not in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 PATHS: dict[str, Callable[[nn.Module, np.ndarray], Any]] = {
@@ -115,10 +116,10 @@ PATHS: dict[str, Callable[[nn.Module, np.ndarray], Any]] = {
 
 @pytest.mark.parametrize("path", PATHS)
 def test_every_way_into_the_model_checks_it(path: str) -> None:
-    net = built(lambda s, h: h - h.mean(0))
+    net = built(lambda _, h: h - h.mean(0))
     with pytest.raises(BatchDependenceError, match="Net"):
         PATHS[path](net, sequences(2))
-    PATHS[path](built(lambda s, h: h), sequences(2))
+    PATHS[path](built(lambda _, h: h), sequences(2))
 
 
 INDEPENDENT: dict[str, Callable[[], Net]] = {
@@ -128,7 +129,7 @@ INDEPENDENT: dict[str, Callable[[], Net]] = {
         lambda s, h: s.norm(h.view(-1, 2, 3)).flatten(1), norm=nn.InstanceNorm1d(2)
     ),
     "sorted and back": lambda: built(lambda s, h: sorted_by_size(s, h)[h.sum(1).argsort().argsort()]),
-    "large numbers": lambda: built(lambda s, h: 1e6 * h - 1e6),
+    "large numbers": lambda: built(lambda _, h: 1e6 * h - 1e6),
 }
 
 
@@ -164,11 +165,12 @@ def sizes_of_batches(net: nn.Module) -> list[int]:
 
 
 def test_a_batch_of_one_is_run_as_one() -> None:
-    net = built(lambda s, h: h)
+    net = built(lambda _, h: h)
     sizes, model, x = sizes_of_batches(net), LockedModel(net), torch.from_numpy(sequences(4))
     with model.borrow():
         plan = model.plan(x)
-        assert plan.takes_one and max(sizes) == 2
+        assert plan.takes_one
+        assert max(sizes) == 2
         sizes.clear()
         alone = [model.outputs(x[:1], draw, MaskBank(SEED)) for draw in (POINT, 0, 1)]
         assert sizes == [1, 1, 1]
@@ -179,10 +181,10 @@ def test_a_batch_of_one_is_run_as_one() -> None:
 @pytest.mark.parametrize(
     "between",
     [
-        lambda s, h: h.squeeze(),  # one axis for a batch of one: the output has no batch
-        lambda s, h: torch.softmax(h.squeeze(), dim=-1).view(-1, 6),  # the output is right
-        lambda s, h: F.softmax(h.squeeze(), dim=0 if len(h) == 1 else 1) + h,
-        lambda s, h: h * (len(h) > 1),  # the output is wrong, without an error
+        lambda _, h: h.squeeze(),  # one axis for a batch of one: the output has no batch
+        lambda _, h: torch.softmax(h.squeeze(), dim=-1).view(-1, 6),  # the output is right
+        lambda _, h: F.softmax(h.squeeze(), dim=0 if len(h) == 1 else 1) + h,
+        lambda _, h: h * (len(h) > 1),  # the output is wrong, without an error
     ],
     ids=["squeezed", "squeezed and back", "softmax", "zero"],
 )
@@ -194,12 +196,13 @@ def test_a_model_that_squeezes_a_batch_of_one(between: Any) -> None:
 
 
 def test_a_model_of_a_fixed_batch_size_is_refused_in_one_line() -> None:
-    fixed = built(lambda s, h: h.view(8, 6))
+    fixed = built(lambda _, h: h.view(8, 6))
     for path, run in PATHS.items():
         with pytest.raises(ModelForwardError) as error:
             run(fixed, sequences(8))
         message = str(error.value)
-        assert "batch of 2 inputs" in message and "batches of any size" in message, path
+        assert "batch of 2 inputs" in message, path
+        assert "batches of any size" in message, path
         assert "\n" not in message
 
 

@@ -154,8 +154,10 @@ def test_each_part_of_an_input_has_its_own_mask(run: Any, gradients: bool) -> No
             return call_module(net)(x.clone())
 
     (site,) = plan_of(net, one_hot(), call).sites
-    assert site.rows == PARTS[run] and site.batch_axis == 0
-    assert site.copies == 1 and site.shape[0] == dict(PARTS[run])["part"]
+    assert site.rows == PARTS[run]
+    assert site.batch_axis == 0
+    assert site.copies == 1
+    assert site.shape[0] == dict(PARTS[run])["part"]
 
 
 @pytest.mark.parametrize("run", PARTS, ids=lambda run: run.__name__)
@@ -249,7 +251,8 @@ def test_strands_share_one_mask(run: Any) -> None:
     net, single, x = built(run), built(one_strand), one_hot()
     (site,) = plan_of(net, x).sites
     assert site.rows == COPIES[run]
-    assert site.copies == 2 and site.shape == (1, HIDDEN)
+    assert site.copies == 2
+    assert site.shape == (1, HIDDEN)
     for draw in (0, 1, POINT):
         expected = [locked_forward(single, y, draw, SEED) for y in (x, _rc(x))]
         got = locked_forward(net, x, draw, SEED)
@@ -266,7 +269,8 @@ def test_positions_of_both_strands() -> None:
     net, single, x = built(strands_and_positions), built(time_second), one_hot()
     (site,) = plan_of(net, x).sites
     assert site.rows == (("copy", 2), ("input", 0), ("part", N_POSITIONS))
-    assert site.shape == (N_POSITIONS, HIDDEN) and site.copies == 2
+    assert site.shape == (N_POSITIONS, HIDDEN)
+    assert site.copies == 2
     expected = [locked_forward(single, y, 0, SEED) for y in (x, _rc(x))]
     got = locked_forward(net, x, 0, SEED)
     torch.testing.assert_close(got, (expected[0] + expected[1]) / 2, rtol=1e-12, atol=1e-12)
@@ -358,7 +362,7 @@ def strands_written_into_a_buffer(s: Any, x: Tensor) -> Tensor:
     ids=lambda run: run.__name__,
 )  # fmt: skip
 def test_rows_that_cannot_be_told_apart_are_refused_by_name(run: Any) -> None:
-    with pytest.raises(UnlockableDropoutError, match="'drop'.* sees 2 rows for each input"):
+    with pytest.raises(UnlockableDropoutError, match=r"'drop'.* sees 2 rows for each input"):
         plan_of(built(run), one_hot())
 
 
@@ -464,7 +468,8 @@ def test_strands_of_bases_as_numbers() -> None:
     single.load_state_dict(both.state_dict())
     x = one_hot().argmax(2)
     (site,) = plan_of(both, x).sites
-    assert site.rows == (("copy", 2), ("input", 0)) and site.shape == (1, N_POSITIONS, HIDDEN)
+    assert site.rows == (("copy", 2), ("input", 0))
+    assert site.shape == (1, N_POSITIONS, HIDDEN)
     expected = [locked_forward(single, y, 0, SEED) for y in (x, 3 - x.flip(1))]
     got = locked_forward(both, x, 0, SEED)
     torch.testing.assert_close(got, (expected[0] + expected[1]) / 2, rtol=1e-12, atol=1e-12)

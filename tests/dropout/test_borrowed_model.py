@@ -81,15 +81,18 @@ def test_what_the_forward_pass_keeps_is_gone_afterwards(raises: bool) -> None:
     before = state(net)
     model, x = LockedModel(net), torch.ones(2, 4)
     if raises:
-        with pytest.raises(ZeroDivisionError), model.borrow():
+        with pytest.raises(ZeroDivisionError), model.borrow():  # noqa: PT012
             model.outputs(x, 0, MaskBank(SEED))
             raise ZeroDivisionError
     else:
         with model.borrow():
             model.outputs(x, 0, MaskBank(SEED))
-            assert net.calls > 0 and 4 in net.by_length and net.pos is not None
+            assert net.calls > 0
+            assert 4 in net.by_length
+            assert net.pos is not None
     assert_untouched(net, before)
-    assert not hasattr(net, "table") and not hasattr(net, "last")
+    assert not hasattr(net, "table")
+    assert not hasattr(net, "last")
 
 
 CACHE: dict[str, Tensor] = {}
@@ -136,7 +139,8 @@ def test_a_model_that_writes_into_its_input_and_buffers() -> None:
         also = x.clone()
     torch.testing.assert_close(locked_forward(net, x, POINT, SEED), own + 1)
     torch.testing.assert_close(locked_forward(net, also, POINT, SEED), own + 1)
-    assert torch.equal(x, own) and net.n.item() == 0
+    assert torch.equal(x, own)
+    assert net.n.item() == 0
 
 
 # --- threads -------------------------------------------------------------------------------------
@@ -170,7 +174,7 @@ def in_threads(works: list[Callable[[], Any]]) -> list[Any]:
         start.wait()
         try:
             results[i] = works[i]()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 (the main thread raises it again)
             errors.put(error)
 
     threads = [threading.Thread(target=run, args=(i,)) for i in range(len(works))]
@@ -200,7 +204,8 @@ def test_one_model_from_several_threads_is_as_from_one() -> None:
         sys.setswitchinterval(interval)
     for mine, theirs in zip(got, expected, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
-    assert len(OVERLAPS) > 24 and not any(OVERLAPS)
+    assert len(OVERLAPS) > 24
+    assert not any(OVERLAPS)
     assert_untouched(net, before)
 
 
@@ -238,7 +243,8 @@ def test_a_thread_may_borrow_again_what_it_holds() -> None:
     with borrowed(net):
         locked_forward(net, torch.rand(2, 4), 0, SEED)
         assert not net.training
-    assert net.training and net[1].training
+    assert net.training
+    assert net[1].training
 
 
 def test_a_model_is_free_between_the_results_of_a_generator() -> None:
@@ -269,7 +275,7 @@ def test_the_lock_does_not_keep_a_model_alive() -> None:
 # --- torch.compile -------------------------------------------------------------------------------
 
 
-def no_compiler(graph: Any, example: Any) -> Any:
+def no_compiler(_graph: Any, _example: Any) -> Any:
     """A backend that must not be called."""
     raise AssertionError("the compiler was called")
 
@@ -288,7 +294,7 @@ def test_compiled_models_are_run_uncompiled() -> None:
         expected = locked_forward(inner, x, draw, SEED)
         for net in (compiled(inner), parts, in_place):
             assert torch.equal(locked_forward(net, x, draw, SEED), expected)
-    with pytest.raises(Exception, match="the compiler was called|BackendCompilerFailed"):
+    with pytest.raises(Exception, match=r"the compiler was called|BackendCompilerFailed"):
         compiled(inner)(x)  # the setting is as before
 
 
@@ -393,11 +399,12 @@ def test_a_forward_pass_that_fails_is_one_line_with_module_and_place(
     before = state(net)
     model, bank = LockedModel(net), MaskBank(SEED)
     refused = (ModelForwardError, UnlockableDropoutError)  # the latter for a pass in training mode
-    with pytest.raises(refused) as error, model.borrow():
+    with pytest.raises(refused) as error, model.borrow():  # noqa: PT012
         for draw in range(12):
             model.outputs(x, draw, bank)
     text = str(error.value)
-    assert words in text and "and more" not in text
+    assert words in text
+    assert "and more" not in text
     assert "module '1' (Failing), test_borrowed_model.py line " in text
     assert_untouched(net, before)
 

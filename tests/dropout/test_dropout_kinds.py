@@ -313,7 +313,7 @@ CASES: dict[str, Case] = {
         one("dropout", (1, 6), 0.4), dense_by_hand,
     ),
     "built inside forward": Case(
-        lambda: dense(lambda s, h: nn.Dropout(0.4)(h)), (5,),
+        lambda: dense(lambda _, h: nn.Dropout(0.4)(h)), (5,),
         one("dropout", (1, 6), 0.4), dense_by_hand, random_in_eval=True,
     ),
     "guarded by training": Case(
@@ -350,12 +350,12 @@ CASES: dict[str, Case] = {
         lambda: Net(lambda s, x: s.drop(x.reshape(-1, 2, 3)).reshape(len(x), -1).cumsum(1),
                     drop=nn.Dropout(0.4)),
         (4, 6), one("dropout", (4, 2, 3), 0.4),
-        lambda s, x, f: (x * f(0).reshape(1, 4, 6)).flatten(1).cumsum(1),
+        lambda _, x, f: (x * f(0).reshape(1, 4, 6)).flatten(1).cumsum(1),
     ),
     "batch on axis 1": Case(
         lambda: Net(lambda s, x: s.drop(x.transpose(0, 1)).sum(0), drop=nn.Dropout(0.4)),
         (4, 6), one("dropout", (4, 1, 6), 0.4, 1),
-        lambda s, x, f: (x * f(0).transpose(0, 1)).sum(1),
+        lambda _, x, f: (x * f(0).transpose(0, 1)).sum(1),
     ),
     "independent of the input": Case(
         lambda: Net(lambda s, x: x * s.drop(s.position.weight[None]), drop=nn.Dropout(0.4),
@@ -365,15 +365,15 @@ CASES: dict[str, Case] = {
     ),
     "list output": Case(
         lambda: Net(lambda s, x: [s.drop(x), x[:, :2]], drop=nn.Dropout(0.4)), (6,),
-        one("dropout", (1, 6), 0.4), lambda s, x, f: [x * f(0), x[:, :2]],
+        one("dropout", (1, 6), 0.4), lambda _, x, f: [x * f(0), x[:, :2]],
     ),
     "tuple output": Case(
         lambda: Net(lambda s, x: (s.drop(x), x[:, :2]), drop=nn.Dropout(0.4)), (6,),
-        one("dropout", (1, 6), 0.4), lambda s, x, f: (x * f(0), x[:, :2]),
+        one("dropout", (1, 6), 0.4), lambda _, x, f: (x * f(0), x[:, :2]),
     ),
     "dict output": Case(
         lambda: Net(lambda s, x: {"a": s.drop(x), "b": [x.sum(1)]}, drop=nn.Dropout(0.4)), (6,),
-        one("dropout", (1, 6), 0.4), lambda s, x, f: {"a": x * f(0), "b": [x.sum(1)]},
+        one("dropout", (1, 6), 0.4), lambda _, x, f: {"a": x * f(0), "b": [x.sum(1)]},
     ),
     "TransformerEncoderLayer": Case(
         lambda: encoder(True), (4, 6), encoder_sites(True), encoder_by_hand,
@@ -656,7 +656,8 @@ def test_dropout_guarded_in_a_child_leaves_batch_norm_alone() -> None:
     with torch.no_grad():
         net.eval()
         torch.testing.assert_close(got, net[3](net[1](net[0](x)) * keep / 0.6), **TIGHT)
-    assert torch.equal(net[1].running_mean, mean) and net[1].num_batches_tracked == 0
+    assert torch.equal(net[1].running_mean, mean)
+    assert net[1].num_batches_tracked == 0
     assert [part.__class__ for part in plan_of(net, x).lifted] == [Net]
 
 
@@ -711,7 +712,8 @@ def test_torchscript_is_refused() -> None:
     mixed = nn.Sequential(nn.Dropout(0.5), scripted)
     refused(mixed, torch.ones(2, 5), "'1'", "TorchScript")
     assert [site.name for site in plan_of(mixed, torch.ones(2, 5), ignore=("1",)).sites] == ["0"]
-    assert not mixed[0]._forward_hooks and not mixed[0]._forward_pre_hooks
+    assert not mixed[0]._forward_hooks
+    assert not mixed[0]._forward_pre_hooks
 
 
 def test_packed_sequences_are_refused() -> None:
@@ -756,7 +758,7 @@ def test_channel_dropout_with_the_batch_second_is_refused() -> None:
     ids=["randn_like", "rand", "normal_", "numpy", "gumbel_softmax", "geometric_"],
 )
 def test_other_randomness_is_refused(noise: Callable[[Tensor], Tensor]) -> None:
-    net = nn.Sequential(nn.Dropout(0.5), Net(lambda s, x: noise(x)))
+    net = nn.Sequential(nn.Dropout(0.5), Net(lambda _, x: noise(x)))
     refused(net, torch.ones(2, 5), "randomness that is not dropout")
 
 
@@ -766,7 +768,7 @@ def test_guard_that_hides_more_than_dropout_is_refused() -> None:
 
 
 def test_native_dropout_is_refused() -> None:
-    net = Net(lambda s, x: torch.native_dropout(x, 0.5, True)[0])
+    net = Net(lambda _, x: torch.native_dropout(x, 0.5, True)[0])
     refused(net, torch.ones(2, 5), "native_dropout")
 
 

@@ -253,7 +253,8 @@ def outputs_under(scope: int, rows: list[list[int]], draw: int = 0) -> Tensor:
 def test_masks_of_a_sequence_of_its_own() -> None:
     a, b = ([[0, 1, 2]], [[3, 3, 0]])
     scope_a, scope_b = (sequence_scope([batch_of(rows).references]) for rows in (a, b))
-    assert scope_a != scope_b and RUN_SCOPE not in (scope_a, scope_b)
+    assert scope_a != scope_b
+    assert RUN_SCOPE not in (scope_a, scope_b)
     assert scope_a == sequence_scope([batch_of(a).references.copy()])
     big = (1000,)
     masks = [keep_mask(4, 0, 0, big, 0.5, scope) for scope in (scope_a, scope_b, RUN_SCOPE)]
@@ -266,7 +267,8 @@ def test_masks_of_a_sequence_of_its_own() -> None:
     shared = torch.stack([outputs_under(RUN_SCOPE, a, d) for d in draws])
     again = torch.stack([outputs_under(scope_a, a + b, d)[:1] for d in draws])
     torch.testing.assert_close(own, again, rtol=1e-12, atol=1e-12)
-    assert not torch.allclose(own, other) and not torch.allclose(own, shared)
+    assert not torch.allclose(own, other)
+    assert not torch.allclose(own, shared)
 
 
 def test_scope_of_a_batch_reaches_reference_and_mutants() -> None:
@@ -323,7 +325,8 @@ KEYS = [
 def test_masks_are_the_philox_stream(key: tuple[int, int, int, int], p: float) -> None:
     seed, draw, site, scope = key
     got = keep_mask(seed, draw, site, (3, 7), p, scope)
-    assert got.shape == (3, 7) and got.dtype == np.bool_
+    assert got.shape == (3, 7)
+    assert got.dtype == np.bool_
     assert got.reshape(-1).tolist() == masks_by_hand(seed, draw, site, 21, p, scope)
 
 

@@ -137,7 +137,9 @@ def test_sites(family: str) -> None:
     assert all(site.batch_axis == 0 and site.shape[0] == 1 for site in plan.sites)
     copies = 2 if family == "deepsea_both_strands" else 1
     assert {site.copies for site in plan.sites} == {copies}
-    assert plan.before_first_site and not plan.lifted and not plan.notes
+    assert plan.before_first_site
+    assert not plan.lifted
+    assert not plan.notes
 
 
 def test_batch_size_changes_neither_masks_nor_results(family: str) -> None:
@@ -172,7 +174,8 @@ def test_draws_do_not_depend_on_those_before(family: str) -> None:
     batch = subset(mutant_batch(model), slice(0, 20))
     ref, alt, _ = run(model, batch, 32, (0, 1, 2))
     late_ref, late_alt, _ = run(model, batch, 32, (2,))
-    assert torch.equal(late_ref[0], ref[2]) and torch.equal(late_alt[0], alt[2])
+    assert torch.equal(late_ref[0], ref[2])
+    assert torch.equal(late_alt[0], alt[2])
     assert not torch.allclose(alt[0], alt[1])
 
 
@@ -218,7 +221,7 @@ def assert_untouched(model: nn.Module, before: dict[str, Any]) -> None:
     assert after["numpy"][1:] == before["numpy"][1:]
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     """Raised inside the user's forward pass."""
 
 
@@ -229,14 +232,14 @@ def test_model_and_random_states_are_untouched(family: str, fails_at: int | None
         part.training = i % 3 != 0  # of batch norms too, whose statistics must not move
     calls = 0
 
-    def hook(module: nn.Module, inputs: Any, output: Any) -> None:  # the user's own, to be kept
+    def hook(_module: nn.Module, _inputs: Any, _output: Any) -> None:  # the user's own, to be kept
         nonlocal calls
         calls += 1
         random.random()  # moves the random states, as user code may
         np.random.random()
         torch.manual_seed(calls)
         if calls == fails_at:
-            raise Broken
+            raise BrokenError
 
     name, first = next(
         named for named in model.named_modules() if isinstance(named[1], (nn.Conv1d, nn.Conv2d))
@@ -250,7 +253,7 @@ def test_model_and_random_states_are_untouched(family: str, fails_at: int | None
         summaries(model, batch, ("diff",), ignore=harmless)
         assert calls > 20
     else:
-        with pytest.raises(ModelForwardError, match=f"Broken.*module '{name}'.*test_networks.py line"):
+        with pytest.raises(ModelForwardError, match=f"BrokenError.*module '{name}'.*_networks.py line"):
             summaries(model, batch, ("diff",), ignore=harmless)
         assert calls >= fails_at
     assert_untouched(model, before)
@@ -290,7 +293,8 @@ def test_weights_are_a_function_of_the_seed_and_give_outputs_of_use(name: str) -
         assert all(v.abs().max() < 30 for v in outputs.values())
     else:
         assert outputs.shape == (20, 5)
-        assert outputs.min() > 0.001 and outputs.max() < 0.999  # not saturated
+        assert outputs.min() > 0.001
+        assert outputs.max() < 0.999
         assert (outputs.std(dim=0) > 1e-4).any()  # and not constant
 
 
@@ -307,6 +311,7 @@ def test_published_sizes(name: str, shape: tuple[int, ...], n_outputs: int, flat
     with torch.device("meta"):  # no memory, no time
         model = networks.NETWORKS[name]().eval()
         outputs = model(torch.empty(2, *shape))
-    assert model.input_shape == shape and outputs.shape == (2, n_outputs)
+    assert model.input_shape == shape
+    assert outputs.shape == (2, n_outputs)
     dense = next(part for part in model.modules() if isinstance(part, nn.Linear))
     assert dense.in_features == flattened

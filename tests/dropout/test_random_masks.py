@@ -160,7 +160,8 @@ def test_mask_is_locked_and_keyed_by_seed_draw_and_site(name: str) -> None:
     model = LockedModel(net)
     with model.borrow():
         _, site = model.plan(x).sites
-    assert site.shape == shape and site.kind == ("drop_path" if shape == ROW else "mask")
+    assert site.shape == shape
+    assert site.kind == ("drop_path" if shape == ROW else "mask")
     for draw, got in enumerate(draws_of(net, x, 3)):
         first = torch.from_numpy(keep_mask(SEED, draw, 0, (1, N_CHANNELS), 0.5)) / 0.5
         bits = torch.from_numpy(keep_mask(SEED, draw, 1, shape, site.p))
@@ -229,13 +230,15 @@ def test_other_random_numbers_are_refused_by_name(drop: Callable[[Tensor], Tenso
     model = LockedModel(network(Guarded(drop)))
     with model.borrow(), pytest.raises(UnlockableDropoutError) as error:
         model.plan(torch.rand(2, N_CHANNELS) + 0.1)
-    assert "module '0' (Guarded)" in str(error.value) and words in str(error.value)
-    assert "ignore='0'" in str(error.value) and "Replace it by nn.Dropout" not in str(error.value)
+    assert "module '0' (Guarded)" in str(error.value)
+    assert words in str(error.value)
+    assert "ignore='0'" in str(error.value)
+    assert "Replace it by nn.Dropout" not in str(error.value)
 
 
 def test_a_mask_with_something_else_beside_it_is_refused() -> None:
     model = LockedModel(network(Guarded(lambda x: 2 * x * torch.rand_like(x).lt(KEEP) / KEEP)))
-    with model.borrow(), pytest.raises(UnlockableDropoutError, match="'0'.*also does other things"):
+    with model.borrow(), pytest.raises(UnlockableDropoutError, match=r"'0'.*also does other things"):
         model.plan(torch.rand(2, N_CHANNELS) + 0.1)
 
 
@@ -303,4 +306,5 @@ def test_a_mask_that_the_model_keeps_in_a_buffer_is_as_it_was() -> None:
         got = draws_of(net, x, draw + 1)[draw]
         keep = torch.from_numpy(keep_mask(SEED, draw, 0, (1, N_CHANNELS), 1 - KEEP))
         torch.testing.assert_close(got, keep.expand(2, -1) / KEEP)
-    assert (net.bits == 3.0).all() and dir(net.bits) == attributes
+    assert (net.bits == 3.0).all()
+    assert dir(net.bits) == attributes

@@ -56,7 +56,8 @@ def test_a_failing_forward_pass(
     more = [] if command == "audit" else ["-o", tmp_path / "out.tsv"]
     assert run(command, toy, *more) == 2
     error = capsys.readouterr().err.strip().splitlines()
-    assert error[-1].count("error: ") == 1 and what in error[-1]
+    assert error[-1].count("error: ") == 1
+    assert what in error[-1]
     assert "module 'ToyNet' (ToyNet), model.py line " in error[-1]
     assert not any("Traceback" in line for line in error)
     assert not (tmp_path / "out.tsv").exists()
@@ -68,7 +69,9 @@ def test_the_users_own_traceback_is_shown_with_verbose(
     toy = toy_with(tmp_path / "toy", "raise ValueError('not today')")
     assert run("predict", toy, "-o", tmp_path / "out.tsv", "--verbose") == 2
     error = capsys.readouterr().err
-    assert "Traceback" in error and 'model.py", line ' in error and "in forward\n" in error
+    assert "Traceback" in error
+    assert 'model.py", line ' in error
+    assert "in forward\n" in error
 
 
 def test_a_model_whose_module_ends_the_program(

@@ -17,8 +17,8 @@ from variant_call import score_variants
 
 from kipoi_mcdropout.cli import cli_main, interpret_ism
 from kipoi_mcdropout.errors import UnlockableDropoutError
-from kipoi_mcdropout.model.predict import mc_predict
 from kipoi_mcdropout.plugin.mutation import MCDropoutISM
+from kipoi_mcdropout.runs.predict import mc_predict
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 
@@ -84,7 +84,8 @@ def test_point_predictions(name: str, x: np.ndarray) -> None:
         expected = net(torch.from_numpy(x)).double().numpy()
     got = mc_predict(MODELS[name](net), x, n_draws=0)
     np.testing.assert_allclose(got.point, expected, rtol=1e-6)
-    assert got.n_draws == 0 and got.n_nonfinite.sum() == 0
+    assert got.n_draws == 0
+    assert got.n_nonfinite.sum() == 0
     assert all(np.isnan(values).all() for values in (got.mean, got.var, got.sd, got.mcse))
 
 
@@ -130,7 +131,8 @@ def test_point_effects_of_variants(name: str, tmp_path: Path) -> None:
     with torch.no_grad():
         ref, mutant = net(torch.from_numpy(one_hot)).double().numpy()
     assert row.effect_point == pytest.approx(mutant[0] - ref[0], abs=1e-6)
-    assert np.isnan(row.effect_sd) and row.n_draws == 0
+    assert np.isnan(row.effect_sd)
+    assert row.n_draws == 0
     assert "MCD" in (tmp_path / "out.vcf").read_text().splitlines()[-1]
 
 
@@ -164,5 +166,6 @@ def test_no_draws_on_the_command_line(command: str, tmp_path: Path) -> None:
         cli_main("mcdropout", [command, *words])
     table = pd.read_table(tmp_path / "out.tsv", skiprows=1)
     point = table["effect_point" if command == "ism" else "point"]
-    assert point.notna().all() and (point != 0).any()
+    assert point.notna().all()
+    assert (point != 0).any()
     assert table["effect_sd" if command == "ism" else "sd"].isna().all()

@@ -125,7 +125,7 @@ def test_agrees_with_kipoi_interprets_mutation_where_dropout_is_off(
                     np.testing.assert_allclose(got, theirs[position][base][i], atol=2e-6)
 
 
-def test_takes_the_arguments_of_mutation_in_its_order(model: Any) -> None:
+def test_takes_the_arguments_of_mutation_in_its_order() -> None:
     import inspect
 
     theirs = list(inspect.signature(Mutation.__init__).parameters)
@@ -325,9 +325,12 @@ def test_the_model_is_borrowed(model: Any, batch: dict[str, Any]) -> None:
     stream = scorer.effects(batch["inputs"])
     next(stream)
     assert module.training, "between two results the model is the user's"
-    assert module.training and not module.conv.training and module.drop.training
+    assert module.training
+    assert not module.conv.training
+    assert module.drop.training
     assert all(torch.equal(v, state[k]) for k, v in module.state_dict().items())
-    assert not module._forward_hooks and not module.drop._forward_pre_hooks
+    assert not module._forward_hooks
+    assert not module.drop._forward_pre_hooks
     assert torch.equal(torch.get_rng_state(), torch_state)
     np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)
     module.eval()
@@ -371,14 +374,14 @@ def test_only_models_with_a_torch_module_are_compatible(model: Any) -> None:
 
     assert MCDropoutISM.is_compatible(model)
     assert not MCDropoutISM.is_compatible(Keras())
-    with pytest.raises(McDropoutError, match="PyTorch model is required.*got Keras"):
+    with pytest.raises(McDropoutError, match=r"PyTorch model is required.*got Keras"):
         MCDropoutISM(Keras(), "seq")
 
 
 def test_nan_weights_are_named() -> None:
     net = ToyNet()
     net.dense.weight.data[0, 0] = float("nan")
-    with pytest.raises(McDropoutError, match="'dense.weight' has 1 NaN"):
+    with pytest.raises(McDropoutError, match=r"'dense\.weight' has 1 NaN"):
         MCDropoutISM(net, "seq")
 
 
@@ -388,7 +391,7 @@ def test_a_window_without_any_base_is_an_error(model: Any) -> None:
         MCDropoutISM(model, "seq", n_draws=2).score({"seq": x})
 
 
-def test_a_model_with_its_own_predict_on_batch_is_run_by_it(toy: Toy) -> None:
+def test_a_model_with_its_own_predict_on_batch_is_run_by_it() -> None:
     class Doubling(kipoi.model.PyTorchModel):
         def predict_on_batch(self, x: Any) -> Any:
             return 2 * super().predict_on_batch(x)

@@ -40,7 +40,8 @@ def test_deepsea_effect_equals_kipoi_interprets_for_a_palindrome() -> None:
 
 def test_scores_without_a_direction_are_marked() -> None:
     assert set(SCORES) - set(UNSIGNED_SCORES) == {"diff", "logit"}
-    assert set(PREFERRED_SCORES) == {"diff", "logit"} and set(SCORES) > NO_EFFECT
+    assert set(PREFERRED_SCORES) == {"diff", "logit"}
+    assert set(SCORES) > NO_EFFECT
 
 
 def test_a_callable_and_a_score_object_of_kipoi_interpret_work() -> None:

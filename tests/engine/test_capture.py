@@ -21,6 +21,7 @@ from kipoi_mcdropout.engine.full import FullEngine
 from kipoi_mcdropout.engine.incremental.graph import Affine
 
 LENGTH = 24
+KEPT = torch.zeros(1, 5, 20, dtype=torch.float64)
 
 
 class Net(nn.Module):
@@ -80,11 +81,48 @@ def swallows_errors(y: Tensor) -> Tensor:
         return y
 
 
+def in_place_of_what_is_kept(y: Tensor) -> Tensor:
+    return KEPT.copy_(y[:1] * 0) + y
+
+
+def into_an_output(y: Tensor) -> Tensor:
+    given = torch.empty_like(y)
+    torch.mul(y, 2, out=given)
+    return given
+
+
+def other_shape_in_place(y: Tensor) -> Tensor:
+    return (y * 1).squeeze_(0) if len(y) == 1 else (y * 1).unsqueeze_(0).squeeze(0)
+
+
+def operations_by_batch(y: Tensor) -> Tensor:
+    return y * 2 if len(y) == 2 else y + y
+
+
+def number_of_operations_by_batch(y: Tensor) -> Tensor:
+    return y * 2 if len(y) == 2 else (y * 4) / 2
+
+
+def number_of_parts_by_batch(y: Tensor) -> Tensor:
+    return torch.cat([y] * len(y), 2)[:, :, : y.shape[2]]
+
+
+def dropout_by_batch(y: Tensor) -> Tensor:
+    return F.dropout(y, 0.5 / len(y), True)
+
+
+def text_by_batch(y: Tensor) -> Tensor:
+    rounding = "floor" if len(y) == 2 else "trunc"
+    return torch.div(y, 0.25, rounding_mode=rounding)
+
+
 REFUSED = {
     f.__name__: f
     for f in (
         branch_on_data, mean_by_numpy, loop_over_batch, write_through_view, mask_index,
-        batch_statistics, foreign_code, swallows_errors,
+        batch_statistics, foreign_code, swallows_errors, in_place_of_what_is_kept, into_an_output,
+        other_shape_in_place, operations_by_batch, number_of_operations_by_batch,
+        number_of_parts_by_batch, dropout_by_batch, text_by_batch,
     )
 }  # fmt: skip
 
@@ -96,7 +134,8 @@ def test_refused_and_run_as_it_is(name: str) -> None:
     with model.borrow(), pytest.raises(CaptureError):
         list(IncrementalEngine(model, bank).run(batch, [0]))
     choice = choose(model, batch)
-    assert choice.engine == "full" and not choice.problem
+    assert choice.engine == "full"
+    assert not choice.problem
     assert "captured" in choice.reason
 
 

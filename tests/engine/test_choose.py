@@ -69,7 +69,8 @@ def test_auto_by_the_counted_cost() -> None:
     assert (fast.engine, slow.engine) == ("incremental", "full")
     assert fast.reason == "estimated at 0.25 of the cost of whole inputs"
     assert slow.reason == "estimated at 0.86 of the cost of whole inputs"
-    assert not fast.problem and not slow.problem
+    assert not fast.problem
+    assert not slow.problem
 
 
 def test_few_operations_and_short_runs_are_not_worth_it() -> None:
@@ -78,7 +79,8 @@ def test_few_operations_and_short_runs_are_not_worth_it() -> None:
     with pytest.MonkeyPatch.context() as patch:  # nothing is captured
         patch.setattr(IncrementalEngine, "planned", None)
         choice = choose(model, substitutions(LENGTH), n_draws=0)
-    assert choice.engine == "full" and "180 forward passes a unit are too few" in choice.reason
+    assert choice.engine == "full"
+    assert "180 forward passes a unit are too few" in choice.reason
 
 
 @pytest.mark.usefixtures("any_size")
@@ -92,7 +94,8 @@ def test_the_choice_depends_on_no_data(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(SliceRun, "prepare", prepare)
     choices = {str(choose(locked("deepsea")[0], substitutions(LENGTH, seed=s))) for s in range(3)}
-    assert len(choices) == 1 and len(seen) == 3
+    assert len(choices) == 1
+    assert len(seen) == 3
     assert all((codes == seen[0]).all() for codes in seen)
 
 
@@ -101,7 +104,8 @@ def test_auto_leaves_a_rule_that_is_wrong(monkeypatch: pytest.MonkeyPatch) -> No
     original = Pointwise.run
     monkeypatch.setattr(Pointwise, "run", lambda *a: _scaled(original(*a)))
     choice = choose(locked("deepsea")[0], substitutions(LENGTH))
-    assert choice.engine == "full" and choice.problem
+    assert choice.engine == "full"
+    assert choice.problem
     assert "differs by" in choice.reason
 
 
@@ -126,8 +130,10 @@ def test_a_rule_that_raises_is_an_error(
     with model.borrow(), pytest.raises(RuleError, match=named):
         list(IncrementalEngine(model, bank).run(batch, [0]))
     choice = choose(model, batch)
-    assert choice.engine == "full" and choice.problem
-    assert "max_pool1d in module '2' failed" in choice.reason and "Use the engine" not in choice.reason
+    assert choice.engine == "full"
+    assert choice.problem
+    assert "max_pool1d in module '2' failed" in choice.reason
+    assert "Use the engine" not in choice.reason
 
 
 @pytest.mark.usefixtures("any_size")
@@ -145,7 +151,8 @@ def test_a_trial_that_runs_out_of_memory(error: Exception, monkeypatch: pytest.M
 
     monkeypatch.setattr(SliceRun, "outputs", fails)
     choice = choose(locked("deepsea")[0], substitutions(LENGTH))
-    assert choice.engine == "full" and choice.problem
+    assert choice.engine == "full"
+    assert choice.problem
     assert "not enough memory" in choice.reason
 
 
@@ -190,12 +197,15 @@ def test_the_plan_as_data() -> None:
     report = describe(plan)
     by_name = {row.operation: row for row in report.rows if row.how == "windows"}
     assert by_name["max_pool1d"].rule == "values on the window and its neighbours"
-    assert report.rows[0].width_out == 1 and report.rows[1].n_positions == LENGTH - 7
+    assert report.rows[0].width_out == 1
+    assert report.rows[1].n_positions == LENGTH - 7
     assert report.rows[1].dense_flops == 2 * 53 * 6 * 4 * 8
     assert report.rows[1].flops == 2 * 1 * 6 * 4 * 8
-    assert report.rows[1].once_for_all_draws and not report.rows[-1].once_for_all_draws
+    assert report.rows[1].once_for_all_draws
+    assert not report.rows[-1].once_for_all_draws
     last = report.rows[-1]
-    assert (last.operation, last.how) == ("sigmoid", "dense") and "not local" in last.reason
+    assert (last.operation, last.how) == ("sigmoid", "dense")
+    assert "not local" in last.reason
 
 
 def test_point_effects_of_a_model_without_dropout() -> None:
@@ -219,7 +229,8 @@ def test_the_graph_in_float64(name: str) -> None:
     with model.borrow(), narrow.borrow():
         exact = IncrementalEngine(narrow, bank).precise_outputs(single, 2)
         _, expected = collect(FullEngine(model, bank), batch, [2])
-    assert exact is not None and exact.dtype == torch.float64
+    assert exact is not None
+    assert exact.dtype == torch.float64
     assert (exact - expected[0]).abs().max() < 1e-6  # weights rounded to float32 before
     assert is_rounding(exact.float(), exact.float(), exact)
     assert not is_rounding(exact * (1 + 1e-5), exact.float(), exact)
@@ -305,7 +316,8 @@ def test_running_out_of_memory_means_smaller_parts(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(SliceRun, "outputs", outputs)
     error, _ = error_against_oracle(build("deepsea"), substitutions(LENGTH), tuple(range(17)))
-    assert error < 1e-10 and refused == [16, 8]
+    assert error < 1e-10
+    assert refused == [16, 8]
 
 
 def test_infinite_activations_are_computed_whole() -> None:

@@ -95,8 +95,9 @@ def test_dead_and_saturated_units(activation: Callable[[], nn.Module], reference
     assert engine.paths["pairs left"] > 0
 
 
+@pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("depth", [1, 2, 3])
-def test_mutants_that_die_at_each_depth(depth: int, always: None) -> None:
+def test_mutants_that_die_at_each_depth(depth: int) -> None:
     """The convolution of one depth is shifted so far down that most of its units are never on."""
     net = whole_numbers(*three_blocks(), bias=-3)
     convolutions = [module for module in net if isinstance(module, nn.Conv1d)]
@@ -115,14 +116,16 @@ def test_mutants_that_die_at_each_depth(depth: int, always: None) -> None:
     assert engine.paths["thinned"] > 0
 
 
-def test_draws_in_which_everything_is_dropped(always: None) -> None:
+@pytest.mark.usefixtures("always")
+def test_draws_in_which_everything_is_dropped() -> None:
     layers = three_blocks()
     layers[3] = nn.Dropout1d(0.75)
     layers[0], layers[4] = nn.Conv1d(4, 2, 8), nn.Conv1d(2, 8, 5)
     ref, alt, expected, engine = both(whole_numbers(*layers), substitutions(LENGTH), range(12))
     assert torch.equal(alt, expected)
     dead = (alt == ref).all(dim=2).all(dim=1)
-    assert dead.any() and not dead.all()
+    assert dead.any()
+    assert not dead.all()
     assert engine.paths["thinned"] > 0
 
 
@@ -130,7 +133,8 @@ def test_nothing_is_left_anywhere() -> None:
     net = whole_numbers(*three_blocks(), bias=-1000)
     ref, alt, _, engine = both(net, substitutions(LENGTH), (-1, 0, 1))
     assert torch.equal(alt, ref)
-    assert engine.paths["thinned"] > 0 and engine.paths["pairs left"] == 0
+    assert engine.paths["thinned"] > 0
+    assert engine.paths["pairs left"] == 0
     assert engine.paths["rows"] == 0  # no further layer is run
 
 
@@ -141,9 +145,10 @@ class GlobalMaximum(nn.Module):
         return torch.cat([x.amax(2), x.sum(2)], 1)
 
 
+@pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("references", [1, 4])
 @pytest.mark.parametrize("end", ["max", "max and sum", "tail"])
-def test_other_ends_of_windows(end: str, references: int, always: None) -> None:
+def test_other_ends_of_windows(end: str, references: int) -> None:
     layers = three_blocks()[:8]
     if end == "max":
         layers += [nn.Conv1d(8, 6, 3), nn.ReLU(), nn.AdaptiveMaxPool1d(1), nn.Flatten()]
@@ -164,8 +169,9 @@ def test_other_ends_of_windows(end: str, references: int, always: None) -> None:
     assert engine.paths["thinned"] > 0
 
 
+@pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("draws", [(-1,), tuple(range(18))], ids=["off", "on"])
-def test_no_mask_among_the_windows(draws: tuple[int, ...], always: None) -> None:
+def test_no_mask_among_the_windows(draws: tuple[int, ...]) -> None:
     """What is left is propagated once for all draws."""
     layers = [nn.Identity() if isinstance(x, nn.Dropout) else x for x in three_blocks()]
     net = whole_numbers(*layers[:-1], nn.Dropout(0.5), layers[-1], bias=-3)
@@ -178,7 +184,8 @@ def test_no_mask_among_the_windows(draws: tuple[int, ...], always: None) -> None
     assert single.paths["thinned"] == blocks
 
 
-def test_a_mask_on_the_input(always: None) -> None:
+@pytest.mark.usefixtures("always")
+def test_a_mask_on_the_input() -> None:
     """There are no windows before the masks: counted anew in each group of draws."""
     net = whole_numbers(nn.Dropout(0.5), *three_blocks(), bias=-11)
     ref, alt, expected, engine = both(net, substitutions(LENGTH), range(18))
@@ -187,7 +194,8 @@ def test_a_mask_on_the_input(always: None) -> None:
     assert engine.paths["thinned"] > 0
 
 
-def test_rows_go_on_in_portions(always: None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("always")
+def test_rows_go_on_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
     net, batch = whole_numbers(*three_blocks(), bias=-3), substitutions(LENGTH)
     *_, whole = both(net, batch, (0, 1, 2))
     monkeypatch.setattr(thinning, "_HELD_BYTES", 1000)
@@ -203,16 +211,18 @@ def test_where_little_is_zero_nothing_is_thinned_out() -> None:
     assert found.paths["thinned"] == 0
 
 
+@pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("name", ZOO)
-def test_the_zoo(name: str, always: None) -> None:
+def test_the_zoo(name: str) -> None:
     assert compare(build(name), substitutions(ZOO_LENGTH), DRAWS).error < 1e-10
     batch = substitutions(ZOO_LENGTH, references=3, only=9, dtype=np.float32, seed=4)
     assert compare(build(name, torch.float32), batch).error < 1e-5
 
 
+@pytest.mark.usefixtures("always")
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @pytest.mark.parametrize("start", range(0, 24, 12))
-def test_random_networks(start: int, always: None) -> None:
+def test_random_networks(start: int) -> None:
     thinned = 0
     for seed in range(start, start + 12):
         for references, only in ((1, 40), (3, 7)):

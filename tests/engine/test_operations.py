@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from kipoi_mcdropout.engine.incremental.tail import Tail
 
 LENGTH = 40
-few = settings(max_examples=25, deadline=None, derandomize=True, database=None)
+few = settings(max_examples=25, derandomize=True, database=None)
 
 
 def check(*layers: nn.Module, windows: tuple[str, ...] = (), length: int = LENGTH) -> None:

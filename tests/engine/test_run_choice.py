@@ -65,7 +65,8 @@ def test_without_it_each_shape_has_its_own_choice() -> None:
     forwards, backwards = ism(AnyLength(), n_draws=2), ism(AnyLength(), n_draws=2)
     one = [str(forwards.mutagenesis.choice(x)) for x in (short, long)]
     other = [str(backwards.mutagenesis.choice(x)) for x in (long, short)]
-    assert one == other[::-1] and one[0] != one[1]
+    assert one == other[::-1]
+    assert one[0] != one[1]
 
 
 def test_a_named_engine_is_not_questioned() -> None:
@@ -125,7 +126,8 @@ def test_audit_says_what_takes_time() -> None:
     model = KipoiModel(build("deepsea", torch.float32))
     x = model.arrays(one_hot(LENGTH))
     plan = engine_plan(model.locked, x, None, OneHotLayout.of(x, 0), said.append)
-    assert plan.engine == "incremental" and plan.seconds > 0
+    assert plan.engine == "incremental"
+    assert plan.seconds > 0
     assert [text.split(":")[0] for text in said] == [
         "choosing the engine", "timing the engine incremental",
     ]  # fmt: skip

@@ -15,8 +15,11 @@ import numpy as np
 import pytest
 import torch
 import toy
-from doc_blocks import blocks
 from paths import ROOT
+from torch import nn
+
+from kipoi_mcdropout.model.kipoi_dataloader import dataloader_code
+from kipoi_mcdropout.model.model import Model
 
 CONTIG_BP = 20_000
 N_WINDOWS = 64
@@ -33,11 +36,10 @@ def module_of(text: str, folder: Path, name: str) -> Any:
     return module
 
 
-def template(folder: Path) -> Any:
-    """The dataloader of the page on models of one's own."""
-    page = ROOT / "docs" / "how_to" / "own_model.md"
-    (text,) = [b.text for b in blocks(page) if b.detail == "my_model/dataloader.py"]
-    return module_of(text, folder, "template_dataloader").Windows
+def written(folder: Path) -> Any:
+    """The dataloader that `init --kipoi` writes."""
+    model = Model(nn.Flatten(), input_shape=(4, 500))
+    return module_of(dataloader_code(model.sequences), folder, "written_dataloader").Windows
 
 
 def example(folder: Path) -> Any:
@@ -49,7 +51,7 @@ def of_tests(folder: Path) -> Any:
     return module_of(toy.DATALOADER_PY, folder, "toy_dataloader").ToyDataset
 
 
-DATALOADERS = [template, example, of_tests]
+DATALOADERS = [written, example, of_tests]
 
 
 @pytest.fixture
@@ -64,7 +66,8 @@ def data(tmp_path: Path) -> tuple[str, str, str]:
 
 
 def letters(item: dict[str, Any]) -> str:
-    one_hot = np.asarray(item["inputs"]["seq"])
+    inputs = item["inputs"]
+    one_hot = np.asarray(inputs["seq"] if isinstance(inputs, dict) else inputs)
     axis = one_hot.shape.index(4)
     return "".join("ACGT"[i] for i in one_hot.argmax(axis=axis))
 

@@ -247,7 +247,8 @@ def test_windows_are_what_the_fasta_says(model: Any, tmp_path: Path, case: str) 
     files = _write(tmp_path, f">c\n{sequence}\n", "c\t150\t650\tx\n")
     item = model.default_dataloader(**files)[0]
     seq = item["inputs"]["seq"]
-    assert seq.shape == (500, 4) and seq.dtype == np.float32
+    assert seq.shape == (500, 4)
+    assert seq.dtype == np.float32
     for row, base in zip(seq, sequence[150:650].upper(), strict=True):
         assert row.tolist() == [float(base == letter) for letter in "ACGT"]
     assert dict(item["metadata"]["ranges"]) == {
@@ -258,8 +259,10 @@ def test_windows_are_what_the_fasta_says(model: Any, tmp_path: Path, case: str) 
 def test_a_window_past_the_ends_is_padded(model: Any, tmp_path: Path) -> None:
     files = _write(tmp_path, ">c\n" + "A" * 600 + "\n", "c\t400\t900\nc\t10\t110\n")
     past, before = (item["inputs"]["seq"] for item in model.default_dataloader(**files))
-    assert past[:200, 0].all() and not past[200:].any()
-    assert before[190:, 0].all() and not before[:190].any()
+    assert past[:200, 0].all()
+    assert not past[200:].any()
+    assert before[190:, 0].all()
+    assert not before[:190].any()
 
 
 def test_intervals_are_resized_around_their_centre(model: Any, tmp_path: Path) -> None:
@@ -345,7 +348,8 @@ def test_kipoi_test_passes(tmp_path: Path) -> None:
 def test_pipeline_predicts_probabilities(model: Any) -> None:
     files = {"fasta_file": str(DATA / "genome.fa"), "intervals_file": str(DATA / "regions.bed")}
     predictions = model.pipeline.predict(files, batch_size=3)
-    assert predictions.shape == (8, 4) and predictions.dtype == np.float32
+    assert predictions.shape == (8, 4)
+    assert predictions.dtype == np.float32
     assert np.isfinite(predictions).all()
     assert ((predictions > 0) & (predictions < 1)).all()
     assert list(model.schema.targets.column_labels) == ["FOXA2", "HNF4A", "CEBPB", "DNase"]
@@ -358,7 +362,7 @@ def test_three_dropout_sites(model: Any) -> None:
 
 
 def test_dataloader_and_direct_encoding_agree(
-    model: Any, example: Any, dataset: Any, genome: Any
+    example: Any, dataset: Any, genome: Any
 ) -> None:
     for item in dataset:
         ranges = item["metadata"]["ranges"]
@@ -458,8 +462,10 @@ def test_runs_on_human_sequences(model: Any, shared_data: Path, tmp_path: Path) 
     batches = list(dataset.batch_iter(batch_size=8))
     predictions = np.concatenate([model.predict_on_batch(batch["inputs"]) for batch in batches])
     assert predictions.shape == (len(starts), 4)
-    assert np.isfinite(predictions).all() and ((predictions >= 0) & (predictions <= 1)).all()
+    assert np.isfinite(predictions).all()
+    assert ((predictions >= 0) & (predictions <= 1)).all()
     assert predictions[:, 0].std() > 0.01
     one_hot = np.concatenate([batch["inputs"]["seq"] for batch in batches])
-    assert (one_hot.sum(axis=(1, 2))[:-1] > 400).all() and one_hot[-1].sum() <= 100
+    assert (one_hot.sum(axis=(1, 2))[:-1] > 400).all()
+    assert one_hot[-1].sum() <= 100
     assert sorted(fasta.parent.iterdir()) == before

@@ -16,7 +16,8 @@ from toy import make_toy
 from kipoi_mcdropout.cli import cli_main, interpret_ism
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.atomic import write_tsv
-from kipoi_mcdropout.files.read import open_hdf5, read_effects, read_provenance
+from kipoi_mcdropout.files.open_hdf5 import open_hdf5
+from kipoi_mcdropout.files.read import read_effects, read_provenance
 from kipoi_mcdropout.files.read_tables import read_header, read_table
 
 SUFFIXES = ("h5", "tsv", "tsv.gz", "parquet")
@@ -92,8 +93,8 @@ def a_word_for_a_number(data: bytes) -> bytes:
 
 DAMAGE: list[tuple[str, Callable[[bytes], bytes]]] = [
     *((suffix, half) for suffix in SUFFIXES),
-    *((suffix, lambda data: b"") for suffix in SUFFIXES),
-    *((suffix, lambda data: bytes(range(256)) * 9) for suffix in SUFFIXES),
+    *((suffix, lambda _data: b"") for suffix in SUFFIXES),
+    *((suffix, lambda _data: bytes(range(256)) * 9) for suffix in SUFFIXES),
     ("tsv", whole_lines),
     ("tsv", last_field_missing),
     ("tsv", a_word_for_a_number),

@@ -61,7 +61,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_format_gives_the_same_texts_and_types(folder: Path, suffix: str) -> None:
     table = read_effects(folder / f"r.{suffix}")
     assert list(dict.fromkeys(table["output"])) == LABELS
-    assert set(table["chrom"]) == {"1"} and list(dict.fromkeys(table["name"])) == ["NA", "01"]
+    assert set(table["chrom"]) == {"1"}
+    assert list(dict.fromkeys(table["name"])) == ["NA", "01"]
     keys = ["sequence", "position", "alt", "output"]
     expected = read_effects(folder / "r.parquet")
     pd.testing.assert_frame_equal(
@@ -76,7 +77,8 @@ def test_other_readers_of_csv_get_the_texts_back(folder: Path) -> None:
     with (folder / "r.tsv").open(newline="") as text:
         next(text)
         rows = list(csv.DictReader(text, delimiter="\t"))
-    assert len(rows) == n and [row["output"] for row in rows[: len(LABELS)]] == LABELS
+    assert len(rows) == n
+    assert [row["output"] for row in rows[: len(LABELS)]] == LABELS
     frame = pd.read_table(folder / "r.tsv", skiprows=1, dtype=str, keep_default_na=False)
     assert frame["output"][: len(LABELS)].tolist() == LABELS
     commented = pd.read_table(folder / "r.tsv", comment="#", dtype=str, keep_default_na=False)
@@ -116,7 +118,8 @@ def test_mr_of_every_format_is_the_same(folder: Path, tmp_path: Path, command: s
     for table in tables.values():
         pd.testing.assert_frame_equal(table, first, rtol=1e-6)
     if command == "mr":
-        assert set(first["exposure"]) == {"007"} and set(first["outcome"]) == {"1.0", "NA"}
+        assert set(first["exposure"]) == {"007"}
+        assert set(first["outcome"]) == {"1.0", "NA"}
         assert (first["n_instruments"] == 3 * 34).all(), "each base of 34 once, in one of the windows"
     else:
         assert set(first["sequence"]) == {"NA (0)", "NA (1)", "01"}
@@ -124,7 +127,8 @@ def test_mr_of_every_format_is_the_same(folder: Path, tmp_path: Path, command: s
         assert repeated.sum() == 3 * (24 + 14)
         names = first["SNP"][~repeated].str.split(":", expand=True)
         assert sorted(names[2].astype(int).unique()) == list(range(1, 35))
-        assert (first["exposure"] == "007").all() and (first["outcome"] == "1.0").all()
+        assert (first["exposure"] == "007").all()
+        assert (first["outcome"] == "1.0").all()
 
 
 def test_each_outcome_has_its_folder_in_the_one_asked_for(folder: Path, tmp_path: Path) -> None:

@@ -34,7 +34,8 @@ def test_a_folder_lives_as_long_as_its_run(tmp_path: Path, monkeypatch: pytest.M
         assert process.stdout is not None
         theirs = Path(process.stdout.readline().strip())
         with scratch_folder() as mine:
-            assert mine.is_dir() and mine != theirs
+            assert mine.is_dir()
+            assert mine != theirs
             assert (theirs / "big").exists(), "its run is alive"
         assert not mine.exists()
         process.send_signal(signal.SIGKILL)

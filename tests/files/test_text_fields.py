@@ -32,7 +32,8 @@ def test_the_table_of_skipped_alleles_keeps_an_id_with_quotes() -> None:
     text = "\t".join(SKIPPED_COLUMNS) + "\n" + skipped_rows(record, [skip, skip])
     rows = list(csv.DictReader(io.StringIO(text), delimiter="\t"))
     assert [row["id"] for row in rows] == ['"x#'] * 2
-    assert [row["alt"] for row in rows] == ["C", "<DEL>"] and rows[0]["detail"] == 'no "sequence"'
+    assert [row["alt"] for row in rows] == ["C", "<DEL>"]
+    assert rows[0]["detail"] == 'no "sequence"'
 
 
 def test_bytes_that_are_no_utf8_are_replaced() -> None:

@@ -50,7 +50,8 @@ def load(folder: Path, name: str = "net", **text: Any) -> nn.Module:
     path = folder / f"{name}.py"
     path.write_text(NET.format(**{"imports": "", "constant": 1.0, "buffer": 1.0, **text}))
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     net = module.Net()
@@ -104,7 +105,7 @@ def test_an_attribute_is_part_of_the_settings(tmp_path: Path) -> None:
 
 def test_a_hook_is_part_of_the_model(tmp_path: Path) -> None:
     one, other = load(tmp_path), load(tmp_path)
-    other.dense.register_forward_hook(lambda module, args, output: 3 * output)
+    other.dense.register_forward_hook(lambda _module, _args, output: 3 * output)
     assert "settings_sha256" in differing(one, other)
 
 

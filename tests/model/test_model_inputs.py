@@ -87,7 +87,8 @@ class Tokens(nn.Module):
         self.head = nn.Linear(8, 2)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        assert ids.dtype == torch.int64 and mask.dtype == torch.bool
+        assert ids.dtype == torch.int64
+        assert mask.dtype == torch.bool
         h = self.drop(self.embed(ids)).masked_fill(~mask[..., None], 0)
         return self.head(h.mean(dim=1))
 
@@ -180,11 +181,12 @@ def test_five_channels_need_an_alphabet_and_n_is_no_base() -> None:
     x = one_hot(1, channels=5)
     x[0, :, 2] = [0, 0, 0, 0, 1]
     for options in ({}, {"category_axis": 0}):
-        with pytest.raises(InputError, match="5 places and the alphabet ACGT 4 letters.*alphabet=ACGTN"):
+        with pytest.raises(InputError, match=r"5 places and the alphabet ACGT 4 letters.*=ACGTN"):
             effects(net, x, **options)
     found = effects(net, x, alphabet="ACGTN")["effect_mean"][0, :, :, 0]
     mutated = np.isfinite(found)
-    assert not mutated[4].any() and not mutated[:, 2].any()
+    assert not mutated[4].any()
+    assert not mutated[:, 2].any()
     assert mutated[:4].sum() == 3 * 4
     layout = OneHotLayout.of(x, alphabet="ACGTN")
     codes = layout.codes(x)
@@ -196,7 +198,7 @@ def test_five_channels_need_an_alphabet_and_n_is_no_base() -> None:
 
 @pytest.mark.parametrize("options", [{"category_axis": 0}, {}])
 def test_an_alphabet_of_another_length_is_refused(options: dict[str, int]) -> None:
-    with pytest.raises(InputError, match="each of the 4 categories along axis 0|must have 3 places"):
+    with pytest.raises(InputError, match=r"each of the 4 categories along axis 0|must have 3 places"):
         effects(fixed(Linear()), one_hot(1), alphabet="ACG", **options)
 
 
@@ -214,7 +216,8 @@ def test_no_draws_give_the_point_alone_of_any_model() -> None:
         x = one_hot()
         found = mc_predict(net, x, n_draws=0)
         np.testing.assert_allclose(found.point, net(torch.from_numpy(x)).detach().numpy(), rtol=1e-5)
-        assert found.n_draws == 0 and found.n_nonfinite.tolist() == [[0] * 3] * 2
+        assert found.n_draws == 0
+        assert found.n_nonfinite.tolist() == [[0] * 3] * 2
         assert all(np.isnan(values).all() for values in (found.mean, found.var, found.sd, found.mcse))
 
 
@@ -228,7 +231,8 @@ class Overflow(Linear):
 def test_outputs_that_are_not_finite_are_counted(n_draws: int) -> None:
     found = mc_predict(fixed(Overflow()), one_hot(), n_draws=n_draws)
     assert found.n_nonfinite.tolist() == [[0, n_draws or 1, n_draws or 1]] * 2
-    assert np.isnan(found.point[:, 1:]).all() and np.isnan(found.mean[:, 1:]).all()
+    assert np.isnan(found.point[:, 1:]).all()
+    assert np.isnan(found.mean[:, 1:]).all()
     assert np.isfinite(found.point[:, 0]).all()
 
 
@@ -260,7 +264,7 @@ def test_other_errors_of_the_model_keep_their_words() -> None:
         def forward(self, x: Tensor) -> Tensor:
             raise RuntimeError("shapes cannot be multiplied")
 
-    with pytest.raises(ModelForwardError, match="^RuntimeError: shapes cannot be multiplied, in the"):
+    with pytest.raises(ModelForwardError, match=r"^RuntimeError: shapes cannot be multiplied, in the"):
         mc_predict(fixed(Broken()), one_hot(), n_draws=2)
 
 
@@ -277,5 +281,5 @@ def test_a_model_with_no_output_that_can_be_reported_is_refused_by_name() -> Non
 def test_weights_of_every_type_are_checked() -> None:
     net = fixed(Linear()).to(torch.bfloat16)
     net.body[1].weight.data[0, 0] = float("nan")
-    with pytest.raises(ModelError, match="'body.1.weight' has 1 NaN"):
+    with pytest.raises(ModelError, match=r"'body\.1\.weight' has 1 NaN"):
         KipoiModel(net)

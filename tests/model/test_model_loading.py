@@ -121,7 +121,8 @@ def test_predictions_that_are_no_numbers_are_said(
     assert infinite[["mean", "point"]].isna().all(axis=None)
     assert (infinite["n_nonfinite"] == 3).all()
     large = table[table.output == "FOXA2"]
-    assert large["mean"].notna().all() and large["var"].isna().all()
+    assert large["mean"].notna().all()
+    assert large["var"].isna().all()
     assert (large["n_nonfinite"] == 0).all()
     assert "6 predictions are NaN, first for sequence region0, output 'FOXA2'" in error
     assert "too large for 32 bits" in error
@@ -134,5 +135,7 @@ def test_predict_without_draws_needs_no_dropout(tmp_path: Path) -> None:
     out = tmp_path / "p.tsv"
     run("predict", "predict", [*words(toy), "--n_draws", "0", "-o", str(out)])
     table = pd.read_table(out, skiprows=1)
-    assert table["point"].notna().all() and table["mean"].isna().all()
-    assert (table["n_draws"] == 0).all() and (table["n_nonfinite"] == 0).all()
+    assert table["point"].notna().all()
+    assert table["mean"].isna().all()
+    assert (table["n_draws"] == 0).all()
+    assert (table["n_nonfinite"] == 0).all()

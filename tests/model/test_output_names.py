@@ -96,7 +96,8 @@ def test_labels_that_occur_twice_are_the_same_in_all_formats(tmp_path: Path) -> 
     second = [read_effects(path, [1]) for path in paths]
     columns = ["position", "alt", "output", "effect_mean"]
     for table in second:
-        assert set(table["output"]) == {"A#2"} and len(table) == 2 * 30
+        assert set(table["output"]) == {"A#2"}
+        assert len(table) == 2 * 30
         pd.testing.assert_frame_equal(table[columns], second[0][columns], check_dtype=False, rtol=1e-6)
     pd.testing.assert_frame_equal(read_effects(paths[1], "A#2"), second[1])
 

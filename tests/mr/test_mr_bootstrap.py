@@ -109,7 +109,8 @@ def test_seed_and_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_se_type_does_not_matter() -> None:
     a, b = (mr_bootstrap(simulated(se_type=t), n_bootstrap=100) for t in ("sd", "mcse"))
-    assert b.se == pytest.approx(a.se) and b.p == pytest.approx(a.p)
+    assert b.se == pytest.approx(a.se)
+    assert b.p == pytest.approx(a.p)
 
 
 def test_more_draws_shrink_it_and_scatter_of_mutants_does_not_show() -> None:

@@ -48,7 +48,7 @@ def summary(n: int, seed: int = 0) -> Instruments:
 
 
 @pytest.mark.parametrize("method", METHODS)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(mask=st.lists(st.booleans(), min_size=12, max_size=12))
 def test_no_method_depends_on_which_allele_is_counted(method: str, mask: list[bool]) -> None:
     one = simulated(n=12, n_draws=40)
@@ -125,7 +125,8 @@ def test_models_of_ivw() -> None:
     for data, above in ((scattered, True), (tight, False)):
         fixed, random = mr_ivw(data, model="fixed"), mr_ivw(data, model="random")
         under = mr_ivw(data, model="random_underdispersed")
-        assert fixed.residual_se is not None and (fixed.residual_se > 1) is above
+        assert fixed.residual_se is not None
+        assert (fixed.residual_se > 1) is above
         assert under.se == pytest.approx(fixed.se * fixed.residual_se)
         assert random.se == pytest.approx(max(fixed.se, under.se))
     three = summary(3).take([0, 1, 2])
@@ -215,7 +216,7 @@ def test_exposures_that_cannot_serve_are_refused() -> None:
             se_outcome=one.se_outcome,
         )
 
-    with pytest.raises(InputError, match="exposure effects that differ; all have the size 0.5"):
+    with pytest.raises(InputError, match=r"exposure effects that differ; all have the size 0\.5"):
         mr_egger(with_exposure([0.5, -0.5, 0.5, 0.5]))
     with pytest.raises(InputError, match="other than 0; 1 are 0, first: 2"):
         mr_simple_median(with_exposure([0.5, 0.4, 0.0, 0.5]))
@@ -255,7 +256,8 @@ def test_heterogeneity_sees_an_outlier() -> None:
     calm, wild = heterogeneity(one), heterogeneity(bad)
     assert calm["method"].tolist() == ["ivw", "egger"]
     assert calm["q_df"].tolist() == [14, 13]
-    assert (calm["q_p"] > 1e-3).all() and (wild["q_p"] < 1e-10).all()
+    assert (calm["q_p"] > 1e-3).all()
+    assert (wild["q_p"] < 1e-10).all()
     assert ((wild["i2"] > 0.9) & (wild["i2"] <= 1)).all()
     assert heterogeneity(one.take([0, 1]))["method"].tolist() == ["ivw"]
 

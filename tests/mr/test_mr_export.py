@@ -89,14 +89,17 @@ def test_twosamplemr_has_all_rows_with_mr_keep(instruments: Instruments, tmp_pat
     for column, values in ((5, instruments.beta_exposure), (8, instruments.se_outcome)):
         assert_array_equal([float(row[column]) for row in cells], values)  # to the last bit
     assert table["mr_keep"].tolist() == [i != 4 for i in range(20)]
-    assert table["reason"][4] == "zero_variance_exposure" and table["reason"].isna().sum() == 19
-    assert "TRUE" in text[1] and "FALSE" in text[5]
+    assert table["reason"][4] == "zero_variance_exposure"
+    assert table["reason"].isna().sum() == 19
+    assert "TRUE" in text[1]
+    assert "FALSE" in text[5]
     assert (table["effect_allele.exposure"] == table["effect_allele.outcome"]).all()
     assert table["effect_allele.exposure"].tolist() == ALLELES["effect_allele"]
     # A/T and C/G mutants stay: nothing was harmonised away
     pairs = set(table["effect_allele.exposure"] + table["other_allele.exposure"])
     assert "TA" in pairs
-    assert np.isnan(table["pval.exposure"][4]) and table["pval.outcome"].between(0, 1).all()
+    assert np.isnan(table["pval.exposure"][4])
+    assert table["pval.outcome"].between(0, 1).all()
 
 
 def test_the_other_tables_have_the_kept_rows(instruments: Instruments, tmp_path: Path) -> None:
@@ -122,7 +125,8 @@ def test_deepmr_keeps_the_old_names_and_says_what_they_hold(
 ) -> None:
     path = export_mr(instruments, tmp_path)["deepmr.csv"]
     comment, header = path.read_text().splitlines()[:2]
-    assert comment.startswith("# X_pred_var") and "standard deviation of the effect" in comment
+    assert comment.startswith("# X_pred_var")
+    assert "standard deviation of the effect" in comment
     assert header == "seq_num,X_pred_mean,X_pred_var,Y_pred_mean,Y_pred_var"
     table = pd.read_csv(path, comment="#")
     assert_same(table["X_pred_var"], instruments.kept().se_exposure)
@@ -155,7 +159,9 @@ def test_each_sequence_has_its_own_folder(instruments: Instruments, tmp_path: Pa
 def test_provenance_records_the_selection(instruments: Instruments, tmp_path: Path) -> None:
     chosen = select_instruments(instruments, top_n=7, select_draws="half")
     content = json.loads(export_mr(chosen, tmp_path)["provenance.json"].read_text())
-    assert content["score"] == "diff" and content["n_kept"] == 7 and content["n_rows"] == 20
+    assert content["score"] == "diff"
+    assert content["n_kept"] == 7
+    assert content["n_rows"] == 20
     assert content["selection"]["n_draws_selection"] == 25
     assert content["selection"]["left_after"]["not_in_top_n"] == 7
 
@@ -177,7 +183,7 @@ def read_first(before: dict[Path, bytes]) -> float:
 
 def test_a_folder_that_cannot_be_made(instruments: Instruments, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="the export to .* failed"):
+    with pytest.raises(OutputError, match=r"the export to .* failed"):
         export_mr(instruments, tmp_path / "file" / "out")
 
 
@@ -206,7 +212,8 @@ def test_readme_names_every_file_and_what_the_errors_are(
     text = files["README.txt"].read_text()
     for name in set(files) - {"README.txt", "correlation_exposure.tsv"}:
         assert name in text
-    assert "sd over 50 draws" in text and "20, of which 19 are used" in text
+    assert "sd over 50 draws" in text
+    assert "20, of which 19 are used" in text
     few = from_draws(instruments.draws_exposure[:9], instruments.draws_outcome[:9])  # type: ignore[index]
     told = export_mr(few, tmp_path / "few")["README.txt"].read_text()
     assert "has no inverse: 19 instruments, 9 draws" in told

@@ -55,7 +55,8 @@ def test_bad_input_is_refused_by_name(change: dict[str, Any], message: str) -> N
 
 def test_draws_must_belong_to_the_effects() -> None:
     x, y = simulated().draws_exposure, simulated().draws_outcome
-    assert x is not None and y is not None
+    assert x is not None
+    assert y is not None
     with pytest.raises(InputError, match="draws of the exposure do not belong"):
         from_draws(x, y, draws_exposure=x[:, ::-1])
     with pytest.raises(InputError, match="shape"):
@@ -91,7 +92,8 @@ def test_a_row_without_variance_is_kept_out_and_does_not_decide() -> None:
     )
     assert_array_equal(instruments.mr_keep, [True] * 9 + [False])
     assert instruments.reason[9] == "zero_variance_outcome"
-    assert len(instruments) == 10 and instruments.n_kept == 9
+    assert len(instruments) == 10
+    assert instruments.n_kept == 9
     assert mr_ivw(instruments).estimate == pytest.approx(0.5)
 
 
@@ -122,7 +124,8 @@ def test_take_keeps_rows_together() -> None:
     assert part.snp.tolist() == ["c", "a"]
     assert_array_equal(part.beta_outcome, [1.6, 0.5])
     assert_allclose(part.correlation, [[1, 0.2], [0.2, 1]])
-    assert part.effect_allele is not None and part.effect_allele.tolist() == ["G", "A"]
+    assert part.effect_allele is not None
+    assert part.effect_allele.tolist() == ["G", "A"]
 
 
 @given(mask=st.lists(st.booleans(), min_size=6, max_size=6))
@@ -139,8 +142,10 @@ def test_flip_and_orientation() -> None:
     assert_array_equal(oriented.beta_exposure, [1.0, 2.0, 3.0])
     assert_array_equal(oriented.beta_outcome, [0.5, 1.0, 1.6])
     assert_allclose(oriented.correlation, [[1, -0.1, 0.2], [-0.1, 1, -0.3], [0.2, -0.3, 1]])
-    assert oriented.effect_allele is not None and oriented.effect_allele.tolist() == list("AGG")
-    assert oriented.other_allele is not None and oriented.other_allele.tolist() == list("TCA")
+    assert oriented.effect_allele is not None
+    assert oriented.effect_allele.tolist() == list("AGG")
+    assert oriented.other_allele is not None
+    assert oriented.other_allele.tolist() == list("TCA")
 
 
 def test_sd_and_mcse_differ_by_the_root_of_draws() -> None:
@@ -158,7 +163,8 @@ def test_reversed_exchanges_the_sides_and_their_reasons() -> None:
     two = one.reversed()
     assert (two.exposure, two.outcome) == ("Y", "X")
     assert_array_equal(two.beta_exposure, one.beta_outcome)
-    assert one.reason[1] == "zero_variance_outcome" and two.reason[1] == "zero_variance_exposure"
+    assert one.reason[1] == "zero_variance_outcome"
+    assert two.reason[1] == "zero_variance_exposure"
 
 
 def test_by_sequence_needs_sequences_and_keeps_their_order() -> None:
@@ -173,7 +179,7 @@ def test_correlation_comes_from_the_draws_and_must_be_invertible() -> None:
     few = simulated(n=5, n_draws=30)
     assert few.draws_outcome is not None
     assert_allclose(outcome_correlation(few), np.corrcoef(few.draws_outcome.T))
-    with pytest.raises(InputError, match="30 instruments and 30 draws.*Select at most 29"):
+    with pytest.raises(InputError, match=r"30 instruments and 30 draws.*Select at most 29"):
         outcome_correlation(simulated(n=30, n_draws=30))
     assert outcome_correlation(simulated(n=29, n_draws=30)).shape == (29, 29)
     with pytest.raises(InputError, match="got neither"):
@@ -184,7 +190,8 @@ def test_correlation_comes_from_the_draws_and_must_be_invertible() -> None:
 
 def test_covariance_of_draws_is_numpys() -> None:
     one = simulated(n=4)
-    assert one.draws_exposure is not None and one.draws_outcome is not None
+    assert one.draws_exposure is not None
+    assert one.draws_outcome is not None
     both = np.cov(one.draws_exposure, one.draws_outcome, rowvar=False)
     found = covariance_of_draws(one)
     assert_allclose(found["xx"], both[:4, :4])

@@ -125,13 +125,13 @@ def test_meta_analysis(method: Any) -> None:
     expected = META[method]
     # metafor stops at a change of tau2 of 1e-5
     result = combine(slopes["estimate"], slopes["se"], method, tolerance=1e-5)
-    ours = (
-        [result.estimate, result.se, result.p, result.ci_lower, result.ci_upper]
-        + [result.tau2, np.sqrt(result.tau2), result.q, result.q_p, 100 * result.i2]
-    )  # fmt: skip
-    theirs = (
-        [expected["estimate"], expected["se"], expected["p"], *expected["ci"]]
-        + [expected["tau2"], expected["tau"], expected["Q"], expected["Q_p"]]
-        + [expected["I2_percent"]]
-    )  # fmt: skip
+    ours = [
+        result.estimate, result.se, result.p, result.ci_lower, result.ci_upper,
+        result.tau2, np.sqrt(result.tau2), result.q, result.q_p, 100 * result.i2,
+    ]  # fmt: skip
+    theirs = [
+        expected["estimate"], expected["se"], expected["p"], *expected["ci"],
+        expected["tau2"], expected["tau"], expected["Q"], expected["Q_p"],
+        expected["I2_percent"],
+    ]  # fmt: skip
     np.testing.assert_allclose(ours, theirs, rtol=1e-6)

@@ -208,7 +208,8 @@ def test_sequences_are_estimated_apart_and_combined() -> None:
     assert table.loc["b", "estimate"] == mr_egger(one.take(np.arange(15, 30))).estimate
     assert "at least 3 instruments" in table.loc["d", "note"]
     expected = combine(table["estimate"][:3], table["se"][:3], "DL")
-    assert result.combined == expected and expected.k == 3
+    assert result.combined == expected
+    assert expected.k == 3
     with pytest.raises(InputError, match="at least 2 sequences with an estimate; 1 of 2"):
         mr_across_sequences(one.take([0, 1, 2, 3, 38, 39]))
     with pytest.raises(InputError, match="method must be one of"):

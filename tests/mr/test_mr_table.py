@@ -82,7 +82,7 @@ def test_the_score_is_chosen_by_name() -> None:
     assert_array_equal(found.beta_exposure, 1.0)
     assert found.provenance["score"] == "logit"
     assert instruments_from_table(table.assign(score="diff"), "FOXA2", "DNase").n_kept == 4
-    with pytest.raises(InputError, match="the table has diff, logit. Name one"):
+    with pytest.raises(InputError, match=r"the table has diff, logit\. Name one"):
         instruments_from_table(both, "FOXA2", "DNase")
     with pytest.raises(InputError, match="no score 'probit'"):
         instruments_from_table(both, "FOXA2", "DNase", score="probit")
@@ -92,11 +92,9 @@ def test_the_score_is_chosen_by_name() -> None:
 @pytest.mark.parametrize("as_column", [True, False])
 def test_scores_without_a_sign_are_refused(score: str, as_column: bool) -> None:
     table, _ = tidy()
+    table, chosen = (table.assign(score=score), {}) if as_column else (table, {"score": score})
     with pytest.raises(InputError, match=f"a score with a sign.*{score!r} (has|is)"):
-        if as_column:
-            instruments_from_table(table.assign(score=score), "FOXA2", "DNase")
-        else:
-            instruments_from_table(table, "FOXA2", "DNase", score=score)
+        instruments_from_table(table, "FOXA2", "DNase", **chosen)
 
 
 def test_bad_tables_are_refused() -> None:
@@ -119,7 +117,7 @@ def test_bad_tables_are_refused() -> None:
             instruments_from_table(bad, "FOXA2", "DNase")
     with pytest.raises(InputError, match="both are 'DNase'"):
         instruments_from_table(table, "DNase", "DNase")
-    with pytest.raises(TargetError, match="no output 'FOXA1' among the 3.*nearest are FOXA2"):
+    with pytest.raises(TargetError, match=r"no output 'FOXA1' among the 3.*nearest are FOXA2"):
         instruments_from_table(table, "FOXA1", "DNase")
     with pytest.raises(InputError, match=r"draws must have shape \(n_draws, 12\)"):
         instruments_from_table(table, "FOXA2", "DNase", draws=draws[:, :4])
@@ -164,7 +162,8 @@ def test_each_step_of_the_selection() -> None:
     }
     assert (record["min_z"], record["top_n"], record["select_draws"]) == (2, 2, "all")
     again = select_instruments(chosen, top_n=1).provenance["selection"]
-    assert again["before"] == record and again["left_after"] == {"usable": 2, "not_in_top_n": 1}
+    assert again["before"] == record
+    assert again["left_after"] == {"usable": 2, "not_in_top_n": 1}
 
 
 def test_distance_is_within_a_sequence() -> None:
@@ -273,14 +272,16 @@ def test_distance_is_on_the_genome_where_windows_overlap() -> None:
     both, _ = joined(window(0, 100), window(1, 104))
     thinned = select_instruments(instruments_from_table(both, "x", "y"), min_distance_bp=4).kept()
     position = np.sort(thinned.position)  # type: ignore[arg-type]
-    assert (np.diff(position) >= 4).all() and 3 <= len(position) <= 4
+    assert (np.diff(position) >= 4).all()
+    assert 3 <= len(position) <= 4
 
 
 def test_without_a_place_on_the_genome_sequences_are_apart() -> None:
     both, _ = joined(window(0, 100), window(1, 100))
     for table in (both.drop(columns=["chrom", "pos"]), both.assign(chrom=None, pos=None)):
         found = instruments_from_table(table, "x", "y")
-        assert found.n_kept == 16 and found.chrom is None
+        assert found.n_kept == 16
+        assert found.chrom is None
         assert found.snp[0] == "w0:0:C:A"
 
 

@@ -23,8 +23,10 @@ def check_readable(figure: Figure) -> None:
     for text, box in texts:
         assert text.get_fontsize() >= SMALLEST_PT, text
         page = figure.bbox.padded(1)
-        assert page.x0 <= box.x0 and box.x1 <= page.x1, f"clipped: {text}"
-        assert page.y0 <= box.y0 and box.y1 <= page.y1, f"clipped: {text}"
+        assert page.x0 <= box.x0, f"clipped: {text}"
+        assert box.x1 <= page.x1, f"clipped: {text}"
+        assert page.y0 <= box.y0, f"clipped: {text}"
+        assert box.y1 <= page.y1, f"clipped: {text}"
     for (text, box), (other, other_box) in combinations(texts, 2):
         assert not _overlap(box, other_box), f"{text} lies on {other}"
     for ax in figure.axes:

@@ -96,9 +96,11 @@ def test_enough_means_what_it_says() -> None:
     assert np.quantile(fewer, 0.95) > 0.1
     assert found.for_mean <= 25  # 1 / (0.1 * 2)**2
     assert 1 / np.sqrt(2 * (found.for_sd - 1)) <= 0.1 < 1 / np.sqrt(2 * (found.for_sd - 2))
-    assert not found.enough and found.sentence().endswith("For 10 % run with --n_draws 51.")
+    assert not found.enough
+    assert found.sentence().endswith("For 10 % run with --n_draws 51.")
     many = draws_enough(table.assign(n_draws=60))
-    assert many.enough and "run with" not in many.sentence()
+    assert many.enough
+    assert "run with" not in many.sentence()
 
 
 def test_the_default_number_of_draws_is_enough_by_the_one_rule() -> None:
@@ -137,7 +139,7 @@ def test_draws_of_another_table_are_refused() -> None:
         plot_convergence(table, draws[:, 1:])
     with pytest.raises(InputError, match="their means differ from effect_mean"):
         plot_convergence(table, draws[:, ::-1])
-    with pytest.raises(InputError, match="an effect|varies over the draws; this result has none"):
+    with pytest.raises(InputError, match=r"an effect|varies over the draws; this result has none"):
         plot_convergence(table.assign(effect_sd=0.0), draws)
     with pytest.raises(InputError, match="tolerance must lie between 0 and 1; got 2"):
         draws_enough(table, tolerance=2)

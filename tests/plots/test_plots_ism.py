@@ -101,7 +101,9 @@ def test_panels_share_their_positions() -> None:
     assert panels["sd"].get_xlabel() == "position in the sequence (from 0)"
     assert (
         panels["effect_scale"].get_ylabel() == "effect on\nFOXA2\n(alt − ref)"
-        and "sd" in panels["sd_scale"].get_ylabel()
+    )
+    assert (
+        "sd" in panels["sd_scale"].get_ylabel()
     )
     assert panels["logo"].get_title(loc="left") == "region_0  chr1:1-12 (from 1)"
 

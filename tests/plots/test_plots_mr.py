@@ -66,7 +66,8 @@ def test_lines_have_the_slope_and_intercept_of_the_estimates() -> None:
         (line,) = by_gid(ax, name)
         (x0, x1), (y0, y1) = line.get_data()
         assert (y1 - y0) / (x1 - x0) == pytest.approx(slope)
-        assert x0 == 0 and y0 == pytest.approx(intercept)
+        assert x0 == 0
+        assert y0 == pytest.approx(intercept)
     words = legend_labels(ax)
     assert words[0].startswith(
         f"MR-Egger: {egger.estimate:.3g} ({egger.ci_lower:.3g} to {egger.ci_upper:.3g})"
@@ -85,7 +86,8 @@ def test_rows_that_are_not_kept_are_not_drawn() -> None:
 
 def test_two_instruments_have_no_egger_line() -> None:
     ax = plot_mr_scatter(instruments(2))
-    assert by_gid(ax, "MR-Egger") == [] and len(by_gid(ax, "IVW")) == 1
+    assert by_gid(ax, "MR-Egger") == []
+    assert len(by_gid(ax, "IVW")) == 1
     with pytest.raises(InputError, match="at least 2 instruments"):
         plot_mr_scatter(instruments(1))
 
@@ -134,7 +136,8 @@ def test_leave_one_out_of_many_is_by_sequence_or_of_those_that_matter() -> None:
     ax = plot_mr_leave_one_out(given)
     table = leave_one_out(given, by_sequence=True).set_index("without").estimate
     rows = _rows(ax)
-    assert rows["region_2"] == pytest.approx(table["region_2"]) and len(rows) == 5
+    assert rows["region_2"] == pytest.approx(table["region_2"])
+    assert len(rows) == 5
     assert "each sequence in turn" in notes(ax)
     ax = plot_mr_leave_one_out(given, by_sequence=False)
     single = leave_one_out(given).set_index("without").estimate
@@ -185,5 +188,6 @@ def test_the_pit_is_a_density_with_the_band_of_chance(calibrated: CalibrationRes
     draws = np.random.default_rng(0).binomial(300, 0.1, 20_000)
     assert ((draws >= low) & (draws <= high)).mean() == pytest.approx(0.95, abs=0.02)
     assert f"λ = {calibrated.variance_scale:.3g}" in ax.get_title(loc="left")
-    assert "PIT" in ax.get_xlabel() and ax.get_ylabel() == "density"
+    assert "PIT" in ax.get_xlabel()
+    assert ax.get_ylabel() == "density"
     assert tick_labels(ax)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -43,7 +45,9 @@ def test_mean_variance_has_a_point_per_mutant_and_the_coin_above() -> None:
     (ceiling,) = by_gid(ax, "ceiling")
     p, highest = ceiling.get_data()
     assert_allclose(highest, p * (1 - p))
-    assert p.min() < 0.01 and p.max() > 0.99 and max(highest) == pytest.approx(0.25)
+    assert p.min() < 0.01
+    assert p.max() > 0.99
+    assert max(highest) == pytest.approx(0.25)
     assert ax.get_xlabel() == "mean over draws: DNase"
     assert ax.get_ylabel() == "variance over draws"
 
@@ -122,7 +126,8 @@ def test_volcano_has_effect_and_z_of_every_variant() -> None:
         assert_allclose(offsets(ax, gid), pairs(rows.effect_mean, rows.z.abs()))
     assert legend_labels(ax) == [f"{gid} ({member.sum()})" for gid, member in groups.items()]
     assert by_gid(ax, "min_z")[0].get_ydata()[0] == 2.5
-    assert "alt − ref" in ax.get_xlabel() and "sd" in ax.get_ylabel()
+    assert "alt − ref" in ax.get_xlabel()
+    assert "sd" in ax.get_ylabel()
 
 
 def test_volcano_names_the_strongest_by_id_or_place() -> None:
@@ -157,6 +162,23 @@ def test_a_name_stands_nearest_to_its_own_mark() -> None:
         gaps = np.hypot(*(marks - np.clip(marks, (box.x0, box.y0), (box.x1, box.y1))).T)
         assert table["id"][int(gaps.argmin())] == text.get_text()
         assert np.sort(gaps)[1] > 1.5 * gaps.min()
+
+
+def test_lines_to_names_do_not_cross() -> None:
+    lines = []
+    for seed in range(6):
+        random = np.random.default_rng(seed)
+        table = pd.concat([vcf_table()] * 2, ignore_index=True)[:60]
+        table["id"] = [f"variant{i}" for i in range(60)]
+        table["effect_mean"] = -0.4 + 0.2 * random.random(60)
+        table["effect_sd"] = table["effect_mean"].abs() / (4 + 3 * random.random(60))
+        ax = plot_volcano(table, n_labels=20)
+        ax.figure.draw_without_rendering()
+        names = [text for text in ax.texts if text.get_gid() == "name"]
+        ours = [text.arrow_patch.get_path() for text in names if text.arrow_patch is not None]
+        lines += [*combinations(ours, 2)]
+    assert len(lines) > 50
+    assert not any(one.intersects_path(other, filled=False) for one, other in lines)
 
 
 def test_a_deletion_is_no_substitution() -> None:
@@ -198,7 +220,7 @@ def test_covariance_plot_shows_sd_with_and_without_the_covariance() -> None:
 
 def test_covariance_plot_needs_a_difference() -> None:
     table, _ = ism_table(outputs=("FOXA2",))
-    with pytest.raises(InputError, match="diff or logit.*'deepsea_effect'"):
+    with pytest.raises(InputError, match=r"diff or logit.*'deepsea_effect'"):
         plot_ref_alt_covariance(table.assign(score="deepsea_effect"))
 
 
@@ -211,7 +233,8 @@ def test_effects_have_their_intervals(level: float) -> None:
     clear = rows.effect_mean.abs() >= 2 * rows.effect_sd
     groups = {f"to {base}": clear & (rows.alt == base) for base in "ACGT"}
     groups["|effect| < 2 sd"] = ~clear
-    assert (~clear).any() and clear.any()
+    assert (~clear).any()
+    assert clear.any()
     for gid, member in groups.items():
         if not member.any():
             assert gid not in legend_labels(ax)
@@ -270,7 +293,7 @@ def test_outputs_scores_and_sequences_are_chosen_or_refused() -> None:
         plot_mean_variance(table)
     with pytest.raises(TargetError, match="'CTCF' is not in the table"):
         plot_mean_variance(table, output="CTCF")
-    with pytest.raises(InputError, match="--score must be one of .*logit, diff; got 'ref'"):
+    with pytest.raises(InputError, match=r"--score must be one of .*logit, diff; got 'ref'"):
         plot_mean_variance(table, output="FOXA2", score="ref")
     with pytest.raises(
         InputError, match="sequence '7' is not in the table; it has 2: region_0, region_1"
@@ -282,9 +305,9 @@ def test_outputs_scores_and_sequences_are_chosen_or_refused() -> None:
     assert by_number.get_title(loc="left") == "region_1"
     with pytest.raises(InputError, match="needs effects; the table has no rows"):
         plot_volcano(table[:0])
-    with pytest.raises(InputError, match="lacks effect_sd.*--n_draws 2"):
+    with pytest.raises(InputError, match=r"lacks effect_sd.*--n_draws 2"):
         plot_volcano(table.drop(columns="effect_sd"), output="FOXA2")
-    with pytest.raises(InputError, match="level must lie between 0 and 1; got 1.5"):
+    with pytest.raises(InputError, match=r"level must lie between 0 and 1; got 1\.5"):
         plot_effects(table, output="FOXA2", level=1.5)
     with pytest.raises(
         InputError, match="--start 50 to --end 60 contains no mutant; positions are 0 to 11"

@@ -56,7 +56,8 @@ def test_every_format_carries_the_provenance() -> None:
 
     assert json.loads(html.unescape(described[1])) == expected
     pdf = figure_bytes(draw(), "pdf", provenance=PROVENANCE)
-    assert b"/Subject" in pdf and b"kipoi_mcdropout" in pdf
+    assert b"/Subject" in pdf
+    assert b"kipoi_mcdropout" in pdf
     assert "Description" not in _png_texts(figure_bytes(draw(), "png"))
 
 
@@ -88,7 +89,7 @@ def test_files_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == sorted(paths)
     save_figure(ax, str(paths[0]), overwrite=True, dpi=72)
     assert paths[0].read_bytes() != before
-    with pytest.raises(OutputError, match="must end in one of .png, .svg, .pdf"):
+    with pytest.raises(OutputError, match=r"must end in one of \.png, \.svg, \.pdf"):
         save_figure(ax, tmp_path / "fig.jpg")
     with pytest.raises(OutputError, match="outputs must differ"):
         save_figure(ax, [tmp_path / "b.png", tmp_path / "b.png"])
@@ -159,7 +160,9 @@ def test_names_are_shown_as_they_are_but_never_read_as_formulas() -> None:
     assert style.plain("_hidden").strip() == "_hidden"
     assert style.plain("bell\x07") == "bell?"
     long = style.plain("wgEncodeAwgDnaseUwdukeGm12878UniPk.narrowPeak")
-    assert len(long) == style.LONGEST_NAME and long.startswith("wgEncode") and long.endswith("owPeak")
+    assert len(long) == style.LONGEST_NAME
+    assert long.startswith("wgEncode")
+    assert long.endswith("owPeak")
     table = ism_table()[0].replace("FOXA2", "$x^2_$ <b>&amp;")
     ax = plot_mean_variance(table, output="$x^2_$ <b>&amp;")
     svg = figure_bytes(ax, "svg").decode()

@@ -122,7 +122,8 @@ def test_mutation_is_run_by_the_original_command(words: list[str]) -> None:
 def test_an_unknown_method_is_refused_by_name(command: str) -> None:
     done = kipoi("interpret", command, "model", "--method", "nonsense", "-o", "x.h5")
     assert done.returncode == 2
-    assert "'nonsense'" in done.stderr and METHOD in done.stderr
+    assert "'nonsense'" in done.stderr
+    assert METHOD in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -147,7 +148,8 @@ def test_the_start_up_file_imports_nothing() -> None:
 def test_kipoi_does_not_import_torch_because_of_us(code: str) -> None:
     imported = f"{code}\nimport sys; answer = sorted({{m.split('.')[0] for m in sys.modules}})"
     ours = set(evaluate(imported))
-    assert NAME in ours and "torch" not in ours
+    assert NAME in ours
+    assert "torch" not in ours
     heavy = {"scipy", "statsmodels", "pyarrow", "matplotlib", "sklearn", "cyvcf2", "distributed"}
     assert not (ours - set(evaluate(imported, off=True))) & heavy
 
@@ -236,7 +238,8 @@ def test_a_broken_package_is_a_warning_and_kipoi_works(module: str) -> None:
     )
     plugins, messages = evaluate(code)
     assert plugins == ["kipoi_interpret"]
-    assert messages and all("is not registered with" in message for message in messages)
+    assert messages
+    assert all("is not registered with" in message for message in messages)
     assert all(module in message for message in messages)
 
 

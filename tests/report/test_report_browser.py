@@ -98,13 +98,15 @@ def test_sorting_by_mouse(visit: Visit) -> None:
     button.click()
     assert visit.sort_of("Effect") == "descending"
     values = [float(text) for text in visit.column("Effect")]
-    assert len(values) == 60 and values == sorted(values, reverse=True)
+    assert len(values) == 60
+    assert values == sorted(values, reverse=True)
     button.click()
     assert visit.sort_of("Effect") == "ascending"
     assert [float(text) for text in visit.column("Effect")] == sorted(values)
     visit.page.locator("#top-effects").get_by_role("button", name="Sequence", exact=True).click()
     names = visit.column("Sequence")
-    assert names == sorted(names) and len(set(names)) == 3
+    assert names == sorted(names)
+    assert len(set(names)) == 3
     assert (visit.sort_of("Effect"), visit.sort_of("Sequence")) == ("none", "ascending")
 
 
@@ -117,7 +119,8 @@ def test_sorting_by_keyboard(visit: Visit) -> None:
             break
     visit.page.keyboard.press("Enter")
     z = [float(text) for text in visit.column("z")]
-    assert z == sorted(z, reverse=True) and min(z) < 0 < max(z)
+    assert z == sorted(z, reverse=True)
+    assert min(z) < 0 < max(z)
     visit.page.keyboard.press("Space")
     assert [float(text) for text in visit.column("z")] == sorted(z)
     visible = "button => getComputedStyle(button).outlineStyle !== 'none'"
@@ -128,10 +131,12 @@ def test_filtering_by_words_and_choices(visit: Visit) -> None:
     visit.page.get_by_label("Filter rows").click()
     visit.page.keyboard.type("region1 ")
     shown = visit.column("Sequence")
-    assert 0 < len(shown) < 60 and set(shown) == {"region1"}
+    assert 0 < len(shown) < 60
+    assert set(shown) == {"region1"}
     assert visit.status() == f"{len(shown)} of 60 rows shown"
     visit.page.keyboard.type("dnase")  # a second word narrows it
-    assert set(visit.column("Output")) == {"DNase"} and len(visit.column("Output")) < len(shown)
+    assert set(visit.column("Output")) == {"DNase"}
+    assert len(visit.column("Output")) < len(shown)
     visit.page.get_by_role("button", name="Show all").click()
     playwright.expect(visit.page.get_by_role("status")).to_have_text("60 of 60 rows shown")
     assert visit.page.get_by_label("Filter rows").input_value() == ""
@@ -141,7 +146,8 @@ def test_filtering_by_words_and_choices(visit: Visit) -> None:
     assert set(visit.column("Output")) == {"DNase"}  # sorting keeps the filter
     assert visit.page.get_by_label("Score", exact=True).count() == 0  # one score is ranked
     visit.page.get_by_label("Filter rows").fill("no such thing")
-    assert visit.status() == "0 of 60 rows shown" and visit.column("#") == []
+    assert visit.status() == "0 of 60 rows shown"
+    assert visit.column("#") == []
 
 
 def test_other_tables_sort_too(visit: Visit) -> None:
@@ -162,7 +168,8 @@ def test_html_in_names_stays_text_and_runs_nowhere(browser: Any, bad_report: Pat
         assert IMG in visit.page.locator("details pre").inner_text()
         assert visit.page.locator("img:not([src^='data:'])").count() == 0
         assert visit.page.locator("script").count() == 1
-        assert visit.complaints == [] and len([r for r in visit.requests if r[:5] != "data:"]) == 1
+        assert visit.complaints == []
+        assert len([r for r in visit.requests if r[:5] != "data:"]) == 1
 
 
 LUMINANCE = """
@@ -219,7 +226,8 @@ def test_in_print_nothing_is_folded_or_only_for_the_screen(browser: Any, report:
         assert visit.page.pdf()[:5] == b"%PDF-"
         visit.page.emulate_media(media="print")
         visit.page.evaluate("dispatchEvent(new Event('beforeprint'))")
-        assert visit.page.locator("nav").is_hidden() and visit.page.locator("form").is_hidden()
+        assert visit.page.locator("nav").is_hidden()
+        assert visit.page.locator("form").is_hidden()
         assert visit.page.locator("details").get_attribute("open") is not None
         visit.page.evaluate("dispatchEvent(new Event('afterprint'))")
         assert visit.page.locator("details").get_attribute("open") is None

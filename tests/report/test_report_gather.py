@@ -74,7 +74,7 @@ def test_outputs_are_summarised_over_all_rows(results: Path) -> None:
         assert row["n_unsettled"] == (mean.abs() < 2 * own["effect_mcse"].astype(float)).sum()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_how_the_table_is_cut_does_not_matter(data: st.DataObject) -> None:
     number = st.floats(-2, 2, allow_subnormal=False) | st.just(float("nan")) | st.just(0.0)
@@ -277,7 +277,8 @@ def test_a_ledger_in_the_record_is_taken_and_checked(tmp_path: Path) -> None:
 
 def test_the_ledger_of_a_real_table_is_known(results: Path) -> None:
     facts = gather([results / "variants.parquet"])
-    assert facts.ledger is not None and facts.record is not None
+    assert facts.ledger is not None
+    assert facts.record is not None
     assert facts.ledger.alleles == facts.record["ledger"]["alleles"] > 0
 
 
@@ -285,7 +286,8 @@ def test_unknown_skipped_alleles_are_said_to_be_unknown(tmp_path: Path) -> None:
     table = effects([0.1, 0.2], [0.1, 0.1], kind="snv", flags="", line=[5, 6], allele=1)
     options = {"info_prefix": "MCD", "scores": ["diff"], "length": 24}
     facts = gather([write_parquet(tmp_path / "a.parquet", table, record_of(options=options))])
-    assert facts.ledger is not None and facts.ledger.alleles is None
+    assert facts.ledger is not None
+    assert facts.ledger.alleles is None
     assert "Skipped alleles are not known" in [c.title for c in facts.cautions]
 
 
@@ -295,7 +297,8 @@ def test_positions_without_a_base_are_counted(results: Path) -> None:
     assert ledger.without_base == 2  # the toy's third sequence has NN
 
 
-def test_mr_tables_are_read_as_they_were_written(results: Path, mr_folder: Path) -> None:
+@pytest.mark.usefixtures("results")
+def test_mr_tables_are_read_as_they_were_written(mr_folder: Path) -> None:
     table = pd.read_table(mr_folder / "mr.tsv", skiprows=1)
     pairs = gather_mr(find_inputs([mr_folder]))
     assert [(p.exposure, p.outcome) for p in pairs] == [("FOXA2", "DNase"), ("FOXA2", "FOXA1")]
@@ -306,9 +309,11 @@ def test_mr_tables_are_read_as_they_were_written(results: Path, mr_folder: Path)
         assert pair.first["method"] == "egger_bootstrap_draws"
         assert pair.n_left_out == 30
         changes = pair.movers["change"].abs()
-        assert len(changes) == 10 and changes.is_monotonic_decreasing
+        assert len(changes) == 10
+        assert changes.is_monotonic_decreasing
         assert list(pair.across["sequence"]) == ["region0", "region1", "region2"]
-        assert pair.combined is not None and np.isfinite(pair.combined["tau2"])
+        assert pair.combined is not None
+        assert np.isfinite(pair.combined["tau2"])
 
 
 def test_instruments_of_an_export_give_the_estimates(
@@ -328,7 +333,7 @@ def test_instruments_of_an_export_give_the_estimates(
 def test_two_sets_of_instruments_are_not_mixed(results: Path, mr_folder: Path, tmp_path: Path) -> None:
     words = ["export_mr", str(results / "ism.h5"), "--exposure", "FOXA2", "--outcome", "DNase"]
     cli_main("mcdropout", [*words, "--score", "diff", "--top_n", "20", "-o", str(tmp_path)])
-    with pytest.raises(InputError, match="different sets of instruments: 30 in .* 20 in the files of"):
+    with pytest.raises(InputError, match=r"different sets of instruments: 30 in .* 20 in the files of"):
         gather_mr(find_inputs([tmp_path, mr_folder / "mr.tsv"]))
     short = pd.read_table(mr_folder / "loo.tsv", skiprows=1).drop(index=5)
     (tmp_path / "loo.tsv").write_text(short.to_csv(sep="\t", index=False))
@@ -341,7 +346,8 @@ def test_instruments_are_found_again_in_the_result(results: Path, mr_folder: Pat
     leave = pd.read_table(mr_folder / "loo.tsv", skiprows=1)
     leave = leave[leave["outcome"] == "DNase"]
     found = instruments_of_result(iter_effects(results / "ism.h5"), leave, pair)
-    assert found is not None and len(found) == 30
+    assert found is not None
+    assert len(found) == 30
     for method in ("ivw", "egger"):
         expected = pair.estimates.set_index("method").loc[method, "estimate"]
         assert mr_estimate(found, method).estimate == pytest.approx(expected, rel=1e-5)

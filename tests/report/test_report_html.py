@@ -7,6 +7,7 @@ import configparser
 import fnmatch
 import hashlib
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,8 @@ def test_every_tag_is_closed_and_every_id_is_one(page: Page) -> None:
     ids = [a["id"] for _, a in page.tags if "id" in a]
     assert len(set(ids)) == len(ids)
     targets = [str(a["href"]) for a in page.all("a")]
-    assert len(targets) > 5 and {t[1:] for t in targets} <= set(ids)  # all within the page
+    assert len(targets) > 5
+    assert {t[1:] for t in targets} <= set(ids)
     labels = {a["for"] for a in page.all("label")}
     assert labels == {a["id"] for a in (*page.all("input"), *page.all("select"))}
     named = {name for _, a in page.tags for name in str(a.get("aria-labelledby") or "").split()}
@@ -40,8 +42,9 @@ def test_every_tag_is_closed_and_every_id_is_one(page: Page) -> None:
 
 def test_headings_go_down_one_level_at_a_time(page: Page) -> None:
     levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
-    assert levels[0] == 1 and levels.count(1) == 1
-    assert all(b <= a + 1 for a, b in zip(levels, levels[1:], strict=False))
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(b <= a + 1 for a, b in pairwise(levels))
 
 
 def test_tables_can_be_read_without_sight_and_without_script(page: Page) -> None:
@@ -50,7 +53,7 @@ def test_tables_can_be_read_without_sight_and_without_script(page: Page) -> None
     rows = [a for a in page.all("tr") if "data-output" in a]
     assert len(rows) == 60
     assert page.all("form")[0].get("hidden", "") is None  # shown by the script
-    assert [a for a in page.all("p") if a.get("role") == "status"][0]["aria-live"] == "polite"
+    assert next(a for a in page.all("p") if a.get("role") == "status")["aria-live"] == "polite"
     assert page.all("html")[0]["lang"] == "en"
 
 
@@ -62,7 +65,8 @@ def test_figures_have_text_in_their_place_and_are_in_the_file(page: Page) -> Non
         kind, _, data = str(image["src"]).partition(",")
         assert kind == "data:image/svg+xml;base64"
         svg = base64.b64decode(data).decode()
-        assert "<svg" in svg and "<script" not in svg
+        assert "<svg" in svg
+        assert "<script" not in svg
     assert len(page.all("figcaption")) == len(images)
     assert "Not drawn" not in page.text
 
@@ -99,7 +103,8 @@ def test_html_in_names_stays_text(bad_report: Path) -> None:
     html = bad_report.read_text("utf-8")
     page = Page(html)
     assert page.unbalanced == []
-    assert len(page.scripts) == 1 and "alert" not in page.scripts[0]
+    assert len(page.scripts) == 1
+    assert "alert" not in page.scripts[0]
     assert {a.get("src", "")[:5] for a in page.all("img")} == {"data:"}  # type: ignore[index]
     assert IMG not in html
     for name in (IMG, SCRIPT):
@@ -141,7 +146,8 @@ def test_a_run_without_reasons_for_caution_says_so(tmp_path: Path) -> None:
 def test_the_same_input_makes_the_same_page(results: Path) -> None:
     paths = [results / "variants.parquet", results / "skipped.tsv"]
     first, second = (render(gather(paths), figures=False) for _ in range(2))
-    assert first == second and "rs1" in first
+    assert first == second
+    assert "rs1" in first
 
 
 def test_the_wheel_takes_every_template_and_asset() -> None:

@@ -21,10 +21,12 @@ from kipoi_mcdropout.reports.inputs import find_inputs
 def test_kinds_are_told_by_provenance_and_columns(results: Path, mr_folder: Path) -> None:
     for name, kind in (("ism.h5", "ism"), ("ism.parquet", "ism"), ("ism.tsv", "ism")):
         found = find_inputs([results / name])
-        assert found.effects is not None and found.effects.kind == kind
+        assert found.effects is not None
+        assert found.effects.kind == kind
         assert found.effects.record["n_draws"] == 12
     found = find_inputs([results / "skipped.tsv", results / "variants.parquet", mr_folder])
-    assert found.effects is not None and found.effects.kind == "variants"
+    assert found.effects is not None
+    assert found.effects.kind == "variants"
     assert sorted(found.tables) == ["across_sequences", "estimates", "leave_one_out", "skipped"]
 
 
@@ -32,7 +34,8 @@ def test_a_renamed_file_is_what_it_was(results: Path, tmp_path: Path) -> None:
     path = tmp_path / "mr.tsv.gz"
     path.write_bytes(gzip.compress((results / "ism.tsv").read_bytes()))
     found = find_inputs([path])
-    assert found.effects is not None and found.effects.kind == "ism"
+    assert found.effects is not None
+    assert found.effects.kind == "ism"
 
 
 def test_exported_folders_are_read_with_those_below_for_each_outcome(
@@ -63,7 +66,8 @@ def test_failed_sequences_beside_a_result_are_said(tmp_path: Path) -> None:
     for paths in ([path], [path, failed], [failed, path]):
         facts = gather(paths)
         assert [c.title for c in facts.cautions] == ["1 sequence failed"]
-        assert facts.ledger is not None and list(facts.ledger.failed["name"]) == ["<i>s3</i>"]
+        assert facts.ledger is not None
+        assert list(facts.ledger.failed["name"]) == ["<i>s3</i>"]
     assert "&lt;i&gt;s3&lt;/i&gt;" in render(facts, figures=False)
     with pytest.raises(InputError, match="ism"):
         find_inputs([failed])
@@ -180,6 +184,7 @@ def test_the_command_says_what_to_be_cautious_of(
     words = ["report", str(results / "variants.parquet"), "-o", str(path), "--no_figures", "--top", "2"]
     cli_main("mcdropout", [*words, "--rank_by", "effect", "--title", "Mine"])
     err = capsys.readouterr().err
-    assert "Few draws: 12" in err and f"report: {path}" in err
+    assert "Few draws: 12" in err
+    assert f"report: {path}" in err
     assert "<title>Mine</title>" in path.read_text()
     assert "2 of 9 effects (diff), those with the largest |effect|" in path.read_text()

@@ -13,6 +13,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 RUN = """
 import os, signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests run under nohup
 sys.path[:0] = sys.argv[1:3]
 from pathlib import Path
 import run_world

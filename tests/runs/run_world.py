@@ -107,7 +107,7 @@ def same_date(monkeypatch: pytest.MonkeyPatch | None = None) -> None:
 
     class Clock:
         @staticmethod
-        def now(zone: object) -> Clock:
+        def now(_zone: object) -> Clock:
             return Clock()
 
         def isoformat(self, timespec: str) -> str:
@@ -116,7 +116,7 @@ def same_date(monkeypatch: pytest.MonkeyPatch | None = None) -> None:
     class Module:
         datetime = Clock
 
-        class timezone:
+        class timezone:  # noqa: N801 (the name in the module)
             utc = None
 
     patch = monkeypatch or pytest.MonkeyPatch()

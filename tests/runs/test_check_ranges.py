@@ -139,12 +139,14 @@ def test_ism_writes_the_coordinates_that_the_genome_has(
     assert "have the forward sequence" in capsys.readouterr().err
     table = pd.read_parquet(tmp_path / "a.parquet")
     genome = toy.fasta.read_text().splitlines()[1].upper()
-    assert set(table.strand) == {"+"} and len(table) > 3 * LENGTH
+    assert set(table.strand) == {"+"}
+    assert len(table) > 3 * LENGTH
     assert (table.ref == [genome[pos - 1] for pos in table.pos]).all()
 
     shifted = DATALOADER_PY.replace("start=start, end=end", "start=start + 1, end=end + 1")
     (toy.model / "dataloader.py").write_text(shifted)
     with pytest.raises(SystemExit) as stop:
         cli_main("mcdropout", [*words, "-o", str(tmp_path / "b.parquet")])
-    assert stop.value.code == 2 and not (tmp_path / "b.parquet").exists()
+    assert stop.value.code == 2
+    assert not (tmp_path / "b.parquet").exists()
     assert "Does the range count from 1?" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cloudpickle
+import h5py
 import pandas as pd
 import pytest
 
@@ -23,6 +25,7 @@ distributed = pytest.importorskip("distributed", reason="needs the extra 'distri
 from run_world import World, make_world, same_date  # noqa: E402
 
 from kipoi_mcdropout.errors import InputError, McDropoutError  # noqa: E402
+from kipoi_mcdropout.files.read import read_provenance  # noqa: E402
 from kipoi_mcdropout.runs.schedule import Failure, InProcess, Work, open_scheduler  # noqa: E402
 from kipoi_mcdropout.runs.schedule.dask_cluster import DaskCluster  # noqa: E402
 
@@ -60,6 +63,25 @@ def both(world: World, folder: str, *more: str) -> None:
     world.score_variants("--q_values", *files, *more)
 
 
+def arrays(path: Path) -> dict[str, bytes]:
+    """The bytes of every array of an HDF5 file, the kept draws among them; the texts joined."""
+    found: dict[str, bytes] = {}
+
+    def add(name: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset):
+            value = item[()]
+            found[name] = b"\n".join(value) if value.dtype.kind == "O" else value.tobytes()
+
+    with h5py.File(path) as file:
+        file.visititems(add)
+    return found
+
+
+def records(path: Path) -> list[bytes]:
+    """The lines of a bgzipped VCF below its header, which has the words of the command."""
+    return [line for line in gzip.decompress(path.read_bytes()).splitlines() if line[:2] != b"##"]
+
+
 def assert_same(world: World, more: list[str]) -> None:
     """Byte for byte, but for what the command says of the scheduler.
 
@@ -67,17 +89,18 @@ def assert_same(world: World, more: list[str]) -> None:
     """
     words = "|".join(f', "{re.escape(word)}"' for word in more)
     for name in [*ISM_FILES[1:2], VCF_FILES[2]]:
-        ours, whole = (
+        lines, expected = (
             re.sub(rb', "engine_reason": "[^"]*"', b"", (world.folder / folder / name).read_bytes())
             for folder in ("cluster", "whole")
         )
-        assert re.sub(words.encode(), b"", ours) == whole
+        assert re.sub(words.encode(), b"", lines) == expected
+    ours, whole = (world.folder / folder for folder in ("cluster", "whole"))
     for name in ("out.parquet", "t.parquet"):
         pd.testing.assert_frame_equal(
-            pd.read_parquet(world.folder / "cluster" / name),
-            pd.read_parquet(world.folder / "whole" / name),
-            check_exact=True,
+            pd.read_parquet(ours / name), pd.read_parquet(whole / name), check_exact=True
         )
+    assert arrays(ours / ISM_FILES[0]) == arrays(whole / ISM_FILES[0])
+    assert records(ours / VCF_FILES[0]) == records(whole / VCF_FILES[0])
     assert sorted(os.listdir(world.folder / "cluster")) == sorted([*ISM_FILES, *VCF_FILES])
 
 
@@ -85,6 +108,31 @@ def test_the_same_as_in_process(world: World, address: str) -> None:
     both(world, "whole")
     both(world, "cluster", "--scheduler", address)
     assert_same(world, ["--scheduler", address])
+
+
+@pytest.mark.parametrize("engine", ["incremental", "auto"])
+def test_the_same_with_the_incremental_engine(
+    world: World, address: str, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("_MUST_WORK", 0.0), ("_MUST_RUN", 0), ("_MUST_GAIN", 0.99)):
+        monkeypatch.setattr(f"kipoi_mcdropout.engine.choose.{name}", value)  # the toy is small
+    source = (world.model / "model.py").read_text().replace("        spring(seq)\n", "")
+    (world.model / "model.py").write_text(source)  # a model with a trap cannot be captured
+    words = ["--engine", engine, *(["--memory", "0.3MB"] if engine == "incremental" else [])]
+    both(world, "whole", *words)
+    both(world, "cluster", *words, "--scheduler", address)
+    assert_same(world, ["--scheduler", address])
+    assert any(name.endswith("effect_draws") for name in arrays(world.folder / "cluster/out.h5"))
+    both(world, "full", "--engine", "full", "--scheduler", address)
+    for name in ("out.parquet", "t.parquet"):
+        record = read_provenance(world.folder / "cluster" / name)
+        assert record["options"]["engine_used"] == "incremental"
+        # The workers used it too: with whole inputs the same numbers are rounded in another way.
+        found, full = (
+            pd.read_parquet(world.folder / folder / name)["alt_mean"] for folder in ("cluster", "full")
+        )
+        assert not found.equals(full)
+        assert float((found - full).abs().max()) < 1e-6
 
 
 def test_a_scheduler_and_a_worker_started_by_hand(world: World) -> None:
@@ -139,7 +187,8 @@ def test_what_always_fails_is_named_and_left_out(
     assert sorted(set(table["sequence"])) == [0, 1, 2, 3, 5, 6]
     skipped = pd.read_table(world.folder / "cluster/s.tsv")
     ours = skipped[skipped["reason"] == "failed"]
-    assert len(ours) >= 1 and ours["detail"].str.contains(why).all()
+    assert len(ours) >= 1
+    assert ours["detail"].str.contains(why).all()
     assert ours["pos"].max() - ours["pos"].min() <= 20, "one batch"
     world.remove_trap()
     both(world, "whole")
@@ -151,7 +200,8 @@ def test_what_always_fails_is_named_and_left_out(
 
 
 KILLED = """
-import os, sys
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a script
 sys.path[:0] = sys.argv[1:3]
 from pathlib import Path
 import kipoi_mcdropout.vcf.score as score
@@ -189,12 +239,13 @@ def test_a_client_that_is_stopped_is_resumed(world: World, address: str, number:
 def test_other_weights_elsewhere_are_refused(
     world: World, address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("kipoi_mcdropout.model.adapter.weights_checksum", lambda module: "0" * 64)
+    monkeypatch.setattr("kipoi_mcdropout.model.adapter.weights_checksum", lambda _module: "0" * 64)
     with pytest.raises(SystemExit) as stop:
         both(world, "cluster", "--scheduler", address, "--on_error", "skip")
     assert stop.value.code == 2
     error = capsys.readouterr().err
-    assert "cannot start" in error and "its weights differ here" in error
+    assert "cannot start" in error
+    assert "its weights differ here" in error
 
 
 def test_nobody_else_can_send_code_to_a_local_cluster() -> None:
@@ -297,7 +348,7 @@ def test_a_model_without_a_name_cannot_travel(world: World, cluster: DaskCluster
     from variant_call import score_variants
 
     net = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(96, 1), nn.Sigmoid())
-    with torch.no_grad(), pytest.raises(InputError, match=r"must come from kipoi.get_model"):
+    with torch.no_grad(), pytest.raises(InputError, match=r"or from kipoi.get_model"):
         score_variants(
             net, world.vcf, world.fasta, table=world.folder / "t.tsv", length=24, category_axis=0,
             scheduler=cluster,
@@ -354,15 +405,16 @@ def test_a_unit_that_needs_more_memory_than_a_worker_has() -> None:
     cluster.close()
     assert [results[0], results[2]] == [(0, 1), (2, 2)]
     failure = results[1][1]
-    assert isinstance(failure, Failure) and "too little memory" in failure.reason
+    assert isinstance(failure, Failure)
+    assert "too little memory" in failure.reason
 
 
 def test_an_error_that_stops_the_run_is_no_failure_of_a_unit(cluster: DaskCluster) -> None:
-    class Doubt(McDropoutError):
+    class DoubtError(McDropoutError):
         stops_the_run = True
 
-    def doubtful(unit: int) -> int:
-        raise Doubt("numbers cannot be trusted")
+    def doubtful(_unit: int) -> int:
+        raise DoubtError("numbers cannot be trusted")
 
     work: Work[int, int] = Work(doubtful, lambda: doubtful)
     for scheduler in (InProcess(), cluster):

@@ -101,7 +101,8 @@ def test_a_damaged_unit_is_named_and_can_be_computed_again(
         run_in(world, "stopped", command, "--resume")
     assert stop.value.code == 2
     error = capsys.readouterr().err
-    assert message in error and "Remove that file" in error
+    assert message in error
+    assert "Remove that file" in error
     assert os.listdir(world.folder / "stopped") == [units.name], "no output, nothing else"
     for number in (1, 2):
         unit(units, number).unlink()
@@ -118,15 +119,15 @@ def test_a_unit_of_another_run_is_named(
     foreign = unit(stopped(world, command, monkeypatch), 2).read_bytes()
     shutil.rmtree(world.folder / "stopped")
     (world.folder / "stopped").mkdir()
-    WORDS_OF_ANOTHER = ["--seed", "5"]
+    words_of_another = ["--seed", "5"]
     with monkeypatch.context() as patch:
         stop_after(4, patch)
         with pytest.raises(Stop):
-            run_in(world, "stopped", command, *WORDS_OF_ANOTHER)
+            run_in(world, "stopped", command, *words_of_another)
     units = world.folder / "stopped" / f".{FILES[command][0]}.units"
     unit(units, 2).write_bytes(foreign)
     with pytest.raises(SystemExit) as stop:
-        run_in(world, "stopped", command, *WORDS_OF_ANOTHER, "--resume")
+        run_in(world, "stopped", command, *words_of_another, "--resume")
     assert stop.value.code == 2
     assert "000000002.unit is from another run" in capsys.readouterr().err
 
@@ -186,7 +187,8 @@ def test_copied_and_renamed_shards(
         merge(folder)
     assert stop.value.code == 2
     error = capsys.readouterr().err
-    assert "1-of-3 and" in error and "1-of-3.bak both contain shard 1/3" in error
+    assert "1-of-3 and" in error
+    assert "1-of-3.bak both contain shard 1/3" in error
     shutil.rmtree(folder / "1-of-3")
     (folder / "2-of-3").rename(folder / "the second")  # what run.json says counts, not the name
     merge(folder)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from run_world import N_SEQUENCES, World, contents, make_world, same_date
 
-from kipoi_mcdropout.effects.summarize import summarize_effects
+from kipoi_mcdropout.effects.members import summarize_members
 from kipoi_mcdropout.files.read import read_effects
 from kipoi_mcdropout.runs.store import UnitStore
 
@@ -64,10 +64,10 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(
 
     def counting(*args: Any, **keywords: Any) -> Any:
         computed.append(1)
-        return summarize_effects(*args, **keywords)
+        return summarize_members(*args, **keywords)
 
     with monkeypatch.context() as patch:
-        patch.setattr("kipoi_mcdropout.effects.saturation.summarize_effects", counting)
+        patch.setattr("kipoi_mcdropout.effects.saturation.summarize_members", counting)
         world.ism(*words(world, "stopped", "--resume"))
     assert len(computed) == N_SEQUENCES - n, "finished sequences are not computed again"
     world.ism(*words(world, "whole"))

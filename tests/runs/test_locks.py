@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import filelock
 import pytest
 from killing import start
 from run_world import World, make_world, same_date
@@ -50,6 +51,29 @@ def test_a_second_run_on_an_output_is_refused_by_name(
     assert sorted(os.listdir()) == sorted(word for word in second if word[0] != "-")
 
 
+@pytest.mark.parametrize("is_held", [True, False], ids=["locked", "not yet locked"])
+def test_ctrl_c_while_the_lock_is_taken_leaves_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_held: bool
+) -> None:
+    acquire, calls = filelock.FileLock.acquire, []
+
+    def interrupted(self: filelock.FileLock) -> None:
+        calls.append(self)
+        if len(calls) > 1 or is_held:
+            acquire(self)
+        else:
+            Path(self.lock_file).touch()
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(filelock.FileLock, "acquire", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            OutputLock(tmp_path / "a.tsv")
+    assert list(tmp_path.iterdir()) == []
+    OutputLock(tmp_path / "a.tsv").release()
+
+
 def test_a_second_run_of_a_shard_is_refused(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     world.ism("-o", "out.h5", "--shard", "1/2")
     lock = OutputLock(Path("out.h5.shards/1-of-2").absolute())
@@ -77,7 +101,8 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
-        assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
         with pytest.raises(OutputError, match="another run is writing"):
             AtomicFile(path)
         assert (tmp_path / ".t.tsv.partial").read_text() == "half"

@@ -18,7 +18,7 @@ def test_as_many_as_this_process_may_use(
     if said is None:  # as on macOS
         monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     else:
-        monkeypatch.setattr(os, "sched_getaffinity", lambda pid: said, raising=False)
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: said, raising=False)
     monkeypatch.setattr(dask_cluster.DaskCluster, "local", lambda n_workers: n_workers)
     assert open_scheduler("local") == n
     assert open_scheduler("local:2") == 2

@@ -53,10 +53,10 @@ def test_every_changed_byte_and_every_cut_is_noticed(path: Path) -> None:
     data = path.read_bytes()
     for i in range(len(data)):
         path.write_bytes(data[:i] + bytes([data[i] ^ 1]) + data[i + 1 :])
-        with pytest.raises(DamagedUnitError, match="3.unit is damaged"):
+        with pytest.raises(DamagedUnitError, match=r"3\.unit is damaged"):
             read_unit(path, IDENTITY)
         path.write_bytes(data[:i])
-        with pytest.raises(DamagedUnitError, match="3.unit is damaged"):
+        with pytest.raises(DamagedUnitError, match=r"3\.unit is damaged"):
             read_unit(path, IDENTITY)
     path.write_bytes(data + b"\0")
     with pytest.raises(DamagedUnitError):

@@ -85,8 +85,10 @@ def test_where_the_alphabet_comes_from(toys: tuple[Toy, Toy], tmp_path: Path) ->
     assert MCDropoutISM(other, "seq", n_draws=2).options.alphabet == "AGCT"
     assert MCDropoutISM(other, "seq", n_draws=2, alphabet="tgca").options.alphabet == "TGCA"
     assert alphabet_of(object()) == "ACGT"
-    assert as_alphabet("DNA") == "ACGT" and as_alphabet(["A", "G", "C", "T"]) == "AGCT"
-    assert as_alphabet(None) is None and as_alphabet(4) is None
+    assert as_alphabet("DNA") == "ACGT"
+    assert as_alphabet(["A", "G", "C", "T"]) == "AGCT"
+    assert as_alphabet(None) is None
+    assert as_alphabet(4) is None
     with pytest.raises(InputError, match="different letters"):
         MCDropoutISM(other, "seq", n_draws=2, alphabet="AACG")
     stated = ism(toys[1], tmp_path / "stated.parquet", "--alphabet", "ACGT")

@@ -69,7 +69,7 @@ def test_what_is_no_interval_is_refused_by_its_line(bounds: str, tmp_path: Path)
 @pytest.mark.parametrize("summit", ["500", "5000", "-2", "1.5", ".", "gene"])
 def test_a_summit_outside_its_peak_is_refused_by_its_line(summit: str, tmp_path: Path) -> None:
     path = _write(tmp_path, NARROW.format(name="a", summit=499) + NARROW.format(name="b", summit=summit))
-    with pytest.raises(InputError, match="line 2: the tenth of ten columns .* below 500"):
+    with pytest.raises(InputError, match=r"line 2: the tenth of ten columns .* below 500"):
         read_intervals(path)
 
 

@@ -58,7 +58,7 @@ def test_integer_arrays_keep_their_type() -> None:
 def test_soft_encodings_are_refused_with_their_place(column: list[float]) -> None:
     x = np.eye(4, dtype=np.float32)[[0, 1, 2]][None].repeat(2, 0)
     x[1, 2] = column
-    with pytest.raises(InputError, match="sequence 1 has .* at position 2"):
+    with pytest.raises(InputError, match=r"sequence 1 has .* at position 2"):
         OneHotLayout.of(x, 1).codes(x)
 
 
@@ -74,7 +74,7 @@ def test_an_alphabet_must_have_a_letter_for_each_category() -> None:
     x = np.zeros((1, 4, 7))
     assert OneHotLayout.of(x, 0, "AGCT").letters() == ["A", "G", "C", "T", "N", "N"]
     assert OneHotLayout.of(np.zeros((1, 6, 7)), 0).letters()[:6] == list("012345")
-    with pytest.raises(InputError, match="4 categories .* got 'ACG'"):
+    with pytest.raises(InputError, match=r"4 categories .* got 'ACG'"):
         OneHotLayout.of(x, 0, "ACG")
 
 

@@ -145,7 +145,10 @@ def test_a_newer_index_of_another_layout_is_not_used_and_this_is_said(tmp_path: 
     index = Path(f"{path}.fai")
     index.write_text(text := other_layout(name, tmp_path))
     os.utime(index, (time.time() + 1000,) * 2)
-    with pytest.warns(InputWarning, match=r"g\.fa\.fai is not used") as caught, Genome(path) as genome:
+    with (  # noqa: PT031
+        pytest.warns(InputWarning, match=r"g\.fa\.fai is not used") as caught,
+        Genome(path) as genome,
+    ):
         assert genome.notice == str(caught[0].message)
         for contig, sequence in SEQUENCES.items():
             assert genome.bases(contig, 0, 1000) == sequence.upper()

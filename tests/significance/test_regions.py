@@ -50,13 +50,16 @@ def test_half_on_summits_half_away_from_all_peaks(
     blacklist = pd.DataFrame({"chrom": ["chr2"], "start": [10_000], "end": [12_000]})
     options = RegionOptions(40, LENGTH, seed=1, strand="random", gc_match=gc_match)
     regions = sample_regions(genome, peaks, options, blacklist)
-    assert len(regions) == 40 and regions.score.sum() == 20
-    assert not regions.duplicated(["chrom", "start"]).any() and regions.name.is_unique
+    assert len(regions) == 40
+    assert regions.score.sum() == 20
+    assert not regions.duplicated(["chrom", "start"]).any()
+    assert regions.name.is_unique
     assert set(regions.strand) == {"+", "-"}
     gc = {0: [], 1: []}
     for row in regions.itertuples():
         text = _text(genome, row.chrom, row.start, row.end)
-        assert len(text) == LENGTH and set(text) <= set("ACGT")
+        assert len(text) == LENGTH
+        assert set(text) <= set("ACGT")
         gc[row.score].append(sum(base in "GC" for base in text) / LENGTH)
         same = peaks[peaks.chrom == row.chrom]
         touches = ((same.start < row.end) & (same.end > row.start)).any()
@@ -126,7 +129,7 @@ def test_kipoiseq_reads_three_columns_and_not_six(
     assert [(i.chrom, i.start, i.stop) for i, _ in (read[k] for k in range(4))] == [
         tuple(row) for row in regions[["chrom", "start", "end"]].itertuples(index=False)
     ]
-    with pytest.raises(ValueError, match="peak|background"):
+    with pytest.raises(ValueError, match=r"peak|background"):
         kipoiseq.BedDataset(str(paths[6]))
 
 

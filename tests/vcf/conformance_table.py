@@ -20,8 +20,8 @@ from kipoi_mcdropout.errors import InputError, InputWarning
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for variant_world, when run as a script
 
-from variant_call import score_variants  # noqa: E402
-from variant_world import LENGTH, random_sequence, tiny_net, write_fasta  # noqa: E402
+from variant_call import score_variants
+from variant_world import LENGTH, random_sequence, tiny_net, write_fasta
 
 
 class OutcomeOfFile(NamedTuple):

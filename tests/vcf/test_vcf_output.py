@@ -81,6 +81,7 @@ CASES: list[tuple[str, list[str]]] = [
     ("7 5 . A C . . .", ["snv"]),
     (f"c 3 . {base(3)} {other(base(3))} . . .", ["snv"]),
 ]  # fmt: skip
+OF_MEMBERS = ("effect_sd_within", "effect_sd_between", "sign_agreement")
 SAMPLES = ["GT 0/1 ./.", "GT:XX 0|1:a,b .:."]
 
 
@@ -195,6 +196,16 @@ def test_numbers_of_vcf_and_table_agree(world: dict[str, Any], tmp_path: Path) -
                         )
                         n += 1
     assert n == 10 * 7
+
+
+def test_each_statistic_of_the_vcf_is_that_of_the_table(world: dict[str, Any], tmp_path: Path) -> None:
+    names = [name for name in VCF_STATISTICS if name not in OF_MEMBERS]
+    run(world, table=tmp_path / "t.parquet", vcf_statistics=names)
+    table = pd.read_parquet(tmp_path / "t.parquet")
+    table = table[(table["chrom"] == "7") & (table["output"] == "2")]
+    (line,) = [line for line in body(world["output"]) if line.startswith("7\t")]
+    found = {name: float(info(line)[f"MCD_diff_2_{name}"]) for name in names}
+    assert found == pytest.approx(table[names].iloc[0].to_dict(), rel=1e-6)
 
 
 def test_provenance_is_in_the_vcf_and_in_the_table(world: dict[str, Any], tmp_path: Path) -> None:

@@ -338,7 +338,7 @@ def test_a_region_of_a_contig_that_is_not_there_is_refused(
             read(path, region)
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda data: b"text", lambda data: data[:0]])
+@pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda _: b"text", lambda data: data[:0]])
 def test_a_damaged_index_is_named(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     packed = tmp_path / "big.vcf.gz"
     bcftools("view", "--no-version", "-Oz", "-o", packed, big_vcf(tmp_path))

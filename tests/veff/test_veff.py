@@ -264,7 +264,8 @@ def test_bad_arguments_are_refused(world: VeffWorld, options: dict[str, Any], er
         run(world, **options)
 
 
-def test_a_model_without_postprocessing_is_refused(world: VeffWorld, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("world")
+def test_a_model_without_postprocessing_is_refused(tmp_path: Path) -> None:
     from types import SimpleNamespace
 
     (tmp_path / "model.yaml").write_text("args: {}\n")

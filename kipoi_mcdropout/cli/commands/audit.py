@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from kipoi_mcdropout.cli.arguments import Parser, add_model_arguments
+from kipoi_mcdropout.cli.arguments import Parser, add_data_arguments
+from kipoi_mcdropout.cli.model_arguments import add_model, describe_model, load_described
 from kipoi_mcdropout.errors import EXIT_OK
 
 _DESCRIPTION = """\
@@ -18,29 +19,8 @@ the model has no dropout, or one that cannot be locked."""
 def get_parser(prog: str = "kipoi mcdropout audit") -> argparse.ArgumentParser:
     """Parser of the command."""
     parser = Parser(prog, _DESCRIPTION, f"{prog} example/model --source dir")
-    add_model_arguments(parser)
-    parser.add_argument(
-        "--ignore",
-        nargs="+",
-        default=[],
-        metavar="MODULE",
-        help="modules whose dropout is to be left off, also inside them",
-    )
-    parser.add_argument(
-        "--model_input",
-        default=None,
-        help="name of the input to mutate; needed if the model has several",
-    )
-    parser.add_argument(
-        "-c",
-        "--category_axis",
-        type=int,
-        default=None,
-        help="axis of one input with the bases (default: the one that is 4 long)",
-    )
-    parser.add_argument(
-        "--alphabet", default="ACGT", help="letters along that axis, in order (default ACGT)"
-    )
+    add_model(parser)
+    add_data_arguments(parser)
     parser.add_argument("--no_plan", action="store_true", help="print only the dropout sites")
     return parser
 
@@ -51,7 +31,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout audit") -> int:
 
     from kipoi_mcdropout.arrays.nested import take
     from kipoi_mcdropout.cli.messages import say
-    from kipoi_mcdropout.cli.session import batches, load_data, load_model
+    from kipoi_mcdropout.cli.session import batches, load_data
     from kipoi_mcdropout.engine.explain import engine_plan, format_plan
     from kipoi_mcdropout.files.standard_output import results
     from kipoi_mcdropout.model.audit import audit
@@ -60,13 +40,11 @@ def main(args: list[str], prog: str = "kipoi mcdropout audit") -> int:
     from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 
     with_data = options.dataloader_args is not None
-    loaded = load_model(options, with_dataloader=with_data)
-    model = Model(
-        loaded, model_input=options.model_input, category_axis=options.category_axis,
-        alphabet=options.alphabet, ignore=options.ignore,
-    )  # fmt: skip
+    description = describe_model(options)
+    loaded = load_described(description, with_data and options.dataloader is None)
+    model = Model.of(loaded, description.settings)
     if with_data:
-        dataloader, _ = load_data(options, loaded)
+        dataloader, _ = load_data(options, loaded[0])
         inputs = next(batches(options, dataloader))["inputs"]
     else:
         inputs = model.example()
@@ -78,9 +56,10 @@ def main(args: list[str], prog: str = "kipoi mcdropout audit") -> int:
     if not options.no_plan:
         adapter = model.adapter
         reference = take(adapter.arrays(inputs), slice(0, 1))
-        key = adapter.input_key(options.model_input, reference)
+        settings = description.settings
+        key = adapter.input_key(settings.model_input, reference)
         sequence = get_input(reference, key)
-        layout = OneHotLayout.of(sequence, options.category_axis, options.alphabet)
+        layout = OneHotLayout.of(sequence, settings.category_axis, model.alphabet)
         layout.codes(sequence)  # refuses an input that is not one-hot
         plan = engine_plan(adapter.locked, reference, key, layout, say)
         print(f"\n{format_plan(plan)}", file=results())

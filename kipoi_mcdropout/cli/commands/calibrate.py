@@ -61,6 +61,13 @@ def get_parser(prog: str = "kipoi mcdropout calibrate") -> argparse.ArgumentPars
         help="factor by which --scaled multiplies effect_sd, e.g. one found on other variants (default: "
         "the sd_scale of this comparison)",
     )
+    parser.add_argument(
+        "--sd",
+        choices=["total", "within", "between"],
+        default="total",
+        help="which spread to compare with the errors, for a model with several members: of all draws "
+        "(default), of the masks within one member, or between members",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     return parser
 
@@ -73,7 +80,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout calibrate") -> int:
     from kipoi_mcdropout.files.atomic import check_free, check_outputs, write_tsv
     from kipoi_mcdropout.files.measured import read_measured
     from kipoi_mcdropout.files.read import one_score, read_effects, read_provenance
-    from kipoi_mcdropout.significance.calibration import calibrate, scale_sd
+    from kipoi_mcdropout.significance.calibration import calibrate, scale_sd, with_spread
 
     _check_words(options)
     wanted = [path for path in (options.output, options.scaled) if path is not None]
@@ -82,11 +89,12 @@ def main(args: list[str], prog: str = "kipoi mcdropout calibrate") -> int:
     one_score(predicted, options.score)
     _check_one_output(predicted["output"], options.target)
     record = read_provenance(options.result)
+    predicted = with_spread(predicted, options.sd)
     result = None
     if options.measured is not None:
         measured = read_measured(options.measured)
         result = calibrate(measured, predicted, align=options.align)
-        made = {**record, "calibration": result.provenance()}
+        made = {**record, "calibration": {**result.provenance(), "sd": options.sd}}
         write_tsv(result.table(), options.output, options.overwrite, provenance=made)
     if options.scaled:
         made = {} if result is None else result.provenance()

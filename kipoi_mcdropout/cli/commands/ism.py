@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kipoi_mcdropout.cli.arguments import (
     Parser,
+    add_data_arguments,
     add_draw_arguments,
     add_engine_arguments,
-    add_model_arguments,
     add_output_arguments,
     add_run_arguments,
     parse_json,
     parse_shard,
+)
+from kipoi_mcdropout.cli.model_arguments import (
+    MODEL_FLAGS,
+    add_model,
+    describe_model,
+    load_described,
 )
 from kipoi_mcdropout.errors import EXIT_OK, InputError
 
@@ -33,9 +40,9 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
         '    --dataloader_args \'{"fasta_file": "genome.fa", "intervals_file": "regions.bed"}\' \\\n'
         "    --n_draws 30 --seed 0 --target DNase -o out.h5 out.tsv",
     )
-    add_model_arguments(parser)
+    add_model(parser)
+    add_data_arguments(parser)
     _add_score_arguments(parser)
-    _add_input_arguments(parser)
     add_draw_arguments(parser)
     _add_mutation_arguments(parser)
     add_engine_arguments(parser)
@@ -83,26 +90,6 @@ def _add_score_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_input_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which input is mutated, and how it holds the bases."""
-    parser.add_argument(
-        "--model_input", default=None, help="name of the input to mutate; needed if there are several"
-    )
-    parser.add_argument(
-        "-c",
-        "--category_axis",
-        type=int,
-        default=None,
-        help="axis of one input with the bases: 1 for (1000, 4), 0 for (4, 1000) (default: the axis "
-        "that is 4 long)",
-    )
-    parser.add_argument(
-        "--alphabet",
-        default=None,
-        help="letters along that axis, in order (default: the dataloader's alphabet, else ACGT)",
-    )
-
-
 def _add_mutation_arguments(parser: argparse.ArgumentParser) -> None:
     """What is mutated, and what is kept beside the statistics."""
     parser.add_argument(
@@ -145,67 +132,76 @@ def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:
     shard = parse_shard(options.shard)
     paths = IsmPaths.check(options.output, options.overwrite, shard, options.resume)
 
-    from kipoi_mcdropout.cli.session import batches, load_data, load_model, number_of_sequences
+    from kipoi_mcdropout.cli.session import batches, load_data, number_of_sequences
     from kipoi_mcdropout.runs.ism.mutate import mutate
     from kipoi_mcdropout.runs.ism.record import Asked
     from kipoi_mcdropout.runs.ism.sequences import Sequences
 
     selection = keywords["output_sel_fn"]
     function = None if selection is None else load_function(selection)
-    loaded = load_model(options)
-    _prepared(loaded, keywords, options, function)  # its errors come before those of the data
-    dataloader, arguments = load_data(options, loaded)
-    if keywords["alphabet"] is None:  # its arguments may give another than the model's default
-        keywords["alphabet"] = _alphabet(dataloader, arguments)
-    model, settings, running = _prepared(loaded, keywords, options, function)
+    description = describe_model(options, **{k: v for k, v in keywords.items() if k in MODEL_FLAGS})
+    loaded = load_described(description, with_dataloader=options.dataloader is None)
+    prepared = _Prepared(loaded, keywords, options, function)
+    prepared.with_settings(description.settings)  # its errors come before those of the data
+    dataloader, arguments = load_data(options, loaded[0])
+    own = description.settings
+    if own.alphabet is None:  # its arguments may give another than the model's default
+        own = replace(own, alphabet=_alphabet(dataloader, arguments))
+    model, settings, running = prepared.with_settings(own)
     n = number_of_sequences(dataloader)
     watch = _watch(n if n is None or shard is None else n // shard.of, options.scheduler == "none")
     sequences = Sequences(batches(options, dataloader), arguments, options.dataloader)
     asked = Asked([*prog.split(), *args], selection, keywords["score_kwargs"])
     try:
-        run = mutate(model, sequences, settings, running, paths, watch, asked).run
+        done = mutate(model, sequences, settings, running, paths, watch, asked)
     finally:
         watch.close()
-    _report(run, settings.effects.n_draws, paths, watch.n_bad)
+    _report(done.run, done.n_draws, paths, watch.n_bad)
     return EXIT_OK
 
 
-def _prepared(loaded: Any, keywords: dict[str, Any], options: argparse.Namespace, select: Any) -> Any:
-    """The model, and all options in their places.
+@dataclass(frozen=True)
+class _Prepared:
+    """What is known before the data: the loaded model and the words of the command."""
 
-    Raises
-    ------
-    InputError
-        If one of them is not as stated.
-    """
-    from kipoi_mcdropout.effects.scores import parse_scores
-    from kipoi_mcdropout.effects.summary import EffectOptions
-    from kipoi_mcdropout.model.model import Model, ModelSettings
-    from kipoi_mcdropout.runs.ism.mutate import MutationOptions, ism_options
-    from kipoi_mcdropout.runs.options import RunOptions
+    loaded: list[Any]  # the model, and its other members
+    keywords: dict[str, Any]
+    options: argparse.Namespace
+    select: Any
 
-    get = keywords.__getitem__
-    try:
-        model_settings = ModelSettings(
-            model_input=get("model_input"), category_axis=get("category_axis"), alphabet=get("alphabet"),
-            label_axis=get("label_axis"), ignore=tuple(get("ignore")),
-        )  # fmt: skip
-        effects = EffectOptions(
-            parse_scores(get("scores"), get("score_kwargs")), get("n_draws"), tuple(get("quantiles")),
-            get("keep_draws"),
-        )  # fmt: skip
-        mutation = MutationOptions(get("start"), get("end"), get("test_ref_ref"), get("mask_scope"))
-        running = RunOptions(
-            get("batch_size"), get("engine"), get("memory_bytes"), get("verify"), options.scheduler,
-            options.on_error, options.overwrite, options.resume, parse_shard(options.shard),
-        )  # fmt: skip
-        model = Model.of(loaded, model_settings, select)
-        chosen = ism_options(model, effects, get("seed"), get("targets"), mutation, running)
-    except TypeError as error:
-        if options.imp_score_kwargs is None:
-            raise
-        raise InputError(f"a value in --imp_score_kwargs has a wrong type: {error}") from error
-    return model, chosen, running
+    def with_settings(self, settings: Any) -> Any:
+        """The model, and all options in their places.
+
+        Raises
+        ------
+        InputError
+            If one of them is not as stated.
+        """
+        from kipoi_mcdropout.effects.scores import parse_scores
+        from kipoi_mcdropout.effects.summary import EffectOptions
+        from kipoi_mcdropout.model.ensemble import draws_of
+        from kipoi_mcdropout.model.model import Model
+        from kipoi_mcdropout.runs.ism.mutate import MutationOptions, ism_options
+        from kipoi_mcdropout.runs.options import RunOptions
+
+        get, options = self.keywords.__getitem__, self.options
+        try:
+            effects = EffectOptions(
+                parse_scores(get("scores"), get("score_kwargs")), draws_of(get("n_draws")),
+                tuple(get("quantiles")), get("keep_draws"),
+            )  # fmt: skip
+            mutation = MutationOptions(get("start"), get("end"), get("test_ref_ref"), get("mask_scope"))
+            running = RunOptions(
+                get("batch_size"), get("engine"), get("memory_bytes"), get("verify"), options.scheduler,
+                options.on_error, options.overwrite, options.resume, parse_shard(options.shard),
+            )  # fmt: skip
+            model = Model.of(self.loaded, settings, self.select)
+            chosen = ism_options(model, effects, get("seed"), get("targets"), mutation, running)
+        except TypeError as error:
+            if options.imp_score_kwargs is None:
+                raise
+            raise InputError(f"a value in --imp_score_kwargs has a wrong type: {error}") from error
+        return model, chosen, running
 
 
 def _alphabet(dataloader: Any, arguments: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kipoi_mcdropout.cli.arguments import Parser
@@ -26,6 +27,7 @@ KINDS = {
     "effects": ("effect against position, with intervals", "out.h5 --target FOXA2 --sequence 0"),
     "ref_alt_covariance": ("effect sd: shared against independent masks", "out.h5 --target FOXA2"),
     "convergence": ("mean and sd against the number of draws", "out.h5 --target FOXA2"),
+    "members": ("effects of each member; sd within against between", "out.h5 --target FOXA2"),
     "volcano": ("|effect| / sd against effect", "variants.parquet --target FOXA2"),
     "mr": ("exposure against outcome, funnel, leave-one-out", "out.h5 --exposure FOXA2 --outcome DNase"),
     "calibration": (
@@ -36,8 +38,10 @@ KINDS = {
 _ONE_PANEL = ("mean_variance", "effects", "ref_alt_covariance", "volcano")  # an Axes per output
 _HEIGHT_MM = {"mean_variance": 85, "ism": 92, "effects": 65, "ref_alt_covariance": 82, "volcano": 75}
 _PANEL_HEIGHT_MM = 75
-_LEAST_WIDTH_MM = {"ism": 80, "effects": 80, "convergence": 150, "mr": 150, "calibration": 110}
-_WIDE = ("ism", "effects", "convergence", "mr", "calibration")
+_LEAST_WIDTH_MM = {
+    "ism": 80, "effects": 80, "convergence": 150, "members": 110, "mr": 150, "calibration": 110,
+}  # fmt: skip
+_WIDE = ("ism", "effects", "convergence", "members", "mr", "calibration")
 _WITHOUT_TARGET = 4  # outputs that are all shown where none is named
 _MOST_PANELS = 12
 _NOT_RECORDED = ("output", "overwrite", "quiet", "verbose")
@@ -227,11 +231,26 @@ def _draw_output(options: argparse.Namespace, table: pd.DataFrame, output: str, 
         draws = read_draws(options.result, [output], score)
         plots.plot_convergence(rows.reset_index(drop=True), draws, tolerance=options.tolerance, **common)
         return
+    if options.kind == "members":
+        score = choose_score(table, options.score)
+        rows = table[table["score"].astype(str) == score].reset_index(drop=True)
+        plots.plot_members(rows, _member_means(options, score), **common)
+        return
     if options.kind == "volcano":
         common["n_labels"] = options.labels
     if options.kind == "effects":
         common["level"] = options.level
     getattr(plots, f"plot_{options.kind}")(table, **common)
+
+
+def _member_means(options: argparse.Namespace, score: str) -> Any:
+    """A column for each row of the score in the table of `_read`; None for a table, which has none."""
+    from kipoi_mcdropout.files.open_hdf5 import is_hdf5
+    from kipoi_mcdropout.files.read import read_member_means
+
+    if not is_hdf5(Path(options.result)):
+        return None
+    return read_member_means(options.result, options.target, score)
 
 
 def _draw_mr(options: argparse.Namespace) -> Figure:

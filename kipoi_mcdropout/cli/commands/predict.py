@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kipoi_mcdropout.cli.arguments import (
     Parser,
+    add_data_arguments,
     add_draw_arguments,
-    add_model_arguments,
     add_output_arguments,
 )
+from kipoi_mcdropout.cli.model_arguments import add_model, describe_model, load_described
 from kipoi_mcdropout.errors import EXIT_OK
+
+if TYPE_CHECKING:
+    from kipoi_mcdropout.dropout.sites import SitePlan
 
 _DESCRIPTION = """\
 Write the mean, variance, standard deviation and Monte Carlo error of a model's predictions over many
@@ -28,7 +32,8 @@ def get_parser(prog: str = "kipoi mcdropout predict") -> argparse.ArgumentParser
         '    --dataloader_args \'{"fasta_file": "genome.fa", "intervals_file": "regions.bed"}\' \\\n'
         "    --n_draws 30 --seed 0 -o predictions.tsv",
     )
-    add_model_arguments(parser)
+    add_model(parser)
+    add_data_arguments(parser)
     add_draw_arguments(parser)
     parser.add_argument("--keep_draws", action="store_true", help="also write every draw (HDF5 only)")
     add_output_arguments(parser, ".h5 .tsv .tsv.gz .parquet, any number of them")
@@ -39,78 +44,48 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
     """Run the command; returns its exit code."""
     options = get_parser(prog).parse_args(args)
 
-    from kipoi_mcdropout.files import SUFFIXES, prediction_files
+    from kipoi_mcdropout.files import SUFFIXES
     from kipoi_mcdropout.files.atomic import check_free, check_outputs
 
     check_free(check_outputs(options.output, SUFFIXES), options.overwrite)
 
-    from kipoi_mcdropout.arrays.nested import n_rows, take
+    from kipoi_mcdropout.arrays.outputs import as_targets
     from kipoi_mcdropout.cli.messages import say, warn
-    from kipoi_mcdropout.cli.session import batches, load_data, load_model
-    from kipoi_mcdropout.files.record import PredictionRecord, metadata_rows
-    from kipoi_mcdropout.model.adapter import KipoiModel
-    from kipoi_mcdropout.model.predict import mc_predict
+    from kipoi_mcdropout.cli.session import batches, load_data
+    from kipoi_mcdropout.model.ensemble import draws_of
+    from kipoi_mcdropout.model.model import Model
+    from kipoi_mcdropout.model.predict import PredictionOptions
+    from kipoi_mcdropout.runs.ism.sequences import Sequences
+    from kipoi_mcdropout.runs.predict import predict_to_files
 
-    model = KipoiModel(load_model(options), ignore=options.ignore, label_axis=options.label_axis)
-    dataloader, arguments = load_data(options, model.model)
-    stream = batches(options, dataloader)
-    first = next(stream)
-    with model.locked.borrow():
-        one = model.tensors(take(model.arrays(first["inputs"]), slice(0, 1)))
-        plan = model.locked.plan_for(one, options.n_draws)
-    header = _provenance(options, model, plan, arguments, [*prog.split(), *args])
-    for note in plan.notes:
-        say(f"note: {note}")
-    n = 0
+    settings = PredictionOptions(
+        draws_of(options.n_draws), options.seed, as_targets(options.target), options.batch_size,
+        options.keep_draws,
+    )  # fmt: skip
+    description = describe_model(options)
+    loaded = load_described(description, with_dataloader=options.dataloader is None)
+    model = Model.of(loaded, description.settings)
+    dataloader, arguments = load_data(options, loaded[0])
     bad = _BadValues()
-    with prediction_files(options.output, header, options.overwrite) as files:
-        batch: dict[str, Any] | None = first
-        while batch is not None:
-            predictions = mc_predict(
-                model,
-                batch["inputs"],
-                options.n_draws,
-                options.seed,
-                targets=options.target,
-                batch_size=options.batch_size,
-                keep_draws=options.keep_draws,
-            )
-            rows = n_rows(batch["inputs"])
-            record = PredictionRecord(n, predictions, metadata_rows(batch, rows))
-            files.write(record)
-            bad.mention(record, warn)
-            n += rows
-            batch = next(stream, None)
-    say(f"{n} sequences, {options.n_draws} draws: {', '.join(options.output)}")
+
+    def began(plan: SitePlan) -> None:
+        for note in plan.notes:
+            say(f"note: {note}")
+
+    n = predict_to_files(
+        model,
+        Sequences(batches(options, dataloader), arguments, options.dataloader),
+        settings,
+        options.output,
+        overwrite=options.overwrite,
+        command=[*prog.split(), *args],
+        began=began,
+        finished=lambda record: bad.mention(record, warn),
+    )
+    say(f"{n} sequences, {bad.n_draws} draws: {', '.join(options.output)}")
     if bad.n:
         warn(f"{bad.n} predictions are NaN; look at the column n_nonfinite")
     return EXIT_OK
-
-
-def _provenance(
-    options: argparse.Namespace,
-    model: Any,
-    plan: Any,
-    dataloader_kwargs: dict[str, Any],
-    command: list[str],
-) -> dict[str, Any]:
-    from kipoi_mcdropout.files.provenance import input_files, provenance
-
-    return provenance(
-        model=options.model,
-        source=options.source,
-        identity=model.identity(),
-        plan=plan,
-        seed=options.seed,
-        n_draws=options.n_draws,
-        options={
-            "target": options.target,
-            "ignore": list(options.ignore),
-            "dataloader_args": dataloader_kwargs,
-        },
-        files=input_files(dataloader_kwargs),
-        command=command,
-    )
 
 
 class _BadValues:
@@ -118,9 +93,11 @@ class _BadValues:
 
     def __init__(self) -> None:
         self.n = 0
+        self.n_draws = 0  # of the run
 
     def mention(self, record: Any, warn: Any) -> None:
         """Look at the predictions of a batch."""
+        self.n_draws = record.predictions.n_draws
         bad = record.not_finite()
         self.n += int(bad.sum())
         if bad.any():

@@ -10,11 +10,11 @@ from kipoi_mcdropout.cli.arguments import (
     Parser,
     add_draw_arguments,
     add_engine_arguments,
-    add_model,
     add_run_arguments,
     parse_shard,
 )
 from kipoi_mcdropout.cli.interrupt import raise_if_interrupted
+from kipoi_mcdropout.cli.model_arguments import add_model, describe_model, load_described
 from kipoi_mcdropout.errors import EXIT_OK, EXIT_STRICT, InputError
 
 _DESCRIPTION = """\
@@ -143,30 +143,6 @@ def add_window_arguments(parser: argparse.ArgumentParser) -> None:
         "skip it, but refuse the VCF if there are many (default); skip: skip it, even if there are "
         "many; error: stop at the first one",
     )
-    parser.add_argument(
-        "--length",
-        type=int,
-        default=None,
-        help="length of the window in bp; needed if the model's schema does not say it",
-    )
-    parser.add_argument(
-        "-c",
-        "--category_axis",
-        type=int,
-        default=None,
-        help="axis of the bases; needed if several axes of the input fit",
-    )
-    parser.add_argument(
-        "--alphabet",
-        default=None,
-        help="order of the bases (default: the dataloader's alphabet, else ACGT)",
-    )
-    parser.add_argument(
-        "--unknown",
-        choices=["uniform", "zero"],
-        default="uniform",
-        help="how N is encoded: 0.25 each, as kipoiseq does (uniform, the default), or all zero",
-    )
 
 
 def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
@@ -187,7 +163,6 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch_size", type=int, default=32, help="number of inputs in one forward pass (default 32)"
     )
     add_engine_arguments(parser)
-    parser.set_defaults(dataloader="none")  # a VCF needs no dataloader
 
 
 def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
@@ -196,7 +171,6 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
     shifts = _shifts(options.shifts)
 
     from kipoi_mcdropout.cli.messages import mention_engine, say, warn
-    from kipoi_mcdropout.cli.session import load_model
     from kipoi_mcdropout.model.model import Model
     from kipoi_mcdropout.vcf.call import output_paths
     from kipoi_mcdropout.vcf.score import Told, score_vcf
@@ -205,11 +179,8 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
     wanted, running = _wanted(options, shifts)
     files = (options.output_vcf, options.table)
     paths = output_paths(options.input_vcf, *files, wanted.vcf, running)
-    model = Model(
-        load_model(options), length=options.length, category_axis=options.category_axis,
-        unknown=options.unknown, alphabet=options.alphabet, label_axis=options.label_axis,
-        ignore=options.ignore,
-    )  # fmt: skip
+    description = describe_model(options)
+    model = Model.of(load_described(description, with_dataloader=False), description.settings)
     bar = _Bar(_expected(options, running.shard))
     told = Told([*prog.split(), *args], bar.update)
     try:
@@ -234,11 +205,13 @@ def _wanted(options: argparse.Namespace, shifts: tuple[int, ...]) -> tuple[Any, 
     """What is to be computed, and how."""
     from kipoi_mcdropout.effects.scores import parse_scores
     from kipoi_mcdropout.effects.summary import EffectOptions
+    from kipoi_mcdropout.model.ensemble import draws_of
     from kipoi_mcdropout.runs.options import RunOptions
     from kipoi_mcdropout.vcf.options import VariantEffects, VariantOptions, VcfOptions
     from kipoi_mcdropout.vcf.write.annotate import DEFAULT_STATISTICS
 
-    effects = EffectOptions(parse_scores(options.scores), options.n_draws, tuple(options.quantiles))
+    n_draws = draws_of(options.n_draws)
+    effects = EffectOptions(parse_scores(options.scores), n_draws, tuple(options.quantiles))
     placed = VariantOptions(
         options.rc, shifts, options.normalize, options.edge, options.ref_mismatch, options.region,
         options.contig_map,

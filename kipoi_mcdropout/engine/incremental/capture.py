@@ -137,7 +137,7 @@ class _Recorder(TorchDispatchMode):
         return False
 
     def __init__(self, inputs: Nested) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.nodes: list[Node] = []
         self.output: Any = None
         self.failure: CaptureError | None = None

@@ -71,7 +71,7 @@ def describe(plan: Plan) -> PlanReport:
                 flops,
                 dense,
                 not step.drawn,
-            )  # fmt: skip
+            )
         )
     return PlanReport(
         tuple(rows),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -100,7 +99,7 @@ class Reduce(Exit):
 _REDUCTIONS = {"mean": "mean", "sum": "sum", "amax": "max"}
 
 
-def exit_for(node: Node, builder: Builder, steps: dict[int, Any]) -> Exit:
+def exit_for(node: Node, builder: Builder) -> Exit:
     """The exit at a node, or NoRule."""
     if node.name in ("linear", "mm", "matmul", "addmm"):
         return _flat_linear(node, builder)

@@ -51,8 +51,10 @@ def run_node(
     assert node.target is not None
     args, kwargs = resolve((node.args, node.kwargs), n, values)
     if node.name == "view" and isinstance(args[1], (list, tuple)):
-        return args[0].reshape(args[1])  # strides may differ from those that were observed
-    return node.target(*args, **kwargs)
+        reshaped: Tensor = args[0].reshape(args[1])  # strides may differ from those that were observed
+        return reshaped
+    result: Tensor = node.target(*args, **kwargs)
+    return result
 
 
 def run_nodes(

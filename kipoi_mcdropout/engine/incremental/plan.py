@@ -121,7 +121,7 @@ class _Planner:
             return self._input(node)
         if any(i in self.moving for i in inputs):
             self.moving.add(node.index)
-            step = self._moving(node, drawn)
+            step = self._moving(node)
             step.drawn = drawn
             return step
         if any(i in self.resting for i in inputs) and all(
@@ -165,7 +165,7 @@ class _Planner:
         self.spans[node.index, 0] = Span(positions, positions + 1)
         return Step(node, "windows", width=1.0, width_in=1.0)
 
-    def _moving(self, node: Node, drawn: bool) -> Step:
+    def _moving(self, node: Node) -> Step:
         try:
             return self._windows(node)
         except NoRule as error:
@@ -173,7 +173,7 @@ class _Planner:
         except Exception as error:  # only NoRule may make a step dense
             raise RuleError.of(node, error) from error
         try:
-            leaving = exit_for(node, self.builder, self.steps)
+            leaving = exit_for(node, self.builder)
         except NoRule as error:
             extra = f"; {error}" if str(error) not in ("", reason) else ""
             return Step(node, "dense", reason=reason + extra)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from kipoi_mcdropout.engine.incremental.blocks import Block
 from kipoi_mcdropout.engine.incremental.differences import Differences, not_zero
+from kipoi_mcdropout.engine.incremental.graph import Node
 from kipoi_mcdropout.engine.incremental.plan import Plan
 from kipoi_mcdropout.engine.incremental.references import References
 from kipoi_mcdropout.engine.incremental.route import Route
@@ -55,7 +56,7 @@ class PairContext(BlockContext):
         owner: Ints,
         block: Block,
         references: References,
-        masks: Callable,
+        masks: Callable[[Node], Tensor],
         shared: set[Key],
     ) -> None:
         self.draw, self.mutant = np.divmod(pairs, len(owner))
@@ -100,7 +101,9 @@ class Thinning:
         Pairs in a block.
     """
 
-    def __init__(self, route: Route, end: End, masks: Callable, shared: set[Key], most: int) -> None:
+    def __init__(
+        self, route: Route, end: End, masks: Callable[[Node], Tensor], shared: set[Key], most: int
+    ) -> None:
         self.route, self.end, self.plan = route, end, end.plan
         self.masks, self.shared, self.most = masks, shared, most
         self.drawn = self.plan.steps[route.order[-1][0]].drawn

@@ -37,7 +37,8 @@ def heterogeneity(instruments: Instruments, *, correlated: bool = False) -> pd.D
     results: list[Estimate] = [mr_ivw(instruments, correlated=correlated)]
     if instruments.n_kept >= 3:
         results.append(mr_egger(instruments, correlated=correlated))
-    return pd.DataFrame([{name: getattr(r, name) for name in COLUMNS} for r in results])
+    table: pd.DataFrame = pd.DataFrame([{name: getattr(r, name) for name in COLUMNS} for r in results])
+    return table
 
 
 class Scatter(NamedTuple):

@@ -62,7 +62,8 @@ def leave_one_out(
         rest = used.take(np.flatnonzero(groups != name))
         rows.append(_row(name, mr_estimate(rest, method, convention=convention)))
     rows.append(_row(WITHOUT_NONE, mr_estimate(used, method, convention=convention)))
-    return pd.DataFrame(rows)
+    table: pd.DataFrame = pd.DataFrame(rows)
+    return table
 
 
 def _row(name: str, estimate: Estimate) -> dict[str, Any]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from kipoi_mcdropout.arrays.array_types import FloatArray
 from kipoi_mcdropout.mr.estimators.convention import Convention, check_convention
 from kipoi_mcdropout.mr.pairs.correlation import outcome_correlation
-from kipoi_mcdropout.mr.pairs.instruments import FloatArray, Instruments
+from kipoi_mcdropout.mr.pairs.instruments import Instruments
 
 
 def f_statistics(instruments: Instruments) -> FloatArray:

@@ -14,6 +14,9 @@ whose square is n_draws times the variance of the mean). The bootstrap needs no 
 a correlation matrix, so it also works with more instruments than draws. It also corrects the interval
 for the bias that noisy exposure effects cause.
 
+With several members (trained networks) the members are resampled first, then the draws within each: the
+interval then includes how much the estimate would change with other members.
+
 Its limit. With infinitely many draws its interval has length 0, even if mutants do not lie on one line
 because they change the outcome by other ways than the exposure, or because the model is not linear. If
 the mutants are a sample of all possible mutants, this scatter is an error too: ``resample="both"`` also
@@ -41,13 +44,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from kipoi_mcdropout.arrays.array_types import FloatArray
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.mr.estimators.convention import Convention, check_convention
 from kipoi_mcdropout.mr.estimators.estimate import Estimate, make_estimate, wald_test
 from kipoi_mcdropout.mr.estimators.points import POINT_ESTIMATORS
 from kipoi_mcdropout.mr.estimators.ratio import with_exposure_effect
 from kipoi_mcdropout.mr.estimators.resampling import Resample, draw_replicates
-from kipoi_mcdropout.mr.pairs.instruments import FloatArray, Instruments
+from kipoi_mcdropout.mr.pairs.instruments import Instruments
 
 MIN_INSTRUMENTS = {"ivw": 2}  # 3 for every other method
 

@@ -6,13 +6,14 @@ from typing import Literal
 
 import numpy as np
 
+from kipoi_mcdropout.arrays.array_types import FloatArray
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.mr.estimators.convention import Convention, check_convention
 from kipoi_mcdropout.mr.estimators.egger import Distribution
 from kipoi_mcdropout.mr.estimators.estimate import Estimate, make_estimate
 from kipoi_mcdropout.mr.estimators.ratio import with_exposure_effect
 from kipoi_mcdropout.mr.estimators.regression import Fit, fit_effects
-from kipoi_mcdropout.mr.pairs.instruments import FloatArray, Instruments
+from kipoi_mcdropout.mr.pairs.instruments import Instruments
 
 Model = Literal["default", "random", "fixed", "random_underdispersed"]
 Weights = Literal["first_order", "second_order"]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
+from kipoi_mcdropout.arrays.array_types import FloatArray
 from kipoi_mcdropout.mr.estimators.convention import Convention, check_convention
 from kipoi_mcdropout.mr.estimators.estimate import Estimate, make_estimate
 from kipoi_mcdropout.mr.estimators.points import weighted_median
 from kipoi_mcdropout.mr.estimators.ratio import ratio_se, with_exposure_effect
 from kipoi_mcdropout.mr.estimators.resampling import noise_blocks
-from kipoi_mcdropout.mr.pairs.instruments import FloatArray, Instruments
+from kipoi_mcdropout.mr.pairs.instruments import Instruments
 
 PENALTY_FACTOR = 20  # of both R packages: an instrument with p below 1/20 loses weight
 
@@ -90,4 +91,5 @@ def _median(
 def _penalise(weight: FloatArray, ratio: FloatArray) -> FloatArray:
     center = weighted_median(ratio, weight)
     p = stats.chi2.sf(weight * (ratio - center) ** 2, df=1)
-    return weight * np.minimum(1.0, PENALTY_FACTOR * p)
+    penalised: FloatArray = weight * np.minimum(1.0, PENALTY_FACTOR * p)
+    return penalised

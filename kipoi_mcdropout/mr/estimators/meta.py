@@ -10,9 +10,9 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from kipoi_mcdropout.arrays.array_types import FloatArray
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.mr.estimators.estimate import CI_LEVEL, wald_test
-from kipoi_mcdropout.mr.pairs.instruments import FloatArray
 
 MetaMethod = Literal["REML", "DL", "FE"]
 MAX_ITERATIONS = 1000

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from kipoi_mcdropout.arrays.array_types import FloatArray
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.mr.estimators.convention import Convention, check_convention
 from kipoi_mcdropout.mr.estimators.estimate import Estimate, make_estimate
 from kipoi_mcdropout.mr.estimators.points import mad, mode
 from kipoi_mcdropout.mr.estimators.ratio import ratio_se, with_exposure_effect
 from kipoi_mcdropout.mr.estimators.resampling import noise_blocks
-from kipoi_mcdropout.mr.pairs.instruments import FloatArray, Instruments
+from kipoi_mcdropout.mr.pairs.instruments import Instruments
 
 
 def mr_weighted_mode(

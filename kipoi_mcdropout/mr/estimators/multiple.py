@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
+from kipoi_mcdropout.effects.false_discovery import benjamini_hochberg
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.mr.estimate_table import estimates
 from kipoi_mcdropout.mr.estimators.convention import Convention
@@ -41,7 +41,7 @@ def mr_multiple(
     options: dict[str, Any] = {"convention": convention, "n_bootstrap": n_bootstrap, "seed": seed}
     tables = [estimates(i, methods, **options) for i in pairs]
     table = pd.concat(tables, ignore_index=True)
-    table["q_value"] = table.groupby("method")["p"].transform(_benjamini_hochberg)
+    table["q_value"] = table.groupby("method")["p"].transform(_q_values)
     table.attrs["warnings"] = [
         (*name, *warning)
         for name, part in zip(names, tables, strict=True)
@@ -50,9 +50,5 @@ def mr_multiple(
     return table
 
 
-def _benjamini_hochberg(p: pd.Series) -> pd.Series:
-    q = p.copy()
-    given = p.notna()
-    if given.any():
-        q[given] = multipletests(p[given].to_numpy(), method="fdr_bh")[1]
-    return q.astype(np.float64)
+def _q_values(p: pd.Series) -> pd.Series:
+    return pd.Series(benjamini_hochberg(p.to_numpy(np.float64)), p.index)

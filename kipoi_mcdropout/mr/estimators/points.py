@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from kipoi_mcdropout.mr.pairs.instruments import FloatArray
+from kipoi_mcdropout.arrays.array_types import FloatArray
 
 GRID_POINTS = 512  # of R's density(), in which both R packages look for the mode
 GRID_MARGIN = 3.0  # bandwidths that the grid reaches beyond the ratios
@@ -25,12 +25,14 @@ def egger_slope(bx: FloatArray, by: FloatArray, weight: FloatArray) -> FloatArra
     total = weight.sum(axis=-1, keepdims=True)
     x = x - (weight * x).sum(axis=-1, keepdims=True) / total
     y = y - (weight * y).sum(axis=-1, keepdims=True) / total
-    return (weight * x * y).sum(axis=-1) / (weight * x * x).sum(axis=-1)
+    slopes: FloatArray = (weight * x * y).sum(axis=-1) / (weight * x * x).sum(axis=-1)
+    return slopes
 
 
 def ivw_slope(bx: FloatArray, by: FloatArray, weight: FloatArray) -> FloatArray:
     """Slope of by on bx through the origin."""
-    return (weight * bx * by).sum(axis=-1) / (weight * bx * bx).sum(axis=-1)
+    slopes: FloatArray = (weight * bx * by).sum(axis=-1) / (weight * bx * bx).sum(axis=-1)
+    return slopes
 
 
 def weighted_median(values: FloatArray, weight: FloatArray) -> FloatArray:
@@ -46,7 +48,8 @@ def weighted_median(values: FloatArray, weight: FloatArray) -> FloatArray:
     after = np.clip((middle < 0.5).sum(axis=-1), 1, values.shape[-1] - 1)[..., None]
     low, high = (np.take_along_axis(values, after - k, axis=-1)[..., 0] for k in (1, 0))
     at_low, at_high = (np.take_along_axis(middle, after - k, axis=-1)[..., 0] for k in (1, 0))
-    return low + (high - low) * (0.5 - at_low) / (at_high - at_low)
+    median: FloatArray = low + (high - low) * (0.5 - at_low) / (at_high - at_low)
+    return median
 
 
 def mode(values: FloatArray, weight: FloatArray, bandwidth_factor: float = 1.0) -> FloatArray:
@@ -107,19 +110,15 @@ def mad(values: FloatArray, axis: int = -1) -> FloatArray:
 PointEstimator = Callable[[FloatArray, FloatArray, FloatArray, FloatArray], FloatArray]
 
 
-def _first(sx: FloatArray, bx: FloatArray, by: FloatArray, sy: FloatArray) -> FloatArray:
-    return (bx / sy) ** 2
-
-
-def _second(sx: FloatArray, bx: FloatArray, by: FloatArray, sy: FloatArray) -> FloatArray:
+def _precision(sx: FloatArray, bx: FloatArray, by: FloatArray, sy: FloatArray) -> FloatArray:
     return 1 / ((sy / bx) ** 2 + (by * sx / bx**2) ** 2)
 
 
 POINT_ESTIMATORS: dict[str, PointEstimator] = {
-    "egger": lambda bx, by, sx, sy: egger_slope(bx, by, sy**-2.0),
-    "ivw": lambda bx, by, sx, sy: ivw_slope(bx, by, sy**-2.0),
-    "simple_median": lambda bx, by, sx, sy: weighted_median(by / bx, np.ones_like(bx)),
-    "weighted_median": lambda bx, by, sx, sy: weighted_median(by / bx, _second(sx, bx, by, sy)),
-    "simple_mode": lambda bx, by, sx, sy: mode(by / bx, np.ones_like(bx)),
-    "weighted_mode": lambda bx, by, sx, sy: mode(by / bx, _second(sx, bx, by, sy)),
+    "egger": lambda bx, by, _sx, sy: egger_slope(bx, by, sy**-2.0),
+    "ivw": lambda bx, by, _sx, sy: ivw_slope(bx, by, sy**-2.0),
+    "simple_median": lambda bx, by, _sx, _sy: weighted_median(by / bx, np.ones_like(bx)),
+    "weighted_median": lambda bx, by, sx, sy: weighted_median(by / bx, _precision(sx, bx, by, sy)),
+    "simple_mode": lambda bx, by, _sx, _sy: mode(by / bx, np.ones_like(bx)),
+    "weighted_mode": lambda bx, by, sx, sy: mode(by / bx, _precision(sx, bx, by, sy)),
 }

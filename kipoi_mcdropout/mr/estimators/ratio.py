@@ -7,8 +7,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from kipoi_mcdropout.arrays.array_types import FloatArray
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.mr.pairs.instruments import FloatArray, Instruments
+from kipoi_mcdropout.mr.pairs.instruments import Instruments
 
 Order = Literal["first_order", "second_order"]
 
@@ -44,7 +45,7 @@ def wald_ratios(instruments: Instruments) -> pd.DataFrame:
     With a single instrument this is the causal estimate.
     """
     used = with_exposure_effect(instruments, 1, "a Wald ratio")
-    return pd.DataFrame(
+    table: pd.DataFrame = pd.DataFrame(
         {
             "SNP": used.snp,
             "ratio": used.beta_outcome / used.beta_exposure,
@@ -52,3 +53,4 @@ def wald_ratios(instruments: Instruments) -> pd.DataFrame:
             "se_second_order": ratio_se(used, "second_order"),
         }
     )
+    return table

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.regression.linear_model import GLS, WLS
 
+from kipoi_mcdropout.arrays.array_types import FloatArray
 from kipoi_mcdropout.mr.pairs.correlation import outcome_correlation
-from kipoi_mcdropout.mr.pairs.instruments import FloatArray, Instruments
+from kipoi_mcdropout.mr.pairs.instruments import Instruments
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
+from kipoi_mcdropout.arrays.array_types import FloatArray
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.mr.pairs.instruments import FloatArray, Instruments
+from kipoi_mcdropout.mr.pairs.instruments import Instruments
 
 Resample = Literal["draws", "instruments", "both"]
 MAX_BLOCK_VALUES = 2_000_000  # per array held at once: 16 MB
@@ -33,7 +35,8 @@ def draw_replicates(
     """Blocks of (bx, by, sx, sy), each shape=(block, n), from resampled draws and instruments.
 
     All instruments and both outputs of a replicate use the same draws, so their correlation is kept.
-    Standard errors are only used as weights and do not change.
+    Standard errors are only used as weights and do not change. With several members these are resampled
+    first, then the draws within each of them.
     """
     check_bootstrap(n_bootstrap, seed)
     x, y = instruments.draws_exposure, instruments.draws_outcome
@@ -50,7 +53,7 @@ def draw_replicates(
         size = min(block, n_bootstrap - start)
         share = np.full((size, n_draws), 1 / n_draws)
         if resample != "instruments":
-            share = rng.multinomial(n_draws, np.full(n_draws, 1 / n_draws), size) / n_draws
+            share = _times_drawn(rng, size, n_draws, instruments.n_members) / n_draws
         rows = np.broadcast_to(np.arange(n), (size, n))
         if resample != "draws":
             rows = rng.integers(n, size=(size, n))
@@ -60,6 +63,21 @@ def draw_replicates(
             instruments.se_exposure[rows],
             instruments.se_outcome[rows],
         )
+
+
+def _times_drawn(
+    rng: np.random.Generator, size: int, n_draws: int, n_members: int
+) -> NDArray[np.int64]:
+    """How often each draw is taken, shape=(size, n_draws)."""
+    if n_members == 1:
+        return rng.multinomial(n_draws, np.full(n_draws, 1 / n_draws), size)
+    each = n_draws // n_members
+    times = np.empty((size, n_draws), np.int64)
+    of_members = rng.multinomial(n_members, np.full(n_members, 1 / n_members), size)
+    for member in range(n_members):  # one that is taken twice has twice as many draws
+        taken = of_members[:, member] * each
+        times[:, member::n_members] = rng.multinomial(taken, np.full(each, 1 / each))
+    return times
 
 
 def check_bootstrap(n_bootstrap: int, seed: int) -> None:

@@ -17,11 +17,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from kipoi_mcdropout.arrays.array_types import FloatArray
 from kipoi_mcdropout.errors import OutputError, is_machine_failure
 from kipoi_mcdropout.mr.export.file_names import safe_file_name
 from kipoi_mcdropout.mr.export.readme import readme, sequences_of
 from kipoi_mcdropout.mr.pairs.correlation import covariance_of_draws
-from kipoi_mcdropout.mr.pairs.instruments import FloatArray, Instruments
+from kipoi_mcdropout.mr.pairs.instruments import Instruments
 
 MAX_MATRIX = (
     1000  # instruments: a matrix beyond is over 20 MB of text, and singular for any usual n_draws
@@ -120,13 +121,14 @@ def twosamplemr_table(instruments: Instruments) -> pd.DataFrame:
     columns["mr_keep"] = np.where(i.mr_keep, "TRUE", "FALSE")
     columns["reason"] = [str(r) if r else None for r in i.reason]
     columns |= {"se_type": i.se_type, "n_draws": i.n_draws, "sequence": i.sequence}
-    return pd.DataFrame(columns)
+    table: pd.DataFrame = pd.DataFrame(columns)
+    return table
 
 
 def mr_input_table(instruments: Instruments) -> pd.DataFrame:
     """Columns snps, bx, bxse, by, byse, effect_allele, other_allele for MendelianRandomization."""
     used = instruments.kept()
-    return pd.DataFrame(
+    table: pd.DataFrame = pd.DataFrame(
         {
             "snps": used.snp,
             "bx": used.beta_exposure,
@@ -137,12 +139,13 @@ def mr_input_table(instruments: Instruments) -> pd.DataFrame:
             "other_allele": used.other_allele,
         }
     )
+    return table
 
 
 def radial_table(instruments: Instruments) -> pd.DataFrame:
     """Columns SNP, beta.exposure, beta.outcome, se.exposure, se.outcome for RadialMR."""
     used = instruments.kept()
-    return pd.DataFrame(
+    table: pd.DataFrame = pd.DataFrame(
         {
             "SNP": used.snp,
             "beta.exposure": used.beta_exposure,
@@ -151,12 +154,13 @@ def radial_table(instruments: Instruments) -> pd.DataFrame:
             "se.outcome": used.se_outcome,
         }
     )
+    return table
 
 
 def presso_table(instruments: Instruments) -> pd.DataFrame:
     """Columns SNP, E1_effect, E1_se, Y_effect, Y_se for MR-PRESSO."""
     used = instruments.kept()
-    return pd.DataFrame(
+    table: pd.DataFrame = pd.DataFrame(
         {
             "SNP": used.snp,
             "E1_effect": used.beta_exposure,
@@ -165,6 +169,7 @@ def presso_table(instruments: Instruments) -> pd.DataFrame:
             "Y_se": used.se_outcome,
         }
     )
+    return table
 
 
 def deepmr_table(instruments: Instruments) -> pd.DataFrame:
@@ -173,7 +178,7 @@ def deepmr_table(instruments: Instruments) -> pd.DataFrame:
     number = np.ones(len(used), int)
     if used.sequence is not None:
         number = pd.factorize(used.sequence.astype(str))[0] + 1
-    return pd.DataFrame(
+    table: pd.DataFrame = pd.DataFrame(
         {
             "seq_num": number,
             "X_pred_mean": used.beta_exposure,
@@ -182,6 +187,7 @@ def deepmr_table(instruments: Instruments) -> pd.DataFrame:
             "Y_pred_var": used.se_outcome,
         }
     )
+    return table
 
 
 def draws_table(instruments: Instruments) -> pd.DataFrame:
@@ -192,7 +198,7 @@ def draws_table(instruments: Instruments) -> pd.DataFrame:
             "there are no draws to write. Run ism with --keep_draws, and pass read_draws(...)."
         )
     n_draws, n = used.draws_exposure.shape
-    return pd.DataFrame(
+    table: pd.DataFrame = pd.DataFrame(
         {
             "draw": np.repeat(np.arange(n_draws), n),
             "SNP": pd.Categorical.from_codes(
@@ -202,6 +208,7 @@ def draws_table(instruments: Instruments) -> pd.DataFrame:
             "effect_outcome": used.draws_outcome.ravel(),
         }
     )
+    return table
 
 
 def _plan(instruments: Instruments) -> dict[str, Writer]:
@@ -305,4 +312,5 @@ def _text(text: str, path: Path) -> None:
 
 def _p(beta: FloatArray, se: FloatArray) -> FloatArray:
     z = np.divide(np.abs(beta), se, out=np.full(len(se), np.nan), where=se > 0)
-    return 2 * stats.norm.sf(z)
+    p_values: FloatArray = 2 * stats.norm.sf(z)
+    return p_values

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kipoi_mcdropout.arrays.array_types import FloatArray
 from kipoi_mcdropout.errors import InputError
 
-FloatArray = NDArray[np.float64]
 DRAWS_RTOL = 1e-4  # how far the mean of draws may be from beta, relative to the largest draw
 
 
 def zero_variance(beta: FloatArray, se: FloatArray, rtol: float) -> NDArray[np.bool_]:
     """Rows whose se is rounding noise: at most `rtol` of the largest |beta| or se."""
-    return se <= rtol * max(np.abs(beta).max(), se.max())
+    is_zero: NDArray[np.bool_] = se <= rtol * max(np.abs(beta).max(), se.max())
+    return is_zero
 
 
 def frozen(array: NDArray[Any]) -> NDArray[Any]:

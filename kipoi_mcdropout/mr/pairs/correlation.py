@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from kipoi_mcdropout.arrays.array_types import FloatArray
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.mr.pairs.instruments import FloatArray, Instruments
+from kipoi_mcdropout.mr.pairs.instruments import Instruments
 
 
 def outcome_correlation(instruments: Instruments) -> FloatArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +22,11 @@ class EffectsOfMutants(Protocol):
     @property
     def has_draws(self) -> bool:
         """Whether the effect of every draw is there."""
+        ...
+
+    @property
+    def members(self) -> Sequence[str]:
+        """Names of the members of the model; none where it has one alone."""
         ...
 
     def table(self, outputs: Any = None, score: str | None = None) -> pd.DataFrame:
@@ -79,8 +85,9 @@ def instruments(
     if "sequence" in table:
         table["sequence"] = sequence_names(table)
     found = instruments_from_table(
-        table, exposure, outcome, draws=draws, se_type=se_type, score=chosen
-    )
+        table, exposure, outcome, draws=draws, se_type=se_type, score=chosen,
+        n_members=max(1, len(effects.members)),
+    )  # fmt: skip
     return select_instruments(
         found, min_z=min_z, one_per_position=one_per_position, min_distance_bp=min_distance_bp,
         top_n=top_n, select_draws=select_draws,

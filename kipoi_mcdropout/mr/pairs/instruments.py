@@ -10,10 +10,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kipoi_mcdropout.arrays.array_types import FloatArray
 from kipoi_mcdropout.effects.rounding import SHARE_OF_LARGEST
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.mr.pairs.checks import (
-    FloatArray,
     check_correlation,
     check_draws,
     check_draws_mean,
@@ -56,11 +56,13 @@ class Instruments:
     exposure, outcome : str
         Names of the two outputs; they must differ.
     se_type : "sd", "mcse" or None
-        "sd": spread over draws, the model's uncertainty. "mcse": sd / sqrt(n_draws), the Monte
-        Carlo error of the mean. None: summary data that does not come from draws.
+        "sd": spread over draws, the model's uncertainty. "mcse": the Monte Carlo error of the mean,
+        sd / sqrt(n_draws) of one model. None: summary data that does not come from draws.
     n_draws : int, optional
     draws_exposure, draws_outcome : array, shape=(n_draws, n), optional
         Effects of each draw; draw t of both comes from the same masks.
+    n_members : int
+        Trained networks that the draws are of: draw t is of member t mod n_members.
     correlation : array, shape=(n, n), optional
         Correlation of the outcome effects. Left out, it is taken from the draws when a method asks
         for it.
@@ -95,6 +97,7 @@ class Instruments:
     n_draws: int | None = None
     draws_exposure: FloatArray | None = None
     draws_outcome: FloatArray | None = None
+    n_members: int = 1
     correlation: FloatArray | None = None
     sequence: NDArray[Any] | None = None
     chrom: NDArray[Any] | None = None
@@ -146,6 +149,11 @@ class Instruments:
                 f"n_draws={self.n_draws}."
             )
         self._set("n_draws", counts.pop())
+        if self.n_members < 1 or self.n_draws is None or self.n_draws % self.n_members:
+            raise InputError(
+                f"the draws must be as many of each member; got {self.n_draws} draws of "
+                f"{self.n_members} members."
+            )
 
     def _set_correlation(self) -> None:
         if self.correlation is None:
@@ -252,6 +260,11 @@ class Instruments:
                 f"got se_type={self.se_type}, n_draws={self.n_draws}."
             )
         check_se_type(se_type, self.n_draws)
+        if self.n_members > 1 and se_type != self.se_type:
+            raise InputError(
+                "with several members the mcse is not sd / sqrt(n_draws), so one cannot be made of the "
+                f"other. Make the instruments from the effects again, with se_type={se_type!r}."
+            )
         factor = {("sd", "mcse"): self.n_draws**-0.5, ("mcse", "sd"): self.n_draws**0.5}.get(
             (self.se_type, se_type), 1.0
         )

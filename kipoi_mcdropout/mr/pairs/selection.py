@@ -16,9 +16,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from kipoi_mcdropout.arrays.array_types import FloatArray
+from kipoi_mcdropout.arrays.nested_variance import NestedVariance
 from kipoi_mcdropout.effects.z import z_ratio
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.mr.pairs.instruments import ZERO_VARIANCE_RTOL, FloatArray, Instruments
+from kipoi_mcdropout.mr.pairs.instruments import ZERO_VARIANCE_RTOL, Instruments
 
 SelectDraws = Literal["all", "half"]
 MIN_DRAWS_TO_SPLIT = 4  # 2 in each half, the least that has a variance
@@ -61,7 +63,8 @@ def select_instruments(
     """
     _check_options(min_z, min_distance_bp, top_n, select_draws)
     chooser, used, split = _split(instruments, select_draws)
-    z = exposure_z(chooser)
+    by_strength = one_per_position or any(x is not None for x in (min_z, min_distance_bp, top_n))
+    z = exposure_z(chooser) if by_strength else np.zeros(len(chooser))
     steps: dict[str, Callable[[NDArray[np.bool_]], NDArray[np.bool_]]] = {}
     if select_draws == "half":
         steps["zero_variance_in_selection_draws"] = lambda keep: keep & chooser.mr_keep
@@ -92,7 +95,14 @@ def select_instruments(
 def exposure_z(instruments: Instruments) -> FloatArray:
     """``|effect| / sd`` of the exposure, shape=(n,); see `z.z_ratio` where the sd is 0."""
     sd = instruments.se_exposure
-    if instruments.se_type == "mcse":
+    if instruments.se_type == "mcse" and instruments.n_members > 1:
+        if instruments.draws_exposure is None:
+            raise InputError(
+                "to select by |effect| / sd, with several members and se_type 'mcse', the draws are "
+                "needed. Use se_type 'sd', or run ism with --keep_draws."
+            )
+        sd = _se(instruments.draws_exposure, instruments, of_mean=False)
+    elif instruments.se_type == "mcse":
         sd = instruments.with_se_type("sd").se_exposure
     return np.abs(z_ratio(instruments.beta_exposure, sd))
 
@@ -113,11 +123,22 @@ def from_draw_subset(instruments: Instruments, draws: NDArray[Any] | slice) -> I
     new: dict[str, Any] = {"n_draws": None}
     for side in ("exposure", "outcome"):
         part = getattr(instruments, f"draws_{side}")[draws]
-        scale = len(part) ** -0.5 if instruments.se_type == "mcse" else 1.0
         new[f"draws_{side}"] = part
         new[f"beta_{side}"] = part.mean(axis=0)
-        new[f"se_{side}"] = part.std(axis=0, ddof=1) * scale
+        new[f"se_{side}"] = _se(part, instruments, instruments.se_type == "mcse")
     return replace(instruments, **new, zero_variance_rtol=ZERO_VARIANCE_RTOL)
+
+
+def _se(draws: FloatArray, instruments: Instruments, of_mean: bool) -> FloatArray:
+    """The sd, or the mcse, of some draws of the instruments."""
+    if instruments.n_members == 1:
+        sd: FloatArray = draws.std(axis=0, ddof=1)
+        return sd * (len(draws) ** -0.5 if of_mean else 1.0)
+    each = len(draws) // instruments.n_members
+    of_members = draws.reshape(each, instruments.n_members, -1)
+    spread = of_members.var(axis=0, ddof=1) if each > 1 else np.full(of_members.shape[1:], np.nan)
+    parts = NestedVariance.of(of_members.mean(axis=0), spread, each)
+    return np.sqrt(parts.of_mean if of_mean else parts.total)
 
 
 def _split(
@@ -130,7 +151,13 @@ def _split(
         raise InputError(
             f"at least {MIN_DRAWS_TO_SPLIT} draws are required to split them; got {n_draws}."
         )
-    half = n_draws // 2
+    members = instruments.n_members
+    half = n_draws // members // 2 * members  # whole rounds of the members
+    if half == 0:
+        raise InputError(
+            f"each of the {members} members needs at least 2 draws, so that they can be split; got "
+            f"{n_draws} draws in all."
+        )
     chooser = from_draw_subset(instruments, slice(0, half))
     used = from_draw_subset(instruments, slice(half, None))
     return chooser, used, {"n_draws_selection": half, "n_draws_estimation": n_draws - half}

@@ -30,6 +30,7 @@ def instruments_from_table(
     draws: NDArray[Any] | None = None,
     se_type: SeType = "sd",
     score: str | None = None,
+    n_members: int = 1,
 ) -> Instruments:
     """Pair the effects of each mutant on two outputs.
 
@@ -43,6 +44,8 @@ def instruments_from_table(
         only rounding (`rounding.effect_rounding`).
     exposure, outcome : str
         Values of `output`.
+    n_members : int
+        Trained networks that the draws are of; draw t is of member t mod n_members.
     draws : array, shape=(n_draws, len(table)), optional
         Effects of each draw; column i belongs to row i of the table.
     se_type : "sd" or "mcse"
@@ -96,6 +99,7 @@ def instruments_from_table(
         n_draws=_one_n_draws(x, y),
         draws_exposure=None if draws is None else draws[:, x_rows],
         draws_outcome=None if draws is None else draws[:, y_rows],
+        n_members=n_members,
         sequence=x[where[0]].to_numpy(str),
         chrom=places.chrom,
         position=places.position,

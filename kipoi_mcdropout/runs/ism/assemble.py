@@ -1,4 +1,4 @@
-"""From finished blocks to the files of effects, one sequence after the other."""
+"""Writes finished blocks to the files of effects, one sequence after the other."""
 
 from __future__ import annotations
 
@@ -22,30 +22,38 @@ class EffectsAssembler:
     writers : Writers or None
         None in a shard, which only counts.
     load : callable
-        A stored unit by its number: of a sequence with several blocks only one is held at a time.
+        Gives the stored unit of a number. The blocks of a sequence are loaded one after the other, so
+        that only one is in memory at a time.
     release : callable
-        Called with the number of each unit that is written.
+        Called with the number of each unit when its sequence is written.
+
+    Attributes
+    ----------
+    failed : dict of int to dict
+        Rows of the table of failures, by the number of the sequence.
+    sequences : set of int
+        Numbers of the sequences that were met.
     """
 
     def __init__(
         self,
         writers: Writers[SequenceBlocks] | None,
         load: Callable[[int], StoredUnit],
-        release: Callable[[int], None] = lambda number: None,
+        release: Callable[[int], None] = lambda _number: None,
     ) -> None:
         self._writers, self._load, self._release = writers, load, release
         self._numbers: list[int] = []
-        self.failed: dict[int, dict[str, Any]] = {}  # rows of the table of failures, by sequence
+        self.failed: dict[int, dict[str, Any]] = {}
         self.sequences: set[int] = set()
 
     def add_all(self, units: Iterable[tuple[int, StoredUnit]]) -> None:
-        """All units of the run, or of the shard, in order."""
+        """Add all units of the run, or of the shard, in order."""
         for number, stored in units:
             self.add(number, stored)
             del stored  # before the next is computed: results can be large
 
     def add(self, number: int, stored: StoredUnit) -> None:
-        """The next unit of the run, or of the shard."""
+        """Add the next unit of the run, or of the shard; with its last block a sequence is written."""
         index = stored.about["sequence"]
         self.sequences.add(index)
         if stored.failed is not None:
@@ -60,6 +68,7 @@ class EffectsAssembler:
         self._numbers.clear()
 
     def _blocks(self, last: StoredUnit) -> SequenceBlocks:
+        """The sequence that ends with this block."""
         if len(self._numbers) == 1:
             return SequenceBlocks.of(decode(last))
         numbers = list(self._numbers)
@@ -70,7 +79,7 @@ class EffectsAssembler:
         return SequenceBlocks(blocks)
 
     def write_failures(self, group: OutputGroup, path: Path | None) -> None:
-        """Name the sequences that could not be computed in a table, if there are any."""
+        """Write a table of the sequences that could not be computed, if there are any: TSV at `path`."""
         if self.failed and path is not None:
             rows = [self.failed[index] for index in sorted(self.failed)]
             pd.DataFrame(rows).to_csv(group.add(path), sep="\t", index=False)

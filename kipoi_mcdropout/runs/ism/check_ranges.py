@@ -3,7 +3,8 @@
 Ranges are Kipoi's: 0-based, half-open. Strand "-" means that the sequence is the reverse complement of
 the genome at the range; "+", "*" and "." mean that it is the genome's own. The positions of mutants are
 counted accordingly. Many dataloaders, kipoiseq's by default among them, read the forward strand whatever
-the strand column of their BED says: a comparison with the genome shows this, and it is mended here.
+the strand column of their BED says. A comparison with the genome shows this, and the strand is corrected
+here.
 """
 
 from __future__ import annotations
@@ -44,28 +45,29 @@ class RangeCheck:
     def checked(
         self, batch: dict[str, Any], x: NDArray[Any], category_axis: int, alphabet: str
     ) -> dict[str, Any]:
-        """The batch, with strands corrected where the genome shows that they are not what is meant.
+        """The batch, with strands corrected where the genome shows that they are wrong.
 
         Parameters
         ----------
         batch : dict
-            As Kipoi's dataloaders give it.
+            As Kipoi's dataloaders give it: `inputs`, `metadata`, batch first. It is not changed.
         x : numpy.ndarray, shape=(n, ...)
-            The input with the sequences.
+            The input with the sequences, one-hot.
         category_axis : int
-            Axis of one input with the bases.
+            Axis of one input (without the batch) that holds the bases.
         alphabet : str
-            What the categories are, in order.
+            The bases along that axis, in order.
 
         Raises
         ------
         InputError
-            If a range has not the length of its sequence, or is shifted by a base (counted from 1).
+            If a range and its sequence differ in length, or the range is shifted by one base, as one
+            that counts from 1 is.
 
         Warns
         -----
         InputWarning
-            If strands are corrected, cannot be checked, or a sequence is not what the genome has.
+            If strands are corrected or cannot be checked, or a sequence is not that of the genome.
         """
         rows = metadata_rows(batch, len(x))
         ranges = [range_of(row) for row in rows]
@@ -85,10 +87,13 @@ class RangeCheck:
             for where, text in zip(ranges, texts, strict=True)
         ]
         changed = {i: s for i, s in enumerate(strands) if s is not None and s != _side(ranges[i])}
-        return _with_strands(batch, changed, len(x)) if changed else batch
+        return _with_strands(batch, changed) if changed else batch
 
     def _strand(self, where: GenomicRange, sequence: NDArray[np.uint8]) -> str:
-        """The strand on which the sequence is what the genome has at the range."""
+        """The strand, "+" or "-", on which the genome has this sequence; else the one that is stated.
+
+        `sequence` has ASCII codes, shape=(positions,).
+        """
         assert self.genome is not None
         stated = _side(where)
         if where.chrom not in self.genome.lengths:
@@ -114,7 +119,7 @@ class RangeCheck:
         return stated
 
     def _tell(self, kind: str, message: str) -> None:
-        """Warn once of a kind."""
+        """Warn, once for each kind."""
         if kind not in self._told:
             self._told.add(kind)
             warnings.warn(message, InputWarning, stacklevel=4)
@@ -127,7 +132,11 @@ def with_checked_ranges(
     category_axis: int | None,
     alphabet: str,
 ) -> Iterator[dict[str, Any]]:
-    """Batches whose ranges were checked; as `RangeCheck.checked`, with the input named."""
+    """Yield batches whose ranges were checked; see `RangeCheck.checked`.
+
+    `model_input` names the input with the sequences. Where `category_axis` is None it is found out. A
+    batch without such an input or axis is passed on as it is: the run itself refuses it by name.
+    """
     for batch in batches:
         try:
             x = np.asarray(get_input(batch["inputs"], model_input))
@@ -158,6 +167,7 @@ def genome_of(arguments: Mapping[str, Any]) -> Genome | None:
 
 
 def _check_length(where: GenomicRange, length: int) -> None:
+    """Raise InputError unless a range is as long as its sequence, in bp."""
     n_bp = where.end - where.start
     if n_bp != length:
         hint = " Is it counted from 1?" if abs(n_bp - length) == 1 else ""
@@ -169,6 +179,7 @@ def _check_length(where: GenomicRange, length: int) -> None:
 
 
 def _side(where: GenomicRange | None) -> str:
+    """The strand as the range states it: "-", or "+" for everything else."""
     return "-" if where is not None and where.strand == "-" else "+"
 
 
@@ -183,16 +194,19 @@ def _letters(layout: OneHotLayout) -> Iterator[str]:
 
 
 def _turned(bases: NDArray[np.uint8], side: str) -> NDArray[np.uint8]:
+    """Bases of the forward strand (ASCII codes, shape=(n,)) as they are read on a strand."""
     if side == "+":
         return bases
     return np.frombuffer(bases.tobytes().translate(_COMPLEMENT)[::-1], np.uint8)
 
 
 def _known(bases: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Where the base is A, C, G or T, shape=(n,)."""
     return np.isin(bases, np.frombuffer(b"ACGT", np.uint8))
 
 
 def _comparable(around: NDArray[np.uint8], sequence: NDArray[np.uint8]) -> int:
+    """Number of positions that can be compared; `around` has one base more at each end."""
     return int(min(_known(around[1:-1]).sum(), _known(sequence).sum()))
 
 
@@ -202,7 +216,7 @@ def _agreement(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
     return float((one[both] == other[both]).mean()) if both.any() else 0.0
 
 
-def _with_strands(batch: dict[str, Any], changed: dict[int, str], n: int) -> dict[str, Any]:
+def _with_strands(batch: dict[str, Any], changed: dict[int, str]) -> dict[str, Any]:
     """The batch with other strands in its metadata, which is copied as far as needed."""
     (path,) = [key for key, _ in leaves(batch["metadata"]) if key.endswith("strand")]
 

@@ -26,7 +26,7 @@ class IsmCodec:
         return f"sequence {block.sequence} ({block.name})"
 
     def encode(self, block: Block, result: SequenceEffects | Failure | None) -> StoredUnit:
-        """Statistics as float32, as the outputs hold them."""
+        """The unit's file: its statistics as float32, as the outputs hold them; or why it failed."""
         about: dict[str, Any] = {
             "sequence": block.sequence, "name": block.name, "block": block.number, "of": block.of,
         }  # fmt: skip
@@ -47,6 +47,7 @@ def failure_row(stored: StoredUnit) -> dict[str, Any]:
 
 
 def _about(effects: SequenceEffects) -> dict[str, Any]:
+    """What `decode` needs beside the arrays, as plain values for JSON."""
     return {
         "shape": list(effects.layout.shape),
         "category_axis": effects.layout.category_axis,
@@ -59,12 +60,13 @@ def _about(effects: SequenceEffects) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> NDArray[Any]:
+    """A value of the metadata as an array without Python objects; texts as dtype str."""
     array = np.asarray(value)
     return array.astype(str) if array.dtype.kind == "O" else array
 
 
 def decode(stored: StoredUnit) -> SequenceRecord:
-    """A block that was computed."""
+    """The block in a unit's file that did not fail; the inverse of `IsmCodec.encode`."""
     about, arrays = stored.about, stored.arrays
     edits = Substitutions(*(arrays[f"edits/{name}"] for name in Substitutions._fields))
     metadata = {key: arrays[f"metadata/{i}"][()] for i, key in enumerate(about["metadata"])}

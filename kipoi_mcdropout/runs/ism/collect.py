@@ -45,8 +45,8 @@ def collect_ism(
     Raises
     ------
     UnitFailedError
-        If the model could not be run on a sequence, under `on_error="stop"`, or on any sequence; the
-        same for errors of this package, by their own class.
+        If the model could not be run on a sequence and `on_error` is "stop", or it could be run on no
+        sequence. An error of this package keeps its own class.
     """
     codec, counts, kept = IsmCodec(), Counts(), _Kept()
     stored: dict[int, StoredUnit] = {}

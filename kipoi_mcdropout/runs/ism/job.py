@@ -1,4 +1,4 @@
-"""The computation of a run, for other processes."""
+"""What another process needs to compute blocks of substitutions."""
 
 from __future__ import annotations
 
@@ -19,16 +19,25 @@ from kipoi_mcdropout.runs.ism.units import BlockTask
 class IsmJob:
     """All that another process needs to mutate sequences with its own copy of the model."""
 
-    model: ModelReference
+    models: tuple[ModelReference, ...]  # the members
     settings: ModelSettings
     options: IsmOptions
     output_sel_fn: str | None = None  # FILE.py::FUNCTION
 
     def __call__(self) -> Callable[[BlockTask], SequenceEffects]:
-        """Load the model; the function computes a block of substitutions."""
+        """Load the model. Returns the function that computes a block of substitutions.
+
+        Raises
+        ------
+        ModelError
+            If the model here is not the one that the run began with.
+        InputError
+            If the function of `output_sel_fn` is not there.
+        """
         select = None if self.output_sel_fn is None else load_function(self.output_sel_fn)
-        model = Model.of(self.model.load(), self.settings, select)
-        mutagenesis = SaturationMutagenesis(model.adapter, self.options)
+        members = [member.load() for member in self.models]
+        model = Model.of(members, self.settings, select)
+        mutagenesis = SaturationMutagenesis(model.ensemble, self.options)
         return lambda task: task.run(mutagenesis)
 
 
@@ -38,7 +47,7 @@ def load_function(text: str) -> Callable[..., Any]:
     Raises
     ------
     InputError
-        If it is not there.
+        If the text has another form, the file cannot be run, or it has no such function.
     """
     path, separator, name = text.partition("::")
     if not separator:
@@ -49,6 +58,7 @@ def load_function(text: str) -> Callable[..., Any]:
             raise ImportError(f"{path} is no Python file")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        return getattr(module, name)
+        function: Callable[..., Any] = getattr(module, name)
+        return function
     except Exception as error:  # the file is code of the user's
         raise InputError(f"--output_sel_fn {text!r} cannot be loaded: {error!r}") from error

@@ -11,9 +11,10 @@ from kipoi_mcdropout.arrays.nested import Nested
 from kipoi_mcdropout.arrays.outputs import as_targets
 from kipoi_mcdropout.effects.saturation import IsmOptions, SaturationMutagenesis
 from kipoi_mcdropout.effects.scores import Score, parse_scores
-from kipoi_mcdropout.effects.summary import EffectOptions
+from kipoi_mcdropout.effects.summary import EffectOptions, with_draws
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.effects import Effects
+from kipoi_mcdropout.model.ensemble import draws_of
 from kipoi_mcdropout.model.model import Model, as_model
 from kipoi_mcdropout.model.reference import ModelReference
 from kipoi_mcdropout.runs.ism.check_ranges import RangeCheck, genome_of, with_checked_ranges
@@ -61,12 +62,12 @@ def ism(
     *,
     fasta: str | Path | None = None,
     regions: str | Path | None = None,
-    n_draws: int = 30,
+    n_draws: int | None = None,
     seed: int = 0,
     scores: str | Score | Sequence[str | Score] = ("diff",),
     targets: str | int | Sequence[str | int] | None = None,
     output: str | Path | Sequence[str | Path] | None = None,
-    options: MutationOptions = MutationOptions(),  # noqa: B008 (it cannot be changed)
+    options: MutationOptions = MutationOptions(),
     running: RunOptions = RunOptions(),  # noqa: B008
 ) -> Effects:
     """Effect of every single substitution of sequences, with the model's uncertainty.
@@ -83,8 +84,9 @@ def ism(
     fasta, regions : str or Path
         A genome, and a BED file (0-based, half-open). Windows of the length of the model's input, around
         the middle of each region, are read from the forward strand.
-    n_draws : int
-        Number of draws, at least 2; or 0 for the effects with dropout off alone.
+    n_draws : int, optional
+        Number of draws, at least 2; or 0 for the effects with dropout off alone. By default 30, or as
+        many as are right for the members of the model (`ensemble.default_draws`).
     seed : int
         0 <= seed < 2**64. The result is a function of model, inputs, seed and n_draws alone.
     scores : str or sequence of str
@@ -107,11 +109,12 @@ def ism(
     """
     ready = as_model(model)
     paths = _paths(output, running)
+    sequences = _sequences(ready, x, fasta, regions)
     effects = EffectOptions(
-        parse_scores(scores), n_draws, tuple(options.quantiles), options.keep_draws
+        parse_scores(scores), draws_of(n_draws), tuple(options.quantiles), options.keep_draws
     )
     settings = ism_options(ready, effects, seed, targets, options, running)
-    return mutate(ready, _sequences(ready, x, fasta, regions), settings, running, paths).effects
+    return mutate(ready, sequences, settings, running, paths).effects
 
 
 def ism_options(
@@ -122,7 +125,13 @@ def ism_options(
     options: MutationOptions,
     running: RunOptions,
 ) -> IsmOptions:
-    """All that the computation of a run depends on."""
+    """All options that the results of a run depend on, in one object.
+
+    Raises
+    ------
+    InputError
+        If one of them is not as stated.
+    """
     return IsmOptions(
         model.settings.model_input, effects, seed, as_targets(targets), model.settings.category_axis,
         options.start, options.end, options.include_reference, options.mask_scope, running.batch_size,
@@ -132,10 +141,11 @@ def ism_options(
 
 @dataclass(frozen=True)
 class Mutated:
-    """What a run did, and what came of it."""
+    """What a run did, and its effects."""
 
     run: IsmRun
     effects: Effects
+    n_draws: int
 
 
 def mutate(
@@ -147,12 +157,21 @@ def mutate(
     watch: Watch | None = None,
     asked: Asked = Asked(),  # noqa: B008 (it cannot be changed)
 ) -> Mutated:
-    """Mutate sequences; `ism` with all options in their place.
+    """Mutate sequences, with options that were checked before; `ism` and the command both call it.
 
     Parameters
     ----------
+    model : Model
+    sequences : Sequences
+    options : IsmOptions
+        From `ism_options`.
+    running : RunOptions
     paths : IsmPaths or None
-        Where the effects go; None is memory.
+        The files of the effects; None keeps the effects in memory.
+    watch : Watch, optional
+        Follows the run.
+    asked : Asked
+        The command line, for the record.
 
     Raises
     ------
@@ -160,8 +179,10 @@ def mutate(
         See `run.run_ism`.
     """
     watch = Watch() if watch is None else watch
-    mutagenesis = SaturationMutagenesis(model.adapter, options)
     first, sequences = sequences.peek()  # errors of the data or the model come before any file is made
+    effects = with_draws(options.effects, model.ensemble, first["inputs"])
+    options = replace(options, effects=effects)
+    mutagenesis = SaturationMutagenesis(model.ensemble, options)
     key = model.adapter.input_key(options.model_input, first["inputs"])
     stream = with_checked_ranges(
         sequences.batches, RangeCheck(genome_of(sequences.arguments)), key, options.category_axis,
@@ -170,7 +191,8 @@ def mutate(
     sequences = Sequences(stream, sequences.arguments, sequences.dataloader)
     first, sequences = sequences.peek()
     choice = mutagenesis.fix_engine(first["inputs"])
-    options = replace(options, engine=choice.engine)  # the workers take the same
+    engines = tuple(of_member.engine for of_member in mutagenesis.choices(first["inputs"]))
+    options = replace(options, engine=engines)  # the workers take the same
     record = run_record(model, mutagenesis, first["inputs"], sequences, asked)
     watch.began(choice, mutagenesis.plan(first["inputs"]).notes)
     units = ism_units(sequences.batches, mutagenesis)
@@ -178,11 +200,11 @@ def mutate(
         work = _work(model, mutagenesis, options, scheduler, watch, asked)
         if paths is None:
             run, blocks = collect_ism(units, work, scheduler, running.on_error, watch.finished)
-            return Mutated(run, Effects.of(blocks, record))
+            return Mutated(run, Effects.of(blocks, record), effects.n_draws)
         run = run_ism(
             units, work, scheduler, paths, record, on_error=running.on_error, done=watch.finished
         )
-    return Mutated(run, Effects.at(paths.outputs))
+    return Mutated(run, Effects.at(paths.outputs), effects.n_draws)
 
 
 def _work(
@@ -193,15 +215,16 @@ def _work(
     watch: Watch,
     asked: Asked,
 ) -> Work[Any, Any]:
-    """Computing one unit, here; elsewhere too, where there is another scheduler."""
+    """The function that computes one unit here and, for a cluster, the job that does it elsewhere."""
     if isinstance(scheduler, InProcess):
         return Work(lambda task: task.run(mutagenesis, watch.forwards))
-    reference = ModelReference.of(model.adapter)
-    job = IsmJob(reference, model.settings, options, asked.output_sel_fn)
+    references = tuple(ModelReference.of(member) for member in model.ensemble.first_first)
+    job = IsmJob(references, model.settings, options, asked.output_sel_fn)
     return Work(lambda task: task.run(mutagenesis), job)
 
 
 def _paths(output: Any, running: RunOptions) -> IsmPaths | None:
+    """The files to write, checked; None where the effects stay in memory."""
     if output is None:
         if running.needs_files is not None:
             raise InputError(

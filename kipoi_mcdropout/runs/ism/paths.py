@@ -16,7 +16,7 @@ FAILED_SUFFIX = ".failed.tsv"
 
 @dataclass(frozen=True)
 class IsmPaths:
-    """The outputs of a run, or of which it is a shard."""
+    """The outputs of a run; of a shard, the outputs of the whole run."""
 
     outputs: tuple[Path, ...]
     overwrite: bool = False
@@ -31,12 +31,20 @@ class IsmPaths:
         shard: Shard | None = None,
         resume: bool = False,
     ) -> IsmPaths:
-        """Paths that can be made.
+        """The outputs, after a check that they can be written.
+
+        Parameters
+        ----------
+        outputs : sequence of str or Path
+            .h5, .tsv, .tsv.gz, .parquet; "-" is standard output.
+        overwrite, resume : bool
+            Outputs may exist.
+        shard : Shard, optional
 
         Raises
         ------
         OutputError
-            If one cannot be made, or exists, or a shard has no file.
+            If an output cannot be made or exists, or a shard is to write to standard output.
         InputError
             If a run to standard output alone is to be resumed.
         """

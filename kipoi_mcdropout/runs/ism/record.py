@@ -8,7 +8,7 @@ from typing import Any
 
 from kipoi_mcdropout.arrays.nested import Nested
 from kipoi_mcdropout.effects.saturation import SaturationMutagenesis
-from kipoi_mcdropout.files.provenance import provenance
+from kipoi_mcdropout.files.provenance import input_files, provenance
 from kipoi_mcdropout.model.model import Model, settings_as_dict
 from kipoi_mcdropout.runs.ism.sequences import Sequences
 from kipoi_mcdropout.runs.session import without_shard
@@ -18,7 +18,7 @@ METHOD = "mcdropout_ism"
 
 @dataclass(frozen=True)
 class Asked:
-    """How a run was asked for, where it was by the command line."""
+    """What only the command line knows of a run, for its record; None for a run from Python."""
 
     command: Sequence[str] | None = None
     output_sel_fn: str | None = None  # FILE.py::FUNCTION
@@ -32,7 +32,17 @@ def run_record(
     sequences: Sequences,
     asked: Asked,
 ) -> dict[str, Any]:
-    """The record of a run, as plain values; `inputs` are those of a first batch."""
+    """The record of a run, as plain values for JSON; see `files.provenance`.
+
+    Parameters
+    ----------
+    model : Model
+    mutagenesis : SaturationMutagenesis
+    inputs : nested numpy.ndarray, batch first
+        Those of a first batch.
+    sequences : Sequences
+    asked : Asked
+    """
     options, choice = mutagenesis.options, mutagenesis.choice(inputs)
     own = settings_as_dict(model.settings)
     key = model.adapter.input_key(options.model_input, inputs)
@@ -40,6 +50,7 @@ def run_record(
         model=model.name,
         source=model.source,
         identity=model.adapter.identity(),
+        members=model.ensemble.described(),
         plan=mutagenesis.plan(inputs),
         seed=options.seed,
         n_draws=options.effects.n_draws,
@@ -70,6 +81,6 @@ def run_record(
             "dataloader_args": dict(sequences.arguments),
         },
         engine_reason=choice.reason,
-        files=sequences.files(),
+        files={**input_files(model.adapter.files), **sequences.files()},
         command=without_shard(asked.command),
     )

@@ -1,4 +1,4 @@
-"""From batches of a dataloader to files of effects."""
+"""Computes the units of a run and writes the files of effects; or writes them from finished shards."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def run_ism(
     record: dict[str, Any],
     *,
     on_error: OnError = "stop",
-    done: Callable[[SequenceRecord, bool], None] = lambda record, first: None,
+    done: Callable[[SequenceRecord, bool], None] = lambda _record, _first: None,
 ) -> IsmRun:
     """Mutate every sequence and write its effects.
 
@@ -57,7 +57,8 @@ def run_ism(
     record : dict
         Provenance.
     on_error : "stop" or "skip"
-        What is done about a sequence with which the model fails: "skip" names it in `paths.failed`.
+        What is done about a sequence on which the model fails: "stop" raises, "skip" leaves it out and
+        names it in `paths.failed`.
     done : callable
         Called with each block that is finished, and whether it is the first of its sequence.
 
@@ -68,10 +69,10 @@ def run_ism(
     Raises
     ------
     UnitFailedError
-        If the model could not be run on a sequence, under `on_error="stop"`, or on any sequence; the
-        same for errors of this package, by their own class.
+        If the model could not be run on a sequence and `on_error` is "stop", or it could be run on no
+        sequence. An error of this package keeps its own class.
     InputError
-        If what is to be resumed is damaged, or was begun with other inputs or options.
+        If the run that is to be resumed is damaged, or had other inputs or options.
     """
     from kipoi_mcdropout.files.read import read_provenance
 
@@ -126,6 +127,7 @@ def merge_ism(shards: ShardedRun, overwrite: bool = False) -> IsmRun:
 
 
 def _plan(paths: IsmPaths, record: dict[str, Any], completes: bool = False) -> RunPlan:
+    """The run for its session; `completes` where shards that are finished are merged."""
     return RunPlan(
         KIND, record, paths.outputs, {"files": absolute(paths.outputs)}, paths.overwrite,
         paths.resume or completes, paths.shard, resumable=paths.first is not None,
@@ -137,8 +139,9 @@ def _assemble(
     paths: IsmPaths,
     stored: Iterable[tuple[int, StoredUnit]],
     load: Callable[[int], StoredUnit],
-    release: Callable[[int], None] = lambda number: None,
+    release: Callable[[int], None] = lambda _number: None,
 ) -> EffectsAssembler:
+    """Write all units to the outputs, and the table of failures; a shard only counts its units."""
     if paths.shard is not None:
         assembler = EffectsAssembler(None, load)
         assembler.add_all(stored)

@@ -29,11 +29,11 @@ class Sequences:
     Attributes
     ----------
     batches : iterator of dict
-        As Kipoi's dataloaders give them: `inputs`, and maybe `metadata`, batch first.
+        As Kipoi's dataloaders give them: `inputs`, and `metadata` if there is any, batch first.
     arguments : mapping
-        Of what reads the sequences, for the record; those that are paths of files get a checksum.
+        Arguments of the dataloader, for the record. Those that are paths of files get a checksum.
     dataloader : str or None
-        Name of Kipoi's dataloader, where another than the model's own was asked for.
+        Name of Kipoi's dataloader, where it is not the model's own.
     """
 
     batches: Iterator[dict[str, Any]]
@@ -42,12 +42,12 @@ class Sequences:
 
     @classmethod
     def from_arrays(cls, model: Model, x: Nested) -> Sequences:
-        """All inputs of a model as arrays, batch first.
+        """All inputs of a model as arrays, batch first; a single batch.
 
         Raises
         ------
         InputError
-            If they are no arrays, or there is no sequence in them.
+            If they are not arrays of two or more axes, or the batch is empty.
         """
         x = model.adapter.arrays(x)
         sizes = [leaf.shape for _, leaf in leaves(x)]
@@ -91,6 +91,7 @@ class Sequences:
 
 
 def _windows(model: SequenceModel, fasta: Path, regions: Path) -> Iterator[dict[str, Any]]:
+    """Yield batches of windows, as a dataloader of Kipoi would; see `Sequences.from_regions`."""
     table = read_intervals(regions)
     with Genome(fasta) as genome:
         for first in range(0, len(table), _AT_ONCE):
@@ -109,6 +110,13 @@ def _windows(model: SequenceModel, fasta: Path, regions: Path) -> Iterator[dict[
 
 
 def _codes(model: SequenceModel, genome: Genome, chrom: str, start: int) -> NDArray[np.uint8]:
+    """The window that begins at `start` (0-based), as numbers of letters, shape=(length,).
+
+    Raises
+    ------
+    InputError
+        If the contig is not in the genome, or the window runs over one of its ends.
+    """
     end = start + model.length
     if chrom not in genome.lengths:
         some = ", ".join(list(genome.lengths)[:5])

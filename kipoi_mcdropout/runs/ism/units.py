@@ -21,7 +21,7 @@ from kipoi_mcdropout.runs.compute import Unit
 class Block:
     """Which part of which sequence a unit is.
 
-    A sequence whose outputs are few is a single block.
+    A sequence is cut into several blocks where the model has many outputs.
     """
 
     sequence: int  # in the order of the dataloader, from 0
@@ -37,17 +37,29 @@ class Block:
 
 @dataclass(frozen=True)
 class BlockTask:
-    """What is computed: some substitutions of a sequence.
+    """The work of a unit: some substitutions of a sequence.
 
-    `rows` are (first, last + 1) of its substitutions; None where they could not be listed, which fails
-    with the reason.
+    `rows` says which: from the first to the one before the last number, counted from 0. It is None where
+    the substitutions could not be listed; `run` then raises the error that said why.
     """
 
     inputs: Nested  # one row
     rows: tuple[int, int] | None
 
     def run(self, mutagenesis: SaturationMutagenesis, progress: Any = None) -> SequenceEffects:
-        """Compute it; `progress` as for `SaturationMutagenesis.run`."""
+        """Compute the substitutions.
+
+        Parameters
+        ----------
+        mutagenesis : SaturationMutagenesis
+        progress : callable, optional
+            Called with the number of (mutant, draw) pairs just computed, and with that of the unit.
+
+        Raises
+        ------
+        Exception
+            What the model raises, or McDropoutError where the sequence cannot be mutated.
+        """
         (sequence,) = mutagenesis.sequences(self.inputs)
         if self.rows is None:
             mutagenesis.blocks(sequence)
@@ -60,7 +72,7 @@ class BlockTask:
 def ism_units(
     batches: Iterable[dict[str, Any]], mutagenesis: SaturationMutagenesis
 ) -> Iterator[Unit[Block, BlockTask]]:
-    """The blocks of all sequences of a dataloader, in order."""
+    """Yield the blocks of all sequences, in order; `batches` are those of a dataloader."""
     number = index = 0
     for batch in batches:
         n = n_rows(batch["inputs"])
@@ -75,11 +87,12 @@ def ism_units(
 
 
 def _same(task: BlockTask) -> BlockTask:
+    """The task itself, for `Unit.load`: it is in memory already."""
     return task
 
 
 def _rows(mutagenesis: SaturationMutagenesis, inputs: Nested) -> list[tuple[int, int] | None]:
-    """The blocks of a sequence; a sequence with an error is one unit, which fails with it."""
+    """The blocks of a sequence; one None where they cannot be listed, for a unit that fails."""
     try:
         (sequence,) = mutagenesis.sequences(inputs)
         return [(rows.start, rows.stop) for rows in mutagenesis.blocks(sequence)]
@@ -87,12 +100,12 @@ def _rows(mutagenesis: SaturationMutagenesis, inputs: Nested) -> list[tuple[int,
         if error.stops_the_run:
             raise
         return [None]
-    except Exception:  # the user's model can raise anything; it will be said of the unit
+    except Exception:  # noqa: BLE001 (a user's model can raise anything; it will be said of the unit)
         return [None]
 
 
 def inputs_digest(inputs: Nested) -> str:
-    """SHA-256 of the inputs of a sequence."""
+    """SHA-256 of the inputs of a sequence (names, shapes, dtypes and values): 64 hexadecimal digits."""
     digest = hashlib.sha256()
     for path, leaf in leaves(inputs):
         array = np.ascontiguousarray(leaf)

@@ -1,4 +1,4 @@
-"""What is said while a run of ISM goes on."""
+"""Messages of a run of ISM while it is computed."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ def _warn(message: str) -> None:
 
 
 class Watch:
-    """Is told how a run goes on, and warns of what must be known before the results are used.
+    """Follows a run, and warns of what must be known before the results are used.
 
     Parameters
     ----------
     warn : callable
-        Takes a message; by default it becomes an InputWarning.
+        Called with each message; by default it becomes an InputWarning.
 
     Attributes
     ----------
     n_bad : int
-        Effects so far that are NaN.
+        Number of effects so far that are NaN.
     """
 
     def __init__(self, warn: Callable[[str], None] = _warn) -> None:
@@ -35,18 +35,19 @@ class Watch:
         self.n_bad = 0
 
     def began(self, choice: Choice, notes: Sequence[str]) -> None:
-        """The engine is chosen and the dropout sites are known; nothing is computed yet."""
+        """Called before anything is computed, with the engine and the notes about dropout sites."""
 
     def forwards(self, done: int, total: int) -> None:
-        """So many (mutant, draw) pairs were just computed here; `total` is that of the block."""
+        """Called with the number of (mutant, draw) pairs just computed here, and that of the block."""
 
     def finished(self, record: SequenceRecord, first: bool) -> None:
-        """A block is finished; `first` of its sequence."""
+        """Called with each finished block, and whether it is the first of its sequence."""
         if first:
             self._mention_unmutated(record)
         self._mention_bad_values(record)
 
     def _mention_unmutated(self, record: SequenceRecord) -> None:
+        """Name the positions that are not mutated, because the reference has no base there."""
         missing = record.effects.substitutions.without_base
         if len(missing):
             shown = ", ".join(map(str, missing[:_SHOWN])) + (", ..." if len(missing) > _SHOWN else "")

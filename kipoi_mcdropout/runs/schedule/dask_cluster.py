@@ -49,7 +49,8 @@ _LOCAL = {  # settings of the processes that `local` starts
 
 def _certificates() -> distributed.Security:
     try:
-        return distributed.Security.temporary()
+        security: distributed.Security = distributed.Security.temporary()
+        return security
     except ImportError as error:
         raise InputError(
             "a local scheduler needs the package cryptography: pip install "
@@ -65,7 +66,7 @@ class _PatientCluster(distributed.LocalCluster):
     """
 
     def _update_worker_status(self, op: Any, msg: Any) -> None:
-        super(distributed.SpecCluster, self)._update_worker_status(op, msg)
+        super(distributed.SpecCluster, self)._update_worker_status(op, msg)  # type: ignore[no-untyped-call]
 
 
 class DaskCluster:
@@ -90,7 +91,7 @@ class DaskCluster:
         """
         security = _certificates() if encrypted else distributed.Security()
         with dask.config.set(_LOCAL):
-            cluster = _PatientCluster(
+            cluster = _PatientCluster(  # type: ignore[no-untyped-call]
                 n_workers=n_workers,
                 threads_per_worker=1,
                 processes=True,
@@ -212,7 +213,7 @@ class _Pending:
         self._tries += 1
         self._named = set(workers)
         where = {"workers": sorted(workers), "allow_other_workers": True} if workers else {}
-        self.future: Future = self._client.submit(_compute, *self._arguments, pure=False, **where)
+        self.future: Future[Any] = self._client.submit(_compute, *self._arguments, pure=False, **where)
 
     def _wait(self) -> None:
         """Until it is done. Dask lets a unit wait for ever if the workers named for it are all gone."""
@@ -250,7 +251,7 @@ def _compute(key: str, maker: bytes, unit: Any) -> Any:
                 _made[key] = cloudpickle.loads(maker)()
             at_start = False
             return _made[key](unit)
-    except Exception as error:  # the user's model can raise anything
+    except Exception as error:  # noqa: BLE001 (the user's model can raise anything)
         ours = isinstance(error, McDropoutError)
         stops = isinstance(error, McDropoutError) and error.stops_the_run
         return _Raised(one_line(error), distributed.get_worker().address, ours, at_start, stops)

@@ -27,7 +27,8 @@ class ViewedBatch(MutantBatch):
 
     def unchanged(self) -> NDArray[np.bool_]:
         """Which mutants equal their reference in all views, shape=(mutants,)."""
-        return np.logical_and.reduce([view.unchanged() for view in self.views])
+        unchanged: NDArray[np.bool_] = np.logical_and.reduce([view.unchanged() for view in self.views])
+        return unchanged
 
 
 class ViewAverage:

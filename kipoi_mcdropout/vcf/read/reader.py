@@ -311,7 +311,7 @@ class VcfReader:
 
 
 def _gunzip(raw: Any) -> IO[bytes]:
-    return io.BufferedReader(gzip.GzipFile(fileobj=raw))  # type: ignore[arg-type]
+    return io.BufferedReader(gzip.GzipFile(fileobj=raw))
 
 
 def _split(text: str, line: int, line_end: str) -> Record:

@@ -1,4 +1,8 @@
-"""Regions of a genome in htslib's style, and where an index says that one begins in a bgzipped file."""
+"""Regions of a genome in htslib's style, and where an index says that one begins in a bgzipped file.
+
+The index is read here and not by pysam: its TabixFile gives lines without the CR of their CRLF, so that
+they could not be written again byte for byte, and it does not say where in the file they are.
+"""
 
 from __future__ import annotations
 

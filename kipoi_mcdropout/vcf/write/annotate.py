@@ -38,6 +38,9 @@ VCF_STATISTICS = {
     "alt_mean": "mean prediction for ALT over the draws",
     "alt_var": "variance of the prediction for ALT over the draws",
     "ref_alt_cov": "covariance of the predictions for REF and ALT over the draws",
+    "effect_sd_within": "standard deviation of the effect over the masks of one member",
+    "effect_sd_between": "standard deviation of the effect between members",
+    "sign_agreement": "share of the members whose mean effect has the sign of the overall mean",
 }
 DEFAULT_STATISTICS = (
     "effect_mean",
@@ -209,7 +212,8 @@ def field_cells(
 def _numbers(field: InfoField, summary: EffectSummary, owner: NDArray[np.int64]) -> NDArray[np.float64]:
     column, name = field.target, field.statistic
     if name in summary.reference:
-        return summary.reference[name][owner, column]
+        of_reference: NDArray[np.float64] = summary.reference[name][owner, column]
+        return of_reference
     if name in summary.mutant:
         return summary.mutant[name][:, column]
     values = {key: array[owner, column] for key, array in summary.reference.items()}

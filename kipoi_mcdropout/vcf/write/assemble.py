@@ -37,6 +37,8 @@ class VariantLayout:
         Whether the table has them.
     contigs : dict of str to int
         Lengths to declare in the header, where that declares none.
+    several : bool
+        Whether the model has several members, so that the table has the parts of the variances.
     eps : float
         Relative precision of the model's arithmetic.
     """
@@ -47,7 +49,8 @@ class VariantLayout:
     quantiles: tuple[float, ...]
     q_values: bool
     contigs: dict[str, int]
-    eps: float
+    several: bool = False
+    eps: float = 0.0
 
     def annotator(self, header: Header) -> Annotator:
         """What makes the lines of the VCF."""
@@ -63,6 +66,7 @@ class VariantLayout:
             tuple(values["quantiles"]),
             values["q_values"],
             dict(values["contigs"]),
+            values["several"],
             values["eps"],
         )
 
@@ -110,7 +114,7 @@ class VariantAssembler:
             self._skipped.write("\t".join(SKIPPED_COLUMNS) + "\n")
         if paths.table is not None:
             file = group.files[paths.table]
-            schema = schema_of(self._layout.quantiles, self._layout.eps)
+            schema = schema_of(self._layout.quantiles, self._layout.several, self._layout.eps)
             self._table = TableOutput(paths.table.name, file.rows, file.temporary, schema)
 
     def add(self, records: list[Record], result: VariantResult) -> None:

@@ -61,15 +61,6 @@ class Ledger:
         reasons = ", ".join(f"{name} {n}" for name, n in sorted(self.skipped.items()))
         return f"none of {self.alleles} alleles was scored: {reasons}"
 
-    def merge(self, other: Ledger) -> None:
-        """Add the counts of another part of the run."""
-        self.records += other.records
-        self.alleles += other.alleles
-        self.scored += other.scored
-        self.kinds.update(other.kinds)
-        self.flags.update(other.flags)
-        self.skipped.update(other.skipped)
-
     def summary(self) -> str:
         """The counts in a few lines."""
         lines = [
@@ -98,12 +89,6 @@ class Ledger:
             "flags": dict(sorted(self.flags.items())),
             "skipped": dict(sorted(self.skipped.items())),
         }
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Ledger:
-        """From what `to_dict` gave."""
-        counters = {name: Counter(values[name]) for name in ("kinds", "flags", "skipped")}
-        return cls(values["records"], values["alleles"], values["scored"], **counters)
 
 
 def skipped_rows(record: Record, outcomes: list[Outcome]) -> str:

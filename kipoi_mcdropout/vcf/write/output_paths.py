@@ -117,7 +117,8 @@ def vcf_provenance(path: Path) -> dict[str, Any]:
         try:
             for line in itertools.takewhile(lambda line: line.startswith(b"##"), lines):
                 if line.startswith(mark):
-                    return json.loads(line[len(mark) :])
+                    record: dict[str, Any] = json.loads(line[len(mark) :])
+                    return record
         except (OSError, EOFError, ValueError) as error:
             raise InputError(f"{path} cannot be read: {error}. Write it again") from error
     raise InputError(f"{path} was not written by kipoi_mcdropout: its header does not say so")

@@ -10,7 +10,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from kipoi_mcdropout.effects.columns import OUTPUT_EPS, quantile_name
+from kipoi_mcdropout.effects.columns import (
+    MEMBER_REFERENCE_STATISTICS,
+    MEMBER_STATISTICS,
+    OUTPUT_EPS,
+    quantile_name,
+)
 from kipoi_mcdropout.effects.rounding import DIFFERENCES, FLOAT32_EPS, difference_rounding
 from kipoi_mcdropout.effects.scores import Score
 from kipoi_mcdropout.effects.summary import EffectSummary
@@ -53,12 +58,17 @@ def z_and_p(
     return z, 2 * ndtr(-np.abs(z))
 
 
-def schema_of(quantiles: Sequence[float], eps: float) -> pa.Schema:
-    """Columns of the table; `output_eps` where the model computes less precisely than float32."""
+def schema_of(quantiles: Sequence[float], several: bool = False, eps: float = 0.0) -> pa.Schema:
+    """Columns of the table: those of members where the model has several, `output_eps` where it computes
+    less precisely than float32.
+    """
     integers = {"pos": pa.int64(), "allele": pa.int32(), "line": pa.int64()}
     text = pa.dictionary(pa.int32(), pa.string())
     fields = [(name, integers.get(name, text)) for name in _IDENTITY]
     fields += [(name, pa.float64()) for name in STATISTICS]
+    if several:
+        parts = (*MEMBER_REFERENCE_STATISTICS, *MEMBER_STATISTICS)
+        fields += [(name, pa.float64()) for name in parts]
     fields += [(quantile_name(q), pa.float64()) for q in quantiles]
     fields += [(name, pa.int32()) for name in ("n_draws", "n_nonfinite", "n_saturated")]
     fields += [(OUTPUT_EPS, pa.float64())] if eps > FLOAT32_EPS else []
@@ -73,8 +83,9 @@ def rows(
     quantiles: Sequence[float],
 ) -> Iterator[pa.RecordBatch]:
     """The rows of some scored alleles, a batch per score."""
+    several = any(s.member_means is not None for s in summaries)
     for summary in summaries:
-        schema = schema_of(quantiles, summary.eps)
+        schema = schema_of(quantiles, several, summary.eps)
         columns = {**_identity(alleles, labels, summary.score.name)}
         columns.update(_statistics(summary, owner))
         columns.update({quantile_name(q): summary.quantiles[q].ravel() for q in quantiles})
@@ -82,7 +93,7 @@ def rows(
         columns[OUTPUT_EPS] = np.full(len(alleles) * len(labels), summary.eps)
         columns.update({name: summary.counts[name].ravel() for name in summary.counts})
         arrays = [
-            _as_array(columns[field.name], field.type, len(alleles), len(labels)) for field in schema
+            _as_array(columns[field.name], field.type) for field in schema
         ]
         yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
@@ -113,7 +124,7 @@ def _identity(alleles: Sequence[ScoredAllele], labels: Sequence[str], score: str
     }
 
 
-def _as_array(values: Any, kind: pa.DataType, n_alleles: int, n_labels: int) -> pa.Array:
+def _as_array(values: Any, kind: pa.DataType) -> pa.Array:
     """An Arrow array of values, or of (values, repeats of each, repeats of all)."""
     if not isinstance(values, tuple):
         return pa.array(values, type=kind)

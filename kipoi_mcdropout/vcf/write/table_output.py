@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import scipy.stats
 from numpy.typing import NDArray
 
+from kipoi_mcdropout.effects.false_discovery import benjamini_hochberg
 from kipoi_mcdropout.files.table import open_table
 
 TABLE_SUFFIXES = (".parquet", ".pq", ".tsv", ".tsv.gz")
@@ -79,22 +79,6 @@ class TableOutput:
                 score = batch.column("score")[0].as_py()
                 found.setdefault(score, []).append(batch.column("p_value").to_numpy())
         return {score: benjamini_hochberg(np.concatenate(parts)) for score, parts in found.items()}
-
-
-def benjamini_hochberg(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """q-values that control the false discovery rate; NaN stays NaN and does not count as a test.
-
-    Benjamini and Hochberg, "Controlling the false discovery rate" (1995): the smallest level at which
-    each test is rejected by the step-up procedure.
-
-    >>> benjamini_hochberg(np.array([0.01, 0.04, 0.03])).round(9).tolist()
-    [0.03, 0.04, 0.04]
-    """
-    q = np.full(len(p), np.nan)
-    valid = np.isfinite(p)
-    if valid.any():
-        q[valid] = scipy.stats.false_discovery_control(p[valid])
-    return q
 
 
 def _with_q(

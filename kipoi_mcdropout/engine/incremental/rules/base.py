@@ -176,7 +176,7 @@ def known_int(value: Any) -> int:
     return value
 
 
-def canonical_constant(constant: Tensor, layout: Layout, lanes: int = 1) -> Tensor:
+def canonical_constant(constant: Tensor, layout: Layout) -> Tensor:
     """A constant that is broadcast against a local tensor, as (1, positions or 1, channels).
 
     NoRule if it depends on the batch axis.

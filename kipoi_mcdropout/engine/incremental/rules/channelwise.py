@@ -122,5 +122,5 @@ def _layer_norm(node: Node, builder: Builder) -> Rule:
 
 
 @rule_for("group_norm", "instance_norm")
-def _group_norm(node: Node, builder: Builder) -> Rule:
+def _group_norm(_node: Node, _builder: Builder) -> Rule:
     raise NoRule("normalises over positions")

@@ -192,4 +192,5 @@ def counts(sliding: Sliding, length: int, length_out: int) -> Ints:
     """How many taps of each output lie on the sequence, shape=(length_out,)."""
     taps = np.arange(length_out)[:, None] * sliding.stride - sliding.left
     taps = taps + np.arange(sliding.kernel) * sliding.dilation
-    return ((taps >= 0) & (taps < length)).sum(axis=1)
+    n_inside: Ints = ((taps >= 0) & (taps < length)).sum(axis=1)
+    return n_inside

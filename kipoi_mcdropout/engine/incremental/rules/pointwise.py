@@ -59,7 +59,8 @@ class Pointwise(Rule):
         args, kwargs = map_leaves(
             lambda leaf: value if isinstance(leaf, Ref) else leaf, (self.node.args, self.node.kwargs)
         )
-        return self.node.target(*args, **kwargs)
+        result: Tensor = self.node.target(*args, **kwargs)
+        return result
 
 
 @rule_for(*_ACTIVATIONS)
@@ -145,8 +146,6 @@ def _arithmetic(node: Node, builder: Builder) -> Rule:
     layout = builder.layouts[source]
     constant = b if builder.is_local(a) else a
     if isinstance(constant, Tensor):
-        if constant.dim() > len(layout.groups):
-            raise NoRule("is broadcast to more axes")
         canonical: Any = canonical_constant(constant, layout)
     else:
         canonical = constant

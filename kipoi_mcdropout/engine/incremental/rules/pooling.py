@@ -133,7 +133,7 @@ def _pool_arguments(node: Node, builder: Builder) -> tuple[int, Layout, Sliding,
     if position < first or not layout.alone(position, "position"):
         raise NoRule("pools along another axis than the positions")
     if any(
-        (kernels[i], paddings[i]) != (1, 0) or strides[i] != 1 and layout.size(first + i) != 1
+        (kernels[i], paddings[i]) != (1, 0) or (strides[i] != 1 and layout.size(first + i) != 1)
         for i in range(spatial)
         if first + i != position
     ):

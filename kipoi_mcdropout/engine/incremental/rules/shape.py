@@ -115,7 +115,8 @@ def along_channel(layout: Layout, dim: int, function: Any) -> Any:
     axis = 3 + layout.channel_index(dim)
 
     def apply(x: Tensor) -> Tensor:
-        return function(channel_shape(layout, x), axis).reshape(*x.shape[:3], -1)
+        joined: Tensor = function(channel_shape(layout, x), axis).reshape(*x.shape[:3], -1)
+        return joined
 
     return apply
 

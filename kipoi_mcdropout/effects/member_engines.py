@@ -1,0 +1,132 @@
+"""The engine of each member of a model, for the shapes of input that come."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kipoi_mcdropout.arrays.nested import Nested, leaves
+from kipoi_mcdropout.dropout.mask_bank import MaskBank
+from kipoi_mcdropout.effects.members import Member
+from kipoi_mcdropout.engine.choose import Choice, Engines, Job
+from kipoi_mcdropout.model.ensemble import Ensemble
+from kipoi_mcdropout.sequence.one_hot import OneHotLayout
+
+
+@dataclass(frozen=True)
+class MemberSizes:
+    """See `engine.Engines`."""
+
+    batch_size: int
+    memory_bytes: int
+    verify: bool
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which input of a model is mutated, how it is laid out, and how many mutants are planned."""
+
+    key: Any
+    layout: OneHotLayout
+    n_mutants: int
+
+
+class MemberEngines:
+    """Chooses and makes the engines.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+    engine : str, or tuple of str
+        "auto", "incremental" or "full"; a tuple has one for each member.
+    seed : int
+        Of the masks.
+    sizes : MemberSizes
+    n_draws : int
+        Of all members together.
+    place : callable
+        What is mutated in inputs (numpy) of a shape.
+    """
+
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        engine: str | tuple[str, ...],
+        seed: int,
+        sizes: MemberSizes,
+        n_draws: int,
+        place: Callable[[Nested], Place],
+    ) -> None:
+        self.ensemble, self.asked, self.n_draws, self._place = ensemble, engine, n_draws, place
+        masks = MaskBank(seed)
+        self._engines = [
+            Engines(member.locked, masks, sizes.batch_size, sizes.memory_bytes, sizes.verify)
+            for member in ensemble.members
+        ]
+        self._fixed: tuple[Choice, ...] | None = None
+        self._choices: dict[Any, tuple[Choice, ...]] = {}
+        self._random: dict[Any, tuple[bool, ...]] = {}
+
+    def choices(self, inputs: Nested) -> tuple[Choice, ...]:
+        """The engine of each member for inputs of this shape: by the models and the options alone.
+
+        Warns where it is "full" because the incremental engine failed.
+        """
+        known = len(self._choices)
+        choices = self._choose(inputs)
+        if len(self._choices) > known:
+            for choice in dict.fromkeys(choices):
+                if choice.problem:
+                    warnings.warn(f"engine: {choice}", stacklevel=3)
+        return choices
+
+    def fix(self, inputs: Nested) -> tuple[Choice, ...]:
+        """Take the choices for these inputs for all that follow."""
+        self._fixed = self._choose(inputs)
+        return self._fixed
+
+    def members(self, inputs: Nested) -> list[Member]:
+        """The members, ready to run on inputs of this shape."""
+        choices, is_random = self.choices(inputs), self._is_random(inputs)
+        each = zip(self.ensemble.members, self._engines, choices, is_random, strict=True)
+        return [
+            Member(engines.get(choice.engine), model.locked.borrow, random)
+            for model, engines, choice, random in each
+        ]
+
+    def _choose(self, inputs: Nested) -> tuple[Choice, ...]:
+        if self._fixed is not None:
+            return self._fixed
+        if isinstance(self.asked, tuple):
+            return tuple(Choice(engine, "as requested") for engine in self.asked)
+        if self.asked != "auto":
+            return (Choice(self.asked, "as requested"),) * len(self.ensemble)
+        shapes = _shapes(self.ensemble.first.arrays(inputs))
+        if shapes not in self._choices:
+            self._choices[shapes] = tuple(self._choice(i, inputs) for i in range(len(self.ensemble)))
+        return self._choices[shapes]
+
+    def _choice(self, number: int, inputs: Nested) -> Choice:
+        member = self.ensemble.members[number]
+        inputs = member.arrays(inputs)
+        place = self._place(inputs)
+        job = Job(place.n_mutants, self.n_draws)
+        with member.locked.borrow():
+            return self._engines[number].choose(inputs, place.key, place.layout, job)
+
+    def _is_random(self, inputs: Nested) -> tuple[bool, ...]:
+        """Whether each member has dropout; for one alone, or no draws, it is asked elsewhere."""
+        if self.n_draws == 0 or len(self.ensemble) == 1:
+            return (True,) * len(self.ensemble)
+        shapes = _shapes(inputs)
+        if shapes not in self._random:
+            self._random[shapes] = self.ensemble.is_random(inputs)
+        return self._random[shapes]
+
+
+def _shapes(inputs: Nested) -> tuple[Any, ...]:
+    return tuple((path, np.shape(x)[1:], str(np.asarray(x).dtype)) for path, x in leaves(inputs))

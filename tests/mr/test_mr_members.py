@@ -1,0 +1,80 @@
+"""Instruments whose draws are of several members: resampling, standard errors, splits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from small_models import Linear, fixed, one_hot
+
+import kipoi_mcdropout as mcd
+from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.mr.estimators.bootstrap import bootstrap_estimates
+from kipoi_mcdropout.mr.estimators.resampling import draw_replicates
+from kipoi_mcdropout.mr.pairs.instruments import Instruments
+
+
+def _instruments(draws: np.ndarray, n_members: int) -> Instruments:
+    """Exposure and outcome effects, shape=(2, draws, mutants)."""
+    x, y = draws
+    return Instruments(
+        snp=np.array([f"m{i}" for i in range(x.shape[1])]),
+        beta_exposure=x.mean(0), se_exposure=x.std(0, ddof=1), beta_outcome=y.mean(0),
+        se_outcome=y.std(0, ddof=1), se_type="sd", draws_exposure=x, draws_outcome=y,
+        n_members=n_members,
+    )  # fmt: skip
+
+
+def test_members_are_resampled_first_and_then_their_draws() -> None:
+    draws = np.zeros((2, 12, 12))
+    draws[:] = np.eye(12) + 1  # mutant t shows how often draw t was taken
+    made = _instruments(draws, n_members=3)
+    (block,) = draw_replicates(made, 4000, 0, "draws")
+    times = np.rint((block[0] - 1) * 12).astype(int)
+    assert (times.sum(axis=1) == 12).all()
+    of_members = np.stack([times[:, m::3].sum(axis=1) for m in range(3)], axis=1)
+    assert (of_members % 4 == 0).all(), "a member comes with as many draws as it has"
+    # A member is left out of a replicate with probability (2/3)**3.
+    share, p = (of_members == 0).mean(), (2 / 3) ** 3
+    assert abs(share - p) < 4 * np.sqrt(p * (1 - p) / 4000)
+    assert (times[of_members[:, 0] == 4][:, 0::3] != 1).any(), "draws within a member vary too"
+
+
+def test_where_only_members_differ_the_bootstrap_is_that_over_members() -> None:
+    rng = np.random.default_rng(0)
+    of_members = rng.normal(size=(2, 5, 8)) * 0.2 + rng.normal(size=(2, 1, 8)) + 2
+    draws = np.tile(of_members, (1, 6, 1))  # draw t is of member t mod 5
+    nested = bootstrap_estimates(_instruments(draws, 5), "ivw", n_bootstrap=4000, seed=1)
+    plain = bootstrap_estimates(_instruments(of_members, 1), "ivw", n_bootstrap=4000, seed=2)
+    ignored = bootstrap_estimates(_instruments(draws, 1), "ivw", n_bootstrap=4000, seed=3)
+    assert nested.std() == pytest.approx(plain.std(), rel=0.08)
+    assert ignored.std() < 0.6 * plain.std(), "taken for 30 independent draws, the error is too small"
+
+
+def test_effects_of_a_model_with_members_say_so() -> None:
+    model = mcd.Model([fixed(Linear(), seed) for seed in range(3)], outputs=["A", "B", "C"])
+    options = mcd.MutationOptions(start=0, end=6, keep_draws=True)
+    effects = mcd.ism(model, one_hot(1), n_draws=12, options=options)
+    found = mcd.mr.instruments(effects, "A", "B")
+    assert found.n_members == 3
+    table = effects.table(["A"])
+    np.testing.assert_allclose(found.se_exposure, table["effect_sd"])
+    of_mean = mcd.mr.instruments(effects, "A", "B", se_type="mcse")
+    np.testing.assert_allclose(of_mean.se_exposure, table["effect_mcse"])
+    with pytest.raises(InputError, match="several members the mcse is not"):
+        found.with_se_type("mcse")
+    half = mcd.mr.instruments(effects, "A", "B", select_draws="half", top_n=10)
+    assert half.n_draws == 6
+    draws = effects.draws(["A"]).astype(float)[6:].reshape(2, 3, -1)
+    within = draws.var(axis=0, ddof=1).mean(axis=0)
+    total = draws.mean(axis=0).var(axis=0, ddof=1) - within / 2 + within
+    np.testing.assert_allclose(half.se_exposure, np.sqrt(total), rtol=1e-4)
+
+
+def test_draws_that_are_not_as_many_of_each_member_are_refused() -> None:
+    with pytest.raises(InputError, match="10 draws of 3 members"):
+        _instruments(np.random.default_rng(0).normal(size=(2, 10, 4)), 3)
+    few = _instruments(np.random.default_rng(0).normal(size=(2, 9, 4)), 9)
+    from kipoi_mcdropout.mr.pairs.selection import select_instruments
+
+    with pytest.raises(InputError, match="each of the 9 members needs at least 2 draws"):
+        select_instruments(few, select_draws="half", top_n=3)
