@@ -2,7 +2,7 @@
 
     python benchmarks/members.py
 
-The members are the example's network with weights that differ a little, each with all draws of its share.
+The members are the example's network with weights that differ a little. Each has its share of the draws.
 An ensemble of M members with n draws is compared with M runs of one member with n / M draws each, in
 turns, in one process. The bar is 1.05.
 """

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from kipoi_mcdropout.files.predictions import Predictions
     from kipoi_mcdropout.model.audit import audit
     from kipoi_mcdropout.model.description import load_model
+    from kipoi_mcdropout.model.fasta_sequences import FastaSequences
     from kipoi_mcdropout.model.model import Model
+    from kipoi_mcdropout.model.regions import Regions
     from kipoi_mcdropout.plugin.mutation import MCDropoutISM
     from kipoi_mcdropout.reports.call import report
     from kipoi_mcdropout.runs.ism.mutate import MutationOptions, ism
@@ -31,11 +33,13 @@ __version__ = "0.1.0"
 __all__ = [
     "POINT",
     "Effects",
+    "FastaSequences",
     "MCDropoutISM",
     "McDropoutError",
     "Model",
     "MutationOptions",
     "Predictions",
+    "Regions",
     "RunOptions",
     "Shard",
     "VariantOptions",
@@ -59,11 +63,13 @@ DataloaderParser = None
 _HOMES = {
     "POINT": "dropout.locked_model",
     "Effects": "files.effects",
+    "FastaSequences": "model.fasta_sequences",
     "MCDropoutISM": "plugin.mutation",
     "McDropoutError": "errors",
     "Model": "model.model",
     "MutationOptions": "runs.ism.mutate",
     "Predictions": "files.predictions",
+    "Regions": "model.regions",
     "RunOptions": "runs.options",
     "Shard": "runs.shard",
     "VariantOptions": "vcf.options",

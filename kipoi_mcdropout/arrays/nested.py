@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 Nested = Any  # an array or tensor; a dict, list, (named) tuple or dataclass of Nested; or None
 
@@ -65,3 +67,14 @@ def n_rows(data: Nested) -> int:
 def take(data: Nested, rows: Any) -> Nested:
     """Rows (a slice or an index array) of every leaf."""
     return map_nested(lambda leaf: leaf[rows], data)
+
+
+def concatenate(parts: Sequence[Nested]) -> Nested:
+    """The rows of several batches of numpy arrays, all of one structure, in one."""
+    items = entries(parts[0])
+    if items is None:
+        return np.concatenate(parts)
+    columns = {
+        name: concatenate([dict(entries(part) or ())[name] for part in parts]) for name, _ in items
+    }
+    return list(columns.values()) if isinstance(parts[0], (list, tuple)) else columns

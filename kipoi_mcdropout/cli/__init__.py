@@ -11,7 +11,6 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from kipoi_mcdropout.cli.interrupt import interrupts, signal_that_came
 from kipoi_mcdropout.cli.messages import show_traceback, warnings_as_lines
 from kipoi_mcdropout.errors import (
     EXIT_BAD_INPUT,
@@ -25,6 +24,7 @@ from kipoi_mcdropout.errors import (
     kept_words,
 )
 from kipoi_mcdropout.files.standard_output import flush, reserve
+from kipoi_mcdropout.runs.interrupt import interrupts, signal_that_came
 
 COMMANDS = {
     "ism": "effect and uncertainty of every single substitution of sequences",

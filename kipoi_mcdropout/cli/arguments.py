@@ -14,35 +14,6 @@ __all__ = ["Parser"]  # the others are functions of this module
 _UNITS = {"GIB": 2**30, "MIB": 2**20, "GB": 10**9, "MB": 10**6, "": 1}
 
 
-def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """The dataloader, by the words that `kipoi predict` has."""
-    parser.add_argument(
-        "--dataloader", metavar="NAME", help="name of a dataloader to use in place of the model's own"
-    )
-    parser.add_argument(
-        "--dataloader_source",
-        metavar="SOURCE",
-        help="where to find that dataloader, as for --source (default: kipoi)",
-    )
-    parser.add_argument(
-        "--dataloader_args",
-        nargs="+",
-        metavar="ARGS",
-        help='arguments of the dataloader: JSON such as \'{"fasta_file": "genome.fa"}\', the path of '
-        "a JSON file, or words such as fasta_file=genome.fa",
-    )
-    parser.add_argument(
-        "--batch_size", type=int, default=32, help="number of inputs in one forward pass (default 32)"
-    )
-    parser.add_argument(
-        "-n",
-        "--num_workers",
-        type=_whole,
-        default=0,
-        help="number of processes that load data (default 0: none but this one)",
-    )
-
-
 def add_draw_arguments(parser: Parser) -> None:
     """The draws and what is reported."""
     parser.add_argument(
@@ -116,13 +87,6 @@ def add_run_arguments(parser: argparse.ArgumentParser, unit: str) -> None:
         default="stop",
         help=f"what to do if the model fails on {unit}: stop (default), or skip it and report it",
     )
-
-
-def _whole(text: str) -> int:
-    """A whole number of 0 or more."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a whole number, 0 or more; got {text!r}")
-    return int(text)
 
 
 def parse_shard(text: str | None) -> Any:

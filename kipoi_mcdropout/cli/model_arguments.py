@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 # The flags of the model, by their names in `load_model` and in mcdropout.yaml.
 MODEL_FLAGS = (
     "source", "weights", "members", "model_kwargs", "trust_pickle", "outputs", "input_shape", "length",
-    "model_input", "category_axis", "alphabet", "unknown", "label_axis", "ignore",
+    "model_input", "category_axis", "alphabet", "unknown", "extra_inputs", "label_axis", "ignore",
 )  # fmt: skip
 MODEL_HELP = (
     "the model: path/to/file.py:NAME or package.module:NAME, a class or function that gives an "
@@ -107,6 +107,12 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         choices=["uniform", "zero"],
         help="how N is encoded where this program reads the sequence: 0.25 each, as kipoiseq does "
         "(uniform, the default), or all zero",
+    )
+    parser.add_argument(
+        "--extra_inputs",
+        metavar="JSON",
+        help="values of the model's other inputs, the same for all sequences, where this program reads "
+        "the sequence, e.g. '{\"organism\": 0}'",
     )
 
 

@@ -13,8 +13,9 @@ from kipoi_mcdropout.files.standard_output import results
 # Group of the help: names of the options that stand in it, with all commands taken together.
 GROUPS = {
     "input": (
-        "input_vcf", "fasta_file", "dataloader", "dataloader_source", "dataloader_args", "region",
-        "contig_map", "peaks", "blacklist", "chroms", "exclude_chroms", "measured",
+        "input_vcf", "fasta_file", "regions", "sequences", "edge", "use_strand", "dataloader",
+        "dataloader_source", "dataloader_args", "region", "contig_map", "peaks", "blacklist", "chroms",
+        "exclude_chroms", "measured",
     ),
     "model": (
         *MODEL_FLAGS, "output_sel_fn", "target", "exposure", "outcome",
@@ -22,10 +23,11 @@ GROUPS = {
     "dropout": ("n_draws", "mask_scope"),
     "effects": (
         "imp_score", "imp_score_kwargs", "scores", "score", "score_kwargs", "start", "end",
-        "test_ref_ref", "rc", "shifts", "normalize", "edge", "ref_mismatch", "quantiles", "q_values",
+        "test_ref_ref", "rc", "shifts", "normalize", "ref_mismatch", "quantiles", "q_values",
     ),
     "statistics": (
-        "se_type", "methods", "convention", "n_bootstrap", "seed", "align", "sd_scale", "leave_out",
+        "se_type", "methods", "convention", "n_bootstrap", "seed", "align", "sd", "sd_scale",
+        "leave_out",
         "level", "tolerance", "min_z", "sequence", "rank_by", "top",
     ),
     "output": (

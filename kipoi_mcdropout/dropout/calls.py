@@ -3,9 +3,9 @@
 A `torch.overrides.TorchFunctionMode` sees each torch function that the model calls, whether a module
 or plain code calls it and whatever the model's training flag says; nothing in the model is changed.
 `DropoutInterceptor` turns dropout calls of every kind (element-wise, by channel, alpha, inside
-attention, between the layers of an RNN), and random masks that the model makes itself (random_masks.py),
-into calls of `drop(call)`, which a subclass defines: to record them (sites.py) or to apply a locked mask
-(forward.py).
+attention, between the layers of an RNN), and random numbers that the model makes itself
+(random_numbers.py), into calls of `drop(call)`, which a subclass defines: to record them (sites.py) or
+to apply a locked mask (locked_model.py).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from kipoi_mcdropout.dropout.call import DropoutCall
-from kipoi_mcdropout.dropout.random_masks import RandomNumbers
+from kipoi_mcdropout.dropout.random_numbers import RandomNumbers
 from kipoi_mcdropout.errors import UnlockableDropoutError
 
 
@@ -38,7 +38,10 @@ class DropoutInterceptor(TorchFunctionMode):
         raise NotImplementedError
 
     def random_call(self, what: str) -> None:
-        """Take note of random numbers of torch that become no mask, e.g. "torch's randn"."""
+        """Take note of random numbers of torch that cannot be locked, e.g. "torch's randperm"."""
+
+    def no_mean(self, what: str) -> None:
+        """Take note of random numbers from which the model's code makes something of unknown mean."""
 
     def __torch_function__(
         self,

@@ -11,6 +11,11 @@ from kipoi_mcdropout.dropout.probe import Call, probe_pair, same_output
 from kipoi_mcdropout.dropout.watch import Observation, RandomnessWatch
 from kipoi_mcdropout.errors import ModelForwardError, UnlockableDropoutError
 
+_INSTEAD = (
+    "use a dropout function of torch, or multiply by a mask made by torch.bernoulli or "
+    "torch.rand(...) > p (to skip a layer: one number for each input), or add noise made by torch.randn "
+    "or torch.rand"
+)
 _MOST_FAILURES = 20  # modules that cannot run in training mode, before the search ends
 
 
@@ -38,8 +43,10 @@ def find_guarded(
         if lifted and not _only_drops(watch, pair, lifted, quiet):
             raise UnlockableDropoutError(
                 f"the dropout in module {', '.join(map(repr, names))} runs only in training mode, and "
-                "the module also does other things in that mode. Call F.dropout(x, p, self.training) "
-                f"without a condition, or switch this dropout off: {_advice(names)}"
+                "the module also does other things in that mode: with nothing dropped, and with noise "
+                "at its mean, its result is not that of evaluation mode. Call F.dropout(x, p, "
+                "self.training) without a condition, or run the same code in evaluation mode (it is "
+                f"locked there too), or switch this dropout off: {_advice(names)}"
             )
     return lifted, tuple(f"{name}: dropout under `if self.training`; it is locked too" for name in names)
 
@@ -63,12 +70,11 @@ def _in_evaluation(watch: RandomnessWatch, pair: Nested, ignore: tuple[str, ...]
     Those of ignored modules must have no effect. The second pass sees other random numbers.
     """
     quiet, again = watch.observe(pair), watch.observe(pair, shift=1)
-    noise = _noise(quiet, again, ignore)
+    noise = {**_noise(quiet, again, ignore), **_allowed(quiet.no_mean, ignore)}
     if noise:
         raise UnlockableDropoutError(
-            f"{_listed(watch, noise)} in evaluation mode{_threads(quiet)}: randomness that is not "
-            "dropout cannot be locked. Remove it, or replace it by a dropout of torch. If no output "
-            f"depends on it: {_advice(list(noise))}"
+            f"{_listed(watch, noise)} in evaluation mode{_threads(quiet)}: this randomness cannot be "
+            f"locked. Remove it, or {_INSTEAD}. If no output depends on it: {_advice(list(noise))}"
         )
     _refuse_differing(watch, quiet, again, "evaluation")
     return quiet
@@ -82,6 +88,10 @@ def _noise(first: Observation, second: Observation, ignore: tuple[str, ...]) -> 
         for name, what in found.items()
         if not is_ignored(name, ignore) and (name in second.moved or name in second.noise)
     }
+
+
+def _allowed(found: dict[str, str], ignore: tuple[str, ...]) -> dict[str, str]:
+    return {name: what for name, what in found.items() if not is_ignored(name, ignore)}
 
 
 def _in_training(
@@ -125,9 +135,8 @@ def _refuse_noise(
     noise = _noise(loud, again, ignore)
     if noise:
         raise UnlockableDropoutError(
-            f"{_listed(watch, noise)} in training mode{_threads(loud)}, which cannot be locked. Use a "
-            "dropout function of torch, or multiply by a mask made by torch.bernoulli or "
-            f"torch.rand(...) > p, or switch it off: {_advice(list(noise))}"
+            f"{_listed(watch, noise)} in training mode{_threads(loud)}, which cannot be locked. Instead "
+            f"{_INSTEAD}, or switch it off: {_advice(list(noise))}"
         )
     _refuse_differing(watch, loud, again, "training")
 
@@ -198,7 +207,8 @@ def _threads(seen: Observation) -> str:
 
 
 def _advice(names: list[str]) -> str:
-    return f"ignore={names[0]!r}" if len(names) == 1 else f"ignore={names}"
+    given = repr(names[0]) if len(names) == 1 else names
+    return f"ignore={given} (on the command line --ignore {' '.join(names)})"
 
 
 def refuse_torchscript(module: nn.Module, ignore: tuple[str, ...]) -> None:

@@ -31,6 +31,7 @@ from kipoi_mcdropout.dropout.named_parts import (
 from kipoi_mcdropout.dropout.probe import Call, Probe, probe_inputs, training_flag
 from kipoi_mcdropout.dropout.sites import NO_SITES, Site, SitePlan, find_sites
 from kipoi_mcdropout.errors import (
+    BatchDependenceError,
     McDropoutError,
     ModelError,
     ModelForwardError,
@@ -74,8 +75,11 @@ class _LockedPass(DropoutInterceptor):
         site = self._next_site(call)
         if site.ignored:
             return call.x
-        keep = self.masks.keep(site, self.draw, self.scope, call.x.device)
-        return call.apply(site.over_batch(keep, self.n))
+        where = self.draw, self.scope, call.x.device
+        if not site.is_noise:
+            return call.apply(site.over_batch(self.masks.keep(site, *where), self.n))
+        numbers = site.over_batch(self.masks.numbers(site, *where, call.x.dtype), self.n)
+        return call.apply(numbers if call.is_noise else numbers >= call.p)
 
     def _next_site(self, call: DropoutCall) -> Site:
         if self.position >= len(self.plan.sites):
@@ -85,7 +89,11 @@ class _LockedPass(DropoutInterceptor):
         expected, came = site.seen_shape(self.n), call.mask_shape()
         if site.ignored and site.kind == call.kind:
             return site
-        if (site.kind, site.p, expected) != (call.kind, call.p, came):
+        # Probabilities that differ between inputs are alike where all inputs of a batch are.
+        kinds = {site.kind, call.kind}
+        alike = (len(kinds) == 1 or kinds == {"mask", "drop_path"}) and site.p == call.p
+        alike = alike or (call.is_mask and site.is_noise)
+        if not alike or expected != came:
             raise self._changed(
                 f"{call.kind} with p={call.p} on shape {came} where site {site.index} ({site.name}) is "
                 f"{site.kind} with p={site.p} on shape {expected}"
@@ -244,7 +252,7 @@ class LockedModel:
         try:
             with Probe(self.module, self.run) as probe:
                 observed = observe(probe, probe_inputs(inputs))
-        except UnlockableDropoutError:
+        except (UnlockableDropoutError, BatchDependenceError):
             refuse_random_point(self.module, self.run, inputs, self.ignore)  # says what is random
             raise
         known = self.left_out.keys()

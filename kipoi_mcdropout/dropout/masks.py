@@ -1,4 +1,4 @@
-"""Dropout masks as a pure function of (seed, draw, site, scope).
+"""Dropout masks and random numbers as a pure function of (seed, draw, site, scope).
 
 Each mask has its own Philox stream: the seed is the key, and draw, site and scope are words of the
 counter. So two masks never share random numbers, and a mask does not depend on earlier masks, on the
@@ -71,6 +71,40 @@ def keep_mask(
     """
     if not 0.0 <= p < 1.0:
         raise InputError(f"dropout probability must satisfy 0 <= p < 1; got {p}")
+    keep: NDArray[np.bool_] = _words(seed, draw, site, shape, scope) >= np.uint64(round(p * 2**32))
+    return keep
+
+
+def uniform_numbers(
+    seed: int, draw: int, site: int, shape: Sequence[int], bits: int = 32, scope: int = RUN_SCOPE
+) -> NDArray[np.float64]:
+    """Random numbers with a uniform distribution: 0 <= number < 1, in steps of 2**-bits.
+
+    The arguments are those of `keep_mask`. `bits` is at most 32; in a type with as many digits no number
+    is rounded up to 1.
+    """
+    words = _words(seed, draw, site, shape, scope) >> np.uint32(32 - bits)
+    numbers: NDArray[np.float64] = words * 2.0**-bits
+    return numbers
+
+
+def normal_numbers(
+    seed: int, draw: int, site: int, shape: Sequence[int], scope: int = RUN_SCOPE
+) -> NDArray[np.float64]:
+    """Random numbers with a normal distribution of mean 0 and variance 1; the largest are +-6.3.
+
+    They are quantiles: of the probabilities (k + 1/2) 2**-32, where k is a random word. numpy's own
+    normal numbers may change between its versions.
+    """
+    import torch  # only here: masks alone need no torch
+
+    probability = (_words(seed, draw, site, shape, scope) + 0.5) * 2.0**-32
+    numbers: NDArray[np.float64] = torch.special.ndtri(torch.from_numpy(probability)).numpy()
+    return numbers
+
+
+def _words(seed: int, draw: int, site: int, shape: Sequence[int], scope: int) -> NDArray[np.uint32]:
+    """Random 32-bit words of a site."""
     size = math.prod(shape)
     # As uint64: numpy reads a list with a number from 2**63 on as float64, which rounds it.
     key = np.array([seed, _STREAM_TAG], dtype=np.uint64)
@@ -78,6 +112,4 @@ def keep_mask(
     stream = np.random.Philox(key=key, counter=counter)
     words = stream.random_raw((size + 1) // 2)
     # Two elements a word, low half first; explicit byte order so that every machine agrees.
-    halves = np.asarray(words, dtype="<u8").view("<u4")[:size]
-    keep: NDArray[np.bool_] = (halves >= np.uint64(round(p * 2**32))).reshape(tuple(shape))
-    return keep
+    return np.asarray(words, dtype="<u8").view("<u4")[:size].reshape(tuple(shape))

@@ -8,6 +8,7 @@ heads) have their own masks. If this cannot be determined, the model is refused.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from kipoi_mcdropout.arrays.nested import Nested, take
 from kipoi_mcdropout.arrays.precision import precision_note
 from kipoi_mcdropout.dropout.batch_check import Observed, observe
+from kipoi_mcdropout.dropout.call import MASK_KINDS, NOISE_KINDS
 from kipoi_mcdropout.dropout.guarded import (
     find_guarded,
     idle_dropouts,
@@ -43,12 +45,22 @@ class Site:
     index: int  # in call order, over the calls with p > 0
     name: str  # the module that calls it, as in named_modules(); "#2" marks its second call
     kind: str
-    p: float
+    p: float  # of a mask that the model's code makes: of a zero; of noise: 0
     shape: tuple[int, ...]
     batch_axis: int | None  # None: what is dropped does not depend on the input
     rows: RowOrder = ONE_ROW  # what lies along the batch axis
     alpha: bool = False
     ignored: bool = False  # off, as requested: p is 0 here, not that of the call
+
+    @property
+    def is_mask(self) -> bool:
+        """Whether the model's own code makes a mask of zeros and ones."""
+        return self.kind in MASK_KINDS
+
+    @property
+    def is_noise(self) -> bool:
+        """Whether the model's own code makes random numbers that are no mask."""
+        return self.kind in NOISE_KINDS
 
     @property
     def copies(self) -> int:
@@ -131,6 +143,7 @@ def find_sites(
     idle = idle_dropouts(module, seen)
     notes += tuple(f"{site.name}: dropout is off, as requested" for site in sites if site.ignored)
     notes += (note,) if (note := precision_note(observed.eps)) else ()
+    notes += _always_on(sites, lifted, probe)
     if all(site.ignored for site in sites):
         raise NoRandomSiteError(_nothing_random(module, idle))
     return SitePlan(
@@ -162,7 +175,7 @@ class _Layout:
     def of(cls, index: int, name: str, two: SeenCall, other: SeenCall, n_other: int) -> _Layout:
         """From the same call with two inputs and with another number of them."""
         layout = cls(index, name, two, None)
-        if not 0 < two.p < 1:
+        if not 0 < two.p < 1 and two.kind not in NOISE_KINDS:
             raise ModelError(
                 f"{layout.what} has p = {two.p}; required 0 <= p < 1 (at p = 1 no output depends on "
                 "the input)"
@@ -228,11 +241,12 @@ class _Layout:
         if self.ignored:
             return Site(self.index, self.name, call.kind, 0.0, call.mask_shape, None, ignored=True)
         site = Site(self.index, self.name, call.kind, call.p, call.mask_shape, None, alpha=call.alpha)
-        if self.axis is None or self.order is None:
-            return site
-        shape = list(call.mask_shape)
-        shape[self.axis] = count(self.order, "part")
-        return replace(site, shape=tuple(shape), batch_axis=self.axis, rows=self.order)
+        if self.axis is not None and self.order is not None:
+            shape = list(call.mask_shape)
+            shape[self.axis] = count(self.order, "part")
+            site = replace(site, shape=tuple(shape), batch_axis=self.axis, rows=self.order)
+        whole = site.is_mask and math.prod(site.shape) == 1
+        return replace(site, kind="drop_path") if whole else site
 
 
 def _layouts(two: Recording, other: Recording, n_other: int, ignore: tuple[str, ...]) -> list[_Layout]:
@@ -277,6 +291,17 @@ def _name_repeats(sites: list[Site]) -> tuple[Site, ...]:
         suffix = f"#{seen[site.name]}" if total[site.name] > 1 else ""
         named.append(replace(site, name=site.name + suffix))
     return tuple(named)
+
+
+def _always_on(sites: list[Site], lifted: tuple[nn.Module, ...], probe: Probe) -> tuple[str, ...]:
+    """Notes about random numbers that evaluation mode does not switch off."""
+    off = [label for label, part in probe.parts.items() if any(part is module for module in lifted)]
+    own = [site.name for site in sites if (site.is_mask or site.is_noise) and not site.ignored]
+    return tuple(
+        f"{name}: random in evaluation mode, too; with dropout off each random number is its mean"
+        for name in dict.fromkeys(own)
+        if name not in off
+    )
 
 
 def _nothing_random(module: nn.Module, idle: dict[str, str]) -> str:

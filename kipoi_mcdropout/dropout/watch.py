@@ -43,7 +43,8 @@ class Observation:
     """What one forward pass did."""
 
     sites: Counter[str] = field(default_factory=Counter)  # dropout calls by module
-    noise: dict[str, str] = field(default_factory=dict)  # module: a random function that is no dropout
+    noise: dict[str, str] = field(default_factory=dict)  # module: random numbers that can't be locked
+    no_mean: dict[str, str] = field(default_factory=dict)  # module: random numbers without a mean
     moved: dict[str, str] = field(default_factory=dict)  # module: whose generator's state changed
     sums: list[tuple[str, tuple[float, ...]]] = field(default_factory=list)  # of outputs, in order
     in_threads: set[str] = field(default_factory=set)  # modules that ran in another thread
@@ -186,6 +187,9 @@ class _Observer(DropoutInterceptor):
 
     def random_call(self, what: str) -> None:
         self.seen.noise.setdefault(self.watch.where(), what)
+
+    def no_mean(self, what: str) -> None:
+        self.seen.no_mean.setdefault(self.watch.where(), what)
 
 
 class _Namer(TorchDispatchMode):

@@ -30,6 +30,7 @@ from kipoi_mcdropout.effects.columns import OUTPUT_EPS
 from kipoi_mcdropout.effects.rounding import FLOAT32_EPS
 from kipoi_mcdropout.effects.saturation import SequenceEffects
 from kipoi_mcdropout.errors import InputError, ModelError
+from kipoi_mcdropout.files.held_signals import held_signals
 from kipoi_mcdropout.files.record import (
     PredictionRecord,
     SequenceBlocks,
@@ -47,12 +48,15 @@ _AXES = ("position", "alt", "output", "draw")
 class GrowingHdf5:
     """A file of datasets whose first axis grows by one with each sequence, in compressed chunks.
 
+    Ctrl-C and other signals wait until a method is done.
+
     Raises
     ------
     OSError
         In any method, if the file cannot be written, e.g. since the disk is full.
     """
 
+    @held_signals()
     def __init__(self, path: Path, kind: str, provenance: dict[str, Any]) -> None:
         # Its locks are ours: network file systems often have none.
         self._raw = ErrorKeepingFile(path)
@@ -65,16 +69,19 @@ class GrowingHdf5:
         ).make_scale(_SEQUENCE)
         self.n = 0
 
+    @held_signals()
     def axis(self, name: str, values: NDArray[Any] | list[str]) -> None:
         """Label an axis: a dimension scale."""
         dtype = h5py.string_dtype("utf-8") if isinstance(values, list) else np.int64
         self.file.create_dataset(name, data=np.asarray(values, dtype)).make_scale(name)
 
+    @held_signals()
     def append(self, path: str, value: NDArray[Any], axes: tuple[str, ...] = ()) -> None:
         """Write the next sequence's value into a dataset, which is made on first use."""
         dataset = self._grown(path, value.shape, value.dtype, axes)
         dataset[self.n] = value if value.ndim else value.item()
 
+    @held_signals()
     def append_part(
         self, path: str, value: NDArray[np.float32], first: int, length: int, axes: tuple[str, ...]
     ) -> None:
@@ -86,12 +93,14 @@ class GrowingHdf5:
         dataset[self.n, first : first + len(value)] = value
         self._raw.check()
 
+    @held_signals()
     def next(self) -> None:
         """The sequence is whole."""
         self.n += 1
         self.file.flush()
         self._raw.check()
 
+    @held_signals()
     def close(self) -> None:
         """Close the file."""
         self.file.close()

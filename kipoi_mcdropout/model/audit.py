@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from kipoi_mcdropout.arrays.nested import Nested, take
+from kipoi_mcdropout.arrays.nested import take
 from kipoi_mcdropout.dropout.named_parts import is_ignored
 from kipoi_mcdropout.dropout.row_order import count
 from kipoi_mcdropout.dropout.sites import Site, SitePlan
+from kipoi_mcdropout.model.choose_inputs import Inputs, open_files
 from kipoi_mcdropout.model.model import as_model
 
 
@@ -63,7 +64,7 @@ class Audit:
     __repr__ = __str__
 
 
-def audit(model: Any, x: Nested | None = None, ignore: Sequence[str] = ()) -> Audit:
+def audit(model: Any, x: Inputs | None = None, ignore: Sequence[str] = ()) -> Audit:
     """List the dropout sites of a model: whether each is locked, and what it drops.
 
     A site is one dropout call in a forward pass. Locked means that all inputs of a draw, the reference
@@ -73,7 +74,7 @@ def audit(model: Any, x: Nested | None = None, ignore: Sequence[str] = ()) -> Au
     ----------
     model : Model, nn.Module, or what `kipoi.get_model` returns
         Borrowed, never changed.
-    x : nested numpy.ndarray, batch first, optional
+    x : nested numpy.ndarray, batch first; or Regions, or FastaSequences; optional
         At least one input. By default a random one of the shape that the model says
         (`Model.example`).
     ignore : sequence of str
@@ -94,7 +95,9 @@ def audit(model: Any, x: Nested | None = None, ignore: Sequence[str] = ()) -> Au
     """
     ready = as_model(model, ignore=tuple(ignore))
     adapter = ready.adapter
-    inputs = adapter.arrays(ready.example() if x is None else x)
+    files = None if x is None else open_files(ready, x, batch_size=1)
+    given = x if files is None else next(files.batches)["inputs"]
+    inputs = adapter.arrays(ready.example() if given is None else given)
     with adapter.locked.borrow():
         plan = adapter.locked.plan(adapter.tensors(take(inputs, slice(0, 1))))
     rows = [_row(site) for site in plan.sites]
@@ -111,14 +114,29 @@ def audit(model: Any, x: Nested | None = None, ignore: Sequence[str] = ()) -> Au
 def _row(site: Site) -> AuditRow:
     """The line of a site; the shape of its mask as "4 x 24"."""
     shape = " x ".join(map(str, site.shape))
-    how = "off, as requested" if site.ignored else f"locked{_rows_in_words(site)}"
-    return AuditRow(str(site.index), site.name, site.kind, f"{site.p:g}", shape, how)
+    how = "off, as requested" if site.ignored else f"locked{_made_in_words(site)}{_rows_in_words(site)}"
+    p = "-" if site.is_noise else f"{site.p:g}"
+    return AuditRow(str(site.index), site.name, site.kind, p, shape, how)
+
+
+def _made_in_words(site: Site) -> str:
+    """What the model's own code makes there; nothing of a dropout of torch."""
+    if site.is_noise:
+        return ", random numbers that the model's code makes"
+    if site.is_mask:
+        return f", a mask that the model's code makes: {site.p:.0%} zeros, else ones"
+    return ""
 
 
 def _rows_in_words(site: Site) -> str:
     """How many rows of the batch share a mask, and why; nothing where each input is one row."""
     if site.batch_axis is None:
-        return ", one mask: it drops values that do not depend on the input"
+        own = site.is_mask or site.is_noise
+        return (
+            ", one for all inputs"
+            if own
+            else ", one mask: it drops values that do not depend on the input"
+        )
     parts, words = count(site.rows, "part"), []
     if parts > 1:
         words.append(f"each of {parts} parts of an input (positions or heads) has its own mask")

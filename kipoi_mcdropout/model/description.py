@@ -213,7 +213,7 @@ def _path(name: str, value: Any) -> str:
 
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(_NAMES, _names), "input_shape": _shape, "model_kwargs": _arguments,
-    "trust_pickle": _truth, "weights": _path,
+    "extra_inputs": _arguments, "trust_pickle": _truth, "weights": _path,
 }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from kipoi_mcdropout.errors import InputError, ModelForwardError
 
 if TYPE_CHECKING:
     from kipoi_mcdropout.model.adapter import KipoiModel
+    from kipoi_mcdropout.model.extra_inputs import SequenceInput
 
 _L = None  # the length, in a layout
 _ROWS = 3  # a batch that no layer takes for one input without a batch, or for a number of bases
@@ -26,8 +27,16 @@ _LONGEST = 2**21
 _OTHER = 7  # added to a length that fits, to see whether any length does
 
 
+class OpenLengthError(InputError):
+    """The model takes windows of several lengths, and none was given."""
+
+
 def find_input_shape(
-    model: KipoiModel, length: int | None, category_axis: int | None, n_letters: int
+    model: KipoiModel,
+    place: SequenceInput,
+    category_axis: int | None,
+    n_letters: int,
+    length: int | None,
 ) -> tuple[int, ...]:
     """Shape of one input (without the batch) of a network that does not say it.
 
@@ -37,15 +46,19 @@ def find_input_shape(
 
     Parameters
     ----------
-    length : int, optional
-        In bp.
+    place : SequenceInput
+        What the model takes beside the sequence.
     category_axis : int, optional
         The axis of the bases, which leaves the layouts that have it; those of two axes come first.
+    length : int, optional
+        In bp.
 
     Raises
     ------
     InputError
-        If no layout fits, several do, or several lengths do.
+        If no layout fits, or several do.
+    OpenLengthError
+        If several lengths fit.
     """
     layouts = [(n_letters, _L), (_L, n_letters), (n_letters, 1, _L), (1, n_letters, _L)]
     if category_axis is not None:
@@ -55,7 +68,7 @@ def find_input_shape(
             if -len(layout) <= category_axis < len(layout) and layout[category_axis] == n_letters
         ]
     with model.locked.borrow():
-        probes = [_Probe(model, layout) for layout in layouts]
+        probes = [_Probe(model, place, layout) for layout in layouts]
         lengths = {probe: [length] if length else probe.lengths() for probe in probes}
         fits = [
             (probe, n) for probe, found in lengths.items() for n in found if n and probe.runs(n)
@@ -83,12 +96,12 @@ def _only(
         )
     probe, found = next(iter(by_probe.items()))
     if length is None and probe.any_length:
-        raise InputError(
+        raise OpenLengthError(
             f"the model takes windows of any length, of shape {probe.words(None)}: give length "
             "(--length), in bp"
         )
     if len(found) > 1:
-        raise InputError(
+        raise OpenLengthError(
             f"the model takes windows of {found[0]} to {found[-1]} bp, of shape {probe.words(None)}, "
             "all the same to its layers: give the length with which it was trained (--length), in bp"
         )
@@ -100,6 +113,7 @@ class _Probe:
     """A network run on inputs of one layout, within `borrow()`."""
 
     model: KipoiModel
+    place: SequenceInput
     layout: tuple[int | None, ...]
     any_length: bool = False
     problem: str = "fails"
@@ -155,9 +169,10 @@ class _Probe:
 
     def _run(self, length: int) -> int | None:
         x = np.zeros((_ROWS, *self.shape(length)), self.model.input_dtype)
+        inputs = self.place.inputs(x)
         with _linear_layers(self.model.locked.module) as seen:
             try:
-                outputs = self.model.locked.raw_outputs(self.model.tensors(x), POINT, MaskBank(0))
+                outputs = self.model.locked.raw_outputs(self.model.tensors(inputs), POINT, MaskBank(0))
             except (ModelForwardError, InputError, RuntimeError, ValueError, TypeError) as error:
                 return self._failed(error, seen)
         if all(len(leaf.shape) > 0 and leaf.shape[0] == _ROWS for _, leaf in leaves(outputs)):

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.sequence_model import SequenceModel
+from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 
 _CODE = '''"""Windows of a genome around the regions of a BED file, written by `kipoi mcdropout init`."""
 
@@ -70,6 +72,27 @@ class Windows(Dataset):
 '''
 
 
+def input_name(sequences: SequenceModel) -> str | None:
+    """Name by which the network takes its input; None for one array without a name.
+
+    Raises
+    ------
+    InputError
+        If the inputs are more than one one-hot array.
+    """
+    inputs = sequences.example()
+    if not isinstance(sequences.layout, OneHotLayout):
+        raise InputError("a Kipoi folder is made of one-hot inputs, and this model takes tokens")
+    if isinstance(inputs, np.ndarray):
+        return None
+    if isinstance(inputs, dict) and len(inputs) == 1:
+        return str(next(iter(inputs)))
+    raise InputError(
+        f"a Kipoi folder is made of a model with one input; this one has {len(inputs)}. Write a "
+        "mcdropout.yaml, without --kipoi"
+    )
+
+
 def dataloader_code(sequences: SequenceModel) -> str:
     """The text of dataloader.py: the encoding is that of the model's settings."""
     layout = sequences.layout
@@ -78,7 +101,7 @@ def dataloader_code(sequences: SequenceModel) -> str:
     unknown = np.moveaxis(row, layout.category_axis + 1, -1).reshape(-1, k)[0].tolist()
     return _CODE.format(
         length=sequences.length, shape=tuple(layout.shape), axis=layout.category_axis,
-        alphabet=layout.alphabet, key=sequences.key if sequences.container is dict else None,
+        alphabet=layout.alphabet, key=input_name(sequences),
         unknown=unknown, dtype=str(sequences.dtype),
     )  # fmt: skip
 

@@ -14,7 +14,7 @@ import yaml
 
 from kipoi_mcdropout.arrays.nested import Nested, entries, leaves
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.model.kipoi_dataloader import dataloader_code, dataloader_yaml
+from kipoi_mcdropout.model.kipoi_dataloader import dataloader_code, dataloader_yaml, input_name
 from kipoi_mcdropout.model.model import Model
 from kipoi_mcdropout.model.python_code import CodeName
 from kipoi_mcdropout.model.sequence_model import SequenceModel
@@ -118,6 +118,11 @@ def _check_importable(module: str) -> None:
 
 
 def _input_schema(sequences: SequenceModel) -> dict[str, Any]:
+    if sequences.place.extra:
+        raise InputError(
+            "a folder for Kipoi is written for models whose only input is the sequence; extra_inputs "
+            "(--extra_inputs) gives this one others. A mcdropout.yaml can hold them"
+        )
     layout = sequences.layout
     said = {
         "shape": str(tuple(layout.shape)),
@@ -125,15 +130,15 @@ def _input_schema(sequences: SequenceModel) -> dict[str, Any]:
         "doc": f"One-hot DNA, {layout.alphabet} along axis {layout.category_axis}",
         "associated_metadata": "ranges",
     }
-    return {sequences.key: said} if sequences.container is dict else {"name": "seq", **said}
+    name = input_name(sequences)
+    return {"name": "seq", **said} if name is None else {name: said}
 
 
 def _target_schema(model: Model) -> Any:
     """What the model gives for one sequence, in the structure in which it gives it."""
     sequences, names = model.sequences, model.settings.outputs
-    codes = np.arange(sequences.length, dtype=np.uint8)[None] % 4
     with model.adapter.locked.borrow():
-        outputs = model.adapter.example_outputs(sequences.inputs(codes))
+        outputs = model.adapter.example_outputs(sequences.example())
         model.adapter.targets(outputs, None)  # refuses names that do not fit
     n_arrays = len(list(leaves(outputs)))
     if n_arrays > 1 and names is not None:

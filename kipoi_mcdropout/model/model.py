@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -32,6 +33,7 @@ class ModelSettings:
     unknown: Unknown = "uniform"
     label_axis: int | None = None
     ignore: tuple[str, ...] = ()
+    extra_inputs: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.outputs is not None:
@@ -44,6 +46,11 @@ class ModelSettings:
             raise InputError(
                 "input_shape must be the shape of one input without the batch, such as (4, 500); got "
                 f"{shape}"
+            )
+        if self.extra_inputs is not None and not isinstance(self.extra_inputs, Mapping):
+            raise InputError(
+                "extra_inputs must be a dict of the values of inputs, such as {'organism': 0}; got "
+                f"{self.extra_inputs!r}"
             )
         if self.alphabet is not None:
             object.__setattr__(self, "alphabet", check_alphabet(self.alphabet))
@@ -144,6 +151,27 @@ class Model:
         )
         self.adapter = self.ensemble.first
 
+    def with_extra_inputs(self, **values: Any) -> Model:
+        """The same model with values of the inputs beside the sequence, the same for all sequences.
+
+        Then windows of a genome, sequences of a FASTA and a VCF can be given to a model that has other
+        inputs.
+
+        Parameters
+        ----------
+        values : number, or nested lists of numbers
+            For one sequence (without the batch), by the name of the input. One number fills an input
+            whose shape the model's schema says.
+
+        Examples
+        --------
+        >>> Model(net, model_input="seq").with_extra_inputs(organism=0)  # doctest: +SKIP
+        """
+        made = copy.copy(self)
+        made.settings = replace(self.settings, extra_inputs=values)
+        made.__dict__.pop("sequences", None)  # cached
+        return made
+
     @cached_property
     def alphabet(self) -> str:
         """What the places along the category axis are, in order."""
@@ -162,17 +190,28 @@ class Model:
 
     @cached_property
     def sequences(self) -> SequenceModel:
-        """The model as one that takes windows of DNA and nothing else.
+        """The model as one that takes windows of DNA.
 
         Raises
         ------
         InputError
-            If it has other inputs, or the shape of its input is not known.
+            If it has other inputs without a value, or the shape of its input is not known.
+        """
+        return self.sequences_of(None)
+
+    def sequences_of(self, default_length: int | None) -> SequenceModel:
+        """The same with a length, bp, for a model that takes any and whose settings do not say it.
+
+        Raises
+        ------
+        InputError
+            See `sequences`.
         """
         own = self.settings
         return sequence_model(
-            self.adapter, length=own.length, category_axis=own.category_axis,
-            input_shape=own.input_shape, unknown=own.unknown, alphabet=own.alphabet,
+            self.adapter, length=own.length, default_length=default_length,
+            category_axis=own.category_axis, input_shape=own.input_shape, unknown=own.unknown,
+            alphabet=own.alphabet, model_input=own.model_input, extra_inputs=own.extra_inputs,
         )  # fmt: skip
 
     def example(self) -> Nested:

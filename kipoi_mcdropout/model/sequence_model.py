@@ -1,20 +1,22 @@
-"""A model whose only input is one window of DNA, one-hot: what a VCF can be scored with."""
+"""A model that takes one window of DNA, one-hot: what a VCF, regions and sequences are scored with."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kipoi_mcdropout.arrays.nested import Nested, leaves
+from kipoi_mcdropout.arrays.nested import Nested
 from kipoi_mcdropout.arrays.outputs import Targets
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel, alphabet_of
-from kipoi_mcdropout.model.find_shape import find_input_shape
+from kipoi_mcdropout.model.extra_inputs import SequenceInput, sequence_input
+from kipoi_mcdropout.model.find_shape import OpenLengthError, find_input_shape
 from kipoi_mcdropout.sequence.mutants import MutantBatch
 from kipoi_mcdropout.sequence.one_hot import DNA, OneHotLayout, check_alphabet, find_category_axis
 
@@ -28,22 +30,34 @@ class SequenceModel:
 
     adapter: KipoiModel
     layout: OneHotLayout
-    key: Any  # of the input: of the dict, the position in the list, None for an array
-    container: type  # dict, list, or numpy.ndarray for the array itself
+    place: SequenceInput
     dtype: np.dtype
     unknown: int  # code of a position without a base
+
+    @property
+    def key(self) -> Any:
+        """Of the sequence: of the dict, the position in the list, None for an array."""
+        return self.place.key
+
+    @property
+    def container(self) -> type:
+        """dict, list, or numpy.ndarray for an array itself."""
+        return self.place.container
 
     @property
     def length(self) -> int:
         """Length of the window, bp."""
         return self.layout.n_positions
 
+    def recorded(self) -> dict[str, Any]:
+        """How sequences become inputs, for the record of a run."""
+        unknown = "uniform" if self.unknown == self.layout.unknown_uniform else "zero"
+        extra = {str(key): value.tolist() for key, value in self.place.extra.items()}
+        return {"length": self.length, "unknown": unknown, "extra_inputs": extra}
+
     def inputs(self, codes: NDArray[np.uint8]) -> Nested:
         """Inputs of the model for codes, shape=(n, length)."""
-        x = self.layout.encode(codes, self.dtype)
-        if self.container is dict:
-            return {self.key: x}
-        return [x] if self.container is list else x
+        return self.place.inputs(self.layout.encode(codes, self.dtype))
 
     def batch(
         self, reference: NDArray[np.uint8], owner: NDArray[np.int64], codes: NDArray[np.uint8]
@@ -64,12 +78,15 @@ def sequence_model(
     model: Any,
     *,
     length: int | None = None,
+    default_length: int | None = None,
     category_axis: int | None = None,
     input_shape: Sequence[int | None] | None = None,
     unknown: Unknown = "uniform",
     ignore: Sequence[str] = (),
     alphabet: str | None = None,
     label_axis: int | None = None,
+    model_input: Any = None,
+    extra_inputs: Mapping[str, Any] | None = None,
 ) -> SequenceModel:
     """Find out how a model takes its DNA.
 
@@ -78,6 +95,8 @@ def sequence_model(
     model : kipoi model, nn.Module, or KipoiModel
     length : int, optional
         Of the window, bp; needed where neither the schema nor the network says it.
+    default_length : int, optional
+        The same where nothing else says it.
     category_axis : int, optional
         Axis of the bases A, C, G, T in one input (without the batch); needed where more than one axis
         of the input has size 4.
@@ -90,11 +109,15 @@ def sequence_model(
         Order of the bases; by default what the model's dataloader says, else ACGT.
     label_axis : int, optional
         The axis of an output that the model's column labels name, where more than one has their length.
+    model_input, extra_inputs : optional
+        The input that holds the sequence, and the values of the others; see `sequence_input`.
 
     Raises
     ------
     InputError
-        If the model has other inputs too, or its layout cannot be told.
+        If the model has other inputs without a value, or its layout cannot be told.
+    OpenLengthError
+        If the model takes any length and none is given.
     """
     if unknown not in ("uniform", "zero"):
         raise InputError(f'unknown must be "uniform" or "zero"; got {unknown!r}')
@@ -102,37 +125,30 @@ def sequence_model(
     if not isinstance(model, KipoiModel):
         adapter = KipoiModel(model, ignore=tuple(ignore), label_axis=label_axis)
     schema = getattr(getattr(adapter.model, "schema", None), "inputs", None)
-    key, container, array = _only_input(schema)
-    shape: Sequence[int | None] | None = input_shape or getattr(array, "shape", None)
+    place = sequence_input(schema, model_input, extra_inputs)
+    shape: Sequence[int | None] | None = input_shape or getattr(place.array, "shape", None)
     letters = alphabet_of(adapter.model) if alphabet is None else check_alphabet(alphabet)
     if sorted(letters) != sorted(DNA):
         raise InputError(f"alphabet must be A, C, G and T in some order for a VCF; got {letters!r}")
     if shape is None:
-        shape = find_input_shape(adapter, length, category_axis, len(letters))
-    layout = _layout(tuple(shape), length, category_axis, letters)
+        find = partial(find_input_shape, adapter, place, category_axis, len(letters))
+        try:
+            shape = find(length)
+        except OpenLengthError:
+            if default_length is None:
+                raise
+            shape = find(default_length)
+    layout = _layout(tuple(shape), length, default_length, category_axis, letters)
     code = layout.unknown_uniform if unknown == "uniform" else layout.unknown_zero
-    return SequenceModel(adapter, layout, key, container, adapter.input_dtype, code)
-
-
-def _only_input(schema: Any) -> tuple[Any, type, Any]:
-    if schema is None:
-        return None, np.ndarray, None
-    names = [getattr(item, "name", None) or path for path, item in leaves(schema)]
-    if len(names) != 1:
-        raise InputError(
-            "a VCF gives the model one window of DNA and nothing else, so it must have one input; this "
-            f"one has {len(names)}: {', '.join(map(str, names))}"
-        )
-    if isinstance(schema, Mapping):
-        key = next(iter(schema))
-        return key, dict, schema[key]
-    if isinstance(schema, (list, tuple)):
-        return 0, list, schema[0]
-    return None, np.ndarray, schema
+    return SequenceModel(adapter, layout, place, adapter.input_dtype, code)
 
 
 def _layout(
-    shape: tuple[int | None, ...], length: int | None, category_axis: int | None, alphabet: str
+    shape: tuple[int | None, ...],
+    length: int | None,
+    default_length: int | None,
+    category_axis: int | None,
+    alphabet: str,
 ) -> OneHotLayout:
     axis = _category_axis(shape, category_axis)
     others = [i for i in range(len(shape)) if i != axis]
@@ -148,10 +164,10 @@ def _layout(
         raise InputError(
             f"length must be that of the model's input, {known} bp, or be left out; got {length}"
         )
-    size = known if length is None else length
+    size = next((n for n in (length, known, default_length) if n is not None), None)
     if size is None:
-        raise InputError(
-            f"the model takes windows of any length (input shape {shape}); give length, in bp"
+        raise OpenLengthError(
+            f"the model takes windows of any length (input shape {shape}); give length, in bp (--length)"
         )
     if size < 1:
         raise InputError(f"length must be at least 1 bp; got {size}")

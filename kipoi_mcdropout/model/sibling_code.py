@@ -29,7 +29,7 @@ def importable(file: Path | None) -> Iterator[str]:
     """
     folder, name = _place(Path.cwd() / "_") if file is None else _place(file)
     if file is not None:
-        _forget(folder)
+        _forget(folder, name)
     before = set(sys.modules)
     sys.path.insert(0, str(folder))
     try:
@@ -86,9 +86,10 @@ def _neighbours(folder: Path) -> set[str]:
     return found | {path.name for path in folder.iterdir() if path.is_dir() and path.name.isidentifier()}
 
 
-def _forget(folder: Path) -> None:
-    """Forget imported modules whose place a neighbour takes, and neighbours of earlier calls."""
+def _forget(folder: Path, own: str) -> None:
+    """Forget imported modules whose place a neighbour takes, and those of earlier calls."""
     beside = _neighbours(folder) - {*sys.stdlib_module_names, *LIBRARIES, "__main__"}
+    beside.add(own.partition(".")[0])
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] not in beside:
             continue

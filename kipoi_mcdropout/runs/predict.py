@@ -15,17 +15,18 @@ from kipoi_mcdropout.files import prediction_files
 from kipoi_mcdropout.files.predictions import Predictions
 from kipoi_mcdropout.files.provenance import input_files, provenance
 from kipoi_mcdropout.files.record import PredictionRecord, metadata_rows
+from kipoi_mcdropout.model.choose_inputs import Inputs, open_files
 from kipoi_mcdropout.model.ensemble import draws_of
 from kipoi_mcdropout.model.model import Model, as_model, settings_as_dict
 from kipoi_mcdropout.model.predict import PredictionOptions, predict_batch, with_draws
-from kipoi_mcdropout.runs.ism.sequences import Sequences
+from kipoi_mcdropout.model.sequences import Sequences
 
 METHOD = "mc_predict"
 
 
 def mc_predict(
     model: Any,
-    x: Nested,
+    x: Inputs,
     n_draws: int | None = None,
     seed: int = 0,
     *,
@@ -41,8 +42,8 @@ def mc_predict(
     ----------
     model : Model, nn.Module, or what `kipoi.get_model` returns
         Borrowed, never changed.
-    x : numpy.ndarray, or dict or list of them, batch first
-        All inputs of the model.
+    x : numpy.ndarray, or dict or list of them, batch first; or Regions, or FastaSequences
+        All inputs of the model, or the files to read them from.
     n_draws : int, optional
         At least 2, or 0 for `point` alone: the other statistics are NaN then, and the model needs no
         dropout. By default 30, or as many as are right for the members of the model
@@ -71,12 +72,13 @@ def mc_predict(
         draws_of(n_draws), seed, as_targets(targets), batch_size, keep_draws
     )
     ready = as_model(model, ignore=tuple(ignore), label_axis=label_axis)
-    x = ready.adapter.arrays(x)
+    sequences = open_files(ready, x)
+    x = ready.adapter.arrays(x if sequences is None else sequences.all_inputs())
     if n_rows(x) == 0:
         raise InputError("at least one input is required; got an empty batch")
     options = with_draws(options, ready.ensemble, x)
-    plan, sequences = _plan(ready, x, options), Sequences(iter([{"inputs": x}]))
-    record = prediction_record(ready, sequences, options, plan, x)
+    plan = _plan(ready, x, options)
+    record = prediction_record(ready, sequences or Sequences(iter([{"inputs": x}])), options, plan, x)
     return Predictions.of(predict_batch(ready.ensemble, x, options, MaskBank(options.seed)), record)
 
 
@@ -162,10 +164,9 @@ def prediction_record(
             "batch_size": options.batch_size,
             "keep_draws": options.keep_draws,
             "ignore": list(settings.ignore),
-            "dataloader": sequences.dataloader,
-            "dataloader_args": dict(sequences.arguments),
+            **sequences.recorded(),
         },
-        files={**input_files(adapter.files), **sequences.files()},
+        files={**input_files(adapter.files), **input_files(sequences.arguments)},
         command=command,
     )
 

@@ -28,23 +28,38 @@ _SHOWN = 80  # characters of a line in a message
 
 
 class Interval(NamedTuple):
-    """One line: [start, end) of a contig, the position of its summit, or of its middle, and its name."""
+    """One line: [start, end) of a contig, the position of its summit or of its middle, name, strand."""
 
     chrom: str
     start: int
     end: int
     summit: int
     name: str = ""
+    strand: str = ""  # the text of the sixth column, whatever it is
 
 
 def read_intervals(path: str | Path) -> pd.DataFrame:
-    """Intervals of a BED or narrowPeak file, plain or gzipped: chrom, start, end, summit, name.
+    """The rows of `read_rows` as a table."""
+    rows = read_rows(path)
+    table: pd.DataFrame = pd.DataFrame(rows, columns=list(Interval._fields))
+    return table
+
+
+def read_rows(path: str | Path, with_summits: bool = True) -> list[Interval]:
+    """Intervals of a BED or narrowPeak file, plain or gzipped, in the order of the file.
 
     `summit` is the position that the tenth column of a narrowPeak file gives, else the middle of the
     interval. A line is one of narrowPeak if it has ten columns; in BED12 the tenth is a number of
-    blocks. `name` is the fourth column, "" where there is none, or a dot. Columns are separated by
-    tabs, or by spaces where a line has no tab. Further columns, of any number, are not looked at. Lines
-    that are empty, begin with #, or with the words track or browser, are passed over.
+    blocks. `name` is the fourth column, "" where there is none, or a dot. `strand` is the text of the
+    sixth, "" where there is none; it is not looked at here, since many files have something else there.
+    Columns are separated by tabs, or by spaces where a line has no tab. Further columns, of any number,
+    are not looked at. Lines that are empty, begin with #, or with the words track or browser, are passed
+    over.
+
+    Parameters
+    ----------
+    with_summits : bool
+        If False, the tenth column is not looked at either, and `summit` is always the middle.
 
     Raises
     ------
@@ -63,21 +78,20 @@ def read_intervals(path: str | Path) -> pd.DataFrame:
         fields = text.split("\t") if "\t" in text else text.split()
         if not text.strip() or text.startswith("#") or text.split()[0] in _HEADER_WORDS:
             continue
-        rows.append(_interval(fields, f"{path}, line {number}"))
+        rows.append(_interval(fields, f"{path}, line {number}", with_summits))
         n_odd += len(fields) > _NARROWPEAK and not _is_bed12(fields)
     if not rows:
         raise InputError(
             f"{path} has no interval. A BED file is required: chrom, start, end. Check the path"
         )
-    if n_odd:
+    if n_odd and with_summits:
         warnings.warn(
             f"{n_odd} lines of {path} have more than ten columns and are not BED12. No summit is read "
             "from them; the middle of the interval is used. A narrowPeak file has ten columns",
             InputWarning,
             stacklevel=2,
         )
-    table: pd.DataFrame = pd.DataFrame(rows, columns=list(Interval._fields))
-    return table
+    return rows
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -94,7 +108,7 @@ def _lines(path: Path) -> Iterator[str]:
         raise InputError(f"{path} cannot be read as BED: {reason}. Check the file") from error
 
 
-def _interval(fields: list[str], where: str) -> Interval:
+def _interval(fields: list[str], where: str, with_summits: bool) -> Interval:
     """The interval of a line; InputError where it is none."""
     bounds = fields[1:3]
     numbers = [field for field in bounds if _POSITION.fullmatch(field.strip(" "))]
@@ -108,8 +122,9 @@ def _interval(fields: list[str], where: str) -> Interval:
         raise InputError(f"{where}: start < end is required (BED); got start {start}, end {end}")
     middle = (start + end) // 2
     name = fields[3].strip() if len(fields) > 3 and fields[3].strip() != "." else ""
-    if len(fields) != _NARROWPEAK:
-        return Interval(fields[0], start, end, middle, name)
+    strand = fields[5].strip() if len(fields) > 5 else ""
+    if len(fields) != _NARROWPEAK or not with_summits:
+        return Interval(fields[0], start, end, middle, name, strand)
     offset = fields[9].strip(" ")
     if not _OFFSET.fullmatch(offset) or int(offset) >= end - start:
         raise InputError(
@@ -118,7 +133,7 @@ def _interval(fields: list[str], where: str) -> Interval:
             "the file has another format, leave out this column (cut -f 1-9)"
         )
     summit = middle if offset == "-1" else start + int(offset)
-    return Interval(fields[0], start, end, summit, name)
+    return Interval(fields[0], start, end, summit, name, strand)
 
 
 def _is_bed12(fields: list[str]) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import pandas as pd
 
 from kipoi_mcdropout.errors import InputError, InputWarning
 from kipoi_mcdropout.sequence.bed import read_intervals
+from kipoi_mcdropout.sequence.contig_names import alias_of, some_names
 from kipoi_mcdropout.sequence.genome import Genome
 
 __all__ = ["RegionOptions", "bed_text", "read_intervals", "sample_regions"]
@@ -99,7 +100,7 @@ def _sample(
     sizes = {name: size for name, size in genome.lengths.items() if _wanted(name, options)}
     if not sizes:
         raise InputError(
-            f"no contig of {genome.path} is left; it has {_some(genome.lengths)}. Change chroms or "
+            f"no contig of {genome.path} is left; it has {some_names(genome.lengths)}. Change chroms or "
             "exclude_chroms"
         )
     half = options.n // 2
@@ -136,7 +137,7 @@ def _check_names(names: Sequence[str], genome: Genome) -> None:
     """Raise InputError unless every name is a contig of the genome."""
     if unknown := sorted(set(names) - set(genome.lengths)):
         raise InputError(
-            f"{', '.join(unknown)} is not a contig of {genome.path}; it has {_some(genome.lengths)}"
+            f"{', '.join(unknown)} is not a contig of {genome.path}; it has {some_names(genome.lengths)}"
         )
 
 
@@ -145,32 +146,21 @@ def _check_contigs(what: str, intervals: pd.DataFrame, genome: Genome) -> None:
     unknown = [name for name in intervals["chrom"].unique() if name not in genome.lengths]
     if not unknown:
         return
-    told = f"contigs {_some(unknown)} of the {what} are not in {genome.path}"
-    aliases = {name: _alias(name) for name in unknown if _alias(name) in genome.lengths}
+    told = f"contigs {some_names(unknown)} of the {what} are not in {genome.path}"
+    aliases = {name: alias_of(name) for name in unknown if alias_of(name) in genome.lengths}
     if aliases:
         name, alias = next(iter(aliases.items()))
         raise InputError(
-            f"{told}, which has {_some(aliases.values())}. If {name} is {alias}, rename it in the "
+            f"{told}, which has {some_names(aliases.values())}. If {name} is {alias}, rename it in the "
             f"{what}: their contigs must have the genome's names"
         )
     if len(unknown) == intervals["chrom"].nunique():
         raise InputError(
-            f"{told}, which has {_some(genome.lengths)}. The {what} must be of this genome, with its "
-            "names of contigs"
+            f"{told}, which has {some_names(genome.lengths)}. The {what} must be of this genome, with "
+            "its names of contigs"
         )
     n = int(intervals["chrom"].isin(unknown).sum())
     warnings.warn(f"{told}; their {n} intervals are left out", InputWarning, stacklevel=4)
-
-
-def _alias(contig: str) -> str:
-    """The name with a leading "chr", or without it."""
-    return contig[3:] if contig.startswith("chr") else f"chr{contig}"
-
-
-def _some(names: Iterable[str]) -> str:
-    """The first names of many."""
-    given = list(names)
-    return ", ".join(given[:8]) + (", ..." if len(given) > 8 else "")
 
 
 def _wanted(chrom: str, options: RegionOptions) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kipoi_mcdropout.effects.summary import EffectOptions
-from kipoi_mcdropout.vcf.place.contigs import read_contig_map
+from kipoi_mcdropout.sequence.contig_names import contig_map_of
 from kipoi_mcdropout.vcf.place.placement import PlacementOptions, RefMismatch
 from kipoi_mcdropout.vcf.write.annotate import DEFAULT_STATISTICS
 
@@ -66,10 +66,7 @@ class VariantOptions:
 
     def contig_names(self) -> dict[str, str]:
         """The contig map, read where it is in a file."""
-        given = self.contig_map
-        if given is None:
-            return {}
-        return dict(given) if isinstance(given, Mapping) else read_contig_map(given)
+        return contig_map_of(self.contig_map)
 
 
 @dataclass(frozen=True)

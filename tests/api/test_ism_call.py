@@ -62,9 +62,7 @@ def test_saved_and_read_it_is_the_same(effects: mcd.Effects, suffix: str, tmp_pa
     path = effects.save(tmp_path / f"a{suffix}")
     again = mcd.read(path)
     pd.testing.assert_frame_equal(again.table(), effects.table())
-    pd.testing.assert_frame_equal(
-        again.table("FOXA2", "alt"), effects.table(["FOXA2"], "alt")
-    )
+    pd.testing.assert_frame_equal(again.table("FOXA2", "alt"), effects.table(["FOXA2"], "alt"))
     assert again.provenance == effects.provenance
     assert again.has_draws == (suffix == ".h5")
     with pytest.raises(OutputError, match="exists"):
@@ -142,9 +140,12 @@ def test_a_file_of_python_is_that_of_the_command_line(toy: Toy, tmp_path: Path) 
     with pytest.warns(InputWarning, match="2 positions are N in the reference"):
         effects = mcd.ism(mcd.Model(model), x, n_draws=3, seed=5)
     where = ["name", "chrom", "pos", "strand"]  # arrays say nothing of these
+    lines = toy.bed.read_text().splitlines()
+    (tmp_path / "r.bed").write_text("".join(f"{line}\t0\t+\n" for line in lines))
     zeros = mcd.Model(model, unknown="zero")  # as the toy's dataloader has N
+    windows = mcd.Regions(toy.fasta, tmp_path / "r.bed", use_strand=True)
     with pytest.warns(InputWarning, match="2 positions"):
-        regions = mcd.ism(zeros, fasta=toy.fasta, regions=toy.bed, n_draws=3, seed=5)
+        regions = mcd.ism(zeros, windows, n_draws=3, seed=5)
     for name in names:
         expected = mcd.read(name).table()
         pd.testing.assert_frame_equal(effects.table().drop(columns=where), expected.drop(columns=where))
@@ -201,7 +202,9 @@ def test_what_is_recorded(net: nn.Module, tmp_path: Path) -> None:
         ({"x": one_hot(1), "running": mcd.RunOptions(resume=True)}, "resume needs files"),
         ({"x": one_hot(1), "output": "a.bed"}, "must end in"),
         ({"x": one_hot(1), "n_draws": 1}, "one draw has no variance"),
-        ({"fasta": "none.fa", "regions": "none.bed"}, "input_shape"),
+        ({"fasta": "none.fa", "regions": "none.bed"}, "none.bed cannot be read as BED"),
+        ({"sequences": "none.fa"}, "none.fa cannot be read as FASTA"),
+        ({"sequences": "s.fa", "x": one_hot(1)}, "got x, sequences"),
     ],
 )
 def test_bad_calls(net: nn.Module, arguments: dict, message: str) -> None:
@@ -232,7 +235,7 @@ def test_every_function_takes_a_model(net: nn.Module) -> None:
     found = mcd.audit(model)
     assert str(found) == repr(found) == str(mcd.audit(net, x))
     assert found.table()["name"].tolist() == ["body.2"]
-    with pytest.raises(InputError, match="Give x="):
+    with pytest.raises(InputError, match=r"shape \(4, 40\) and \(40, 4\).*input_shape"):
         mcd.audit(net)
     with pytest.raises(InputError, match="has its settings already"):
         mcd.audit(model, ignore=["body.2"])
@@ -245,17 +248,30 @@ def test_regions_of_another_length_are_resized(net: nn.Module, tmp_path: Path) -
     model = mcd.Model(net, input_shape=(4, 40))
     effects = mcd.ism(model, fasta=tmp_path / "g.fa", regions=tmp_path / "r.bed", n_draws=2)
     table = effects.table("0")
-    assert table["name"].unique().tolist() == ["peak", "1:30-70"]
+    assert table["name"].unique().tolist() == ["peak", "1:20-80"]
     assert table["chrom"].unique().tolist() == ["1"]  # a text
     first = table[table["sequence"] == 0]
     assert first["pos"].min() == 95 - 20 + 1
     assert "".join(first["ref"][::3]) == bases[75:115]
     assert (effects.to_xarray("0")["chrom"] == "1").all()
-    (tmp_path / "r.bed").write_text("1\t0\t10\n")
-    with pytest.raises(InputError, match="runs over an end of the contig"):
-        mcd.ism(model, fasta=tmp_path / "g.fa", regions=tmp_path / "r.bed", n_draws=2)
+    (tmp_path / "r.bed").write_text("1\t0\t10\n1\t90\t101\n")
+    with pytest.warns(InputWarning, match="padded with N: 1:0-10"):
+        found = mcd.mc_predict(model, mcd.Regions(tmp_path / "g.fa", tmp_path / "r.bed"), n_draws=2)
+    assert len(found.mean) == 2
+    with pytest.warns(InputWarning, match="are skipped: 1:0-10"):
+        found = mcd.mc_predict(
+            model, mcd.Regions(tmp_path / "g.fa", tmp_path / "r.bed", edge="skip"), n_draws=2
+        )
+    assert len(found.mean) == 1
+    with pytest.raises(InputError, match="edge must be one of"):
+        mcd.Regions("g.fa", "r.bed", edge="cut")
     (tmp_path / "r.bed").write_text("chr1\t90\t101\n")
-    with pytest.raises(InputError, match="contig 'chr1' of the regions is not in"):
+    with pytest.raises(InputError, match="has no contigs chr1; it has 1"):
+        mcd.ism(model, fasta=tmp_path / "g.fa", regions=tmp_path / "r.bed", n_draws=2)
+    (tmp_path / "r.bed").write_text("1\t190\t260\n1\t200\t210\n")
+    with pytest.raises(
+        InputError, match="region 1:190-260 lies past the end of 1, which has 200"
+    ):
         mcd.ism(model, fasta=tmp_path / "g.fa", regions=tmp_path / "r.bed", n_draws=2)
 
 

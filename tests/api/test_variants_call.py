@@ -104,5 +104,9 @@ def test_outputs_are_told_by_their_names(
         mcd.score_variants(model, **world, running=mcd.RunOptions(resume=True))
     with pytest.raises(SkippedAllelesError, match="strict"):
         mcd.score_variants(model, **world, n_draws=2, vcf_options=mcd.VcfOptions(strict=True))
-    with pytest.raises(InputError, match="input_shape"):
-        mcd.score_variants(tiny_net(), **world)
+
+
+def test_the_shape_of_a_bare_network_is_found(model: mcd.Model, world: dict[str, Path]) -> None:
+    said = mcd.score_variants(model, **world, n_draws=2).table().drop(columns="output")
+    found = mcd.score_variants(tiny_net(), **world, n_draws=2).table().drop(columns="output")
+    pd.testing.assert_frame_equal(found, said, check_exact=True)

@@ -128,6 +128,7 @@ ready = Alone()
 """
 
 
+@pytest.mark.filterwarnings("ignore:sequence b. 1 positions are N")
 @pytest.mark.parametrize("case", CASES)
 def test_kipoi_runs_the_folder_the_same(files: Files, case: str) -> None:
     name, more, has_code = CASES[case]

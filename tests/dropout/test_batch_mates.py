@@ -152,7 +152,7 @@ class Noise(nn.Module):
     """Random in every mode."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + torch.randn_like(x)
+        return x + torch.empty_like(x).exponential_()
 
 
 # --- batches of one, and of a fixed size ----------------------------------------------------------

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.masks import keep_mask
-from kipoi_mcdropout.engine.incremental.capture import CaptureError
 from kipoi_mcdropout.errors import UnlockableDropoutError
 from kipoi_mcdropout.plugin.mutation import MCDropoutISM
 
@@ -216,14 +215,18 @@ def test_a_path_that_is_always_dropped_from_is_locked_with_its_mean_as_point() -
 @pytest.mark.parametrize(
     ("drop", "words"),
     [
-        (lambda x: x + torch.randn_like(x), "randn_like"),
-        (lambda x: x + 0.1 * torch.rand_like(x), "whose numbers go into torch's mul"),
-        (lambda x: x * torch.bernoulli(x.sigmoid()), "probabilities that differ"),
+        (lambda x: x[:, torch.randperm(N_CHANNELS)], "randperm"),
+        (lambda x: x * torch.randint(0, 3, x.shape), "randint of other than two numbers"),
+        (lambda x: x + torch.empty_like(x).exponential_(), "exponential_"),
+        (lambda x: x * torch.poisson(x), "poisson"),
         (lambda x: x * torch.binomial(0 * x + 2.0, 0 * x + 0.5), "counts above 1"),
         (lambda x: 2 * x if torch.rand([]) < 0.3 else x, "decides what its code runs"),
+        (lambda x: 2 * x if torch.rand(1).item() < 0.3 else x, "decides what its code runs"),
+        (lambda x: 2 * x if torch.randn(1) < 0.3 else x, "decides what its code runs"),
+        (lambda x: x * float(torch.rand(1)), "decides what its code runs"),
         (lambda x: x[:, torch.rand(N_CHANNELS) < 0.7], "whose mask goes into torch's getitem"),
         (lambda x: x * ((u := torch.rand_like(x)) < 0.5) + x * (u >= 0.5), "a second time"),
-        (lambda x: x * torch.empty_like(x).uniform_(0.5, 1.5), "uniform_ between"),
+        (lambda x: x[torch.bernoulli(torch.full_like(x, 0.5)) > 0].sum(), "torch's getitem"),
     ],
 )  # fmt: skip
 def test_other_random_numbers_are_refused_by_name(drop: Callable[[Tensor], Tensor], words: str) -> None:
@@ -263,7 +266,7 @@ class Residual(nn.Module):
         return self.head((x + self.path(torch.relu(self.branch(x)))).flatten(1))
 
 
-@pytest.mark.parametrize("engine", ["auto", "full"])
+@pytest.mark.parametrize("engine", ["auto", "full", "incremental"])
 def test_mutagenesis_of_a_model_with_stochastic_depth(engine: str) -> None:
     net, n_draws = Residual(), 12
     x = np.eye(4, dtype=np.float32)[np.random.default_rng(0).integers(0, 4, (1, 6))]
@@ -283,12 +286,6 @@ def test_mutagenesis_of_a_model_with_stochastic_depth(engine: str) -> None:
     np.testing.assert_allclose(scores["effect_mean"][where], effects.mean(0), atol=1e-6)
     np.testing.assert_allclose(scores["effect_sd"][where], effects.std(0), atol=1e-6)
     np.testing.assert_allclose(scores["effect_point"][where], point, atol=1e-6)
-
-
-def test_the_incremental_engine_says_why_it_does_not_take_random_masks() -> None:
-    x = np.eye(4, dtype=np.float32)[np.random.default_rng(0).integers(0, 4, (1, 6))]
-    with pytest.raises(CaptureError, match=r"random masks in module 'path', test_random_masks.py line"):
-        MCDropoutISM(Residual(), 0, n_draws=2, engine="incremental").score(x)
 
 
 def test_a_mask_that_the_model_keeps_in_a_buffer_is_as_it_was() -> None:

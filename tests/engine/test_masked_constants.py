@@ -52,13 +52,13 @@ FUNCTIONS: dict[str, tuple[str, Callable[[Net, Tensor], Tensor]]] = {
         lambda net, y: y + (F.dropout(net.position, 0.3) + F.dropout(net.position, 0.5)) / 2,
     ),
     "subtracted_from": ("dense", lambda net, y: F.dropout(net.position, 0.3, net.training) - y),
-    "gate": ("dense", lambda net, y: y * F.dropout(net.position, 0.3, net.training)),
+    "gate": ("windows", lambda net, y: y * F.dropout(net.position, 0.3, net.training)),
     "weight": (
         "dense",
         lambda net, y: F.conv1d(y, F.dropout(net.again.weight, 0.3, net.training), padding=1),
     ),
     "channel_mask": (
-        "dense",
+        "windows",
         lambda net, y: y * F.dropout(torch.ones(5, 1).to(y), 0.3, net.training),
     ),
 }

@@ -89,7 +89,7 @@ WRONG = {
     "shape": ({"model": "net.py:Net", "input_shape": "4x5"}, "shape of one input, such as 4,500"),
     "kwargs": ({"model": "net.py:Net", "model_kwargs": [1]}, "model_kwargs must be a dict"),
     "file": ({"model": "gone.py:Net"}, r"there is no file .*gone\.py"),
-    "Kipoi": ({"model": "DeepSEA/predict", "weights": "w.pt"}, "weights.*go with Python code"),
+    "Kipoi": ({"model": "DeepSEA/predict", "model_kwargs": {"a": 1}}, "model_kwargs.*with Python code"),
     "source of code": ({"model": "net.py:Net", "source": "dir"}, "--source is for models of Kipoi"),
 }
 

@@ -187,7 +187,7 @@ def test_a_whole_network_is_read_only_if_trusted(files: Files, tmp_path: Path) -
     x = torch.from_numpy(sequences())
     with torch.no_grad():
         assert torch.equal(loaded.model(x), files.net(x))
-    assert loaded.files == {"model_pickle": str(path)}
+    assert loaded.source.files() == {"model_pickle": str(path)}
     assert loaded.source_name == "pickle"
     with pytest.raises(InputError, match="does not exist"):
         ModelSource(str(tmp_path / "other.pt")).load()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import re
@@ -26,6 +27,7 @@ from run_world import World, make_world, same_date  # noqa: E402
 
 from kipoi_mcdropout.errors import InputError, McDropoutError  # noqa: E402
 from kipoi_mcdropout.files.read import read_provenance  # noqa: E402
+from kipoi_mcdropout.runs.interrupt import interrupts, raise_if_interrupted  # noqa: E402
 from kipoi_mcdropout.runs.schedule import Failure, InProcess, Work, open_scheduler  # noqa: E402
 from kipoi_mcdropout.runs.schedule.dask_cluster import DaskCluster  # noqa: E402
 
@@ -287,7 +289,7 @@ def test_results_keep_the_order_of_the_units_and_few_are_under_way(cluster: Dask
             yield f"unit {i}", None if i % 10 == 5 else i
 
     def uneven(i: int) -> int:
-        time.sleep(0.02 * (i % 3))
+        sum(range(1_000_000 * (i % 3)))  # the more, the later it is done
         return i * i
 
     work: Work[int, int] = Work(uneven, lambda: uneven)
@@ -299,16 +301,56 @@ def test_results_keep_the_order_of_the_units_and_few_are_under_way(cluster: Dask
 
 
 def test_a_reader_that_stops_cancels_the_rest(cluster: DaskCluster, tmp_path: Path) -> None:
-    def slow(i: int) -> int:
-        time.sleep(0.1)
-        (tmp_path / str(i)).touch()
+    def held_back(i: int) -> int:
+        (tmp_path / f"{i} has begun").touch()
+        while i > 0 and not (tmp_path / "go on").exists():
+            time.sleep(0.01)
         return i
 
-    stream = cluster.run(Work(slow, lambda: slow), ((i, i) for i in range(100)))
+    def waiting(dask_worker: distributed.Worker) -> int:
+        return len(dask_worker.state.ready)
+
+    def running(dask_worker: distributed.Worker) -> int:
+        return len(dask_worker.state.executing) + len(dask_worker.state.long_running)
+
+    stream = cluster.run(Work(held_back, lambda: held_back), ((i, i) for i in range(100)))
     next(stream)
     stream.close()
-    time.sleep(0.5)
-    assert len(list(tmp_path.iterdir())) < 12
+    for tasks in (waiting, running):
+        while any(cluster.client.run(tasks).values()):
+            time.sleep(0.01)
+        (tmp_path / "go on").touch()
+    assert len(list(tmp_path.glob("* has begun"))) <= 3, "the first, and one in each worker"
+
+
+def test_ctrl_c_that_python_loses_ends_the_wait_for_a_unit(
+    cluster: DaskCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where it comes inside a callback of the garbage collector; Dask has many."""
+
+    def held_back(i: int) -> int:
+        while not (tmp_path / "go on").exists():
+            time.sleep(0.01)
+        return i
+
+    def losing(*_: object, **__: object) -> None:
+        if signalled:
+            (tmp_path / "go on").touch()
+        else:
+            signalled.append(True)
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        raise TimeoutError
+
+    signalled: list[bool] = []
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr(distributed, "wait", losing)
+    with pytest.raises(KeyboardInterrupt), interrupts():
+        list(cluster.run(Work(held_back, lambda: held_back), [("a", 1)]))
+    signal.signal(signal.SIGINT, before)
+    assert not (tmp_path / "go on").exists()
+    (tmp_path / "go on").touch()
+    raise_if_interrupted()  # it is nobody else's
 
 
 def test_a_unit_that_raises_is_tried_twice(cluster: DaskCluster, tmp_path: Path) -> None:
@@ -374,8 +416,7 @@ def test_a_unit_is_not_left_waiting_for_workers_that_are_gone(monkeypatch: pytes
         pending._submit({"tcp://127.0.0.1:9"})
         left = pending.future
         empty.scale(1)
-        client.wait_for_workers(1)
-        time.sleep(2)
+        assert client.submit(len, "abc").result() == 3, "there is a worker now, and it is free"
         assert not left.done(), "Dask has changed: the way round it can go"
         assert pending.result() == 7
 
@@ -392,7 +433,7 @@ def test_workers_of_a_local_cluster_have_one_thread_and_use_memory_again(cluster
 
 def test_a_unit_that_needs_more_memory_than_a_worker_has() -> None:
     def greedy(unit: int) -> int:
-        held = [b"x" * 2**27 for _ in range(unit) if time.sleep(0.05) is None]
+        held = [b"x" * 2**27 for _ in range(unit) if time.sleep(0.05) is None]  # so that Dask sees it
         return len(held)
 
     with dask.config.set({"distributed.scheduler.allowed-failures": 0}):

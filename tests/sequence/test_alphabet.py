@@ -79,6 +79,31 @@ def test_variants_are_encoded_as_the_model_takes_them(toys: tuple[Toy, Toy], tmp
     assert not np.allclose(wrong["effect_mean"], tables[1]["effect_mean"], atol=1e-3)
 
 
+@pytest.mark.parametrize("command", ["score_variants", "ism", "predict"])
+def test_the_commands_ask_the_dataloader_for_the_order(
+    command: str, toys: tuple[Toy, Toy], tmp_path: Path
+) -> None:
+    """Also where a VCF or a genome gives the windows, and the dataloader is not run."""
+    genome = toys[0].fasta.read_text().splitlines()[1].upper()
+    (tmp_path / "in.vcf").write_text(
+        "##fileformat=VCFv4.2\n##contig=<ID=chr1,length=72>\n"
+        "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+        f"chr1\t20\t.\t{genome[19]}\t{'A' if genome[19] != 'A' else 'C'}\t.\t.\t.\n"
+    )
+    tables = []
+    for i, toy in enumerate(toys):
+        output = str(tmp_path / f"{i}.parquet")
+        files = ["--regions", str(toy.bed), "-o", output]
+        if command == "score_variants":
+            files = ["-i", str(tmp_path / "in.vcf"), "-t", output]
+        words = [str(toy.model), "-f", str(toy.fasta), *files, "--n_draws", "3"]
+        cli_main("mcdropout", [command, *words])
+        tables.append(pd.read_parquet(output))
+    keys = [name for name in ("name", "position", "alt", "output") if name in tables[0]]
+    tables = [table.sort_values(keys).reset_index(drop=True) for table in tables]
+    pd.testing.assert_frame_equal(*tables, rtol=1e-4, atol=1e-6)
+
+
 def test_where_the_alphabet_comes_from(toys: tuple[Toy, Toy], tmp_path: Path) -> None:
     plain, other = (kipoi.get_model(str(toy.model), source="dir") for toy in toys)
     assert (alphabet_of(plain), alphabet_of(other)) == ("ACGT", "AGCT")

@@ -9,7 +9,7 @@ import pytest
 
 from kipoi_mcdropout.cli import cli_main
 from kipoi_mcdropout.errors import InputError, InputWarning
-from kipoi_mcdropout.sequence.bed import read_intervals
+from kipoi_mcdropout.sequence.bed import read_intervals, read_rows
 
 NARROW = "chr1\t100\t600\t{name}\t0\t.\t1.5\t-1\t2e3\t{summit}\n"
 BED12 = "chr1\t1000\t3000\tgene\t0\t+\t1000\t3000\t0\t2\t100,200,\t0,1800,\n"
@@ -107,3 +107,13 @@ def test_the_command_centres_on_what_the_file_says(
         cli_main("mcdropout", [*words, "--peaks", str(_write(tmp_path, BED12.replace("chr1", "1")))])
     assert stop.value.code == 2
     assert "If 1 is chr1, rename it in the peaks" in capsys.readouterr().err
+
+
+def test_where_summits_do_not_matter_ten_columns_may_be_anything(tmp_path: Path) -> None:
+    """As for `--regions`: the tenth may be a label of the model, or lie anywhere."""
+    labels = "chr1\t100\t600\tname\t0\t-\t0.1\t0.2\t0.3\t0.4\n"
+    path = _write(tmp_path, labels + labels.rstrip() + "\t0.5\n")
+    rows = read_rows(path, with_summits=False)
+    assert rows == [("chr1", 100, 600, 350, "name", "-")] * 2
+    with pytest.raises(InputError, match="narrowPeak's summit"):
+        read_rows(path)

@@ -18,9 +18,10 @@ from kipoi_mcdropout.errors import InputError, InputWarning
 from kipoi_mcdropout.sequence import fasta_index
 from kipoi_mcdropout.sequence import genome as genome_module
 from kipoi_mcdropout.sequence.byte_source import PlainFile
+from kipoi_mcdropout.sequence.contig_names import read_contig_map
 from kipoi_mcdropout.sequence.fasta_index import build_index
 from kipoi_mcdropout.sequence.genome import Genome
-from kipoi_mcdropout.vcf.place.contigs import ContigNames, read_contig_map
+from kipoi_mcdropout.vcf.place.contigs import ContigNames
 
 
 def test_fetch_over_blocks_and_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,15 +9,14 @@ from hypothesis import strategies as st
 from variant_world import random_sequence, write_fasta
 
 from kipoi_mcdropout.sequence.genome import Genome
+from kipoi_mcdropout.sequence.letters import letter_codes, reverse_complement
 from kipoi_mcdropout.vcf.place.windows import (
     allele_window,
     anchor_of,
     centre_of,
-    code_table,
     fits,
     over_edge,
     reference_window,
-    reverse_complement,
 )
 from kipoi_mcdropout.vcf.read.alleles import Edit, normalised
 
@@ -89,7 +88,7 @@ def test_an_allele_that_reaches_the_end_of_the_window_fits_and_one_base_more_doe
 
 
 def test_reverse_complement_of_codes_leaves_unknown_bases_unknown() -> None:
-    table = code_table(5)
+    table = letter_codes(5)
     codes = table[np.frombuffer(b"ACGTNa-", np.uint8)]
     assert codes.tolist() == [0, 1, 2, 3, 5, 0, 5]
     assert reverse_complement(codes[None]).tolist() == [[5, 3, 5, 0, 1, 2, 3]]

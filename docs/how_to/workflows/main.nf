@@ -24,8 +24,7 @@ process ISM {
 
     script:
     """
-    OMP_NUM_THREADS=${task.cpus} kipoi mcdropout ism ${model} --source dir --model_input seq \\
-        --dataloader_args '{"fasta_file": "${fasta}", "intervals_file": "${regions}"}' \\
+    OMP_NUM_THREADS=${task.cpus} kipoi mcdropout ism ${model} --source dir -f ${fasta} --regions ${regions} \\
         --scores logit --target ${params.exposure} ${params.outcome} \\
         --n_draws ${params.n_draws} --seed 0 --keep_draws -o ism.h5
     """

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 
-from kipoi_mcdropout.cli.arguments import Parser, add_data_arguments
+from kipoi_mcdropout.cli.arguments import Parser
+from kipoi_mcdropout.cli.data_arguments import add_data_arguments
 from kipoi_mcdropout.cli.model_arguments import add_model, describe_model, load_described
 from kipoi_mcdropout.errors import EXIT_OK
 
 _DESCRIPTION = """\
 Print every dropout site of a model: name, kind, p, shape of the mask, and whether it is locked. Then
 print each operation of the incremental engine, what a mutation changes there, and the time for a
-sequence. Without
---dataloader_args the model is probed with random sequences of the shapes in its schema. Exit code 2 if
-the model has no dropout, or one that cannot be locked."""
+sequence. Without --dataloader_args, --regions or --sequences the model is probed with random sequences
+of the shapes in its schema. Exit code 2 if the model has no dropout, or one that cannot be locked."""
 
 
 def get_parser(prog: str = "kipoi mcdropout audit") -> argparse.ArgumentParser:
@@ -30,8 +30,8 @@ def main(args: list[str], prog: str = "kipoi mcdropout audit") -> int:
     options = get_parser(prog).parse_args(args)
 
     from kipoi_mcdropout.arrays.nested import take
+    from kipoi_mcdropout.cli.data import Data
     from kipoi_mcdropout.cli.messages import say
-    from kipoi_mcdropout.cli.session import batches, load_data
     from kipoi_mcdropout.engine.explain import engine_plan, format_plan
     from kipoi_mcdropout.files.standard_output import results
     from kipoi_mcdropout.model.audit import audit
@@ -39,18 +39,18 @@ def main(args: list[str], prog: str = "kipoi mcdropout audit") -> int:
     from kipoi_mcdropout.sequence.mutants import get_input
     from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 
-    with_data = options.dataloader_args is not None
+    data = Data(options)
+    with_data = data.files is not None or options.dataloader_args is not None
     description = describe_model(options)
-    loaded = load_described(description, with_data and options.dataloader is None)
+    loaded = data.load_model(description) if with_data else load_described(description, False)
     model = Model.of(loaded, description.settings)
     if with_data:
-        dataloader, _ = load_data(options, loaded[0])
-        inputs = next(batches(options, dataloader))["inputs"]
+        inputs = next(data.open(model).batches)["inputs"]
     else:
         inputs = model.example()
         say(
-            "no --dataloader_args were given: the model is probed with a random input of the shape in "
-            "its schema"
+            "no --dataloader_args, --regions or --sequences were given: the model is probed with a "
+            "random input of the shape in its schema"
         )
     print(audit(model, inputs), file=results())
     if not options.no_plan:

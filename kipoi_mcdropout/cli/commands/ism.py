@@ -8,7 +8,6 @@ from typing import Any
 
 from kipoi_mcdropout.cli.arguments import (
     Parser,
-    add_data_arguments,
     add_draw_arguments,
     add_engine_arguments,
     add_output_arguments,
@@ -16,12 +15,8 @@ from kipoi_mcdropout.cli.arguments import (
     parse_json,
     parse_shard,
 )
-from kipoi_mcdropout.cli.model_arguments import (
-    MODEL_FLAGS,
-    add_model,
-    describe_model,
-    load_described,
-)
+from kipoi_mcdropout.cli.data_arguments import add_data_arguments_beside_function
+from kipoi_mcdropout.cli.model_arguments import MODEL_FLAGS, add_model, describe_model
 from kipoi_mcdropout.errors import EXIT_OK, InputError
 
 METHOD = "mcdropout_ism"
@@ -36,12 +31,11 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
     parser = Parser(
         prog,
         _DESCRIPTION,
-        f"{prog} example/model --source dir --method {METHOD} --model_input seq \\\n"
-        '    --dataloader_args \'{"fasta_file": "genome.fa", "intervals_file": "regions.bed"}\' \\\n'
+        f"{prog} example/model -f genome.fa --regions regions.bed \\\n"
         "    --n_draws 30 --seed 0 --target DNase -o out.h5 out.tsv",
     )
     add_model(parser)
-    add_data_arguments(parser)
+    add_data_arguments_beside_function(parser)
     _add_score_arguments(parser)
     add_draw_arguments(parser)
     _add_mutation_arguments(parser)
@@ -82,7 +76,6 @@ def _add_score_arguments(parser: argparse.ArgumentParser) -> None:
         help="one JSON object per score, as in kipoi-interpret; {} for none",
     )
     parser.add_argument(
-        "-f",
         "--output_sel_fn",
         default=None,
         metavar="FILE::FUNCTION",
@@ -127,30 +120,29 @@ def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:
     options = get_parser(prog).parse_args(args)
     keywords = _keywords(options)
 
+    from kipoi_mcdropout.cli.data import Data
     from kipoi_mcdropout.runs.ism import IsmPaths, load_function
 
+    data = Data(options, only_of_files=("length",))
     shard = parse_shard(options.shard)
     paths = IsmPaths.check(options.output, options.overwrite, shard, options.resume)
 
-    from kipoi_mcdropout.cli.session import batches, load_data, number_of_sequences
     from kipoi_mcdropout.runs.ism.mutate import mutate
     from kipoi_mcdropout.runs.ism.record import Asked
-    from kipoi_mcdropout.runs.ism.sequences import Sequences
 
     selection = keywords["output_sel_fn"]
     function = None if selection is None else load_function(selection)
     description = describe_model(options, **{k: v for k, v in keywords.items() if k in MODEL_FLAGS})
-    loaded = load_described(description, with_dataloader=options.dataloader is None)
+    loaded = data.load_model(description)
     prepared = _Prepared(loaded, keywords, options, function)
     prepared.with_settings(description.settings)  # its errors come before those of the data
-    dataloader, arguments = load_data(options, loaded[0])
-    own = description.settings
-    if own.alphabet is None:  # its arguments may give another than the model's default
-        own = replace(own, alphabet=_alphabet(dataloader, arguments))
+    own, alphabet = description.settings, data.alphabet(loaded)
+    if own.alphabet is None:  # arguments of a dataloader may give another than the model's default
+        own = replace(own, alphabet=alphabet)
     model, settings, running = prepared.with_settings(own)
-    n = number_of_sequences(dataloader)
+    sequences = data.open(model)
+    n = sequences.n
     watch = _watch(n if n is None or shard is None else n // shard.of, options.scheduler == "none")
-    sequences = Sequences(batches(options, dataloader), arguments, options.dataloader)
     asked = Asked([*prog.split(), *args], selection, keywords["score_kwargs"])
     try:
         done = mutate(model, sequences, settings, running, paths, watch, asked)
@@ -204,12 +196,6 @@ class _Prepared:
         return model, chosen, running
 
 
-def _alphabet(dataloader: Any, arguments: dict[str, Any]) -> str:
-    from kipoi_mcdropout.model.adapter import alphabet_of, as_alphabet
-
-    return as_alphabet(arguments.get("alphabet")) or alphabet_of(dataloader)
-
-
 def _keywords(options: argparse.Namespace) -> dict[str, Any]:
     """Arguments of MCDropoutISM."""
     keywords: dict[str, Any] = {
@@ -249,9 +235,9 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
 
 def _watch(n_sequences: int | None, here: bool) -> Any:
     """Says on stderr how the run goes on; `here` where it is computed in this process."""
-    from kipoi_mcdropout.cli.interrupt import raise_if_interrupted
     from kipoi_mcdropout.cli.messages import mention_engine, say, warn
     from kipoi_mcdropout.cli.session import Progress
+    from kipoi_mcdropout.runs.interrupt import raise_if_interrupted
     from kipoi_mcdropout.runs.ism.watch import Watch
 
     class Spoken(Watch):

@@ -1,4 +1,4 @@
-"""`kipoi mcdropout predict`: predictions with uncertainty over a dataloader."""
+"""`kipoi mcdropout predict`: predictions with uncertainty."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from kipoi_mcdropout.cli.arguments import (
     Parser,
-    add_data_arguments,
     add_draw_arguments,
     add_output_arguments,
 )
-from kipoi_mcdropout.cli.model_arguments import add_model, describe_model, load_described
+from kipoi_mcdropout.cli.data_arguments import add_data_arguments
+from kipoi_mcdropout.cli.model_arguments import add_model, describe_model
 from kipoi_mcdropout.errors import EXIT_OK
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ def get_parser(prog: str = "kipoi mcdropout predict") -> argparse.ArgumentParser
     parser = Parser(
         prog,
         _DESCRIPTION,
-        f"{prog} example/model --source dir \\\n"
-        '    --dataloader_args \'{"fasta_file": "genome.fa", "intervals_file": "regions.bed"}\' \\\n'
+        f"{prog} example/model -f genome.fa --regions regions.bed \\\n"
         "    --n_draws 30 --seed 0 -o predictions.tsv",
     )
     add_model(parser)
@@ -50,22 +49,20 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
     check_free(check_outputs(options.output, SUFFIXES), options.overwrite)
 
     from kipoi_mcdropout.arrays.outputs import as_targets
+    from kipoi_mcdropout.cli.data import Data
     from kipoi_mcdropout.cli.messages import say, warn
-    from kipoi_mcdropout.cli.session import batches, load_data
     from kipoi_mcdropout.model.ensemble import draws_of
     from kipoi_mcdropout.model.model import Model
     from kipoi_mcdropout.model.predict import PredictionOptions
-    from kipoi_mcdropout.runs.ism.sequences import Sequences
     from kipoi_mcdropout.runs.predict import predict_to_files
 
     settings = PredictionOptions(
         draws_of(options.n_draws), options.seed, as_targets(options.target), options.batch_size,
         options.keep_draws,
     )  # fmt: skip
+    data = Data(options, only_of_files=("length", "model_input", "category_axis", "alphabet"))
     description = describe_model(options)
-    loaded = load_described(description, with_dataloader=options.dataloader is None)
-    model = Model.of(loaded, description.settings)
-    dataloader, arguments = load_data(options, loaded[0])
+    model = Model.of(data.load_model(description), description.settings)
     bad = _BadValues()
 
     def began(plan: SitePlan) -> None:
@@ -74,7 +71,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
 
     n = predict_to_files(
         model,
-        Sequences(batches(options, dataloader), arguments, options.dataloader),
+        data.open(model),
         settings,
         options.output,
         overwrite=options.overwrite,

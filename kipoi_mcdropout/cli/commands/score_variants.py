@@ -13,9 +13,9 @@ from kipoi_mcdropout.cli.arguments import (
     add_run_arguments,
     parse_shard,
 )
-from kipoi_mcdropout.cli.interrupt import raise_if_interrupted
-from kipoi_mcdropout.cli.model_arguments import add_model, describe_model, load_described
+from kipoi_mcdropout.cli.model_arguments import add_model, describe_model
 from kipoi_mcdropout.errors import EXIT_OK, EXIT_STRICT, InputError
+from kipoi_mcdropout.runs.interrupt import raise_if_interrupted
 
 _DESCRIPTION = """\
 Score every ALT allele of every record of a VCF: the effect on each model output, with the model's
@@ -170,6 +170,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
     options = get_parser(prog).parse_args(args)
     shifts = _shifts(options.shifts)
 
+    from kipoi_mcdropout.cli.data import load_for_files
     from kipoi_mcdropout.cli.messages import mention_engine, say, warn
     from kipoi_mcdropout.model.model import Model
     from kipoi_mcdropout.vcf.call import output_paths
@@ -180,7 +181,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
     files = (options.output_vcf, options.table)
     paths = output_paths(options.input_vcf, *files, wanted.vcf, running)
     description = describe_model(options)
-    model = Model.of(load_described(description, with_dataloader=False), description.settings)
+    model = Model.of(load_for_files(description), description.settings)
     bar = _Bar(_expected(options, running.shard))
     told = Told([*prog.split(), *args], bar.update)
     try:

@@ -22,6 +22,7 @@ from kipoi_mcdropout.dropout.calls import DropoutInterceptor
 from kipoi_mcdropout.dropout.locked_model import LockedModel
 from kipoi_mcdropout.dropout.named_parts import user_line
 from kipoi_mcdropout.dropout.probe import training_flag
+from kipoi_mcdropout.dropout.random_functions import MAKERS
 from kipoi_mcdropout.dropout.sites import SitePlan
 from kipoi_mcdropout.engine.incremental.graph import (
     Affine,
@@ -96,7 +97,10 @@ def _record(model: LockedModel, inputs: Nested, sites: SitePlan) -> _Recorder:
 
 
 class _SiteMarker(DropoutInterceptor):
-    """Makes each dropout call a node of its own, and refuses to let values out of torch."""
+    """Makes each dropout call a node of its own, and refuses to let values out of torch.
+
+    So is each call that makes random numbers; with dropout off they are refused.
+    """
 
     def __init__(self, recorder: _Recorder, sites: SitePlan) -> None:
         super().__init__()
@@ -105,12 +109,13 @@ class _SiteMarker(DropoutInterceptor):
     def drop(self, call: DropoutCall) -> Tensor:
         if not self.sites:
             return call.x
-        if call.is_mask:
-            self.recorder.fail(f"its code multiplies by random masks{self.recorder.where()}")
         if self.recorder.n_sites < len(self.sites) and self.sites[self.recorder.n_sites].ignored:
             self.recorder.n_sites += 1
             return call.x
-        marked = call.x.clone()  # the last node recorded; renamed
+        x = call.x
+        if call.is_mask or call.is_noise:  # of its shape alone
+            x = torch.zeros(tuple(x.shape), dtype=x.dtype, device=x.device)
+        marked = x.clone()  # the last node recorded; renamed
         self.recorder.mark_site(call)
         return marked
 
@@ -121,6 +126,9 @@ class _SiteMarker(DropoutInterceptor):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        if func in MAKERS and not self.sites:
+            what = f"its code makes random numbers by torch's {func.__name__}"
+            self.recorder.fail(what + self.recorder.where())
         if func in _ESCAPES and any(self.recorder.is_tracked(x) for x in walk(list(args))):
             self.recorder.fail(
                 f"the model's code looks at its data by Tensor.{func.__name__}{self.recorder.where()}"
@@ -322,7 +330,7 @@ def _unify(a: Any, b: Any, name: str) -> Any:
         if not same:
             raise CaptureError(f"a constant that {name} takes depends on the data or the batch")
         return a
-    if type(a) is type(b) and a == b:
+    if type(a) is type(b) and (a == b or (a != a and b != b)):  # NaN is alike, too
         return a
     if type(a) is int and type(b) is int:
         return Affine(b - a, a - 2 * (b - a))

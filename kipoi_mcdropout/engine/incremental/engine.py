@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
@@ -24,6 +25,7 @@ from kipoi_mcdropout.sequence.mutants import MutantBatch, chunks
 
 DEFAULT_MEMORY_BYTES = 1_000_000_000
 _MOST_DRAWS = 16  # at a time; more gain nothing, see benchmarks/ENGINE.md
+_Graphs = list[tuple[Compiled, list[int]]]
 _SMALLEST_SHARE = 64  # of the planned sizes, before running out of memory is an error
 
 
@@ -68,7 +70,10 @@ class IncrementalEngine:
         shapes = tuple((p, x.shape[1:], str(x.dtype)) for p, x in leaves(batch.references))
         key = (point_only, shapes, batch.input_key, batch.layout)
         if key not in self._compiled:
-            self._compiled[key] = compile_model(self.model, self.masks, batch, point_only)
+            compiled = compile_model(self.model, self.masks, batch, point_only)
+            if compiled.own_point:
+                self.planned(batch, point_only=True)  # if it cannot be captured, nothing is gained
+            self._compiled[key] = compiled
         return self._compiled[key]
 
     def compiled(self, batch: MutantBatch, point_only: bool = False) -> Compiled:
@@ -83,41 +88,54 @@ class IncrementalEngine:
     ) -> Iterator[DrawBlock]:
         """See `Engine.run`."""
         compiled = self.compiled(batch, all(draw == POINT for draw in draws))
-        slices = list(chunks(batch.n_mutants, self._slice_size(compiled, batch)))
+        graphs = self._graphs(compiled, batch, draws)
+        size = min((self._slice_size(graph, batch) for graph, _ in graphs), default=1)
+        slices = list(chunks(batch.n_mutants, size))
         if len(batch.reference_codes) == 1:
             for rows in slices:
-                for ref, alt in self._run_slice(compiled, batch, rows, list(draws), selected):
+                for ref, alt in self._run_graphs(graphs, batch, rows, selected):
                     yield DrawBlock(rows, ref, alt)
         elif slices:
-            yield self._gathered(compiled, batch, slices, list(draws), selected)
+            yield self._gathered(graphs, batch, slices, selected)
+
+    def _graphs(self, compiled: Compiled, batch: MutantBatch, draws: Sequence[int]) -> _Graphs:
+        """Consecutive draws, each part with the graph for them."""
+        if not compiled.own_point:
+            return [(compiled, list(draws))]
+        parts = itertools.groupby(draws, key=lambda draw: draw == POINT)
+        return [(self.compiled(batch, True) if off else compiled, list(part)) for off, part in parts]
+
+    def _run_graphs(
+        self, graphs: _Graphs, batch: MutantBatch, rows: slice, selected: Tensor | None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        for compiled, draws in graphs:
+            yield from self._run_slice(compiled, batch, rows, draws, selected)
 
     def _gathered(
-        self,
-        compiled: Compiled,
-        batch: MutantBatch,
-        slices: list[slice],
-        draws: list[int],
-        selected: Tensor | None,
+        self, graphs: _Graphs, batch: MutantBatch, slices: list[slice], selected: Tensor | None
     ) -> DrawBlock:
         """All mutants and draws at once, so that each slice runs no references but its own."""
         n_references = len(batch.reference_codes)
         alts: list[Tensor] = []
         ref: Tensor | None = None
         for rows in slices:
-            parts = list(self._run_slice(compiled, batch, rows, draws, selected))
+            parts = list(self._run_graphs(graphs, batch, rows, selected))
             own = torch.cat([part for part, _ in parts])
             alts.append(torch.cat([part for _, part in parts]))
             if ref is None:
-                ref = own.new_empty(len(draws), n_references, own.shape[2])
+                ref = own.new_empty(len(own), n_references, own.shape[2])
             ref[:, torch.from_numpy(np.unique(batch.owner[rows])).to(own.device)] = own
         assert ref is not None
         idle = np.setdiff1d(np.arange(n_references), batch.owner)
         if len(idle):  # references without a mutant
-            references = self._reference_rows(compiled, batch, idle, ())
             where = torch.from_numpy(idle).to(ref.device)
-            for i, draw in enumerate(draws):
-                references.run([draw])
-                ref[i, where] = compiled.flat_outputs(references, 0, selected)[: len(idle)]
+            rest = iter(ref)
+            for compiled, draws in graphs:
+                references = self._reference_rows(compiled, batch, idle, ())
+                for draw in draws:
+                    references.run([draw])
+                    outputs = compiled.flat_outputs(references, 0, selected)
+                    next(rest)[where] = outputs[: len(idle)]
         return DrawBlock(slice(0, batch.n_mutants), ref, torch.cat(alts, dim=1))
 
     def precise_outputs(

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from kipoi_mcdropout.dropout.call import MASK_KINDS, NOISE_KINDS
+
 
 @dataclass(frozen=True)
 class Ref:
@@ -34,6 +36,11 @@ class Drop:
     p: float
     by_channel: bool
     alpha: bool
+
+    @property
+    def own(self) -> bool:
+        """Whether the model's own code makes the random numbers; they depend on no input."""
+        return self.kind in (*MASK_KINDS, *NOISE_KINDS)
 
 
 @dataclass(eq=False)

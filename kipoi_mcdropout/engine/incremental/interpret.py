@@ -36,8 +36,12 @@ class Masking:
         """Drop units of `x`, the whole tensor for a batch of n."""
         if draw == POINT:
             return x
-        keep = self.site(drop).over_batch(self.keep(drop, draw), n)
-        return DropoutCall(drop.kind, drop.p, x, drop.by_channel, drop.alpha).apply(keep)
+        call, site = DropoutCall(drop.kind, drop.p, x, drop.by_channel, drop.alpha), self.site(drop)
+        if site.is_noise:
+            numbers = self.masks.numbers(site, draw, self.scope, self.device, x.dtype)
+            numbers = site.over_batch(numbers, n)
+            return call.apply(numbers if call.is_noise else numbers >= call.p)
+        return call.apply(site.over_batch(self.keep(drop, draw), n))
 
 
 def run_node(

@@ -59,6 +59,8 @@ def _windows(step: Step, as_values: dict[int, bool], take, found: set[int]) -> b
     rule = step.rule
     if rule is None:  # the mutated input
         return False
+    if rule.factor is not None:
+        found.add(rule.factor)
     if rule.passes_on:
         forms = {as_values[source] for source in rule.sources}
         if len(forms) > 1:  # strands made in different ways

@@ -133,7 +133,10 @@ class _Planner:
         elif not drawn and self._is_constant(node):
             self.builder.fixed[node.index] = run_node(node, self.builder.fixed, 2, 0, None)
             return Step(node, "constant")
-        elif drawn and all(i in self.builder.fixed or i in self.builder.masked for i in inputs):
+        elif drawn and (
+            (node.drop is not None and node.drop.own)
+            or all(i in self.builder.fixed or i in self.builder.masked for i in inputs)
+        ):
             self.builder.masked.add(node.index)
             return Step(node, "dense", reason="depends on the masks alone", drawn=drawn)
         return Step(node, "dense", reason="depends on the batch alone", drawn=drawn)

@@ -14,9 +14,11 @@ from kipoi_mcdropout.engine.full import to_tensors
 from kipoi_mcdropout.engine.incremental.blocks import Block, changed_spans, make_blocks
 from kipoi_mcdropout.engine.incremental.compiled import Compiled
 from kipoi_mcdropout.engine.incremental.dense import DenseStage
+from kipoi_mcdropout.engine.incremental.factors import factors
 from kipoi_mcdropout.engine.incremental.leaving import Leaving, Windows
 from kipoi_mcdropout.engine.incremental.references import References
 from kipoi_mcdropout.engine.incremental.route import find_route
+from kipoi_mcdropout.engine.incremental.rules.masks import MaskedScale
 from kipoi_mcdropout.engine.incremental.rules.site import multipliers
 from kipoi_mcdropout.engine.incremental.steps import take_step
 from kipoi_mcdropout.engine.incremental.thinning import Thinning
@@ -140,10 +142,14 @@ class SliceRun:
 
     def _multipliers(self, node) -> Tensor:  # type: ignore[no-untyped-def]
         if node.index not in self._masks:
-            layout = self.plan.layouts[node.index]
-            self._masks[node.index] = multipliers(
-                self.references.masking, node, layout, self.draws, self.compiled.dtype
-            )
+            layout, rule = self.plan.layouts[node.index], self.plan.steps[node.index].rule
+            if isinstance(rule, MaskedScale):
+                found = factors(self.references, rule, len(self.draws), node.name == "div")
+                self._masks[node.index] = found.to(self.compiled.dtype)
+            else:
+                self._masks[node.index] = multipliers(
+                    self.references.masking, node, layout, self.draws, self.compiled.dtype
+                )
         return self._masks[node.index]
 
     def _run_block(self, number: int, block: Block, context: BlockContext) -> Windows | None:

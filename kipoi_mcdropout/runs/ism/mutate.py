@@ -7,23 +7,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kipoi_mcdropout.arrays.nested import Nested
 from kipoi_mcdropout.arrays.outputs import as_targets
 from kipoi_mcdropout.effects.saturation import IsmOptions, SaturationMutagenesis
 from kipoi_mcdropout.effects.scores import Score, parse_scores
 from kipoi_mcdropout.effects.summary import EffectOptions, with_draws
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.effects import Effects
+from kipoi_mcdropout.model.choose_inputs import Inputs, choose_inputs, open_inputs
 from kipoi_mcdropout.model.ensemble import draws_of
 from kipoi_mcdropout.model.model import Model, as_model
 from kipoi_mcdropout.model.reference import ModelReference
+from kipoi_mcdropout.model.sequences import Sequences
 from kipoi_mcdropout.runs.ism.check_ranges import RangeCheck, genome_of, with_checked_ranges
 from kipoi_mcdropout.runs.ism.collect import collect_ism
 from kipoi_mcdropout.runs.ism.job import IsmJob
 from kipoi_mcdropout.runs.ism.paths import IsmPaths
 from kipoi_mcdropout.runs.ism.record import Asked, run_record
 from kipoi_mcdropout.runs.ism.run import IsmRun, run_ism
-from kipoi_mcdropout.runs.ism.sequences import Sequences
 from kipoi_mcdropout.runs.ism.units import ism_units
 from kipoi_mcdropout.runs.ism.watch import Watch
 from kipoi_mcdropout.runs.options import RunOptions
@@ -58,10 +58,11 @@ class MutationOptions:
 
 def ism(
     model: Any,
-    x: Nested | None = None,
+    x: Inputs | None = None,
     *,
     fasta: str | Path | None = None,
     regions: str | Path | None = None,
+    sequences: str | Path | None = None,
     n_draws: int | None = None,
     seed: int = 0,
     scores: str | Score | Sequence[str | Score] = ("diff",),
@@ -79,11 +80,15 @@ def ism(
     ----------
     model : Model, nn.Module, or what `kipoi.get_model` returns
         Borrowed, never changed.
-    x : numpy.ndarray, or dict or list of them, batch first
-        All inputs of the model; or give `fasta` and `regions`.
+    x : numpy.ndarray, or dict or list of them, batch first; or Regions, or FastaSequences
+        All inputs of the model, or the files to read them from; or give `fasta` and `regions`, or
+        `sequences`.
     fasta, regions : str or Path
-        A genome, and a BED file (0-based, half-open). Windows of the length of the model's input, around
-        the middle of each region, are read from the forward strand.
+        A genome, and a BED file (0-based, half-open): the same as x = `Regions(fasta, regions)`. Windows
+        of the length of the model's input, about the centre of each region, are read from the forward
+        strand.
+    sequences : str or Path
+        A FASTA file with a sequence for each input: the same as x = `FastaSequences(sequences)`.
     n_draws : int, optional
         Number of draws, at least 2; or 0 for the effects with dropout off alone. By default 30, or as
         many as are right for the members of the model (`ensemble.default_draws`).
@@ -109,12 +114,12 @@ def ism(
     """
     ready = as_model(model)
     paths = _paths(output, running)
-    sequences = _sequences(ready, x, fasta, regions)
+    inputs = open_inputs(ready, choose_inputs(x, fasta, regions, sequences))
     effects = EffectOptions(
         parse_scores(scores), draws_of(n_draws), tuple(options.quantiles), options.keep_draws
     )
     settings = ism_options(ready, effects, seed, targets, options, running)
-    return mutate(ready, sequences, settings, running, paths).effects
+    return mutate(ready, inputs, settings, running, paths).effects
 
 
 def ism_options(
@@ -184,12 +189,12 @@ def mutate(
     options = replace(options, effects=effects)
     mutagenesis = SaturationMutagenesis(model.ensemble, options)
     key = model.adapter.input_key(options.model_input, first["inputs"])
-    stream = with_checked_ranges(
-        sequences.batches, RangeCheck(genome_of(sequences.arguments)), key, options.category_axis,
-        options.alphabet,
-    )  # fmt: skip
-    sequences = Sequences(stream, sequences.arguments, sequences.dataloader)
-    first, sequences = sequences.peek()
+    if sequences.windows is None:  # ranges by code of others
+        check = RangeCheck(genome_of(sequences.arguments))
+        stream = with_checked_ranges(
+            sequences.batches, check, key, options.category_axis, options.alphabet
+        )
+        first, sequences = sequences.with_batches(stream).peek()
     choice = mutagenesis.fix_engine(first["inputs"])
     engines = tuple(of_member.engine for of_member in mutagenesis.choices(first["inputs"]))
     options = replace(options, engine=engines)  # the workers take the same
@@ -233,18 +238,3 @@ def _paths(output: Any, running: RunOptions) -> IsmPaths | None:
         return None
     outputs = [output] if isinstance(output, (str, Path)) else list(output)
     return IsmPaths.check(outputs, running.overwrite, running.shard, running.resume)
-
-
-def _sequences(
-    model: Model, x: Nested | None, fasta: str | Path | None, regions: str | Path | None
-) -> Sequences:
-    values = {"x": x, "fasta": fasta, "regions": regions}
-    given = [name for name, value in values.items() if value is not None]
-    if given == ["x"]:
-        return Sequences.from_arrays(model, x)
-    if fasta is not None and regions is not None and x is None:
-        return Sequences.from_regions(model, fasta, regions)
-    raise InputError(
-        "give either x, the inputs of the model, or fasta and regions (a genome and a BED file); got "
-        f"{', '.join(given) or 'none of them'}"
-    )

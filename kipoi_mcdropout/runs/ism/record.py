@@ -10,7 +10,7 @@ from kipoi_mcdropout.arrays.nested import Nested
 from kipoi_mcdropout.effects.saturation import SaturationMutagenesis
 from kipoi_mcdropout.files.provenance import input_files, provenance
 from kipoi_mcdropout.model.model import Model, settings_as_dict
-from kipoi_mcdropout.runs.ism.sequences import Sequences
+from kipoi_mcdropout.model.sequences import Sequences
 from kipoi_mcdropout.runs.session import without_shard
 
 METHOD = "mcdropout_ism"
@@ -77,10 +77,9 @@ def run_record(
             "keep_draws": options.effects.keep_draws,
             "ignore": list(model.settings.ignore),
             "output_sel_fn": asked.output_sel_fn,
-            "dataloader": sequences.dataloader,
-            "dataloader_args": dict(sequences.arguments),
+            **sequences.recorded(),
         },
         engine_reason=choice.reason,
-        files={**input_files(model.adapter.files), **sequences.files()},
+        files={**input_files(model.adapter.files), **input_files(sequences.arguments)},
         command=without_shard(asked.command),
     )

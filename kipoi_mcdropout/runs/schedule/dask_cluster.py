@@ -23,6 +23,7 @@ import distributed
 from distributed.client import Future
 
 from kipoi_mcdropout.errors import InputError, McDropoutError, ModelError, UnitFailedError
+from kipoi_mcdropout.runs.interrupt import raise_if_interrupted
 from kipoi_mcdropout.runs.schedule.work import Failure, Result, Tag, Unit, Work, one_line
 
 _TRIES = 2  # of a unit that raises, or at which workers die
@@ -218,6 +219,7 @@ class _Pending:
     def _wait(self) -> None:
         """Until it is done. Dask lets a unit wait for ever if the workers named for it are all gone."""
         while not self.future.done():
+            raise_if_interrupted()
             with contextlib.suppress(TimeoutError):
                 distributed.wait([self.future], timeout=_ASK_SECONDS)
             if self._named and not self.future.done() and not self._named & self._workers():

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kipoi_mcdropout.model.sequence_model import SequenceModel
+from kipoi_mcdropout.sequence.letters import letter_codes, reverse_complement
 from kipoi_mcdropout.vcf.place.placement import Outcome, Placed, Placer
 from kipoi_mcdropout.vcf.place.views import ViewedBatch
-from kipoi_mcdropout.vcf.place.windows import Anchor, code_table, reverse_complement
+from kipoi_mcdropout.vcf.place.windows import Anchor
 from kipoi_mcdropout.vcf.read.alleles import Skip
 from kipoi_mcdropout.vcf.read.reader import Record
 
@@ -118,7 +119,7 @@ def to_batch(model: SequenceModel, windows: AlleleWindows, rc: bool) -> ViewedBa
     The views are the shifted windows and, with `rc`, the reverse complement of each.
     """
     alphabet = model.layout.alphabet
-    table = code_table(model.unknown, alphabet)
+    table = letter_codes(model.unknown, alphabet)
     views = []
     for refs, alts in zip(table[windows.references], table[windows.alleles], strict=True):
         views.append((refs, alts))

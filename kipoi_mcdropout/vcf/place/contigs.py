@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
-from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.sequence.contig_names import alias_of, check_contig_map, some_names
 from kipoi_mcdropout.vcf.read.alleles import Skip
-
-_PREFIX = "chr"
 
 
 class ContigNames:
@@ -50,16 +47,11 @@ class ContigNames:
         self.ends: Mapping[str, int] = {}
         self.wrong: Mapping[str, tuple[int, int]] = {}
         self._found: dict[str, str | Skip] = {}
-        for name, target in self.contig_map.items():
-            if target not in genome_lengths:
-                raise InputError(
-                    f"the contig map sends {name!r} to {target!r}, which the genome does not have. Its "
-                    f"contigs: {some_names(genome_lengths)}"
-                )
+        check_contig_map(self.contig_map, genome_lengths)
 
     def candidate(self, contig: str) -> str | None:
         """The contig of the genome that it is by name, whatever its length."""
-        names = (self.contig_map.get(contig, contig), _alias(contig))
+        names = (self.contig_map.get(contig, contig), alias_of(contig))
         return next((name for name in names if name in self.genome_lengths), None)
 
     def find(self, contig: str) -> str | Skip:
@@ -80,7 +72,7 @@ class ContigNames:
             if declared is None or declared == length:
                 return contig
             return Skip("contig_length", f"VCF header {declared}, genome {length}")
-        alias = _alias(contig)
+        alias = alias_of(contig)
         if alias not in self.genome_lengths:
             return Skip("contig_unknown")
         length = self.genome_lengths[alias]
@@ -99,7 +91,7 @@ class ContigNames:
 
     def _is_last_position(self, contig: str, declared: int) -> bool:
         """Whether a declared length is 0, or the last position or the one after it, as PLINK writes."""
-        if declared == self.genome_lengths.get(contig, self.genome_lengths.get(_alias(contig))):
+        if declared == self.genome_lengths.get(contig, self.genome_lengths.get(alias_of(contig))):
             return False
         return declared == 0 or (contig in self.ends and declared <= self.ends[contig] + 1)
 
@@ -120,7 +112,7 @@ class ContigNames:
                 f"({other[0]}: {skips[other[0]].detail}), so none of their alleles is scored. Is it "
                 "another assembly? If not, name these contigs in a contig map (--contig_map)"
             )
-        aliases = {c: _alias(c) for c, skip in skips.items() if skip.reason == "contig_unknown"}
+        aliases = {c: alias_of(c) for c, skip in skips.items() if skip.reason == "contig_unknown"}
         if unlike := {c: alias for c, alias in aliases.items() if alias in self.genome_lengths}:
             pair = " ".join(next(iter(unlike.items())))
             lines.append(
@@ -129,41 +121,3 @@ class ContigNames:
                 f"{pair})"
             )
         return lines
-
-
-def _alias(contig: str) -> str:
-    """The name with a leading "chr", or without it."""
-    return contig[len(_PREFIX) :] if contig.startswith(_PREFIX) else _PREFIX + contig
-
-
-def read_contig_map(path: str | Path) -> dict[str, str]:
-    """Read a file of two columns, name in the VCF and name in the FASTA, apart by white space.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, a line has not two columns, or a name is mapped twice.
-    """
-    mapping: dict[str, str] = {}
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text (UTF-8)"
-        raise InputError(f"the contig map {path} cannot be read: {reason}. Check the path") from error
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        words = line.split()
-        if len(words) != 2 or mapping.get(words[0], words[-1]) != words[-1]:
-            raise InputError(
-                f"{path}, line {number}: two columns are required, a contig of the VCF and its name in "
-                f"the FASTA, each contig once; got {line[:80]!r}"
-            )
-        mapping[words[0]] = words[1]
-    return mapping
-
-
-def some_names(names: Iterable[str]) -> str:
-    """The first names of many."""
-    given = list(names)
-    return ", ".join(given[:8]) + (", ..." if len(given) > 8 else "")

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kipoi_mcdropout.sequence.genome import PAD, Genome
-from kipoi_mcdropout.sequence.one_hot import DNA
 from kipoi_mcdropout.vcf.read.alleles import Edit
 
 Window = NDArray[np.uint8]  # ASCII codes, shape=(length,)
@@ -64,20 +63,3 @@ def allele_window(genome: Genome, anchor: Anchor, edit: Edit, length: int, shift
 def over_edge(window: Window) -> bool:
     """Whether a window runs past an end of the contig."""
     return bool(window[0] == PAD or window[-1] == PAD)
-
-
-def code_table(unknown: int, alphabet: str = DNA) -> NDArray[np.uint8]:
-    """From ASCII codes to codes of the bases; all that is not A, C, G or T, and PAD, is `unknown`."""
-    table = np.full(256, unknown, np.uint8)
-    for code, base in enumerate(alphabet):
-        table[ord(base)] = code
-        table[ord(base.lower())] = code
-    return table
-
-
-def reverse_complement(codes: NDArray[np.uint8], alphabet: str = DNA) -> NDArray[np.uint8]:
-    """Reverse complement of codes, shape=(..., length); codes above 3 stay what they are."""
-    table = np.arange(256, dtype=np.uint8)
-    for base, other in zip("ACGT", "TGCA", strict=True):
-        table[alphabet.index(base)] = alphabet.index(other)
-    return table[codes[..., ::-1]]

@@ -57,6 +57,8 @@ class Rule:
         gives the same; whether it looks at the reference beside the windows (see looked_at.py).
     extinguishes : bool
         Whether a difference that is not zero may become exactly zero (see thinning.py).
+    factor : int, optional
+        Node of a tensor of masks alone whose values the differences are multiplied by.
     """
 
     label = ""
@@ -65,6 +67,7 @@ class Rule:
     passes_on = False
     looks_around = False
     extinguishes = False
+    factor: int | None = None
 
     def __init__(self, node: Node, sources: list[int], layout: Layout) -> None:
         self.node = node

@@ -19,6 +19,7 @@ from kipoi_mcdropout.engine.incremental.rules.base import (
     canonical_constant,
     rule_for,
 )
+from kipoi_mcdropout.engine.incremental.rules.masks import scaled_by_masks
 from kipoi_mcdropout.engine.incremental.windows import BlockContext, Window
 
 _ACTIVATIONS = (
@@ -142,6 +143,10 @@ def _arithmetic(node: Node, builder: Builder) -> Rule:
         shift = _masked_shift(node, builder, a, b)
         if shift is not None:
             return shift
+    if node.name in ("mul", "div"):
+        scaled = scaled_by_masks(node, builder, a, b)
+        if scaled is not None:
+            return scaled
     source = builder.only_source(node)
     layout = builder.layouts[source]
     constant = b if builder.is_local(a) else a

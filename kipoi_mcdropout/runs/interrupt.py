@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-# Signals that stop a command in good order: Ctrl-C, a job system's end of time, a closed terminal.
-SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
+from kipoi_mcdropout.files.held_signals import SIGNALS
+
 _came: int | None = None
+_is_running = False  # a command
 
 
 @contextlib.contextmanager
@@ -24,7 +23,7 @@ def interrupts() -> Iterator[None]:
     raised again by the next `raise_if_interrupted`. Signals that are ignored (as under nohup), or
     handled by somebody else, are left alone.
     """
-    global _came
+    global _came, _is_running
     _came = None
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -35,15 +34,20 @@ def interrupts() -> Iterator[None]:
     for number in mine:
         signal.signal(number, _remember)
     try:
+        _is_running = True
         yield
     finally:
+        _is_running = False
         for number, handler in mine.items():
             signal.signal(number, handler)
 
 
 def raise_if_interrupted() -> None:
-    """Raise KeyboardInterrupt if a signal has come; long runs call this between their units."""
-    if _came is not None:
+    """Raise KeyboardInterrupt if a signal has come; long runs call this between units and as they wait.
+
+    Does nothing outside `interrupts`.
+    """
+    if _is_running and _came is not None:
         raise KeyboardInterrupt
 
 
