@@ -86,12 +86,13 @@ def capture(model: LockedModel, inputs: Nested, sites: SitePlan) -> Graph:
 
 
 def _record(model: LockedModel, inputs: Nested, sites: SitePlan) -> _Recorder:
+    used = model.used(inputs)
     own = map_nested(torch.clone, inputs)
     recorder = _Recorder(own)
     handles = recorder.follow(model)
     try:
         with recorder, _SiteMarker(recorder, sites):
-            output = model.call(own)
+            output = used.select(model.call(own))
     except CaptureError:
         raise
     except Exception as error:  # whatever a model's code does under observation
