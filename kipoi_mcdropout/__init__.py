@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kipoi_mcdropout.model.audit import audit
     from kipoi_mcdropout.model.description import load_model
     from kipoi_mcdropout.model.fasta_sequences import FastaSequences
+    from kipoi_mcdropout.model.load import load_kipoi_model
     from kipoi_mcdropout.model.model import Model
     from kipoi_mcdropout.model.regions import Regions
     from kipoi_mcdropout.plugin.mutation import MCDropoutISM
@@ -47,6 +48,7 @@ __all__ = [
     "audit",
     "cli_main",
     "ism",
+    "load_kipoi_model",
     "load_model",
     "locked_forward",
     "mc_predict",
@@ -77,6 +79,7 @@ _HOMES = {
     "audit": "model.audit",
     "cli_main": "cli",
     "ism": "runs.ism.mutate",
+    "load_kipoi_model": "model.load",
     "load_model": "model.description",
     "locked_forward": "dropout.locked_model",
     "mc_predict": "runs.predict",

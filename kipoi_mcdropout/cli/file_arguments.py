@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def _files_of_model(model: str) -> dict[str, str]:
             words = _words(description)
             found += [folder / word for word in words]
             found += [folder / f"{word.partition('.py:')[0]}.py" for word in words if ".py:" in word]
-    return {f"{path.name} of the model": str(path) for path in found if path.is_file()}
+    return {f"{path.name} of the model": str(path) for path in found if os.path.isfile(path)}
 
 
 def _words(path: Path) -> list[str]:

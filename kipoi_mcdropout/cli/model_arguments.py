@@ -17,7 +17,8 @@ MODEL_FLAGS = (
 )  # fmt: skip
 MODEL_HELP = (
     "the model: path/to/file.py:NAME or package.module:NAME, a class or function that gives an "
-    "nn.Module; a mcdropout.yaml or its folder; a folder with a model.yaml; or a name in Kipoi's zoo"
+    "nn.Module; a Keras file (.keras, .h5); a mcdropout.yaml or its folder; a folder with a "
+    "model.yaml; or a name in Kipoi's zoo"
 )
 
 

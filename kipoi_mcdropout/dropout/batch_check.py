@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from kipoi_mcdropout.arrays.nested import Nested, leaves, n_rows, take
 from kipoi_mcdropout.arrays.outputs import flatten_outputs
+from kipoi_mcdropout.dropout.keras_network import is_leaf
 from kipoi_mcdropout.dropout.probe import Probe, Recording
 from kipoi_mcdropout.errors import (
     BatchDependenceError,
@@ -172,7 +173,7 @@ def _named(probe: Probe, event: str, label: str, parent: str) -> str:
             f", by module {where!r} ({kind}), which takes its statistics from the batch: give it "
             "running statistics (track_running_stats=True) and evaluation mode"
         )
-    if event == "output" and (part is None or next(part.children(), None) is None):
+    if event == "output" and (part is None or is_leaf(part)):
         return f", by module {where!r} ({kind})"
     before = f", before its part {label!r}" if event == "input" else ""
     return f", in the code of module {where!r} ({kind}){before}"

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from kipoi_mcdropout.dropout.keras_network import KerasNetwork
+
 _REGISTRIES = ("_parameters", "_buffers", "_modules")
 _CONTAINERS = (dict, list, set)  # where a forward pass may keep what it has computed
 
@@ -81,6 +83,7 @@ def _restored(module: nn.Module) -> Iterator[None]:
     parts = list(module.modules())
     flags = [part.training for part in parts]
     buffers = [(buffer, buffer.detach().clone()) for part in parts for buffer in _tensors(part._buffers)]
+    buffers += [(state, state.detach().clone()) for state in _random_states(module)]
     attributes = [_Attributes(part) for part in parts if not isinstance(part, torch.jit.ScriptModule)]
     try:
         yield
@@ -133,9 +136,14 @@ def _tensors(buffers: dict[str, torch.Tensor | None]) -> list[torch.Tensor]:
     return [buffer for buffer in buffers.values() if buffer is not None]
 
 
+def _random_states(module: nn.Module) -> list[torch.Tensor]:
+    """Of a Keras model, the states of its random seeds."""
+    return module.random_states() if isinstance(module, KerasNetwork) else []
+
+
 def _lock_of(module: nn.Module) -> threading.RLock:
     with _locks_lock:
-        return _locks.setdefault(module, threading.RLock())
+        return _locks.setdefault(getattr(module, "keras_model", module), threading.RLock())
 
 
 class _Eager:

@@ -6,11 +6,18 @@ import torch
 from torch import nn
 
 from kipoi_mcdropout.arrays.nested import Nested, take
+from kipoi_mcdropout.dropout.keras_network import (
+    is_keras,
+    is_keras_normalization,
+    is_leaf,
+    keras_with_dropout,
+)
 from kipoi_mcdropout.dropout.named_parts import IN_FORWARD, is_ignored, module_at_fault, named_parts
 from kipoi_mcdropout.dropout.probe import Call, probe_pair, same_output
 from kipoi_mcdropout.dropout.watch import Observation, RandomnessWatch
 from kipoi_mcdropout.errors import ModelForwardError, UnlockableDropoutError
 
+_GUARDED = "dropout under `if self.training`; it is locked too"
 _INSTEAD = (
     "use a dropout function of torch, or multiply by a mask made by torch.bernoulli or "
     "torch.rand(...) > p (to skip a layer: one number for each input), or add noise made by torch.randn "
@@ -38,7 +45,8 @@ def find_guarded(
         loud, again = _in_training(watch, pair, ignore)
         _refuse_noise(watch, loud, again, ignore)
         _refuse_unseen(watch, quiet, loud, ignore)
-        names = [name for name in loud.sites - quiet.sites if not is_ignored(name, ignore)]
+        found = {*(loud.sites - quiet.sites), *keras_with_dropout(watch.parts, loud.sites)}
+        names = [name for name in watch.parts if name in found and not is_ignored(name, ignore)]
         lifted = tuple(watch.parts[name] for name in names)
         if lifted and not _only_drops(watch, pair, lifted, quiet):
             raise UnlockableDropoutError(
@@ -48,7 +56,8 @@ def find_guarded(
                 "self.training) without a condition, or run the same code in evaluation mode (it is "
                 f"locked there too), or switch this dropout off: {_advice(names)}"
             )
-    return lifted, tuple(f"{name}: dropout under `if self.training`; it is locked too" for name in names)
+    own_code = [name for name in names if not is_keras(watch.parts[name])]
+    return lifted, tuple(f"{name}: {_GUARDED}" for name in own_code)
 
 
 def refuse_random_point(module: nn.Module, call: Call, inputs: Nested, ignore: tuple[str, ...]) -> None:
@@ -105,7 +114,7 @@ def _in_training(
     flags = {
         name: part
         for name, part in watch.parts.items()
-        if not isinstance(part, norm) and not is_ignored(name, ignore)
+        if not (isinstance(part, norm) or is_keras_normalization(part) or is_ignored(name, ignore))
     }
     failures: dict[str, str] = {}
     while len(failures) < _MOST_FAILURES:
@@ -228,7 +237,7 @@ def refuse_torchscript(module: nn.Module, ignore: tuple[str, ...]) -> None:
 
 def _looks_like_dropout(part: nn.Module) -> bool:
     """A leaf module of the user's own, named like dropout, with a probability other than 0."""
-    if type(part).__module__.startswith("torch.nn") or next(part.children(), None) is not None:
+    if type(part).__module__.startswith("torch.nn") or not is_leaf(part):
         return False
     probability = next(
         (getattr(part, name) for name in ("p", "drop_prob", "rate", "prob") if hasattr(part, name)),
@@ -238,9 +247,17 @@ def _looks_like_dropout(part: nn.Module) -> bool:
 
 
 def idle_dropouts(module: nn.Module, seen: set[str]) -> dict[str, str]:
-    """Dropout modules of torch that drop nothing, by name, with the reason."""
+    """Dropout layers of torch and of Keras that drop nothing, by name, with the reason."""
+    rates = {name: _rate(part) for name, part in module.named_modules()}
     return {
-        name: "p = 0" if part.p == 0 else "not called by the forward pass"
-        for name, part in module.named_modules()
-        if isinstance(part, nn.modules.dropout._DropoutNd) and name not in seen
+        name: "p = 0" if rate == 0 else "not called by the forward pass"
+        for name, rate in rates.items()
+        if rate is not None and name not in seen
     }
+
+
+def _rate(part: nn.Module) -> float | None:
+    """Probability of a layer of torch or Keras that does nothing but drop; None for others."""
+    if isinstance(part, nn.modules.dropout._DropoutNd):
+        return part.p
+    return float(part.rate) if is_keras(part) and hasattr(part, "rate") else None  # type: ignore[arg-type]

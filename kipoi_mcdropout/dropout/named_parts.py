@@ -11,23 +11,29 @@ from types import FrameType
 import torch
 from torch import nn
 
+from kipoi_mcdropout.dropout.keras_network import as_module
 from kipoi_mcdropout.errors import InputError, ModelError, ModelForwardError
 
 _TORCH = str(Path(torch.__file__).parent)
+_KERAS = str(Path("keras", "src", ""))
 _OURS = str(Path(__file__).parents[1])  # the whole package
 IN_FORWARD = ", in the model's forward pass: "
 _NEAR = 5  # names that an error lists
 
 
 def plain_module(module: nn.Module) -> nn.Module:
-    """The user's own module inside what torch.compile, DataParallel and its like wrap around it."""
+    """The user's own module inside what torch.compile, DataParallel and its like wrap around it.
+
+    A Keras model becomes a `KerasNetwork`.
+    """
     while True:
         if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             module = module.module
         elif isinstance(getattr(module, "_orig_mod", None), nn.Module):
             module = module._orig_mod  # type: ignore[assignment]
         else:
-            return module
+            network: nn.Module = as_module(module)
+            return network
 
 
 def named_parts(module: nn.Module) -> dict[str, nn.Module]:
@@ -118,6 +124,6 @@ def user_line(frames: Iterable[tuple[FrameType, int]]) -> str:
     line = ""
     for frame, number in frames:
         file = frame.f_code.co_filename
-        if not file.startswith((_TORCH, _OURS, "<")):
+        if not file.startswith((_TORCH, _OURS, "<")) and _KERAS not in file:
             line = f", {Path(file).name} line {number}"
     return line

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested, take
 from kipoi_mcdropout.dropout.call import DropoutCall
 from kipoi_mcdropout.dropout.calls import DropoutInterceptor
+from kipoi_mcdropout.dropout.keras_network import is_leaf
 from kipoi_mcdropout.dropout.row_codes import Labels
 from kipoi_mcdropout.dropout.row_labels import RowTracker, ShapeRecorder
 
@@ -74,7 +75,7 @@ class Probe:
 
             def leave(part: nn.Module, _: object, __: object, label: str = label) -> None:
                 self._running.pop()
-                if next(part.children(), None) is None:
+                if is_leaf(part):
                     self._finished.append(label)
 
             self._handles.append(part.register_forward_pre_hook(enter))

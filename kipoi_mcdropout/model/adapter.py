@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested, n_rows, take
 from kipoi_mcdropout.arrays.outputs import Targets, select_targets
 from kipoi_mcdropout.dropout.input_types import InputTypes, as_arrays
+from kipoi_mcdropout.dropout.keras_network import KerasNetwork
 from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, call_module
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.memory import name_memory
@@ -77,7 +78,7 @@ class KipoiModel:
             self._made_of["output_sel_fn_sha256"] = function_checksum(output_sel_fn)
         self._types = InputTypes(module)
         self._own_types = not _runs_by_its_module(model, module)
-        call = _own_call(model) if self._own_types else self._types.wrap(call_module(module))
+        call = _own_call(model, module) if self._own_types else self._types.wrap(call_module(module))
         call = name_memory(call)
         if output_sel_fn is not None:
             call = _with_selection(call, output_sel_fn)
@@ -223,20 +224,20 @@ def _runs_by_its_module(model: Any, module: nn.Module) -> bool:
     return isinstance(model, nn.Module) or model is module or _has_stock_predict(model)
 
 
-def _own_call(model: Any) -> Call:
+def _own_call(model: Any, module: nn.Module) -> Call:
     def call(inputs: Nested) -> Nested:
-        outputs = model.predict_on_batch(map_nested(lambda x: x.cpu().numpy(), inputs))
+        with module.following_flags() if isinstance(module, KerasNetwork) else contextlib.nullcontext():
+            outputs = model.predict_on_batch(map_nested(lambda x: x.cpu().numpy(), inputs))
         return map_nested(lambda x: torch.as_tensor(np.asarray(x)), outputs)
 
     return call
 
 
 def _has_stock_predict(model: Any) -> bool:
-    from kipoi.model import PyTorchModel
+    from kipoi.model import KerasModel, PyTorchModel
 
-    stock = PyTorchModel.predict_on_batch
-    own = getattr(type(model), "predict_on_batch", stock)
-    return own is stock or not hasattr(model, "predict_on_batch")
+    own = getattr(type(model), "predict_on_batch", None)
+    return own in (None, PyTorchModel.predict_on_batch, KerasModel.predict_on_batch)
 
 
 def _with_selection(call: Call, select: OutputFunction) -> Call:

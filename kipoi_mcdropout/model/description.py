@@ -93,8 +93,8 @@ def load_model(model: str | Path, **words: Any) -> Model:
     ----------
     model : str or Path
         `path/to/file.py:NAME` or `package.module:NAME`, where NAME is a class or function that gives an
-        nn.Module; a mcdropout.yaml or its folder; or a model of Kipoi, a folder with a model.yaml or a
-        name in the zoo.
+        nn.Module; a Keras model (.keras, .h5, or .json with its weights); a mcdropout.yaml or its
+        folder; or a model of Kipoi, a folder with a model.yaml or a name in the zoo.
     weights : str or Path
         Weights for the code: a state_dict (.pt, .pth, .safetensors) or a checkpoint that has one, as
         Lightning writes it; a prefix such as `module.` or `model.` before all names is taken off.

@@ -15,10 +15,12 @@ import torch
 from torch import nn
 
 from kipoi_mcdropout.arrays.nested import leaves
+from kipoi_mcdropout.dropout.keras_network import as_module
 from kipoi_mcdropout.errors import ModelError
 from kipoi_mcdropout.model.value_digest import ValueDigest, is_library, module_attributes
 
-_NOT_SETTINGS = ("weights", "module_file")  # of a Kipoi model's arguments: in the other checksums
+# Of a Kipoi model's arguments and attributes: paths of files, which are in the other checksums.
+_NOT_SETTINGS = ("weights", "module_file", "arch")
 # What kipoi.get_model adds to a model; of it only the arguments and the schema change the results.
 _OF_KIPOI = (
     "type", "args", "info", "schema", "dependencies", "test", "default_dataloader", "name", "source",
@@ -30,6 +32,7 @@ _OF_KIPOI = (
 def torch_module(model: Any) -> nn.Module | None:
     """The torch module of a model, None if there is none."""
     for candidate in (model, getattr(model, "model", None)):
+        candidate = as_module(candidate)
         if isinstance(candidate, nn.Module):
             return candidate
     return None
@@ -71,6 +74,7 @@ def weights_checksum(module: nn.Module) -> str:
     layers, and what modules save in addition (`get_extra_state`). A parameter without values yet (of a
     lazy module) counts as empty.
     """
+    module = as_module(module)
     state = {name: value for name, value in module.state_dict().items()}
     state |= dict(module.named_buffers(remove_duplicate=False))
     state |= dict(module.named_parameters(remove_duplicate=False))
@@ -119,7 +123,8 @@ def required_module(model: Any) -> nn.Module:
     if module is None:
         raise ModelError(
             "a PyTorch model is required, because dropout is controlled inside the torch module; got "
-            f"{type(model).__name__}. Models of Keras, TensorFlow or scikit-learn are not supported"
+            f"{type(model).__name__}. Models of TensorFlow or scikit-learn are not supported; those of "
+            "Keras are, on torch (KERAS_BACKEND=torch)"
         )
     return module
 
@@ -156,7 +161,8 @@ def _wrapper_settings(model: Any) -> Iterator[tuple[str, Any]]:
         for path, array in leaves(getattr(schema, name, None)):
             said = [getattr(array, field, None) for field in ("name", "shape", "column_labels")]
             yield f"schema/{name}/{path}", said
-    yield from ((name, value) for name, value in vars(model).items() if name not in _OF_KIPOI)
+    other = (*_OF_KIPOI, *_NOT_SETTINGS)
+    yield from ((name, value) for name, value in vars(model).items() if name not in other)
 
 
 def _code_objects(model: Any) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""Load a Kipoi model, with what `kipoi.get_model` lacks for PyTorch today."""
+"""Load a Kipoi model, with what `kipoi.get_model` lacks today for PyTorch and Keras."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from unittest.mock import patch
 
 import torch
 
+from kipoi_mcdropout.model.keras.backend import uses_torch_for_keras
 from kipoi_mcdropout.model.sibling_code import hidden
 
 
@@ -19,12 +20,39 @@ def load_kipoi_model(name: str, source: str, with_dataloader: bool = True) -> An
     """What `kipoi.get_model` returns.
 
     Weights that were saved on a GPU are loaded where there is none, and the model's Python file has its
-    path as `__file__`. Kipoi's own files are not changed.
+    path as `__file__`. Keras models are loaded by Keras 3 on torch where KERAS_BACKEND is torch, or
+    where TensorFlow is not installed. Kipoi's own files are not changed.
+
+    Parameters
+    ----------
+    name : str
+        Of the model in the source, such as "DeepSEA/predict"; the folder where `source` is "dir".
+    source : str
+        Of Kipoi: "kipoi" for the zoo, "dir" for a folder, or one of ~/.kipoi/config.yaml.
+    with_dataloader : bool
+        Also load the model's default dataloader.
+
+    Raises
+    ------
+    ModelError
+        If a Keras model cannot be had on torch with the same result; what is at fault is named.
     """
     import kipoi
 
-    with _weights_for_this_machine(), _files_with_a_path(), hidden():
+    with _weights_for_this_machine(), _files_with_a_path(), _keras_on_torch(), hidden():
         return kipoi.get_model(name, source, with_dataloader=with_dataloader)
+
+
+@contextmanager
+def _keras_on_torch() -> Iterator[None]:
+    """Where Keras is to run on torch, Kipoi's Keras models are loaded so."""
+    if not uses_torch_for_keras():
+        yield
+        return
+    from kipoi_mcdropout.model.keras.kipoi_model import keras_on_torch
+
+    with keras_on_torch():
+        yield
 
 
 @contextmanager

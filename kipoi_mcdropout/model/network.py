@@ -31,7 +31,7 @@ class LoadedNetwork:
     name : str
         As it was given, such as net.py:Net.
     source_name : str
-        "file", "module" or "pickle".
+        "file", "module", "pickle" or "keras".
     """
 
     schema = None

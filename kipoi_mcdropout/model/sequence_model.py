@@ -15,6 +15,7 @@ from torch import nn
 
 from kipoi_mcdropout.arrays.nested import Nested
 from kipoi_mcdropout.arrays.outputs import Targets
+from kipoi_mcdropout.dropout.keras_network import KerasNetwork
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel, alphabet_of
 from kipoi_mcdropout.model.extra_inputs import SequenceInput, sequence_input
@@ -132,8 +133,8 @@ def sequence_model(
         Axis of the bases in one input (without the batch); needed where more than one axis of the input
         has as many places as the alphabet has letters.
     input_shape : sequence of int, optional
-        Shape of one input, in place of the schema's; of tokens, (tokens,). Without either, that of a
-        one-hot input is found out, see `find_shape.find_input_shape`.
+        Shape of one input, in place of that of the schema or of a Keras model; of tokens, (tokens,).
+        Without any, that of a one-hot input is found out, see `find_shape.find_input_shape`.
     unknown : "uniform" or "zero", optional
         What stands for a position without a base: 1/4 each, as kipoiseq encodes N (the default), or all
         zeros. An alphabet with N has a channel of its own for it.
@@ -165,6 +166,8 @@ def sequence_model(
         tokens = _token_layout(shape, length, default_length, vocabulary)
         return SequenceModel(adapter, tokens, place, np.dtype(np.int64), tokens.unknown(unknown))
     letters = check_bases(alphabet_of(adapter.model) if alphabet is None else check_alphabet(alphabet))
+    if shape is None and isinstance(adapter.locked.module, KerasNetwork):
+        shape = adapter.locked.module.input_shape
     if shape is None:
         find = partial(_found_shape, adapter, place, category_axis, letters)
         try:

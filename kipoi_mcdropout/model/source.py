@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from kipoi_mcdropout.dropout.keras_network import KerasNetwork, is_keras
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.identity import required_module, weights_checksum
 from kipoi_mcdropout.model.load import load_kipoi_model
@@ -24,6 +25,7 @@ from kipoi_mcdropout.model.weights_fit import put_weights
 
 RANDOM = "random"  # as --weights: the network as its class makes it, untrained
 PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle", ".tar")
+KERAS_FILES = (".keras", ".h5", ".hdf5", ".json")
 KIPOI_FILES = ("model.yaml", "model.yml")
 Say = Callable[[str], None]
 
@@ -36,17 +38,18 @@ class ModelSource:
     ----------
     model : str
         `path/to/file.py:NAME` or `package.module:NAME`, where NAME is a class or function that gives an
-        nn.Module; a file with a whole pickled network; else the name of a Kipoi model.
+        nn.Module; a Keras model (.keras, .h5, or .json with its weights); a file with a whole pickled
+        network; else the name of a Kipoi model.
     source : str, optional
         Kipoi's source of a Kipoi model; "dir" by default for a folder that has a model.yaml, else
         "kipoi".
     weights : str, optional
-        A file with the weights for the code, or "random" for those with which the network is made. Of a
-        Kipoi model: a file with weights in place of its own.
+        A file with the weights for the code or for the Keras model, or "random" for those with which the
+        network is made. Of a Kipoi model: a file with weights in place of its own.
     model_kwargs : mapping
         Arguments of the class or function.
     trust_pickle : bool
-        Read files that run code of their own as they are read.
+        Read files that run code of their own as they are read: pickles, and Keras 3's Lambda layers.
 
     Raises
     ------
@@ -75,7 +78,7 @@ class ModelSource:
             self._refuse("model_kwargs", "Python code, path/to/file.py:NAME or package.module:NAME")
         if self.weights is not None and self.is_pickle:
             self._refuse("weights", "code or a model of Kipoi, and not with a whole pickled network")
-        if self.weights == RANDOM and self.is_kipoi:
+        if self.weights == RANDOM and (self.is_kipoi or self.is_keras):
             self._refuse("weights", 'code where they are "random"')
 
     def _refuse(self, word: str, where: str) -> None:
@@ -92,9 +95,14 @@ class ModelSource:
         return self.code is None and self.source is None and Path(self.model).suffix in PICKLES
 
     @property
+    def is_keras(self) -> bool:
+        """Whether the model is a file of Keras."""
+        return self.code is None and self.source is None and Path(self.model).suffix in KERAS_FILES
+
+    @property
     def is_kipoi(self) -> bool:
         """Whether Kipoi loads it."""
-        return self.code is None and not self.is_pickle
+        return self.code is None and not self.is_pickle and not self.is_keras
 
     @property
     def kipoi_source(self) -> str:
@@ -108,6 +116,8 @@ class ModelSource:
         found = {}
         if self.is_pickle:
             found["model_pickle"] = self.model
+        elif self.is_keras:
+            found["model_file"] = self.model
         elif self.code is not None and self.code.is_file:
             found["model_code"] = self.code.where
         if self.weights not in (None, RANDOM):
@@ -121,7 +131,7 @@ class ModelSource:
     def absolute(self) -> ModelSource:
         """The same with full paths, for other processes."""
         model = self.model
-        if self.is_pickle or (self.is_kipoi and self.kipoi_source == "dir"):
+        if self.is_pickle or self.is_keras or (self.is_kipoi and self.kipoi_source == "dir"):
             model = os.path.abspath(model)
         elif self.code is not None and self.code.is_file:
             model = str(dataclasses.replace(self.code, where=os.path.abspath(self.code.where)))
@@ -151,6 +161,8 @@ class ModelSource:
         """
         if self.is_kipoi:
             return self._kipoi_model(with_dataloader, say)
+        if self.is_keras:
+            return LoadedNetwork(_from_keras(self), self, "keras")
         if self.is_pickle:
             return LoadedNetwork(_here(_unpickled(self)), self, "pickle")
         code = self.code
@@ -171,9 +183,25 @@ class ModelSource:
 def with_weights(network: nn.Module, source: ModelSource, say: Say) -> None:
     """Put the weights of a source into a network."""
     path = Path(str(source.weights))
+    model = network.keras_model if isinstance(network, KerasNetwork) else network
+    if is_keras(model):
+        from kipoi_mcdropout.model.keras.load import load_keras_weights
+
+        load_keras_weights(model, path)
+        return
     weights = read_weights(path, source.trust_pickle)
     for note in [*weights.notes, *put_weights(network, weights.state, path)]:
         say(note)
+
+
+def _from_keras(source: ModelSource) -> Any:
+    """A Keras model, where Keras itself has put its weights."""
+    for path in (source.model, source.weights):
+        if path is not None:
+            check_is_file(Path(path))
+    from kipoi_mcdropout.model.keras.load import load_keras_model
+
+    return load_keras_model(source.model, source.weights, trust_code=source.trust_pickle)
 
 
 def _from_code(source: ModelSource, code: CodeName, say: Say) -> nn.Module:
@@ -214,5 +242,7 @@ def _unpickled(source: ModelSource) -> nn.Module:
 
 def _here(network: nn.Module) -> nn.Module:
     """The network for predictions, on the GPU if there is one, as Kipoi does."""
+    if is_keras(network):  # which chooses the device by itself
+        return network
     network.eval()
     return network.cuda() if torch.cuda.is_available() else network

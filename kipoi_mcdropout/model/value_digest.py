@@ -17,11 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from kipoi_mcdropout.dropout.keras_network import KerasNetwork, is_keras, keras_settings
+
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, range, slice, np.generic, torch.dtype)
 _FUNCTIONS = (types.FunctionType, types.MethodType, functools.partial)
 # What every module has and what says nothing of its results; hooks are looked at by name.
 _BOOKKEEPING = frozenset(vars(nn.Module())) | {"_initializing", "_c", "_concrete_type"}
-LIBRARIES = ("torch", "kipoi", "kipoi_mcdropout", "numpy", "builtins")
+LIBRARIES = ("torch", "keras", "kipoi", "kipoi_mcdropout", "numpy", "builtins")
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 
 
@@ -154,8 +156,12 @@ def attributes_of(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def module_attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Name and value of a module's attributes (no parameters, buffers, submodules) and of its hooks."""
-    for name, value in vars(module).items():
+    """Name and value of a module's attributes (no parameters, buffers, submodules) and of its hooks.
+
+    Of a layer of Keras, `keras_settings` in place of the attributes.
+    """
+    of_keras = is_keras(module) or isinstance(module, KerasNetwork)
+    for name, value in keras_settings(module) if of_keras else vars(module).items():
         if name not in _BOOKKEEPING and not (
             isinstance(module, torch.jit.ScriptModule) and callable(value)
         ):

@@ -35,6 +35,7 @@ from kipoi_mcdropout.engine.incremental.graph import (
     map_leaves,
     walk,
 )
+from kipoi_mcdropout.engine.incremental.operators import looks_at_data, operator_name, usual
 
 _ESCAPES = frozenset(
     {
@@ -43,7 +44,6 @@ _ESCAPES = frozenset(
         Tensor.__contains__, Tensor.apply_, Tensor.map_,
     }
 )  # fmt: skip
-_DATA_DEPENDENT = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
 
 
 def capture(model: LockedModel, inputs: Nested, sites: SitePlan) -> Graph:
@@ -205,10 +205,10 @@ class _Recorder(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        kwargs = kwargs or {}
+        func, kwargs = usual(func), kwargs or {}
         tensors = [x for x in walk((list(args), kwargs)) if isinstance(x, Tensor)]
         depends = any(id(x) in self._node_of for x in tensors)
-        if depends and _looks_at_data(func, tensors, [*args[1:], *kwargs.values()]):
+        if depends and looks_at_data(func, tensors, [*args[1:], *kwargs.values()]):
             self.fail(f"the model's code looks at its data by torch's {func}{self.where()}")
         if func._schema.is_mutable:
             return self._mutation(func, args, kwargs, depends)
@@ -217,9 +217,9 @@ class _Recorder(TorchDispatchMode):
         if isinstance(result, Tensor):
             if any(result is x for x in tensors):
                 return result
-            self._add(_name(func), func, given, named, result)
+            self._add(operator_name(func), func, given, named, result)
         elif isinstance(result, (tuple, list)) and all(isinstance(x, Tensor) for x in result):
-            whole = self._add(_name(func), func, given, named, None)
+            whole = self._add(operator_name(func), func, given, named, None)
             for i, part in enumerate(result):
                 self._add("getitem", _getitem, (Ref(whole.index), i), {}, part)
         elif depends:
@@ -229,7 +229,7 @@ class _Recorder(TorchDispatchMode):
     def _mutation(self, func: Any, args: Any, kwargs: Any, depends: bool) -> Any:
         """An in-place operation, recorded as its counterpart that returns a new tensor."""
         target = args[0] if args else None
-        name = _name(func)
+        name = operator_name(func)
         if not isinstance(target, Tensor) or not name.endswith("_") or "out" in kwargs:
             self.fail(f"torch's {func} writes into a tensor that was handed to it")
         assert isinstance(target, Tensor)
@@ -253,7 +253,7 @@ class _Recorder(TorchDispatchMode):
         ):
             self._node_of[id(target)] = self._argument(source).index
         else:
-            self._add(_name(func)[:-1], pure, given, named, target)
+            self._add(operator_name(func)[:-1], pure, given, named, target)
         return result
 
     def _argument(self, value: Any) -> Any:
@@ -277,24 +277,8 @@ class _Recorder(TorchDispatchMode):
         return node
 
 
-def _looks_at_data(func: Any, tensors: list[Tensor], others: list[Any]) -> bool:
-    """Whether the shape of the result, or a number that leaves torch, depends on the values.
-
-    `others` are the arguments after the first.
-    """
-    if _name(func) == "index" and all(x.dtype != torch.bool for x in tensors):
-        return False  # only an index by a mask has a shape that depends on it
-    if _name(func) == "one_hot" and others and others[0] != -1:
-        return False  # the number of classes is given
-    return any(tag in func.tags for tag in _DATA_DEPENDENT)
-
-
 def _getitem(parts: Any, i: int) -> Any:
     return parts[i]
-
-
-def _name(func: Any) -> str:
-    return str(func._schema.name).split("::")[-1]
 
 
 def _merge(two: _Recorder, three: _Recorder) -> Graph:

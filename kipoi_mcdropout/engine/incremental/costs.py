@@ -34,21 +34,34 @@ def dense_cost(node: Node, graph: Graph) -> float:
 
 def dense_flops(node: Node, graph: Graph) -> float:
     """Floating point operations for one input."""
-    tensors = [x for x in walk((node.args, node.kwargs)) if isinstance(x, Tensor)]
-    weights = [w for w in tensors if w.dim() >= 2]
-    if node.name.startswith("conv") and weights:
-        return 2.0 * n_elements(node) * math.prod(weights[0].shape[1:])
-    if node.name in ("linear", "mm", "addmm", "matmul") and weights:
-        inner = weights[0].shape[-1 if node.name == "linear" else -2]
-        return 2.0 * n_elements(node) * inner
     by_index = {n.index: n for n in graph.nodes}
+    weights = _weight_shapes(node, by_index)
+    if node.name.startswith("conv") and weights:
+        return 2.0 * n_elements(node) * math.prod(weights[0][1:])
+    if node.name in ("linear", "mm", "addmm", "matmul") and weights:
+        inner = weights[0][-1 if node.name == "linear" else -2]
+        return 2.0 * n_elements(node) * inner
     sizes = [n_elements(by_index[r.index]) for r in walk((node.args, node.kwargs)) if _is_ref(r)]
     if node.name in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
-        steps = max(sizes) / max(1, min(w.shape[1] for w in weights)) if weights else 1.0
-        return 2.0 * steps * sum(w.numel() for w in weights)
+        steps = max(sizes) / max(1, min(shape[1] for shape in weights)) if weights else 1.0
+        return 2.0 * steps * sum(math.prod(shape) for shape in weights)
     if node.name in ("bmm", "matmul", "baddbmm", "scaled_dot_product_attention", "einsum"):
         return 2.0 * n_elements(node) * math.sqrt(max(sizes, default=1.0))
     return max(sizes, default=0.0)
+
+
+def _weight_shapes(node: Node, by_index: dict[int, Node]) -> list[tuple[int, ...]]:
+    """Shapes of the matrices among a node's arguments that no batch changes.
+
+    Some code turns its weights first, as Keras does for a convolution: they are results of nodes then.
+    """
+    shapes = []
+    for x in walk((node.args, node.kwargs)):
+        shape = x.shape if isinstance(x, Tensor) else by_index[x.index].shape if _is_ref(x) else None
+        sizes = tuple(n for n in shape or () if not isinstance(n, Affine))
+        if shape is not None and len(shape) >= 2 and len(sizes) == len(shape):
+            shapes.append(sizes)
+    return shapes
 
 
 def _is_ref(value: Any) -> bool:
