@@ -19,7 +19,7 @@ from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.memory import is_out_of_memory
 from kipoi_mcdropout.engine.full import Engine, FullEngine
-from kipoi_mcdropout.engine.incremental.capture import CaptureError
+from kipoi_mcdropout.engine.incremental.capture_error import CaptureError
 from kipoi_mcdropout.engine.incremental.engine import DEFAULT_MEMORY_BYTES, IncrementalEngine
 from kipoi_mcdropout.engine.incremental.example import example_batch
 from kipoi_mcdropout.engine.incremental.plan import plan_cost

@@ -17,7 +17,8 @@ from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.sites import NO_SITES
 from kipoi_mcdropout.engine.full import to_tensors
-from kipoi_mcdropout.engine.incremental.capture import CaptureError, capture
+from kipoi_mcdropout.engine.incremental.capture import capture
+from kipoi_mcdropout.engine.incremental.capture_error import CaptureError
 from kipoi_mcdropout.engine.incremental.costs import n_elements
 from kipoi_mcdropout.engine.incremental.exits import FlatLinear
 from kipoi_mcdropout.engine.incremental.graph import Graph, Ref, map_leaves
