@@ -26,8 +26,8 @@ GROUPS = {
         "test_ref_ref", "rc", "shifts", "normalize", "ref_mismatch", "quantiles", "q_values",
     ),
     "statistics": (
-        "se_type", "methods", "convention", "n_bootstrap", "seed", "align", "sd", "sd_scale", "leave_out",
-        "level", "tolerance", "min_z", "sequence", "rank_by", "top",
+        "se_type", "methods", "convention", "n_bootstrap", "seed", "align", "sd", "sd_scale",
+        "leave_out", "level", "tolerance", "min_z", "sequence", "rank_by", "top",
     ),
     "output": (
         "output", "kipoi", "output_vcf", "table", "skipped", "leave_one_out", "across_sequences",
