@@ -51,7 +51,8 @@ def _add_loading(parser: argparse.ArgumentParser) -> None:
         "--member",
         "--members",
         dest="members",
-        action="append",
+        action="extend",
+        nargs="+",
         metavar="FILE",
         help="another trained network of the same ensemble (a fold, a replicate, a checkpoint), any "
         "number of times: a file of weights for the same code, another MODEL, or a quoted pattern such "
@@ -185,9 +186,7 @@ def load_described(description: ModelDescription, with_dataloader: bool = True) 
     InputError
         If one cannot be loaded; it is named.
     """
-    return [
-        _load(source, with_dataloader and i == 0) for i, source in enumerate(description.sources)
-    ]
+    return [_load(source, with_dataloader and i == 0) for i, source in enumerate(description.sources)]
 
 
 def _load(source: ModelSource, with_dataloader: bool) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,10 +92,11 @@ class MemberEngines:
     def members(self, inputs: Nested) -> list[Member]:
         """The members, ready to run on inputs of this shape."""
         choices, is_random = self.choices(inputs), self._is_random(inputs)
-        each = zip(self.ensemble.members, self._engines, choices, is_random, strict=True)
+        models = zip(self.ensemble.members, self.ensemble.names, strict=True)
+        each = zip(models, self._engines, choices, is_random, strict=True)
         return [
-            Member(engines.get(choice.engine), model.locked.borrow, random)
-            for model, engines, choice, random in each
+            Member(engines.get(choice.engine), model.locked.borrow, random, name)
+            for (model, name), engines, choice, random in each
         ]
 
     def _choose(self, inputs: Nested) -> tuple[Choice, ...]:
@@ -107,14 +108,15 @@ class MemberEngines:
             return (Choice(self.asked, "as requested"),) * len(self.ensemble)
         shapes = _shapes(self.ensemble.first.arrays(inputs))
         if shapes not in self._choices:
-            self._choices[shapes] = tuple(self._choice(i, inputs) for i in range(len(self.ensemble)))
+            draws = draws_of_each(self.n_draws, self._is_random(inputs))
+            self._choices[shapes] = tuple(self._choice(i, inputs, n) for i, n in enumerate(draws))
         return self._choices[shapes]
 
-    def _choice(self, number: int, inputs: Nested) -> Choice:
+    def _choice(self, number: int, inputs: Nested, n_draws: int) -> Choice:
         member = self.ensemble.members[number]
         inputs = member.arrays(inputs)
         place = self._place(inputs)
-        job = Job(place.n_mutants, self.n_draws)
+        job = Job(place.n_mutants, n_draws)
         with member.locked.borrow():
             return self._engines[number].choose(inputs, place.key, place.layout, job)
 
@@ -126,6 +128,11 @@ class MemberEngines:
         if shapes not in self._random:
             self._random[shapes] = self.ensemble.is_random(inputs)
         return self._random[shapes]
+
+
+def draws_of_each(n_draws: int, is_random: Sequence[bool]) -> list[int]:
+    """How many draws each member computes; 0 where nothing is random, and the point stands for all."""
+    return [n_draws // len(is_random) if random else 0 for random in is_random]
 
 
 def _shapes(inputs: Nested) -> tuple[Any, ...]:

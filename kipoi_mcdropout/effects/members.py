@@ -7,7 +7,7 @@ through the same member under the same masks.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from kipoi_mcdropout.effects.rounding import DIFFERENCES, difference_rounding
 from kipoi_mcdropout.effects.summarize import summarize_effects
 from kipoi_mcdropout.effects.summary import Array, EffectOptions, EffectSummary
 from kipoi_mcdropout.engine.full import DrawBlock, Engine
+from kipoi_mcdropout.errors import McDropoutError
 from kipoi_mcdropout.model.ensemble import check_balanced
 from kipoi_mcdropout.sequence.mutants import MutantBatch
 
@@ -37,6 +38,7 @@ class Member:
     engine: Engine
     borrow: Callable[[], AbstractContextManager[object]]
     is_random: bool = True
+    name: str = ""  # put in front of its errors
 
 
 def summarize_members(
@@ -55,6 +57,8 @@ def summarize_members(
     ------
     InputError
         If `options.n_draws` is no multiple of the number of members.
+    McDropoutError
+        Of `summarize_effects`, with the name of the member in front.
     """
     if len(members) == 1:
         (member,) = members
@@ -65,7 +69,7 @@ def summarize_members(
     parts = []
     for number, member in enumerate(members):
         draws = range(number, options.n_draws, len(members))
-        with member.borrow():
+        with _named(member.name), member.borrow():
             if each and not member.is_random:
                 parts.append(_constant(member.engine, batch, targets, own, each, progress))
             else:
@@ -73,6 +77,17 @@ def summarize_members(
                     summarize_effects(member.engine, batch, targets, own, progress, draws)
                 )
     return [_joined(of_score, batch.owner, options) for of_score in zip(*parts, strict=True)]
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Puts the name of a member in front of its errors."""
+    try:
+        yield
+    except McDropoutError as error:
+        if name:
+            error.args = (f"{name}: {error}",)
+        raise
 
 
 class _OneForAll:
@@ -100,7 +115,12 @@ def _constant(
     progress: Callable[[int], None] | None,
 ) -> list[EffectSummary]:
     """Of a member in which nothing is random: one pass stands for all its draws."""
-    summaries = summarize_effects(_OneForAll(engine), batch, targets, options, progress, [0])
+
+    def report(done: int) -> None:  # the point and one draw are counted for all draws
+        if progress is not None:
+            progress(done * (n_draws + 1) // 2)
+
+    summaries = summarize_effects(_OneForAll(engine), batch, targets, options, report, [0])
     for summary in summaries:
         summary.n_draws = n_draws
         broken = np.isnan(summary.mutant["effect_mean"])
@@ -168,7 +188,10 @@ def _joined(
 
 
 def _sign_agreement(parts: Sequence[EffectSummary], owner: NDArray[np.int64]) -> Array:
-    """Share of the members whose mean effect has the sign of the overall mean; no effect counts half."""
+    """Share of the members whose mean effect has the sign of the overall mean; no effect counts half.
+
+    Where the overall mean is 0 there is no sign to agree with, and each counts half.
+    """
     signs = []
     for part in parts:
         sign = np.sign(part.mutant["effect_mean"])
@@ -181,7 +204,7 @@ def _sign_agreement(parts: Sequence[EffectSummary], owner: NDArray[np.int64]) ->
         signs.append(sign)
     ours = np.stack(signs)
     of_all = np.sign(np.mean([part.mutant["effect_mean"] for part in parts], axis=0))
-    agreement = np.mean((ours == of_all) * (ours != 0) + 0.5 * (ours == 0), axis=0)
+    agreement = np.mean(np.where((ours == 0) | (of_all == 0), 0.5, ours == of_all), axis=0)
     return np.where(np.isnan(of_all), np.nan, agreement)
 
 

@@ -156,6 +156,11 @@ class SaturationMutagenesis:
         """Choose the engines by these inputs for all that follow, so that a run has one for a member."""
         return in_one(self._engines.fix(inputs))
 
+    @property
+    def n_passes(self) -> int:
+        """Draws of all members, and the point prediction of each."""
+        return self.options.effects.n_draws + len(self.ensemble)
+
     def _place(self, inputs: Nested) -> Place:
         """Of a sequence without N: its key, its layout, and the number of its mutants."""
         options = self.options
@@ -183,7 +188,7 @@ class SaturationMutagenesis:
             If an input is missing, not one-hot or tokens, or of unequal length.
         """
         for sequence in self.sequences(inputs):
-            total = len(sequence.substitutions.position) * (self.options.effects.n_draws + 1)
+            total = len(sequence.substitutions.position) * self.n_passes
 
             def report(done: int, total: int = total) -> None:
                 if progress is not None:

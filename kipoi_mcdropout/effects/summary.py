@@ -14,7 +14,13 @@ from kipoi_mcdropout.effects.columns import quantile_name
 from kipoi_mcdropout.effects.rounding import FLOAT32_EPS
 from kipoi_mcdropout.effects.scores import Score
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.model.ensemble import OWN_DRAWS, Ensemble, check_draws, default_draws
+from kipoi_mcdropout.model.ensemble import (
+    OWN_DRAWS,
+    Ensemble,
+    check_balanced,
+    check_draws,
+    default_draws,
+)
 
 Array = NDArray[np.float64]
 
@@ -94,8 +100,15 @@ class EffectOptions:
 
 
 def with_draws(options: EffectOptions, ensemble: Ensemble, inputs: Nested) -> EffectOptions:
-    """The options with a number of draws, where it was left to the model; `inputs` are numpy."""
+    """The options with a number of draws, where it was left to the model; `inputs` are numpy.
+
+    Raises
+    ------
+    InputError
+        If the draws cannot be shared out evenly among the members.
+    """
     if options.n_draws != OWN_DRAWS:
+        check_balanced(options.n_draws, len(ensemble))
         return options
     return replace(options, n_draws=default_draws(ensemble, inputs))
 

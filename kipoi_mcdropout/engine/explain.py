@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kipoi_mcdropout.arrays.nested import Nested
-from kipoi_mcdropout.dropout.locked_model import LockedModel
+from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.engine import (
     CaptureError,
@@ -36,7 +36,7 @@ _HEADER = ("operation", "module", "how", "changed", "MFLOP", "whole", "rule, or 
 class EnginePlan:
     """What `--engine auto` does for one sequence.
 
-    `seconds` is the time for all its substitutions and 30 draws, extrapolated from a trial.
+    `seconds` is the time for all its substitutions and draws, extrapolated from a trial.
     """
 
     engine: str
@@ -45,6 +45,7 @@ class EnginePlan:
     bytes_per_mutant: float
     n_mutants: int
     seconds: float
+    n_draws: int = _REPORTED_DRAWS  # 0: a model without dropout, in one pass
 
 
 def engine_plan(
@@ -53,6 +54,7 @@ def engine_plan(
     input_key: Any,
     layout: SequenceLayout,
     say: Callable[[str], None] = lambda _text: None,
+    is_random: bool = True,
 ) -> EnginePlan:
     """Plan the engine for inputs of this shape, and time it for about ten seconds at most.
 
@@ -67,27 +69,34 @@ def engine_plan(
         Of the mutated input.
     say : callable
         Called with a sentence before each step that takes time.
+    is_random : bool
+        Whether the model has dropout; without it, as of a member of an ensemble, one pass is planned.
     """
+    n_draws = _REPORTED_DRAWS if is_random else 0
     n_mutants = layout.n_positions * (layout.n_bases - 1)
     engines = Engines(model, MaskBank(0))
     with model.borrow():
         say("choosing the engine: the model is captured and tried on a few mutants")
-        choice = engines.choose(reference, input_key, layout, Job(n_mutants, _REPORTED_DRAWS))
+        choice = engines.choose(reference, input_key, layout, Job(n_mutants, n_draws))
         try:
-            compiled = engines.incremental.planned(example_batch(reference, input_key, layout))
+            example = example_batch(reference, input_key, layout)
+            compiled = engines.incremental.planned(example, not is_random)
             report, held = describe(compiled.plan), compiled.bytes_per_mutant()
         except (CaptureError, RuleError):
             report, held = None, 0.0
         say(f"timing the engine {choice.engine}: about {_TRIAL_SECONDS:.0f} s at most")
-        batches = [(example_batch(reference, input_key, layout, n), draws) for n, draws in _TRIALS]
+        batches = [
+            (example_batch(reference, input_key, layout, n), range(draws) if is_random else [POINT])
+            for n, draws in _TRIALS
+        ]
         per_pair = seconds_per_pair(engines.get(choice.engine), batches)
-    seconds = per_pair * n_mutants * _REPORTED_DRAWS
-    return EnginePlan(choice.engine, choice.reason, report, held, n_mutants, seconds)
+    seconds = per_pair * n_mutants * max(1, n_draws)
+    return EnginePlan(choice.engine, choice.reason, report, held, n_mutants, seconds, n_draws)
 
 
 def seconds_per_pair(
     engine: Engine,
-    trials: list[tuple[MutantBatch, int]],
+    trials: list[tuple[MutantBatch, Sequence[int]]],
     limit: float = _TRIAL_SECONDS,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
@@ -96,12 +105,12 @@ def seconds_per_pair(
     The first is always run.
     """
     spent = per_pair = 0.0
-    for batch, n_draws in trials:
-        pairs = batch.n_mutants * n_draws
+    for batch, draws in trials:
+        pairs = batch.n_mutants * len(draws)
         if spent + per_pair * pairs > limit:
             break
         begin = clock()
-        for _ in engine.run(batch, range(n_draws)):
+        for _ in engine.run(batch, draws):
             pass
         took = clock() - begin
         spent, per_pair = spent + took, took / pairs
@@ -117,15 +126,17 @@ def format_plan(plan: EnginePlan) -> str:
         lines += [
             "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells
         ]
+        rows = plan.report.rows
+        flops = plan.report.flops if plan.n_draws else sum(row.flops for row in rows)
         lines += [
             "",
-            f"per mutant and draw: {plan.report.flops / 1e6:.3g} MFLOP, whole inputs "
+            f"per mutant{' and draw' if plan.n_draws else ''}: {flops / 1e6:.3g} MFLOP, whole inputs "
             f"{plan.report.dense_flops / 1e6:.3g}; {plan.bytes_per_mutant / 1e6:.3g} MB held",
         ]
     lines.append(f"engine auto: {plan.engine} ({plan.reason})")
+    passes = f"{plan.n_draws} draws" if plan.n_draws else "one pass without dropout"
     lines.append(
-        f"a sequence with {plan.n_mutants} substitutions and {_REPORTED_DRAWS} draws: about "
-        f"{plan.seconds:.2g} s here"
+        f"a sequence with {plan.n_mutants} substitutions and {passes}: about {plan.seconds:.2g} s here"
     )
     return "\n".join(lines)
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from kipoi_mcdropout.arrays.nested import take
 from kipoi_mcdropout.dropout.named_parts import is_ignored
 from kipoi_mcdropout.dropout.row_order import count
 from kipoi_mcdropout.dropout.sites import Site, SitePlan
@@ -37,11 +36,16 @@ class Audit:
     rows : tuple of AuditRow
         A row for each site, then for each dropout that is idle or left off.
     plan : SitePlan
-        The sites as they are run, what comes before the first of them, and notes.
+        The sites as they are run, what comes before the first of them, and notes. Of a model with
+        several members, both are of the first that was given, or of another one where that has no
+        dropout.
+    members : str
+        How many members the model has, and how their sites differ, in words; "" for one alone.
     """
 
     rows: tuple[AuditRow, ...]
     plan: SitePlan
+    members: str = ""
 
     def table(self) -> pd.DataFrame:
         """The rows: site, name, kind, p, mask_shape, locked; all texts."""
@@ -50,6 +54,8 @@ class Audit:
         return table
 
     def __str__(self) -> str:
+        if self.members and not self.rows:
+            return self.members
         header = AuditRow("site", "module", "kind", "p", "mask", "")
         cells = [tuple(vars(row).values()) for row in (header, *self.rows)]
         widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
@@ -59,7 +65,7 @@ class Audit:
         before = ", ".join(self.plan.before_first_site) or "nothing"
         lines += ["", f"before the first site (the same in every draw): {before}"]
         lines += [f"note: {note}" for note in self.plan.notes]
-        return "\n".join(lines)
+        return "\n".join([*lines, *([self.members] if self.members else [])])
 
     __repr__ = __str__
 
@@ -98,8 +104,12 @@ def audit(model: Any, x: Inputs | None = None, ignore: Sequence[str] = ()) -> Au
     files = None if x is None else open_files(ready, x, batch_size=1)
     given = x if files is None else next(files.batches)["inputs"]
     inputs = adapter.arrays(ready.example() if given is None else given)
-    with adapter.locked.borrow():
-        plan = adapter.locked.plan(adapter.tensors(take(inputs, slice(0, 1))))
+    ensemble = ready.ensemble
+    plans = ensemble.site_plans(inputs)
+    plan = plans[ensemble.members.index(ensemble.first)]
+    if not plan.sites:
+        with_sites = [i for i, found in enumerate(plans) if found.sites]
+        plan = plans[min(with_sites, key=lambda i: ensemble.names[i])] if with_sites else plan
     rows = [_row(site) for site in plan.sites]
     rows += [AuditRow("-", name, "dropout", "-", "-", why) for name, why in plan.idle.items()]
     off = [site.name.split("#")[0] for site in plan.sites if site.ignored]
@@ -108,7 +118,35 @@ def audit(model: Any, x: Inputs | None = None, ignore: Sequence[str] = ()) -> Au
         for name in adapter.locked.ignore
         if not any(is_ignored(site, (name,)) for site in off)
     ]
-    return Audit(tuple(rows), plan)
+    return Audit(tuple(rows), plan, _members(ensemble.names, plans, plan))
+
+
+def _members(names: Sequence[str], plans: Sequence[SitePlan], shown: SitePlan) -> str:
+    """What a user must know of the members: how many, which have no dropout, which have other sites."""
+    if len(plans) == 1:
+        return ""
+    fixed = sorted(name for name, plan in zip(names, plans, strict=True) if not plan.sites)
+    if len(fixed) == len(plans):
+        return (
+            f"members: {len(plans)}, and none has dropout: the members are the draws, each network one "
+            "draw"
+        )
+    other = sorted(
+        name
+        for name, plan in zip(names, plans, strict=True)
+        if plan.sites and _kinds(plan) != _kinds(shown)
+    )
+    said = []
+    if fixed:
+        said.append(f"without dropout: {', '.join(fixed)}")
+    if other:
+        said.append(f"with other dropout sites than these: {', '.join(other)}")
+    same = "" if said else ", all with the same dropout sites"
+    return "; ".join([f"members: {len(plans)}{same}", *said])
+
+
+def _kinds(plan: SitePlan) -> list[tuple[str, str, float, tuple[int, ...]]]:
+    return [(site.name, site.kind, site.p, site.shape) for site in plan.sites]
 
 
 def _row(site: Site) -> AuditRow:

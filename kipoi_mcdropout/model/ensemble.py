@@ -87,17 +87,26 @@ class Ensemble:
         ModelError
             If a member cannot be run under locked dropout; it is named.
         """
+        return tuple(bool(plan.sites) for plan in self.site_plans(inputs))
+
+    def site_plans(self, inputs: Nested) -> tuple[SitePlan, ...]:
+        """The dropout sites of each member, for inputs (numpy) of this shape; NO_SITES without dropout.
+
+        Raises
+        ------
+        NoRandomSiteError, ModelError
+            See `is_random`.
+        """
         found = []
         for model, name in zip(self.members, self.names, strict=True):
             one = model.tensors(take(model.arrays(inputs), slice(0, 1)))
             try:
                 with model.locked.borrow():
-                    model.locked.plan(one)
-                found.append(True)
+                    found.append(model.locked.plan(one))
             except NoRandomSiteError:
                 if len(self.members) == 1:
                     raise
-                found.append(False)
+                found.append(NO_SITES)
             except ModelError as error:
                 if len(self.members) > 1:
                     error.args = (f"{name}: {error}",)

@@ -14,6 +14,8 @@ _PASSING = ("date", "command", "versions", "engine_reason", "ledger")
 def fingerprint(record: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a run's provenance that its results depend on, flat, as JSON gives it back."""
     flat = {name: value for name, value in record.items() if name not in (*_PASSING, "options")}
+    if "members" in flat:  # the same networks, whatever they are called and in whatever order they came
+        flat["members"] = [{k: v for k, v in x.items() if k != "name"} for x in flat["members"]]
     versions = record["versions"]
     packages = {"versions": {k: versions[k] for k in ("kipoi-mcdropout", "torch") if k in versions}}
     settings: dict[str, Any] = json.loads(json.dumps({**flat, **packages, **record["options"]}))

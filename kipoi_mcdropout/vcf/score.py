@@ -230,8 +230,9 @@ def _plan(model: Model, wanted: VariantEffects, running: RunOptions, carries_vcf
     )
     asked = EngineChoice(running.engine, running.batch_size, running.memory, running.verify)
     masks = MaskBank(wanted.seed)
-    engine, choice = asked.decide(model, masks, n_alleles, effects.n_draws)
-    members = engine.members(model, masks, _is_random(model, effects.n_draws))
+    is_random = _is_random(model, effects.n_draws)
+    engine, choice = asked.decide(model, masks, n_alleles, effects.n_draws, is_random)
+    members = engine.members(model, masks, is_random)
     here = VariantWork(sequences, chosen, effects, members, wanted.options.rc)
     return _Plan(model, wanted, running, chosen, fields, n_alleles, engine, choice, here)
 

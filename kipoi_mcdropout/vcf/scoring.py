@@ -10,6 +10,7 @@ import numpy as np
 from kipoi_mcdropout.arrays.outputs import Targets
 from kipoi_mcdropout.dropout.locked_model import LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
+from kipoi_mcdropout.effects.member_engines import draws_of_each
 from kipoi_mcdropout.effects.members import Member, summarize_members
 from kipoi_mcdropout.effects.summary import EffectOptions
 from kipoi_mcdropout.engine.choose import Choice, Engines, Job, check_engine, in_one
@@ -43,7 +44,7 @@ class EngineChoice:
         return not callable(self.engine)
 
     def decide(
-        self, model: Model, masks: MaskBank, n_alleles: int, n_draws: int
+        self, model: Model, masks: MaskBank, n_alleles: int, n_draws: int, is_random: Sequence[bool]
     ) -> tuple[EngineChoice, Choice]:
         """The same with one engine for each member for the whole run, by its name, and why it is.
 
@@ -53,6 +54,10 @@ class EngineChoice:
         ----------
         n_alleles : int
             Of a chunk, as planned; each is taken to have a reference of its own.
+        n_draws : int
+            Of all members together.
+        is_random : sequence of bool
+            Whether each member has dropout.
         """
         if callable(self.engine):
             return self, Choice("custom", "as given")
@@ -61,9 +66,10 @@ class EngineChoice:
             return replace(self, engine=(str(self.engine),) * len(model.ensemble)), choice
         sequences = model.sequences
         inputs = sequences.inputs(np.zeros((1, sequences.length), np.uint8))
-        job = Job(n_alleles, n_draws, n_alleles)
         choices = []
-        for member in model.ensemble.members:
+        draws = draws_of_each(n_draws, is_random)
+        for member, own in zip(model.ensemble.members, draws, strict=True):
+            job = Job(n_alleles, own, n_alleles)
             with member.locked.borrow():
                 engines = self._engines(member.locked, masks)
                 choices.append(engines.choose(inputs, sequences.key, sequences.layout, job))
@@ -72,12 +78,13 @@ class EngineChoice:
     def members(self, model: Model, masks: MaskBank, is_random: Sequence[bool]) -> tuple[Member, ...]:
         """The members with their engines, once these are decided."""
         made = []
-        for i, member in enumerate(model.ensemble.members):
+        ensemble = model.ensemble
+        for i, (member, name) in enumerate(zip(ensemble.members, ensemble.names, strict=True)):
             if callable(self.engine):
                 engine = self.engine(member.locked, masks, self.batch_size)
             else:
                 engine = self._engines(member.locked, masks).get(self.engine[i])
-            made.append(Member(ViewAverage(engine), member.locked.borrow, is_random[i]))
+            made.append(Member(ViewAverage(engine), member.locked.borrow, is_random[i], name))
         return tuple(made)
 
     def _engines(self, model: LockedModel, masks: MaskBank) -> Engines:

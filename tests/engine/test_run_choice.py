@@ -18,7 +18,7 @@ from kipoi_mcdropout.engine import Engines, IncrementalEngine
 from kipoi_mcdropout.engine.explain import engine_plan, seconds_per_pair
 from kipoi_mcdropout.engine.incremental.rules.convolution import Convolution
 from kipoi_mcdropout.model.adapter import KipoiModel
-from kipoi_mcdropout.model.sequence_model import SequenceModel, sequence_model
+from kipoi_mcdropout.model.model import Model
 from kipoi_mcdropout.plugin.mutation import MCDropoutISM
 from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 from kipoi_mcdropout.vcf.scoring import EngineChoice
@@ -82,19 +82,12 @@ def test_an_engine_that_fails_is_said_in_python(monkeypatch: pytest.MonkeyPatch)
     scorer.score(one_hot(60))  # once is enough
 
 
-def vcf_model() -> SequenceModel:
-    net = build("dense_dropout_only", torch.float32)
-    return sequence_model(net, input_shape=(4, LENGTH))
-
-
 def test_variant_jobs_get_the_decided_engine() -> None:
-    model = vcf_model()
-    with model.adapter.locked.borrow():
-        decided, engine, choice = EngineChoice("auto", 32, 10**9, False).decide(
-            model, MaskBank(0), 512, 30
-        )
-    assert decided.engine == choice.engine == "incremental"
-    assert isinstance(engine, IncrementalEngine)
+    model = Model(build("dense_dropout_only", torch.float32), input_shape=(4, LENGTH))
+    decided, choice = EngineChoice("auto", 32, 10**9, False).decide(model, MaskBank(0), 512, 30, (True,))
+    assert decided.engine == (choice.engine,) == ("incremental",)
+    (member,) = decided.members(model, MaskBank(0), (True,))
+    assert isinstance(member.engine.engine, IncrementalEngine)
     # References are run whole by both engines, so half of the cost stays.
     assert choice.reason.startswith("estimated at 0.5")
 
@@ -113,7 +106,7 @@ class Counting:
 
 @pytest.mark.parametrize(("per_pair", "runs"), [(60.0, 1), (0.5, 1), (0.1, 2), (0.001, 4)])
 def test_audit_times_for_seconds_only(per_pair: float, runs: int) -> None:
-    trials = [(substitutions(LENGTH, only=n), d) for n, d in ((2, 1), (16, 2), (60, 4), (150, 4))]
+    trials = [(substitutions(LENGTH, only=n), range(d)) for n, d in ((2, 1), (16, 2), (60, 4), (150, 4))]
     engine = Counting(per_pair)
     found = seconds_per_pair(engine, trials, 10.0, lambda: engine.time)
     assert found == pytest.approx(per_pair)

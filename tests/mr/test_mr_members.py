@@ -60,8 +60,16 @@ def test_effects_of_a_model_with_members_say_so() -> None:
     np.testing.assert_allclose(found.se_exposure, table["effect_sd"])
     of_mean = mcd.mr.instruments(effects, "A", "B", se_type="mcse")
     np.testing.assert_allclose(of_mean.se_exposure, table["effect_mcse"])
-    with pytest.raises(InputError, match="several members the mcse is not"):
-        found.with_se_type("mcse")
+    for side in ("exposure", "outcome"):
+        name = f"se_{side}"
+        np.testing.assert_array_equal(getattr(found.with_se_type("mcse"), name), getattr(of_mean, name))
+        np.testing.assert_array_equal(
+            getattr(of_mean.take([3, 1]).with_se_type("sd"), name), getattr(found, name)[[3, 1]]
+        )
+    bare = mcd.mr.instruments_from_table(
+        effects.table(["A", "B"]), "A", "B", draws=effects.draws(["A", "B"]), n_members=3
+    )
+    np.testing.assert_allclose(bare.with_se_type("mcse").se_exposure, table["effect_mcse"])
     half = mcd.mr.instruments(effects, "A", "B", select_draws="half", top_n=10)
     assert half.n_draws == 6
     draws = effects.draws(["A"]).astype(float)[6:].reshape(2, 3, -1)
@@ -78,3 +86,29 @@ def test_draws_that_are_not_as_many_of_each_member_are_refused() -> None:
 
     with pytest.raises(InputError, match="each of the 9 members needs at least 2 draws"):
         select_instruments(few, select_draws="half", top_n=3)
+
+
+def test_the_other_uncertainty_comes_from_the_draws_or_is_asked_for() -> None:
+    draws = np.random.default_rng(0).normal(size=(2, 12, 4)) + 1
+    made = _instruments(draws, 3)
+    of_members = draws[0].reshape(4, 3, 4).mean(axis=0)
+    expected = of_members.std(axis=0, ddof=1) / np.sqrt(3)
+    np.testing.assert_allclose(made.with_se_type("mcse").se_exposure, expected)
+    assert abs(expected / (made.se_exposure / np.sqrt(12)) - 1).max() > 0.1
+    with pytest.raises(InputError, match=r"several members the mcse is not sd / sqrt\(n_draws\)"):
+        made.without_draws().with_se_type("mcse")
+
+
+def test_mr_runs_on_effects_of_members_and_their_scatter_is_that_of_the_networks() -> None:
+    """All of a network's mutants move together, so the error of a mean is that over the networks."""
+    rng = np.random.default_rng(0)
+    slopes = np.array([0.4, 0.7, 1.0, 0.5, 0.9])
+    x = np.tile(rng.normal(size=20), (30, 1)) + rng.normal(size=(30, 20)) * 0.01
+    y = np.tile(slopes, 6)[:, None] * x  # draw t is of member t mod 5
+    made = _instruments(np.stack([x, y]), 5)
+    codes = [found.code for found in mcd.mr.diagnose(made)]
+    assert "scatter_beyond_draws" not in codes
+    found = mcd.mr.diagnose(_instruments(np.stack([x, y])[:, :10], 5))
+    (large,) = [one for one in found if one.code == "mcse_large"]
+    assert "5 members and 10 draws" in large.message
+    assert "more members lessen all of it" in large.message

@@ -13,7 +13,9 @@ _DESCRIPTION = """\
 Print every dropout site of a model: name, kind, p, shape of the mask, and whether it is locked. Then
 print each operation of the incremental engine, what a mutation changes there, and the time for a
 sequence. Without --dataloader_args, --regions or --sequences the model is probed with random sequences
-of the shapes in its schema. Exit code 2 if the model has no dropout, or one that cannot be locked."""
+of the shapes in its schema. Exit code 2 if the model has
+no dropout and is alone (several members without dropout are draws themselves), or has a dropout that
+cannot be locked."""
 
 
 def get_parser(prog: str = "kipoi mcdropout audit") -> argparse.ArgumentParser:
@@ -60,6 +62,9 @@ def main(args: list[str], prog: str = "kipoi mcdropout audit") -> int:
         sequence = get_input(reference, key)
         layout = model.encoding.layout(sequence)
         layout.codes(sequence)  # refuses an input that is not one-hot
-        plan = engine_plan(adapter.locked, reference, key, layout, say)
-        print(f"\n{format_plan(plan)}", file=results())
+        ensemble = model.ensemble
+        is_random = ensemble.is_random(inputs)[ensemble.members.index(adapter)]
+        plan = engine_plan(adapter.locked, reference, key, layout, say, is_random)
+        which = f"the first of {len(loaded)} members:\n" if len(loaded) > 1 else ""
+        print(f"\n{which}{format_plan(plan)}", file=results())
     return EXIT_OK

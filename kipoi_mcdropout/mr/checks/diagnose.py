@@ -169,6 +169,8 @@ def _noisy_correlation(used: Instruments) -> list[Diagnosis]:
 
 def _mcse_large(used: Instruments) -> list[Diagnosis]:
     n = used.n_draws
+    if used.n_members > 1:
+        return _mcse_large_of_members(used)
     if n is None or n**-0.5 <= MAX_MCSE_TO_SD:
         return []
     needed = math.ceil(MAX_MCSE_TO_SD**-2)
@@ -181,6 +183,21 @@ def _mcse_large(used: Instruments) -> list[Diagnosis]:
     ]
 
 
+def _mcse_large_of_members(used: Instruments) -> list[Diagnosis]:
+    sd, mcse = used.with_se_type("sd").se_exposure, used.with_se_type("mcse").se_exposure
+    share = float(np.median(mcse / sd))
+    if share <= MAX_MCSE_TO_SD:
+        return []
+    return [
+        Diagnosis(
+            "mcse_large",
+            f"{used.n_members} members and {used.n_draws} draws leave the mean effects with an error of "
+            f"{100 * share:.0f} % of their sd (median over mutants). More draws lessen only the part of "
+            "the masks; more members lessen all of it.",
+        )
+    ]
+
+
 def _mcse_flattens(used: Instruments, convention: Convention) -> list[Diagnosis]:
     """Whether draws are too few for MR-Egger; how many are enough, as Q grows with their number."""
     if used.se_type is None or used.n_draws is None or len(used) < 3:
@@ -189,7 +206,9 @@ def _mcse_flattens(used: Instruments, convention: Convention) -> list[Diagnosis]
     if not i2 < MIN_I2_GX:
         return []
     advice = "More draws will not help, because the exposure effects do not differ. Use IVW."
-    if i2 > 0:
+    if used.n_members > 1:
+        advice = "Use more members, or more draws where the members hardly differ, or IVW."
+    elif i2 > 0:
         needed = math.ceil(used.n_draws * (1 - i2) / (1 - MIN_I2_GX))
         more = needed - used.n_draws
         advice = f"Run about {more} more draws ({needed} in all), or select stronger mutants."

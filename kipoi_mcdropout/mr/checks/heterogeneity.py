@@ -13,6 +13,7 @@ from kipoi_mcdropout.mr.estimators.egger import mr_egger
 from kipoi_mcdropout.mr.estimators.estimate import Estimate
 from kipoi_mcdropout.mr.estimators.ivw import mr_ivw
 from kipoi_mcdropout.mr.pairs.instruments import ZERO_VARIANCE_RTOL, Instruments
+from kipoi_mcdropout.mr.pairs.spread import spread_of_draws
 
 COLUMNS = ("method", "n_instruments", "q", "q_df", "q_p", "i2", "residual_se")
 
@@ -72,7 +73,7 @@ def scatter_about_line(instruments: Instruments) -> Scatter | None:
     variance = used.se_outcome**2 + (fit.estimate * used.se_exposure) ** 2
     if used.draws_exposure is not None and used.draws_outcome is not None:
         distance = used.draws_outcome - fit.estimate * used.draws_exposure
-        variance = distance.var(axis=0, ddof=1) / len(distance)
+        variance = spread_of_draws(distance, used.n_members, of_mean=True) ** 2
     # A line that all draws follow leaves rounding noise, which is not scatter.
     variance = np.maximum(variance, (ZERO_VARIANCE_RTOL * used.se_outcome) ** 2)
     q, df = float(np.sum(residual**2 / variance)), len(used) - 2

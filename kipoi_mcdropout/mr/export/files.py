@@ -285,7 +285,8 @@ def _matrix(matrix: FloatArray, names: np.ndarray, path: Path) -> None:
 def _deepmr(instruments: Instruments, path: Path) -> None:
     what = {
         "sd": "the standard deviation of the effect over draws (ddof=1; deepmr's had ddof=0)",
-        "mcse": "the Monte Carlo standard error of the mean effect, sd / sqrt(n_draws)",
+        "mcse": "the Monte Carlo standard error of the mean effect"
+        + (", sd / sqrt(n_draws)" if instruments.n_members == 1 else ""),
         None: "the standard error that was given with the effects",
     }[instruments.se_type]
     table = deepmr_table(instruments).to_csv(index=False)
@@ -299,6 +300,7 @@ def _provenance(instruments: Instruments, path: Path) -> None:
         "sequences": sequences_of(instruments),
         "se_type": instruments.se_type,
         "n_draws": instruments.n_draws,
+        "n_members": instruments.n_members,
         "n_rows": len(instruments),
         "n_kept": instruments.n_kept,
         **instruments.provenance,

@@ -130,9 +130,12 @@ def sequences_of(instruments: Instruments) -> list[str]:
 
 def _head(instruments: Instruments) -> str:
     i = instruments
+    draws, formula = f"{i.n_draws} draws", ", sd / sqrt(n_draws)"
+    if i.n_members > 1:
+        draws, formula = f"{draws} of {i.n_members} members", ""
     uncertainty = {
-        "sd": f"sd over {i.n_draws} draws (the model's uncertainty; more draws do not shrink it)",
-        "mcse": f"Monte Carlo error of the mean of {i.n_draws} draws, sd / sqrt(n_draws)",
+        "sd": f"sd over {draws} (the model's uncertainty; more draws do not shrink it)",
+        "mcse": f"Monte Carlo error of the mean of {draws}{formula}",
         None: "as given",
     }[i.se_type]
     sequences = sequences_of(i)
@@ -165,9 +168,13 @@ def _matrices(instruments: Instruments, files: list[str], max_matrix: int) -> st
         lines.append(
             "covariance_xx.tsv, covariance_yy.tsv, covariance_xy.tsv: covariances over draws "
             "(ddof=1) of exposure "
-            "effects,\noutcome effects, and exposure (rows) with outcome (columns). For means "
-            "over draws divide by "
-            f"{instruments.n_draws}."
+            "effects,\noutcome effects, and exposure (rows) with outcome (columns). "
+            + (
+                f"For means over draws divide by {instruments.n_draws}."
+                if instruments.n_members == 1
+                else f"The draws are of {instruments.n_members} members\n(draw t is of member t mod "
+                f"{instruments.n_members}): for means over draws do not divide by their number."
+            )
         )
     elif "draws.parquet" in files:
         lines.append(

@@ -25,6 +25,7 @@ from kipoi_mcdropout.mr.pairs.checks import (
     frozen,
     zero_variance,
 )
+from kipoi_mcdropout.mr.pairs.spread import spread_of_draws
 
 SeType = Literal["sd", "mcse"]
 
@@ -33,6 +34,7 @@ ZERO_VARIANCE_RTOL = SHARE_OF_LARGEST
 
 _SIDES = ("exposure", "outcome")
 _PER_ROW = ("beta_exposure", "se_exposure", "beta_outcome", "se_outcome")
+_OTHER = ("other_se_exposure", "other_se_outcome")
 _NAMED = ("effect_allele", "other_allele", "sequence", "chrom", "position", "reason")
 
 
@@ -63,6 +65,9 @@ class Instruments:
         Effects of each draw; draw t of both comes from the same masks.
     n_members : int
         Trained networks that the draws are of: draw t is of member t mod n_members.
+    other_se_exposure, other_se_outcome : array, shape=(n,), optional
+        The uncertainty of the kind that `se_type` does not say: the mcse beside the sd, and the other
+        way round. Used where there are several members, since the mcse is then not sd / sqrt(n_draws).
     correlation : array, shape=(n, n), optional
         Correlation of the outcome effects. Left out, it is taken from the draws when a method asks
         for it.
@@ -98,6 +103,8 @@ class Instruments:
     draws_exposure: FloatArray | None = None
     draws_outcome: FloatArray | None = None
     n_members: int = 1
+    other_se_exposure: FloatArray | None = None
+    other_se_outcome: FloatArray | None = None
     correlation: FloatArray | None = None
     sequence: NDArray[Any] | None = None
     chrom: NDArray[Any] | None = None
@@ -116,6 +123,10 @@ class Instruments:
             self._set(name, check_float_row(getattr(self, name), name, self.snp))
         for name in ("se_exposure", "se_outcome"):
             check_not_negative(getattr(self, name), name, self.snp)
+        for name in _OTHER:
+            if getattr(self, name) is not None:
+                self._set(name, check_float_row(getattr(self, name), name, self.snp))
+                check_not_negative(getattr(self, name), name, self.snp)
         for name in _NAMED:
             if getattr(self, name) is not None:
                 self._set(name, frozen(check_row(getattr(self, name), name, n)))
@@ -195,7 +206,7 @@ class Instruments:
         if len(np.unique(rows)) < len(rows):
             raise InputError("each row can be taken only once; some rows were asked for twice.")
         new: dict[str, Any] = {"snp": self.snp[rows]}
-        for name in (*_PER_ROW, *_NAMED, "mr_keep"):
+        for name in (*_PER_ROW, *_OTHER, *_NAMED, "mr_keep"):
             value = getattr(self, name)
             new[name] = None if value is None else value[rows]
         for name in ("draws_exposure", "draws_outcome"):
@@ -253,7 +264,16 @@ class Instruments:
         return self.flip(self.beta_exposure < 0)
 
     def with_se_type(self, se_type: SeType) -> Instruments:
-        """The same instruments with the other kind of uncertainty, by the factor sqrt(n_draws)."""
+        """The same instruments with the other kind of uncertainty.
+
+        By the factor sqrt(n_draws); with several members by what was given, or by the draws.
+
+        Raises
+        ------
+        InputError
+            The kind or the number of draws is not known; or, with several members, neither the other
+            uncertainty nor the draws are there.
+        """
         if self.se_type is None or self.n_draws is None:
             raise InputError(
                 "sd and mcse can only be converted into each other if se_type and n_draws are known; "
@@ -261,10 +281,7 @@ class Instruments:
             )
         check_se_type(se_type, self.n_draws)
         if self.n_members > 1 and se_type != self.se_type:
-            raise InputError(
-                "with several members the mcse is not sd / sqrt(n_draws), so one cannot be made of the "
-                f"other. Make the instruments from the effects again, with se_type={se_type!r}."
-            )
+            return self._derived(**self._other_spread(se_type), se_type=se_type)
         factor = {("sd", "mcse"): self.n_draws**-0.5, ("mcse", "sd"): self.n_draws**0.5}.get(
             (self.se_type, se_type), 1.0
         )
@@ -273,6 +290,22 @@ class Instruments:
             se_outcome=self.se_outcome * factor,
             se_type=se_type,
         )
+
+    def _other_spread(self, se_type: SeType) -> dict[str, FloatArray]:
+        """The standard errors of the other kind, and those of this kind as the others."""
+        new: dict[str, FloatArray] = {}
+        for side in _SIDES:
+            other, draws = getattr(self, f"other_se_{side}"), getattr(self, f"draws_{side}")
+            if other is None and draws is not None:
+                other = spread_of_draws(draws, self.n_members, se_type == "mcse")
+            if other is None:
+                raise InputError(
+                    "with several members the mcse is not sd / sqrt(n_draws), so one cannot be made of "
+                    "the other. Give both (other_se_exposure, other_se_outcome), or the draws; "
+                    "mr.instruments takes both from the effects."
+                )
+            new |= {f"se_{side}": other, f"other_se_{side}": getattr(self, f"se_{side}")}
+        return new
 
     def without_draws(self) -> Instruments:
         """Summary data only; a correlation that was given stays."""
@@ -285,7 +318,7 @@ class Instruments:
             "outcome": self.exposure,
             "correlation": None,
         }
-        for name in ("beta", "se", "draws"):
+        for name in ("beta", "se", "other_se", "draws"):
             swapped[f"{name}_exposure"] = getattr(self, f"{name}_outcome")
             swapped[f"{name}_outcome"] = getattr(self, f"{name}_exposure")
         other = {f"zero_variance_{a}": f"zero_variance_{b}" for a, b in (_SIDES, _SIDES[::-1])}

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kipoi_mcdropout.arrays.array_types import FloatArray
-from kipoi_mcdropout.arrays.nested_variance import NestedVariance
 from kipoi_mcdropout.effects.z import z_ratio
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.mr.pairs.instruments import ZERO_VARIANCE_RTOL, Instruments
+from kipoi_mcdropout.mr.pairs.spread import spread_of_draws
 
 SelectDraws = Literal["all", "half"]
 MIN_DRAWS_TO_SPLIT = 4  # 2 in each half, the least that has a variance
@@ -94,17 +94,8 @@ def select_instruments(
 
 def exposure_z(instruments: Instruments) -> FloatArray:
     """``|effect| / sd`` of the exposure, shape=(n,); see `z.z_ratio` where the sd is 0."""
-    sd = instruments.se_exposure
-    if instruments.se_type == "mcse" and instruments.n_members > 1:
-        if instruments.draws_exposure is None:
-            raise InputError(
-                "to select by |effect| / sd, with several members and se_type 'mcse', the draws are "
-                "needed. Use se_type 'sd', or run ism with --keep_draws."
-            )
-        sd = _se(instruments.draws_exposure, instruments, of_mean=False)
-    elif instruments.se_type == "mcse":
-        sd = instruments.with_se_type("sd").se_exposure
-    return np.abs(z_ratio(instruments.beta_exposure, sd))
+    of_draws = instruments.with_se_type("sd") if instruments.se_type == "mcse" else instruments
+    return np.abs(z_ratio(instruments.beta_exposure, of_draws.se_exposure))
 
 
 def from_draw_subset(instruments: Instruments, draws: NDArray[Any] | slice) -> Instruments:
@@ -125,20 +116,10 @@ def from_draw_subset(instruments: Instruments, draws: NDArray[Any] | slice) -> I
         part = getattr(instruments, f"draws_{side}")[draws]
         new[f"draws_{side}"] = part
         new[f"beta_{side}"] = part.mean(axis=0)
-        new[f"se_{side}"] = _se(part, instruments, instruments.se_type == "mcse")
+        of_mean, n_members = instruments.se_type == "mcse", instruments.n_members
+        new[f"se_{side}"] = spread_of_draws(part, n_members, of_mean)
+        new[f"other_se_{side}"] = spread_of_draws(part, n_members, not of_mean)
     return replace(instruments, **new, zero_variance_rtol=ZERO_VARIANCE_RTOL)
-
-
-def _se(draws: FloatArray, instruments: Instruments, of_mean: bool) -> FloatArray:
-    """The sd, or the mcse, of some draws of the instruments."""
-    if instruments.n_members == 1:
-        sd: FloatArray = draws.std(axis=0, ddof=1)
-        return sd * (len(draws) ** -0.5 if of_mean else 1.0)
-    each = len(draws) // instruments.n_members
-    of_members = draws.reshape(each, instruments.n_members, -1)
-    spread = of_members.var(axis=0, ddof=1) if each > 1 else np.full(of_members.shape[1:], np.nan)
-    parts = NestedVariance.of(of_members.mean(axis=0), spread, each)
-    return np.sqrt(parts.of_mean if of_mean else parts.total)
 
 
 def _split(
@@ -153,7 +134,7 @@ def _split(
         )
     members = instruments.n_members
     half = n_draws // members // 2 * members  # whole rounds of the members
-    if half == 0:
+    if instruments.draws_exposure is not None and half == 0:
         raise InputError(
             f"each of the {members} members needs at least 2 draws, so that they can be split; got "
             f"{n_draws} draws in all."

@@ -82,6 +82,7 @@ def instruments_from_table(
     x, y = table.iloc[x_rows], table.iloc[y_rows]
     if se_type not in ("sd", "mcse"):
         raise InputError(f"se_type must be 'sd' or 'mcse'; got {se_type!r}.")
+    other = "sd" if se_type == "mcse" else "mcse"
     draws = None if draws is None else _check_draws_shape(draws, table)
     places = _places(x, where)
     reason = _reasons(x, y, places)
@@ -100,6 +101,8 @@ def instruments_from_table(
         draws_exposure=None if draws is None else draws[:, x_rows],
         draws_outcome=None if draws is None else draws[:, y_rows],
         n_members=n_members,
+        other_se_exposure=x[f"effect_{other}"].to_numpy(float) if n_members > 1 else None,
+        other_se_outcome=y[f"effect_{other}"].to_numpy(float) if n_members > 1 else None,
         sequence=x[where[0]].to_numpy(str),
         chrom=places.chrom,
         position=places.position,

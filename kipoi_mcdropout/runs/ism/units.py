@@ -64,7 +64,7 @@ class BlockTask:
         if self.rows is None:
             mutagenesis.blocks(sequence)
             raise AssertionError("a sequence without blocks has an error that occurs again")
-        total = len(sequence.substitutions.position) * (mutagenesis.options.effects.n_draws + 1)
+        total = len(sequence.substitutions.position) * mutagenesis.n_passes
         report = None if progress is None else lambda done: progress(done, total)
         return mutagenesis.block(sequence, slice(*self.rows), report)
 
