@@ -66,6 +66,7 @@ class Targets:
     labels: tuple[str, ...]
     columns: tuple[int, ...]  # of `flatten_outputs`
     n_outputs: int  # of the model
+    eps: float = 0.0  # relative precision of the model's arithmetic; 0: that of the outputs' type
 
     @property
     def selected(self) -> Tensor | None:

@@ -27,8 +27,7 @@ GROUPS = {
     ),
     "statistics": (
         "se_type", "methods", "convention", "n_bootstrap", "seed", "align", "sd", "sd_scale",
-        "leave_out",
-        "level", "tolerance", "min_z", "sequence", "rank_by", "top",
+        "leave_out", "level", "tolerance", "min_z", "sequence", "rank_by", "top",
     ),
     "output": (
         "output", "kipoi", "output_vcf", "table", "skipped", "leave_one_out", "across_sequences",

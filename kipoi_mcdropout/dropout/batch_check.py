@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from kipoi_mcdropout.arrays.nested import Nested, leaves, n_rows, take
 from kipoi_mcdropout.arrays.outputs import flatten_outputs
+from kipoi_mcdropout.arrays.precision import eps_of
+from kipoi_mcdropout.arrays.used_outputs import UsedOutputs, usable_keys, used_outputs
 from kipoi_mcdropout.dropout.keras_network import is_leaf
 from kipoi_mcdropout.dropout.probe import Probe, Recording
 from kipoi_mcdropout.errors import (
@@ -40,6 +42,8 @@ class Observed:
     two: Recording
     other: Recording  # the same for a batch of another size
     n_other: int  # 1, or 3 where the model takes no batch of one
+    used: UsedOutputs
+    eps: float  # see `Recording.eps`
 
     @property
     def takes_one(self) -> bool:
@@ -63,22 +67,30 @@ def observe(probe: Probe, rows: Nested) -> Observed:
         If the outputs of an input depend on the others in the batch; the module is named.
     UnlockableDropoutError
         If the model is random with every dropout off.
+    ModelError
+        If the model returns no array that can be reported, or not the same ones for all inputs.
     ModelForwardError
         If the model fails for a batch of two, or of one and of three.
     """
     orders = ([0, 1], [1, 2], [2, 0])
     passes = [_record(probe, take(rows, order)) for order in orders]
-    outputs = [flatten_outputs(seen.output, 2) for seen in passes]
+    one, three = _try_one(probe, rows), None
+    used = None if one is None else _used_by_both(passes[0], one)
+    if used is None:  # some models squeeze a batch of one away, or return a table of two rows
+        three = _record(probe, rows)
+        used = used_outputs(passes[0].output, three.output, 3)
+    outputs = [flatten_outputs(used.select(seen.output), 2) for seen in passes]
+    eps = max([passes[0].eps, *(eps_of(x.dtype) for x in used.select(passes[0].output))])
     for first, second in ((0, 2), (1, 0), (2, 1)):
         if not _agree(outputs[first][0], outputs[second][1]):
-            _refuse(probe, rows, outputs[0])
-    one = _try_one(probe, rows, outputs[0][0])
-    if one is not None and _same_layout(passes[0], one):
-        return Observed(passes[0], one, 1)
-    three = _record(probe, rows)
-    if not _agree(flatten_outputs(three.output, 3)[0], outputs[0][0], _OTHER_SIZE):
+            _refuse(probe, rows, outputs[0], used)
+    expected = outputs[0][0]
+    if one is not None and _is_as_in_two(one, used, expected) and _same_layout(passes[0], one):
+        return Observed(passes[0], one, 1, used, eps)
+    three = three or _record(probe, rows)
+    if not _agree(flatten_outputs(used.select(three.output), 3)[0], expected, _OTHER_SIZE):
         raise BatchDependenceError(_WORDS.format("", "the number of inputs in it"))
-    return Observed(passes[0], three, 3)
+    return Observed(passes[0], three, 3, used, eps)
 
 
 def _record(probe: Probe, inputs: Nested) -> Recording:
@@ -91,14 +103,30 @@ def _record(probe: Probe, inputs: Nested) -> Recording:
         ) from error.__cause__
 
 
-def _try_one(probe: Probe, rows: Nested, expected: Tensor) -> Recording | None:
-    """A pass over one input; None where the model fails or has another result."""
+def _try_one(probe: Probe, rows: Nested) -> Recording | None:
+    """A pass over one input; None where the model fails."""
     try:
-        one = probe.record(take(rows, [0]))
-        outputs = flatten_outputs(one.output, 1)
+        return probe.record(take(rows, [0]))
     except (ModelError, ModelForwardError):  # some models squeeze a batch of one away, and fail
         return None
-    return one if _agree(outputs[0], expected, _OTHER_SIZE) else None
+
+
+def _used_by_both(two: Recording, one: Recording) -> UsedOutputs | None:
+    """What is used, where batches of two and of one leave no doubt: a batch of one has the same."""
+    try:
+        used = used_outputs(two.output, one.output, 1)
+    except ModelError:
+        return None
+    return used if set(used.keys) == usable_keys(two.output, 2) else None
+
+
+def _is_as_in_two(one: Recording, used: UsedOutputs, expected: Tensor) -> bool:
+    """Whether a batch of one gives what the same input gives beside another."""
+    try:
+        outputs = flatten_outputs(used.select(one.output), 1)
+    except ModelError:
+        return False
+    return _agree(outputs[0], expected, _OTHER_SIZE)
 
 
 def _same_layout(two: Recording, one: Recording) -> bool:
@@ -132,9 +160,9 @@ _WORDS = (
 )
 
 
-def _refuse(probe: Probe, rows: Nested, before: Tensor) -> None:
+def _refuse(probe: Probe, rows: Nested, before: Tensor, used: UsedOutputs) -> None:
     pair = take(rows, [0, 1])
-    again = flatten_outputs(_record(probe, pair).output, 2)
+    again = flatten_outputs(used.select(_record(probe, pair).output), 2)
     if not _agree(again[0], before[0]) or not _agree(again[1], before[1]):
         raise UnlockableDropoutError(
             "two passes over the same input differ although every dropout is off: the model has "

@@ -18,6 +18,8 @@ from torch import nn
 from kipoi_mcdropout.dropout.keras_network import KerasNetwork
 
 _REGISTRIES = ("_parameters", "_buffers", "_modules")
+# A lazy module whose weights were loaded becomes one of another class in its first pass.
+_HOOKS_OF_LAZY = ("_forward_pre_hooks", "_load_state_dict_pre_hooks")
 _CONTAINERS = (dict, list, set)  # where a forward pass may keep what it has computed
 
 _locks: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
@@ -102,16 +104,21 @@ class _Attributes:
     """The attributes of one module, and what its dicts, lists and sets hold."""
 
     def __init__(self, part: nn.Module) -> None:
-        self.own = part.__dict__
+        is_lazy = isinstance(part, nn.modules.lazy.LazyModuleMixin)
+        self.part, self.kind, self.own = part, type(part), part.__dict__
         self.values = dict(self.own)
         self.contents = [
             (value, value.copy())
             for name, value in self.values.items()
-            if type(value) in _CONTAINERS or name in _REGISTRIES
+            if type(value) in _CONTAINERS
+            or name in _REGISTRIES
+            or (is_lazy and name in _HOOKS_OF_LAZY)
         ]
 
     def restore(self) -> None:
         """Put back what was replaced, and remove what was added."""
+        if type(self.part) is not self.kind:
+            self.part.__class__ = self.kind
         for name in self.own.keys() - self.values.keys():
             del self.own[name]
         for name, value in self.values.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from kipoi_mcdropout.arrays.nested import Nested, map_nested
 
+_OF_TYPES = re.compile("dtype|scalar type|[Ii]nput type")  # in torch's messages
 _WIDE_INTEGERS = (torch.int32, torch.int64)
 _CATEGORIES = (4, 5)  # places of the axis of the bases: A, C, G, T, and maybe N
 _NUMPY = {torch.float16: np.float16, torch.float32: np.float32, torch.float64: np.float64}
@@ -45,13 +47,16 @@ class InputTypes:
     """Inputs follow the weights of a module in type, as PyTorch's layers require it.
 
     Cast are floating inputs, and one-hot inputs of whole numbers or bool: those with an axis of 4 or 5
-    places beside another one. Other whole numbers are tokens, counts or masks and stay as they are; so
+    places beside another one. Of weights of several types, the type is that of the first of them with
+    which the model runs. Other whole numbers are tokens, counts or masks and stay as they are; so
     do all inputs of 32 or 64 bits of a module that has an embedding, and the floating inputs of a module
     without weights.
     """
 
     def __init__(self, module: nn.Module) -> None:
         self.dtype = weights_dtype(module)
+        floating = [p.dtype for p in module.parameters() if p.is_floating_point()]
+        self._candidates = list(dict.fromkeys(floating))
         self._has_weights = len(module.state_dict()) > 0
         self.embeds = any(isinstance(x, (nn.Embedding, nn.EmbeddingBag)) for x in module.modules())
 
@@ -79,7 +84,27 @@ class InputTypes:
 
     def wrap(self, call: Callable[[Nested], Nested]) -> Callable[[Nested], Nested]:
         """`call` with inputs in the type of the weights."""
-        return lambda inputs: call(self.tensors(inputs))
+        return lambda inputs: (
+            self._by_trial(call, inputs) if len(self._candidates) > 1 else call(self.tensors(inputs))
+        )
+
+    def _by_trial(self, call: Callable[[Nested], Nested], inputs: Nested) -> Nested:
+        """The first pass of a model with weights of several types finds the one that it takes."""
+        first: RuntimeError | None = None
+        for dtype in self._candidates:
+            self.dtype = dtype
+            try:
+                outputs = call(self.tensors(inputs))
+            except RuntimeError as error:
+                first = first or error
+                if not _OF_TYPES.search(str(error)):
+                    break
+            else:
+                self._candidates = [dtype]
+                return outputs
+        self.dtype = self._candidates[0]
+        assert first is not None
+        raise first
 
     def _follows(self, dtype: torch.dtype, shape: tuple[int, ...]) -> bool:
         if dtype.is_floating_point or dtype.is_complex:

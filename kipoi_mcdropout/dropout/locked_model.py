@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested, n_rows
 from kipoi_mcdropout.arrays.outputs import flatten_outputs
+from kipoi_mcdropout.arrays.used_outputs import OutputLeftOutWarning, UsedOutputs
 from kipoi_mcdropout.dropout.batch_check import Observed, observe
 from kipoi_mcdropout.dropout.borrow import borrowed, user_code
 from kipoi_mcdropout.dropout.call import DropoutCall
@@ -23,6 +25,7 @@ from kipoi_mcdropout.dropout.named_parts import (
     explained,
     known_names,
     plain_module,
+    refuse_sharded,
     refuse_uninitialised,
 )
 from kipoi_mcdropout.dropout.probe import Call, Probe, probe_inputs, training_flag
@@ -132,11 +135,14 @@ class LockedModel:
         self, module: nn.Module, call: Call | None = None, ignore: tuple[str, ...] = ()
     ) -> None:
         self.module = plain_module(module)
+        refuse_sharded(self.module)
         refuse_uninitialised(self.module)
         self.call = call or call_module(self.module)
         self.ignore = known_names(self.module, ignore)
         self._plans: dict[tuple[object, ...], SitePlan] = {}
         self._observed: dict[tuple[object, ...], Observed] = {}
+        self._used: dict[tuple[object, ...], UsedOutputs] = {}
+        self._eps = 0.0
         self._points: set[tuple[object, ...]] = set()  # shapes of input for which `point` was checked
 
     @property
@@ -152,7 +158,9 @@ class LockedModel:
             yield self
 
     def run(self, inputs: Nested) -> Nested:
-        """Run the user's forward pass; its errors become one of ours, with the module and the line.
+        """Run the user's forward pass, and leave out what cannot be reported (`used`).
+
+        Errors become one of ours, with the module and the line.
 
         Raises
         ------
@@ -161,13 +169,41 @@ class LockedModel:
         """
         with user_code():
             try:
-                return self.call(map_nested(torch.clone, inputs))  # some models write into their input
+                outputs = self.call(map_nested(torch.clone, inputs))  # some write into their input
             except _NOT_THE_MODELS:
                 raise
             except (Exception, SystemExit) as error:
                 if is_out_of_memory(error):
                     raise
                 raise explained(self.module, error) from error
+        used = self._used.get(_shapes(inputs))
+        return outputs if used is None else used.prune(outputs)
+
+    @property
+    def eps(self) -> float:
+        """Relative precision of the model's arithmetic, once it has run: 1.2e-7 for float32.
+
+        That of the coarsest floating-point type among the outputs and the weights of its modules.
+        """
+        return self._eps
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """What the model returns and is not reported, with the reason, once it has run."""
+        return {path: why for used in self._used.values() for (path, _), why in used.left_out.items()}
+
+    def used(self, inputs: Nested) -> UsedOutputs:
+        """Which of the model's outputs are reported, for inputs of this shape, within `borrow()`.
+
+        Raises
+        ------
+        ModelError
+            If there is none.
+        """
+        key = _shapes(inputs)
+        if key not in self._used:
+            self._observed[key] = self._observe(inputs)
+        return self._used[key]
 
     def plan(self, inputs: Nested) -> SitePlan:
         """Dropout sites for inputs of this shape; see `sites.find_sites` for the errors."""
@@ -215,10 +251,16 @@ class LockedModel:
     def _observe(self, inputs: Nested) -> Observed:
         try:
             with Probe(self.module, self.run) as probe:
-                return observe(probe, probe_inputs(inputs))
+                observed = observe(probe, probe_inputs(inputs))
         except (UnlockableDropoutError, BatchDependenceError):
             refuse_random_point(self.module, self.run, inputs, self.ignore)  # says what is random
             raise
+        known = self.left_out.keys()
+        self._used[_shapes(inputs)] = observed.used
+        self._eps = max(self._eps, observed.eps)
+        if self.left_out.keys() != known:
+            warnings.warn(observed.used.warning(), OutputLeftOutWarning, stacklevel=2)
+        return observed
 
     def outputs(
         self,
@@ -251,10 +293,11 @@ class LockedModel:
         takes_one = self.takes_one(inputs)  # checks, too, that the rows of a batch are independent
         if n == 1 and not takes_one:  # some models squeeze a batch of one away
             return self.outputs(_twice(inputs), draw, masks, scope, selected)[:1]
-        return flatten_outputs(self.raw_outputs(inputs, draw, masks, scope), n, selected)
+        outputs = self.raw_outputs(inputs, draw, masks, scope)
+        return flatten_outputs(self.used(inputs).select(outputs), n, selected)
 
     def raw_outputs(self, inputs: Nested, draw: int, masks: MaskBank, scope: int = RUN_SCOPE) -> Nested:
-        """As `outputs`, in the model's own structure."""
+        """As `outputs`, in the model's own structure, without what is left out."""
         n = n_rows(inputs)
         plan = NO_SITES if draw == POINT else self.plan(inputs)
         locked = _LockedPass(plan, masks, draw, scope, n)

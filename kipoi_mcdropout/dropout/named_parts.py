@@ -21,13 +21,20 @@ IN_FORWARD = ", in the model's forward pass: "
 _NEAR = 5  # names that an error lists
 
 
+_WRAPPERS = (
+    nn.DataParallel,
+    nn.parallel.DistributedDataParallel,
+    torch.optim.swa_utils.AveragedModel,
+)
+
+
 def plain_module(module: nn.Module) -> nn.Module:
     """The user's own module inside what torch.compile, DataParallel and its like wrap around it.
 
     A Keras model becomes a `KerasNetwork`.
     """
     while True:
-        if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        if isinstance(module, _WRAPPERS):
             module = module.module
         elif isinstance(getattr(module, "_orig_mod", None), nn.Module):
             module = module._orig_mod  # type: ignore[assignment]
@@ -92,6 +99,26 @@ def refuse_uninitialised(module: nn.Module) -> None:
         raise ModelError(
             f"module {', '.join(map(repr, lazy))} is lazy and has no weights yet: run the model once on "
             "an input, then load its trained weights"
+        )
+
+
+def refuse_sharded(module: nn.Module) -> None:
+    """Refuse modules whose weights are spread over several processes.
+
+    Raises
+    ------
+    ModelError
+        Naming them.
+    """
+    names = [
+        name
+        for name, part in named_parts(module).items()
+        if any(kind.__module__.startswith("torch.distributed.fsdp") for kind in type(part).__mro__)
+    ]
+    if names:
+        raise ModelError(
+            f"module {', '.join(map(repr, names))} is sharded over several processes (FSDP), so none of "
+            "them has all of its weights. Save the full state dict, and load it into the plain module"
         )
 
 

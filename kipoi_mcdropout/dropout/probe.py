@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested, take
+from kipoi_mcdropout.arrays.precision import module_eps
 from kipoi_mcdropout.dropout.call import DropoutCall
 from kipoi_mcdropout.dropout.calls import DropoutInterceptor
 from kipoi_mcdropout.dropout.keras_network import is_leaf
@@ -52,6 +53,7 @@ class Recording:
     calls: list[tuple[str, SeenCall]] = field(default_factory=list)
     before_first: list[str] = field(default_factory=list)  # leaf modules done before any dropout
     output: Nested = None
+    eps: float = 0.0  # of the coarsest floating-point type that a module used (precision.py)
 
 
 class Probe:
@@ -63,6 +65,7 @@ class Probe:
         self.parts = {name or type(module).__name__: part for name, part in module.named_modules()}
         self._running: list[str] = []
         self._finished: list[str] = []
+        self._eps = 0.0
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
 
     def __enter__(self) -> Probe:
@@ -73,8 +76,9 @@ class Probe:
             def enter(_: nn.Module, __: object, label: str = label) -> None:
                 self._running.append(label)
 
-            def leave(part: nn.Module, _: object, __: object, label: str = label) -> None:
+            def leave(part: nn.Module, _: object, output: object, label: str = label) -> None:
                 self._running.pop()
+                self._eps = max(self._eps, module_eps(part, output))
                 if is_leaf(part):
                     self._finished.append(label)
 
@@ -97,6 +101,7 @@ class Probe:
         """
         self._running.clear()
         self._finished.clear()
+        self._eps = 0.0
         recording = Recording()
         own = map_nested(torch.clone, inputs)
         recorder = _Recorder(recording, self._running, self._finished, tracker)
@@ -104,6 +109,7 @@ class Probe:
             tracker.start(own)
         with tracker or nullcontext(), recorder:
             recording.output = self.call(own)
+        recording.eps = self._eps
         return recording
 
 
@@ -172,10 +178,16 @@ def training_flag(modules: tuple[nn.Module, ...]) -> Iterator[None]:
 
 
 def same_output(a: Nested, b: Nested) -> bool:
-    """Whether two outputs agree to float32 rounding, and are nested in the same way."""
-    first, second = dict(leaves(a)), dict(leaves(b))
-    return first.keys() == second.keys() and all(
-        x.shape == second[path].shape
-        and torch.allclose(x, second[path], rtol=1e-5, atol=1e-6, equal_nan=True)
-        for path, x in first.items()
+    """Whether the tensors in two outputs agree to float32 rounding; a dict may have another order."""
+    first, second = (sorted(leaves(x), key=lambda item: item[0]) for x in (a, b))
+    return [path for path, _ in first] == [path for path, _ in second] and all(
+        _same_leaf(x, y) for (_, x), (_, y) in zip(first, second, strict=True)
     )
+
+
+def _same_leaf(x: object, y: object) -> bool:
+    if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
+        return type(x) is type(y)
+    if x.layout != torch.strided or x.is_nested:
+        return x.layout == y.layout
+    return x.shape == y.shape and torch.allclose(x, y, rtol=1e-5, atol=1e-6, equal_nan=True)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 
 from kipoi_mcdropout.arrays.nested import Nested, take
+from kipoi_mcdropout.arrays.precision import precision_note
 from kipoi_mcdropout.dropout.batch_check import Observed, observe
 from kipoi_mcdropout.dropout.call import MASK_KINDS, NOISE_KINDS
 from kipoi_mcdropout.dropout.guarded import (
@@ -141,6 +142,7 @@ def find_sites(
     sites = [layout.site() for layout in layouts]
     idle = idle_dropouts(module, seen)
     notes += tuple(f"{site.name}: dropout is off, as requested" for site in sites if site.ignored)
+    notes += (note,) if (note := precision_note(observed.eps)) else ()
     notes += _always_on(sites, lifted, probe)
     if all(site.ignored for site in sites):
         raise NoRandomSiteError(_nothing_random(module, idle))

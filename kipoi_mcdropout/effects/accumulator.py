@@ -32,11 +32,21 @@ class _ScoredDraws(NamedTuple):
 
 
 class Accumulator:
-    """Moments of one score for one slice of mutants, while `n_draws` draws stream by."""
+    """Moments of one score for one slice of mutants, while `n_draws` draws stream by.
+
+    `eps` is the relative precision of the model's arithmetic, where it is less than that of the outputs.
+    """
 
     def __init__(
-        self, score: Score, owner: Tensor, unchanged: Tensor, n_draws: int, keep_draws: bool
+        self,
+        score: Score,
+        owner: Tensor,
+        unchanged: Tensor,
+        n_draws: int,
+        keep_draws: bool,
+        eps: float = 0.0,
     ) -> None:
+        self.eps = eps
         self.score = score
         self.owner = owner
         self.unchanged = unchanged
@@ -88,10 +98,10 @@ class Accumulator:
             self.kept.append(effect)
 
     def _scored(self, ref: Tensor, alt: Tensor, owner: Tensor) -> _ScoredDraws:
-        eps = torch.finfo(alt.dtype).eps
+        self.eps = max(self.eps, torch.finfo(alt.dtype).eps)
         ref, alt = ref.to(torch.float64), alt.to(torch.float64)
         nonfinite = ~torch.isfinite(alt) | ~torch.isfinite(ref)[:, owner]
-        rounded = _differ_by_rounding(ref, alt, owner, eps)
+        rounded = _differ_by_rounding(ref, alt, owner, self.eps)
         if self.score.logit_scale:
             if not (is_probability(ref) and is_probability(alt)):
                 raise InputError(

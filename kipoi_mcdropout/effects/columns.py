@@ -14,6 +14,8 @@ MEMBER_STATISTICS = (
 )  # fmt: skip
 OF_EACH = ("effect_draws", "effect_member_mean")  # a number for each draw or member: in HDF5 alone
 COUNTS = ("n_nonfinite", "n_saturated")
+# Relative precision of a model that computes less precisely than float32; others have no such column.
+OUTPUT_EPS = "output_eps"
 
 
 def quantile_name(q: float) -> str:

@@ -183,7 +183,7 @@ def _joined(
     kept = None if draws is None or not options.keep_draws else draws.astype(np.float32)
     return EffectSummary(
         parts[0].score, options.n_draws, reference, mutant, counts,
-        _quantiles(draws, effects, options), kept, effects,
+        _quantiles(draws, effects, options), kept, effects, max(part.eps for part in parts),
     )  # fmt: skip
 
 
@@ -199,7 +199,7 @@ def _sign_agreement(parts: Sequence[EffectSummary], owner: NDArray[np.int64]) ->
             outputs = {name: part.reference[name][owner] for name in ("ref_mean", "ref_var")}
             outputs |= {name: part.mutant[name] for name in ("alt_mean", "alt_var")}
             known = {name: np.nan_to_num(values) for name, values in outputs.items()}
-            floor = difference_rounding(known, DIFFERENCES[part.score.name])
+            floor = difference_rounding(known, DIFFERENCES[part.score.name], part.eps)
             sign = np.where(np.abs(part.mutant["effect_mean"]) <= floor, 0.0, sign)
         signs.append(sign)
     ours = np.stack(signs)

@@ -64,7 +64,9 @@ def summarize_effects(
                 (
                     rows,
                     [
-                        Accumulator(score, owner[rows], unchanged[rows], len(numbers), keep_draws)
+                        Accumulator(
+                            score, owner[rows], unchanged[rows], len(numbers), keep_draws, targets.eps
+                        )
                         for score in options.scores
                     ],
                 )
@@ -83,6 +85,7 @@ def summarize_effects(
             for rows, of_scores in accumulators:
                 for accumulator, summary in zip(of_scores, summaries, strict=True):
                     accumulator.write(summary, rows)
+                    summary.eps = accumulator.eps
             accumulators, done = [], 0
     return summaries
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from kipoi_mcdropout.arrays.nested import Nested
 from kipoi_mcdropout.effects.columns import quantile_name
+from kipoi_mcdropout.effects.rounding import FLOAT32_EPS
 from kipoi_mcdropout.effects.scores import Score
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.ensemble import (
@@ -51,6 +52,8 @@ class EffectSummary:
         The mean effect of each member, where the model has several (`members.summarize_members`). Then
         `reference` has `ref_var_within` and `ref_var_between` too, and `mutant` has
         `columns.MEMBER_STATISTICS`.
+    eps : float
+        Relative precision of the model's arithmetic: 1.2e-7 for float32, 0.0078 for bfloat16.
     """
 
     score: Score
@@ -61,6 +64,7 @@ class EffectSummary:
     quantiles: dict[float, Array] = field(default_factory=dict)
     draws: NDArray[np.floating[Any]] | None = None
     member_means: Array | None = None
+    eps: float = FLOAT32_EPS
 
     def per_mutant(self) -> dict[str, NDArray[Any]]:
         """Everything that has a value per mutant and output, by column name, mutants first."""
@@ -129,4 +133,5 @@ def concatenate(parts: Sequence[EffectSummary]) -> EffectSummary:
         join(lambda part: part.quantiles),
         np.concatenate(draws, axis=1) if draws else None,
         np.concatenate(members, axis=1) if members else None,
+        first.eps,
     )

@@ -11,7 +11,7 @@ from kipoi_mcdropout.engine.choose import (
     choose_engine,
     make_engine,
 )
-from kipoi_mcdropout.engine.incremental.capture import CaptureError
+from kipoi_mcdropout.engine.incremental.capture_error import CaptureError
 from kipoi_mcdropout.engine.incremental.describe import PlanReport, PlanRow, describe
 from kipoi_mcdropout.engine.incremental.engine import DEFAULT_MEMORY_BYTES, IncrementalEngine
 from kipoi_mcdropout.engine.incremental.rules import RuleError

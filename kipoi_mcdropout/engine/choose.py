@@ -19,7 +19,7 @@ from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.memory import is_out_of_memory
 from kipoi_mcdropout.engine.full import Engine, FullEngine
-from kipoi_mcdropout.engine.incremental.capture import CaptureError
+from kipoi_mcdropout.engine.incremental.capture_error import CaptureError
 from kipoi_mcdropout.engine.incremental.engine import DEFAULT_MEMORY_BYTES, IncrementalEngine
 from kipoi_mcdropout.engine.incremental.example import example_batch
 from kipoi_mcdropout.engine.incremental.plan import plan_cost
@@ -184,7 +184,7 @@ class Engines:
         got = _outputs(self.incremental, example, draw)
         expected = _outputs(self.full, example, draw)
         difference = relative_error(got, expected)
-        if difference <= tolerance(expected.dtype):
+        if difference <= tolerance(expected.dtype, self.full.model.eps):
             return 0.0
         exact = self.incremental.precise_outputs(example, draw)
         if exact is None or not is_rounding(got[-len(exact) :], expected[-len(exact) :], exact):

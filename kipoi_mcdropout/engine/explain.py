@@ -96,7 +96,7 @@ def engine_plan(
 
 def seconds_per_pair(
     engine: Engine,
-    trials: list[tuple[MutantBatch, Sequence[int]]],
+    trials: Sequence[tuple[MutantBatch, Sequence[int]]],
     limit: float = _TRIAL_SECONDS,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:

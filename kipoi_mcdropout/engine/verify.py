@@ -20,6 +20,7 @@ _ROUNDING = 3.0  # times the model's own rounding error is accepted too
 _GROUP = 4  # mutants of one draw that are recomputed together
 _STREAM_TAG = 0x766572696679  # "verify"
 _TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-5}
+_COARSE = 1e-2  # for types that are less precise than float32
 
 
 class EngineMismatchError(ModelError):
@@ -28,9 +29,19 @@ class EngineMismatchError(ModelError):
     stops_the_run = True
 
 
-def tolerance(dtype: torch.dtype) -> float:
-    """Largest accepted difference, in units of the output's scale: 1e-5 in float32."""
-    return _TOLERANCES.get(dtype, 1e-2)
+def tolerance(dtype: torch.dtype, eps: float = 0.0) -> float:
+    """Largest accepted difference, in units of the output's scale: 1e-5 in float32.
+
+    Parameters
+    ----------
+    dtype : torch.dtype
+        Of the outputs.
+    eps : float
+        Relative precision of the model's arithmetic (`LockedModel.eps`), where it is less.
+    """
+    eps = max(eps, torch.finfo(dtype).eps)
+    known = [limit for other, limit in _TOLERANCES.items() if eps <= torch.finfo(other).eps]
+    return known[0] if known else _COARSE
 
 
 def is_rounding(got: Tensor, expected: Tensor, exact: Tensor) -> bool:
@@ -154,7 +165,8 @@ class VerifyingEngine:
         error = relative_error(got, expected)
         self.n_checked += len(mutants)
         self.largest_error = max(self.largest_error, error)
-        if not error <= tolerance(expected.dtype) and not self._is_rounding(
+        limit = tolerance(expected.dtype, self.model.eps)
+        if not error <= limit and not self._is_rounding(
             picked, draw, selected, got, expected
         ):
             self._refuse_batch_mates(inputs, expected, draw, batch.scope, selected)
@@ -162,5 +174,5 @@ class VerifyingEngine:
             raise EngineMismatchError(
                 f"the fast engine differs from the model by {error:.2g} of the output's scale in {what} "
                 f"for mutants {', '.join(map(str, mutants))}; required at most "
-                f"{tolerance(expected.dtype):g}. Use the engine 'full', and report the model"
+                f"{limit:g}. Use the engine 'full', and report the model"
             )

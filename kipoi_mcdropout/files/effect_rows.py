@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from kipoi_mcdropout.effects.columns import OF_EACH
+from kipoi_mcdropout.effects.columns import OF_EACH, OUTPUT_EPS
+from kipoi_mcdropout.effects.rounding import FLOAT32_EPS
 from kipoi_mcdropout.effects.summary import EffectSummary
 from kipoi_mcdropout.files.record import SequenceBlocks, SequenceRecord
 from kipoi_mcdropout.sequence.mutants import chunks
@@ -22,7 +23,8 @@ def effect_tables(sequence: SequenceBlocks) -> Iterator[pa.Table]:
     Columns: `sequence` (number, from 0) and `name`; `chrom`, `pos` (1-based, as in a VCF) and `strand`
     where the dataloader gives ranges, else null; `position` (0-based, in the sequence), `ref` and
     `alt` (on the sequence's own strand), `output`, `score`, then the statistics of
-    `effects.EffectSummary` as float32, the counts, and `n_draws`.
+    `effects.EffectSummary` as float32, the counts, and `n_draws`; `output_eps` where the model computes
+    less precisely than float32.
     """
     n_scores = len(next(sequence.blocks()).effects.summaries)
     for score in range(n_scores):
@@ -65,4 +67,6 @@ def _rows(record: SequenceRecord, summary: EffectSummary, rows: slice) -> pa.Tab
             kind = np.int32 if name in summary.counts else np.float32
             columns[name] = pa.array(values[rows].reshape(-1).astype(kind))
     columns["n_draws"] = constant(summary.n_draws, pa.int32())
+    if summary.eps > FLOAT32_EPS:
+        columns[OUTPUT_EPS] = constant(summary.eps, pa.float64())
     return pa.table(columns)

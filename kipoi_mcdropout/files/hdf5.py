@@ -26,8 +26,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from kipoi_mcdropout.effects.columns import OUTPUT_EPS
+from kipoi_mcdropout.effects.rounding import FLOAT32_EPS
 from kipoi_mcdropout.effects.saturation import SequenceEffects
-from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.errors import InputError, ModelError
 from kipoi_mcdropout.files.held_signals import held_signals
 from kipoi_mcdropout.files.record import (
     PredictionRecord,
@@ -229,6 +231,12 @@ class Hdf5Effects:
         effects = record.effects
         if self._file.n == 0:
             self._write_axes(effects)
+        elif effects.targets.labels != self._labels:
+            raise ModelError(
+                "the model must have the same outputs for all sequences; those of sequence "
+                f"{record.index} have other names, or another order, than those before it. Does the "
+                "model return a dict made from a set?"
+            )
         elif (effects.layout.n_positions, effects.window) != self._shape:
             raise InputError(
                 f"HDF5 needs sequences of one length; sequence {record.index} has "
@@ -245,6 +253,8 @@ class Hdf5Effects:
             for name, values in summary.reference.items():
                 path = f"scores/{summary.score.name}/{name}"
                 self._file.append(path, values[0].astype(np.float32), ("output",))
+            if summary.eps > FLOAT32_EPS:
+                self._file.file[f"scores/{summary.score.name}"].attrs[OUTPUT_EPS] = summary.eps
 
     def _write_block(self, record: SequenceRecord) -> None:
         effects = record.effects
@@ -259,6 +269,7 @@ class Hdf5Effects:
 
     def _write_axes(self, effects: SequenceEffects) -> None:
         self._shape = (effects.layout.n_positions, effects.window)
+        self._labels = effects.targets.labels
         start, end = effects.window
         self._file.axis("position", np.arange(start, end))
         self._file.axis("alt", effects.layout.letters()[: effects.layout.n_categories])

@@ -21,6 +21,7 @@ from kipoi_mcdropout.effects.columns import (
     MEMBER_STATISTICS,
     MUTANT_STATISTICS,
     OF_EACH,
+    OUTPUT_EPS,
     REFERENCE_STATISTICS,
 )
 from kipoi_mcdropout.errors import InputError
@@ -281,6 +282,8 @@ def sequence_rows(file: h5py.File, i: int, score: str, columns: list[int], n_dra
             else np.tile(values[columns], len(mutated))
         )
     rows["n_draws"] = n_draws
+    if OUTPUT_EPS in group.attrs:
+        rows[OUTPUT_EPS] = float(group.attrs[OUTPUT_EPS])
     n = len(mutated) * n_outputs
     columns_of = {
         name: values if isinstance(values, np.ndarray) else [values] * n for name, values in rows.items()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,18 +14,19 @@ import torch
 from torch import Tensor, nn
 
 from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested, n_rows, take
-from kipoi_mcdropout.arrays.outputs import Targets, select_targets
+from kipoi_mcdropout.arrays.outputs import Targets, as_targets, select_targets
 from kipoi_mcdropout.dropout.input_types import InputTypes, as_arrays
 from kipoi_mcdropout.dropout.keras_network import KerasNetwork
 from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, call_module
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.memory import name_memory
-from kipoi_mcdropout.dropout.named_parts import refuse_uninitialised
+from kipoi_mcdropout.dropout.named_parts import plain_module, refuse_sharded, refuse_uninitialised
 from kipoi_mcdropout.dropout.probe import Call
 from kipoi_mcdropout.engine.full import to_tensors
 from kipoi_mcdropout.errors import (
     InputError,
     ModelError,
+    TargetError,
 )
 from kipoi_mcdropout.model.identity import (
     function_checksum,
@@ -70,14 +73,15 @@ class KipoiModel:
         self.model = model
         self.label_axis = label_axis
         self.output_labels = output_labels
-        module = required_module(model)
+        module = plain_module(required_module(model))
+        refuse_sharded(module)
         refuse_uninitialised(module)
         _check_weights(module)
         self._made_of = made_of(model)  # now: a forward pass may keep things in attributes
         if output_sel_fn is not None:
             self._made_of["output_sel_fn_sha256"] = function_checksum(output_sel_fn)
         self._types = InputTypes(module)
-        self._own_types = not _runs_by_its_module(model, module)
+        self._own_types = not _runs_by_its_module(model)
         call = _own_call(model, module) if self._own_types else self._types.wrap(call_module(module))
         call = name_memory(call)
         if output_sel_fn is not None:
@@ -147,10 +151,16 @@ class KipoiModel:
             If outputs and schema have different names.
         """
         if self.output_labels is not None:
-            return select_targets(name_outputs(outputs, self.output_labels, self.label_axis), wanted)
-        schema = None if self.has_selection else getattr(self.model, "schema", None)
-        labels = label_outputs(outputs, getattr(schema, "targets", None), self.label_axis)
-        return select_targets(labels, wanted)
+            labels = name_outputs(outputs, self.output_labels, self.label_axis)
+        else:
+            schema = None if self.has_selection else getattr(self.model, "schema", None)
+            labels = label_outputs(outputs, getattr(schema, "targets", None), self.label_axis)
+        try:
+            chosen = select_targets(labels, wanted)
+        except TargetError:
+            _refuse_left_out(as_targets(wanted), self.locked.left_out)
+            raise
+        return replace(chosen, eps=self.locked.eps)
 
     def arrays(self, inputs: Nested) -> Nested:
         """Inputs as numpy arrays, in the type that the model takes (`InputTypes`)."""
@@ -209,6 +219,18 @@ def as_alphabet(value: Any) -> str | None:
     return check_alphabet(value) if isinstance(value, str) and value else None
 
 
+def _refuse_left_out(wanted: Sequence[str | int], left_out: Mapping[str, str]) -> None:
+    """A clearer error where something is asked for that the model returns, but not for each input."""
+    for target in wanted:
+        for path, why in left_out.items():
+            text = str(target)
+            if text.startswith(f"{path}/") or fnmatch.fnmatchcase(path, text):
+                raise TargetError(
+                    f"target {target!r} cannot be reported: the model returns {path!r}, but {why}. "
+                    "Outputs must be tensors of real numbers with the batch as first axis"
+                )
+
+
 def _check_weights(module: nn.Module) -> None:
     for name, value in module.state_dict().items():
         floating = isinstance(value, Tensor) and value.is_floating_point()
@@ -219,18 +241,24 @@ def _check_weights(module: nn.Module) -> None:
             )
 
 
-def _runs_by_its_module(model: Any, module: nn.Module) -> bool:
+def _runs_by_its_module(model: Any) -> bool:
     """Whether the model runs by its module, and not by a predict_on_batch of its own."""
-    return isinstance(model, nn.Module) or model is module or _has_stock_predict(model)
+    return isinstance(model, nn.Module) or _has_stock_predict(model)
 
 
 def _own_call(model: Any, module: nn.Module) -> Call:
     def call(inputs: Nested) -> Nested:
         with module.following_flags() if isinstance(module, KerasNetwork) else contextlib.nullcontext():
             outputs = model.predict_on_batch(map_nested(lambda x: x.cpu().numpy(), inputs))
-        return map_nested(lambda x: torch.as_tensor(np.asarray(x)), outputs)
+        return map_nested(_as_tensor, outputs)
 
     return call
+
+
+def _as_tensor(x: Any) -> Any:
+    """Numbers as a tensor; all else as it is, to be left out by name."""
+    array = np.asarray(x)
+    return torch.as_tensor(array) if array.dtype.kind in "biufc" else x
 
 
 def _has_stock_predict(model: Any) -> bool:
@@ -242,8 +270,13 @@ def _has_stock_predict(model: Any) -> bool:
 
 def _with_selection(call: Call, select: OutputFunction) -> Call:
     def selected(inputs: Nested) -> Nested:
-        outputs = as_arrays(call(inputs))
-        rows = [dict(leaves(select(take(outputs, i)))) for i in range(n_rows(inputs))]
+        n, outputs = n_rows(inputs), as_arrays(call(inputs))
+        rows = [dict(leaves(select(_row(outputs, i, n)))) for i in range(n)]
         return {name: torch.as_tensor(np.stack([row[name] for row in rows])) for name in rows[0]}
 
     return selected
+
+
+def _row(outputs: Nested, i: int, n: int) -> Nested:
+    """Row i of each array that has one for each of n inputs, None in the place of the others."""
+    return map_nested(lambda x: x[i] if x.ndim and len(x) == n else None, outputs)

@@ -16,6 +16,7 @@ from torch import nn
 
 from kipoi_mcdropout.arrays.nested import leaves
 from kipoi_mcdropout.dropout.keras_network import as_module
+from kipoi_mcdropout.dropout.named_parts import plain_module
 from kipoi_mcdropout.errors import ModelError
 from kipoi_mcdropout.model.value_digest import ValueDigest, is_library, module_attributes
 
@@ -120,6 +121,11 @@ def function_checksum(function: Any) -> str:
 def required_module(model: Any) -> nn.Module:
     """The torch module of a model; ModelError if there is none."""
     module = torch_module(model)
+    if isinstance(model, torch.export.ExportedProgram):
+        raise ModelError(
+            "a PyTorch module is required; got an ExportedProgram. Give its .module(), or the module "
+            "that was exported"
+        )
     if module is None:
         raise ModelError(
             "a PyTorch model is required, because dropout is controlled inside the torch module; got "
@@ -130,9 +136,8 @@ def required_module(model: Any) -> nn.Module:
 
 
 def _inner_module(model: Any) -> nn.Module:
-    """The torch module of a model, without the wrapper of torch.compile; ModelError if there is none."""
-    module = required_module(model)
-    return getattr(module, "_orig_mod", module)
+    """The module without what torch.compile, DataParallel and their like put around it."""
+    return plain_module(required_module(model))
 
 
 def _settings_checksum(model: Any) -> str:

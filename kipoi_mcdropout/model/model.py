@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested
+from kipoi_mcdropout.arrays.output_labels import unique_names
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel, OutputFunction, alphabet_of
 from kipoi_mcdropout.model.ensemble import Ensemble
@@ -40,6 +41,7 @@ class ModelSettings:
     def __post_init__(self) -> None:
         if self.outputs is not None:
             _check_outputs(self.outputs)
+            object.__setattr__(self, "outputs", unique_names(self.outputs))
         if self.unknown not in (None, "uniform", "zero"):
             raise InputError(f'unknown must be "uniform" or "zero"; got {self.unknown!r}')
         shape, least = self.input_shape, 2 if self.vocabulary is None else 1
@@ -69,6 +71,7 @@ class Model:
         checkpoints), with the same inputs and outputs; a draw is then a member and its masks.
     outputs : sequence of str, optional
         Names of all outputs, in their order. By default those of a Kipoi model's schema, else numbers.
+        Names that occur twice are numbered: A, A, B become A#1, A#2, B.
     input_shape : sequence of int, optional
         Shape of one input without the batch, such as (4, 500), (500, 4), or (502,) for tokens. Of a bare
         nn.Module it is found out where it is needed (a VCF, regions of a genome, `audit`), if one shape
@@ -306,9 +309,6 @@ def _check_outputs(names: tuple[Any, ...]) -> None:
     wrong = [name for name in names if not isinstance(name, str) or not name]
     if wrong:
         raise InputError(f"outputs must be names, texts that are not empty; got {wrong[0]!r}")
-    twice = sorted({name for name in names if names.count(name) > 1}) if len(names) < 10_000 else []
-    if twice or len(set(names)) < len(names):
-        raise InputError(f"outputs must be different names; {', '.join(twice[:3])} comes twice")
 
 
 def _check_no_tokens(schema: Any, embeds: bool) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from kipoi_mcdropout.arrays.nested import Nested, entries, is_named, leaves
 from kipoi_mcdropout.arrays.output_labels import ArrayLabels, OutputLabels, unique_names
+from kipoi_mcdropout.arrays.outputs import MAX_UNASKED
 from kipoi_mcdropout.errors import InputError, InputWarning, ModelError, TargetError
 
 
@@ -25,14 +26,17 @@ class _Array:
     names: tuple[str, ...] = ()
 
 
-def label_outputs(outputs: Nested, schema: Any = None, label_axis: int | None = None) -> OutputLabels:
-    """A label per column of `outputs.flatten_outputs`.
+def label_outputs(
+    outputs: Nested, schema: Any = None, label_axis: int | None = None
+) -> Sequence[str]:
+    """A label per column of `outputs.flatten_outputs`, all different.
 
     Parameters
     ----------
     outputs : nested arrays, batch first
-        As the model gives them. Dicts, named tuples and dataclasses are labelled by their names, lists
-        and tuples by position or by the names in the schema.
+        As the model gives them, None in the place of what is left out. Dicts, named tuples and
+        dataclasses are labelled by their names, lists and tuples by position or by the names in the
+        schema. A lone array of several numbers needs no name of its own: its labels are "0", "1", ...
     schema : kipoi array schema, or dict or list of them, optional
         Its column labels name the axis of an array (without the batch) that has their length. Labels
         that occur twice are numbered: A, A, B become A#1, A#2, B.
@@ -48,12 +52,12 @@ def label_outputs(outputs: Nested, schema: Any = None, label_axis: int | None = 
     """
     found = list(leaves(outputs))
     said = _said(outputs, [path for path, _ in found], schema)
-    titles = unique_names([array.title for array in said]) if len(said) > 1 else ("",)
+    titles = unique_names([array.title for array in said]) if len(said) > 1 else _lone(outputs, found)
     arrays = [
         _array_labels(title, tuple(leaf.shape[1:]), array.names, label_axis)
         for title, (_, leaf), array in zip(titles, found, said, strict=True)
     ]
-    return OutputLabels(arrays)
+    return _different(OutputLabels(arrays))
 
 
 def name_outputs(outputs: Nested, names: Sequence[str], label_axis: int | None = None) -> Sequence[str]:
@@ -85,6 +89,30 @@ def name_outputs(outputs: Nested, names: Sequence[str], label_axis: int | None =
     )
 
 
+def _lone(outputs: Nested, found: list[tuple[str, Any]]) -> tuple[str, ...]:
+    """The title of the only array: that of a dict or dataclass with one number for each input."""
+    is_number = bool(found) and math.prod(found[0][1].shape[1:]) == 1
+    return (found[0][0] if is_number and is_named(outputs) else "",)
+
+
+def _different(labels: OutputLabels) -> Sequence[str]:
+    """The labels, numbered where some are equal: an output "a/0" beside the first number of "a"."""
+    titles = [array.title for array in labels.arrays]
+    if len(titles) < 2 or not ("" in titles or _beginnings(titles) & set(titles)):
+        return labels
+    if len(labels) > MAX_UNASKED:
+        raise ModelError(
+            f"the outputs {_shown(titles)} of the model must have names of which none begins with "
+            "another and /; rename the keys of the dict that it returns"
+        )
+    return unique_names(labels)
+
+
+def _beginnings(titles: Sequence[str]) -> set[str]:
+    """What stands before a / in the titles: "a" and "a/b" for "a/b/c"."""
+    return {title[:i] for title in titles for i, letter in enumerate(title) if letter == "/"}
+
+
 def _said(outputs: Nested, paths: list[str], schema: Any) -> list[_Array]:
     """What the schema says of each output array, in the order of the arrays."""
     unknown = [_Array(path) for path in paths]
@@ -92,8 +120,8 @@ def _said(outputs: Nested, paths: list[str], schema: Any) -> list[_Array]:
         return unknown
     items = [(str(name), array) for name, array in entries(schema) or [("", schema)]]
     if isinstance(schema, Mapping) and is_named(outputs):
-        keys = [str(name) for name, value in entries(outputs) or () if value is not None]
-        _check_keys(keys, [name for name, _ in items])
+        values = {str(name): value for name, value in entries(outputs) or ()}
+        _check_keys(values, [name for name, _ in items])
         by_name = {name: _Array(name, _names(array)) for name, array in items}
         return [by_name.get(path, _Array(path)) for path in paths]
     titled = [_Array(_title(name, array, schema), _names(array)) for name, array in items]
@@ -102,8 +130,12 @@ def _said(outputs: Nested, paths: list[str], schema: Any) -> list[_Array]:
         return [by_name.get(path, _Array(path)) for path in paths]
     if is_named(outputs) and len(paths) > 1 and isinstance(outputs, Mapping):
         if all(getattr(array, "name", None) for _, array in items):
-            _check_keys(paths, [array.title for array in titled])
+            values = {str(name): value for name, value in entries(outputs) or ()}
+            _check_keys(values, [array.title for array in titled])
         return unknown  # a dict has no order that a list could follow
+    places = [str(i) for i, _ in entries(outputs) or ()]
+    if not is_named(outputs) and len(titled) == len(places) and set(paths) <= set(places):
+        return [titled[places.index(path)] for path in paths]  # None, or left out, in other places
     if len(titled) == len(paths):
         return titled
     everything = [name for array in titled for name in array.names or (array.title,)]
@@ -114,8 +146,10 @@ def _said(outputs: Nested, paths: list[str], schema: Any) -> list[_Array]:
     return unknown
 
 
-def _check_keys(came: Sequence[str], said: Sequence[str]) -> None:
-    if set(came) != set(said):
+def _check_keys(values: Mapping[str, Nested], said: Sequence[str]) -> None:
+    """Names in the schema must be those of the outputs, without those that are None or left out."""
+    came = [name for name, value in values.items() if any(True for _ in leaves(value))]
+    if not set(came) <= set(said) <= set(values):
         raise ModelError(
             f"the model's outputs must have the names in its schema ({_shown(said)}); its forward pass "
             f"gives {_shown(came)}. Correct schema.targets in the model.yaml, or the model"

@@ -23,7 +23,18 @@ _PLAIN = (type(None), bool, int, float, complex, str, bytes, range, slice, np.ge
 _FUNCTIONS = (types.FunctionType, types.MethodType, functools.partial)
 # What every module has and what says nothing of its results; hooks are looked at by name.
 _BOOKKEEPING = frozenset(vars(nn.Module())) | {"_initializing", "_c", "_concrete_type"}
-LIBRARIES = ("torch", "keras", "kipoi", "kipoi_mcdropout", "numpy", "builtins")
+# What Lightning keeps in its modules and what training or another device changes.
+_LIGHTNING = frozenset(
+    {
+        "_trainer", "_fabric", "_fabric_optimizers", "_example_input_array", "_automatic_optimization",
+        "_param_requires_grad_state", "_metric_attributes", "_compiler_ctx", "_current_fx_name",
+        "_dtype", "_device", "_device_mesh", "_strict_loading", "_jit_is_scripting",
+        "_log_hyperparams", "_hparams_name", "_hparams_initial", "prepare_data_per_node",
+        "allow_zero_length_dataloader_with_multiple_devices",
+    }
+)  # fmt: skip
+_OF_LIGHTNING = ("lightning", "pytorch_lightning", "lightning_fabric")
+LIBRARIES = ("torch", "keras", "kipoi", "kipoi_mcdropout", "numpy", "builtins", *_OF_LIGHTNING)
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 
 
@@ -150,19 +161,24 @@ def attributes_of(value: Any) -> Iterator[tuple[str, Any]]:
         yield from value.named_parameters(recurse=False)
         yield from value.named_buffers(recurse=False)
     elif dataclasses.is_dataclass(value) or isinstance(value, types.SimpleNamespace):
-        yield from vars(value).items()
+        names = [f.name for f in dataclasses.fields(value)] if dataclasses.is_dataclass(value) else []
+        slots = {name: getattr(value, name, None) for name in names}
+        yield from {**slots, **getattr(value, "__dict__", {})}.items()
     elif not is_library(type(value)):
         yield from getattr(value, "__dict__", {}).items()
 
 
 def module_attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Name and value of a module's attributes (no parameters, buffers, submodules) and of its hooks.
+    """Name and value of what a module holds beside its parameters, buffers and parts; and its hooks.
 
     Of a layer of Keras, `keras_settings` in place of the attributes.
     """
+    packages = {kind.__module__.partition(".")[0] for kind in type(module).__mro__}
+    is_lightning = not packages.isdisjoint(_OF_LIGHTNING)
+    bookkeeping = _BOOKKEEPING | _LIGHTNING if is_lightning else _BOOKKEEPING
     of_keras = is_keras(module) or isinstance(module, KerasNetwork)
     for name, value in keras_settings(module) if of_keras else vars(module).items():
-        if name not in _BOOKKEEPING and not (
+        if name not in bookkeeping and not (
             isinstance(module, torch.jit.ScriptModule) and callable(value)
         ):
             yield name, value

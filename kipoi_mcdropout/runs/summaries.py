@@ -22,6 +22,7 @@ def encode_summaries(
     about = {
         "scores": [[summary.score.name, summary.n_draws] for summary in summaries],
         "quantiles": list(summaries[0].quantiles),
+        "eps": summaries[0].eps,
     }
     arrays: dict[str, NDArray[Any]] = {}
     for s, summary in enumerate(summaries):
@@ -47,8 +48,9 @@ def decode_summaries(
         quantiles = {q: arrays[f"{s}/quantiles/{i}"] for i, q in enumerate(about["quantiles"])}
         score = SCORES.get(name, Score(name, _not_stored))
         draws, means = arrays.get(f"{s}/draws"), arrays.get(f"{s}/member_means")
+        eps = float(about["eps"])
         summaries.append(
-            EffectSummary(score, n_draws, reference, mutant, counts, quantiles, draws, means)
+            EffectSummary(score, n_draws, reference, mutant, counts, quantiles, draws, means, eps)
         )
     return summaries
 

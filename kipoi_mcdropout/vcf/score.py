@@ -150,6 +150,7 @@ def score_vcf(
         written = VariantLayout(
             wanted.vcf.info_prefix, tuple(plan.fields), plan.targets.labels,
             wanted.effects.quantiles, wanted.vcf.q_values, contigs, len(model.ensemble) > 1,
+            plan.targets.eps,
         )  # fmt: skip
         assembler = VariantAssembler(written, reader.header)
         scheduler = stack.enter_context(running.open_scheduler())

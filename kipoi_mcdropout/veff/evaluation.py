@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -165,7 +166,7 @@ def _select(targets: Targets, wanted: Any) -> Targets:
             f"model_outputs must be among 0 to {len(targets.labels) - 1}; got {values.tolist()}"
         )
     labels = tuple(targets.labels[i] for i in columns)
-    return Targets(labels, tuple(columns), targets.n_outputs)
+    return replace(targets, labels=labels, columns=tuple(columns))
 
 
 class _Pairs:

@@ -317,7 +317,8 @@ def test_compiled_model_in_a_kipoi_model_and_in_every_engine() -> None:
 
 
 def test_code_that_looks_at_its_data_is_named_with_its_line() -> None:
-    from kipoi_mcdropout.engine.incremental.capture import CaptureError, capture
+    from kipoi_mcdropout.engine.incremental.capture import capture
+    from kipoi_mcdropout.engine.incremental.capture_error import CaptureError
 
     class Looking(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
@@ -332,7 +333,8 @@ def test_code_that_looks_at_its_data_is_named_with_its_line() -> None:
 
 
 def test_the_whole_model_is_named_by_its_class_with_the_line_that_looks_at_its_data() -> None:
-    from kipoi_mcdropout.engine.incremental.capture import CaptureError, capture
+    from kipoi_mcdropout.engine.incremental.capture import capture
+    from kipoi_mcdropout.engine.incremental.capture_error import CaptureError
 
     class Looking(nn.Linear):
         def forward(self, x: Tensor) -> Tensor:

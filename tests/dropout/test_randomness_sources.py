@@ -88,7 +88,7 @@ SOURCES: dict[str, tuple[Callable[[Any, Tensor], Tensor], str]] = {
     "custom operator": (lambda _, x: custom_drop(x), "kipoi_mcdropout_tests::drop"),
     "ATen operator": (lambda _, x: x * torch.ops.aten.bernoulli.p(x, 0.5), "aten::bernoulli"),
     "generator of numpy's own": (
-        lambda _, x: x * torch.from_numpy(LOCAL.random(x.shape) > 0.5),
+        lambda _, x: x * torch.from_numpy(LOCAL.random(x.shape)).float(),
         "random number generator of its own",
     ),
     "generator of torch's own": (

@@ -21,7 +21,7 @@ from kipoi_mcdropout.engine import (
     make_engine,
 )
 from kipoi_mcdropout.engine.full import FullEngine
-from kipoi_mcdropout.engine.incremental.capture import CaptureError
+from kipoi_mcdropout.engine.incremental.capture_error import CaptureError
 from kipoi_mcdropout.engine.incremental.compiled import compile_model
 from kipoi_mcdropout.engine.incremental.rules.pointwise import Pointwise
 from kipoi_mcdropout.engine.incremental.rules.pooling import MaxPool

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from kipoi_mcdropout.dropout.locked_model import LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.engine import IncrementalEngine
-from kipoi_mcdropout.engine.incremental.capture import CaptureError
+from kipoi_mcdropout.engine.incremental.capture_error import CaptureError
 from kipoi_mcdropout.engine.incremental.rules.masks import MaskedScale
 from kipoi_mcdropout.plugin.mutation import MCDropoutISM
 

@@ -14,7 +14,7 @@ from token_models import CLS, IDS, N_TOKENS, SEP, LanguageModel, TokenCnn, built
 from torch import Tensor, nn
 
 from kipoi_mcdropout.dropout.locked_model import LockedModel
-from kipoi_mcdropout.engine.incremental.capture import CaptureError
+from kipoi_mcdropout.engine.incremental.capture_error import CaptureError
 from kipoi_mcdropout.sequence.mutants import MutantBatch, all_substitutions, substituted
 from kipoi_mcdropout.sequence.tokens import TokenLayout
 from kipoi_mcdropout.sequence.vocabulary import Vocabulary

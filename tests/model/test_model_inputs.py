@@ -270,12 +270,13 @@ def test_other_errors_of_the_model_keep_their_words() -> None:
         mc_predict(fixed(Broken()), one_hot(), n_draws=2)
 
 
-def test_outputs_of_other_kinds_are_refused_by_name() -> None:
+def test_a_model_with_no_output_that_can_be_reported_is_refused_by_name() -> None:
     class Complex(Linear):
         def forward(self, x: Tensor) -> Any:
-            return {"ok": self.body(x), "phase": torch.complex(self.body(x), self.body(x))}
+            return {"phase": torch.complex(self.body(x), self.body(x)), "loss": self.body(x).sum()}
 
-    with pytest.raises(ModelError, match="model output 'phase' must be a tensor of real numbers"):
+    words = r"'phase': its numbers are complex, torch.complex64; 'loss': it is one number for the whole"
+    with pytest.raises(ModelError, match=words):
         mc_predict(fixed(Complex()), one_hot(), n_draws=2)
 
 

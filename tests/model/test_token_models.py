@@ -196,6 +196,18 @@ def test_example_and_audit(how: dict[str, Any]) -> None:
     np.testing.assert_array_equal(named.example()["input_ids"], x)
 
 
+def test_a_mask_that_is_the_same_for_all_windows() -> None:
+    text = "A=7,C=8,G=9,T=10,N=11,prefix=0,suffix=1"
+    model = Model(built(LanguageModel), vocabulary=text, length=30, model_input="input_ids")
+    masked = model.with_extra_inputs(attention_mask=[1] * 20 + [0] * 12)
+    x = masked.example()
+    assert x["input_ids"].shape == (1, 32)
+    np.testing.assert_array_equal(x["attention_mask"], [[1] * 20 + [0] * 12])
+    found, plain = (ism(m, m.example(), n_draws=2).table() for m in (masked, model))
+    assert found["effect_mean"][found["position"] >= 19].abs().max() < 1e-12
+    assert plain["effect_mean"][plain["position"] >= 19].abs().min() > 1e-6
+
+
 def test_settings_go_to_other_processes_and_into_the_record() -> None:
     settings = Model(built(TokenCnn), vocabulary=IDS, length=30).settings
     assert pickle.loads(pickle.dumps(settings)) == settings

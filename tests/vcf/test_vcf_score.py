@@ -232,8 +232,6 @@ def test_layouts_give_the_same_numbers(world: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"length": None}, "length"),
-        ({"category_axis": None}, "category_axis"),
         ({"input_shape": (4, 4), "category_axis": None}, "category_axis"),
         ({"input_shape": (5, 30), "category_axis": None}, "fifth stands for N"),
         ({"input_shape": (4, 6, 7), "length": None}, "axis of positions"),

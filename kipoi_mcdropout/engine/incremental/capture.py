@@ -24,6 +24,7 @@ from kipoi_mcdropout.dropout.named_parts import user_line
 from kipoi_mcdropout.dropout.probe import training_flag
 from kipoi_mcdropout.dropout.random_functions import MAKERS
 from kipoi_mcdropout.dropout.sites import SitePlan
+from kipoi_mcdropout.engine.incremental.capture_error import CaptureError
 from kipoi_mcdropout.engine.incremental.graph import (
     Affine,
     Drop,
@@ -35,7 +36,6 @@ from kipoi_mcdropout.engine.incremental.graph import (
     walk,
 )
 from kipoi_mcdropout.engine.incremental.operators import looks_at_data, operator_name, usual
-from kipoi_mcdropout.errors import ModelError
 
 _ESCAPES = frozenset(
     {
@@ -44,22 +44,6 @@ _ESCAPES = frozenset(
         Tensor.__contains__, Tensor.apply_, Tensor.map_,
     }
 )  # fmt: skip
-
-
-class CaptureError(ModelError):
-    """The model cannot be turned into a graph; it runs as it is instead."""
-
-    what = ""  # without advice, where there is some
-
-    @classmethod
-    def with_advice(cls, error: CaptureError) -> CaptureError:
-        """The same for one who has asked for the incremental engine."""
-        raised = cls(
-            f"the engine 'incremental' cannot run this model: {error}. Use the engine 'full' or 'auto' "
-            "(--engine), which gives the same numbers"
-        )
-        raised.what = error.what or str(error)
-        return raised
 
 
 def capture(model: LockedModel, inputs: Nested, sites: SitePlan) -> Graph:
@@ -86,12 +70,13 @@ def capture(model: LockedModel, inputs: Nested, sites: SitePlan) -> Graph:
 
 
 def _record(model: LockedModel, inputs: Nested, sites: SitePlan) -> _Recorder:
+    used = model.used(inputs)
     own = map_nested(torch.clone, inputs)
     recorder = _Recorder(own)
     handles = recorder.follow(model)
     try:
         with recorder, _SiteMarker(recorder, sites):
-            output = model.call(own)
+            output = used.select(model.call(own))
     except CaptureError:
         raise
     except Exception as error:  # whatever a model's code does under observation

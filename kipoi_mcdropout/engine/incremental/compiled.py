@@ -17,7 +17,8 @@ from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.sites import NO_SITES
 from kipoi_mcdropout.engine.full import to_tensors
-from kipoi_mcdropout.engine.incremental.capture import CaptureError, capture
+from kipoi_mcdropout.engine.incremental.capture import capture
+from kipoi_mcdropout.engine.incremental.capture_error import CaptureError
 from kipoi_mcdropout.engine.incremental.costs import n_elements
 from kipoi_mcdropout.engine.incremental.exits import FlatLinear
 from kipoi_mcdropout.engine.incremental.graph import Graph, Ref, map_leaves
@@ -199,7 +200,7 @@ def _check(compiled: Compiled, model: LockedModel, masks: MaskBank, probe: Neste
         scale = expected.abs().max().clamp(min=1e-30)
         error = ((got - expected).abs().max() / scale).item()
         both = torch.isfinite(expected) == torch.isfinite(got)
-        limit = 1e-10 if expected.dtype == torch.float64 else 1e-5
+        limit = 1e-10 if max(model.eps, torch.finfo(expected.dtype).eps) < 1e-12 else 1e-5
         if not both.all() or (torch.isfinite(expected).all() and not error <= limit):
             raise CaptureError(
                 f"the captured operations give another result than the model (difference {error:.2g} of "

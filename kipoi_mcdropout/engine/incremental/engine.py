@@ -16,7 +16,7 @@ from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.memory import is_out_of_memory
 from kipoi_mcdropout.engine.full import DrawBlock, to_tensors
-from kipoi_mcdropout.engine.incremental.capture import CaptureError
+from kipoi_mcdropout.engine.incremental.capture_error import CaptureError
 from kipoi_mcdropout.engine.incremental.compiled import Compiled, check_compiled, compile_model
 from kipoi_mcdropout.engine.incremental.references import NonFiniteReference, References
 from kipoi_mcdropout.engine.incremental.rules import RuleError

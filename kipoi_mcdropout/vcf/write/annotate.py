@@ -218,7 +218,7 @@ def _numbers(field: InfoField, summary: EffectSummary, owner: NDArray[np.int64])
         return summary.mutant[name][:, column]
     values = {key: array[owner, column] for key, array in summary.reference.items()}
     values |= {key: array[:, column] for key, array in summary.mutant.items()}
-    z, p = z_and_p(values, summary.score)
+    z, p = z_and_p(values, summary.score, summary.eps)
     return z if name == "z" else p
 
 

@@ -39,6 +39,8 @@ class VariantLayout:
         Lengths to declare in the header, where that declares none.
     several : bool
         Whether the model has several members, so that the table has the parts of the variances.
+    eps : float
+        Relative precision of the model's arithmetic.
     """
 
     prefix: str
@@ -48,6 +50,7 @@ class VariantLayout:
     q_values: bool
     contigs: dict[str, int]
     several: bool = False
+    eps: float = 0.0
 
     def annotator(self, header: Header) -> Annotator:
         """What makes the lines of the VCF."""
@@ -64,6 +67,7 @@ class VariantLayout:
             values["q_values"],
             dict(values["contigs"]),
             values["several"],
+            values["eps"],
         )
 
 
@@ -110,7 +114,7 @@ class VariantAssembler:
             self._skipped.write("\t".join(SKIPPED_COLUMNS) + "\n")
         if paths.table is not None:
             file = group.files[paths.table]
-            schema = schema_of(self._layout.quantiles, self._layout.several)
+            schema = schema_of(self._layout.quantiles, self._layout.several, self._layout.eps)
             self._table = TableOutput(paths.table.name, file.rows, file.temporary, schema)
 
     def add(self, records: list[Record], result: VariantResult) -> None:

@@ -13,9 +13,10 @@ from scipy.special import ndtr
 from kipoi_mcdropout.effects.columns import (
     MEMBER_REFERENCE_STATISTICS,
     MEMBER_STATISTICS,
+    OUTPUT_EPS,
     quantile_name,
 )
-from kipoi_mcdropout.effects.rounding import DIFFERENCES, difference_rounding
+from kipoi_mcdropout.effects.rounding import DIFFERENCES, FLOAT32_EPS, difference_rounding
 from kipoi_mcdropout.effects.scores import Score
 from kipoi_mcdropout.effects.summary import EffectSummary
 from kipoi_mcdropout.effects.z import z_ratio
@@ -33,7 +34,7 @@ _REPEATED = ("chrom", "id", "ref", "alt", "kind", "flags", "score", "output")
 
 
 def z_and_p(
-    statistics: Mapping[str, NDArray[np.float64]], score: Score
+    statistics: Mapping[str, NDArray[np.float64]], score: Score, eps: float = FLOAT32_EPS
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The quotient z = effect_mean / effect_sd, and the two-sided p of an effect of zero.
 
@@ -47,16 +48,20 @@ def z_and_p(
         `effect_mean`, `effect_sd`, `ref_mean`, `ref_var`, `alt_mean`, `alt_var`, all of one shape.
     score : Score
         Of these effects.
+    eps : float
+        Relative precision of the model's arithmetic.
     """
     sd, floor = statistics["effect_sd"], np.zeros(())
     if score.name in DIFFERENCES:
-        floor = difference_rounding(statistics, DIFFERENCES[score.name])
+        floor = difference_rounding(statistics, DIFFERENCES[score.name], eps)
     z = np.where(sd > floor, z_ratio(statistics["effect_mean"], sd, floor), np.nan)
     return z, 2 * ndtr(-np.abs(z))
 
 
-def schema_of(quantiles: Sequence[float], several: bool = False) -> pa.Schema:
-    """Columns of the table; with those of members where the model has several."""
+def schema_of(quantiles: Sequence[float], several: bool = False, eps: float = 0.0) -> pa.Schema:
+    """Columns of the table: those of members where the model has several, `output_eps` where it computes
+    less precisely than float32.
+    """
     integers = {"pos": pa.int64(), "allele": pa.int32(), "line": pa.int64()}
     text = pa.dictionary(pa.int32(), pa.string())
     fields = [(name, integers.get(name, text)) for name in _IDENTITY]
@@ -66,6 +71,7 @@ def schema_of(quantiles: Sequence[float], several: bool = False) -> pa.Schema:
         fields += [(name, pa.float64()) for name in parts]
     fields += [(quantile_name(q), pa.float64()) for q in quantiles]
     fields += [(name, pa.int32()) for name in ("n_draws", "n_nonfinite", "n_saturated")]
+    fields += [(OUTPUT_EPS, pa.float64())] if eps > FLOAT32_EPS else []
     return pa.schema(fields)
 
 
@@ -77,12 +83,14 @@ def rows(
     quantiles: Sequence[float],
 ) -> Iterator[pa.RecordBatch]:
     """The rows of some scored alleles, a batch per score."""
-    schema = schema_of(quantiles, any(s.member_means is not None for s in summaries))
+    several = any(s.member_means is not None for s in summaries)
     for summary in summaries:
+        schema = schema_of(quantiles, several, summary.eps)
         columns = {**_identity(alleles, labels, summary.score.name)}
         columns.update(_statistics(summary, owner))
         columns.update({quantile_name(q): summary.quantiles[q].ravel() for q in quantiles})
         columns["n_draws"] = np.full(len(alleles) * len(labels), summary.n_draws, np.int32)
+        columns[OUTPUT_EPS] = np.full(len(alleles) * len(labels), summary.eps)
         columns.update({name: summary.counts[name].ravel() for name in summary.counts})
         arrays = [
             _as_array(columns[field.name], field.type) for field in schema
@@ -93,7 +101,7 @@ def rows(
 def _statistics(summary: EffectSummary, owner: NDArray[np.int64]) -> dict[str, Any]:
     values = {name: array[owner].ravel() for name, array in summary.reference.items()}
     values.update({name: array.ravel() for name, array in summary.mutant.items()})
-    values["z"], values["p_value"] = z_and_p(values, summary.score)
+    values["z"], values["p_value"] = z_and_p(values, summary.score, summary.eps)
     return values
 
 
