@@ -1,4 +1,4 @@
-"""Published architectures, small and with random weights: are they audited, mutated and scored exactly?
+"""Published architectures, small and with random weights: audit, ISM by each engine, and a VCF.
 
     pip install 'kipoi_mcdropout[models]'
     python benchmarks/models.py all
@@ -12,7 +12,8 @@ positions are mutated by each engine, and a VCF of three alleles is scored. The 
 - a base "mutated" to itself has an effect other than 0, or dropout makes no difference at all, or
 - an allele of the VCF is neither scored nor skipped.
 
-A package that is not installed is skipped, with the command that installs it.
+A package that is not installed is skipped, with the command that installs it. The networks of gReLU need
+no other packages than those of Enformer; its command lines need many more.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ class Architecture:
     build: Callable[[], nn.Module]
     length: int  # bp
     settings: dict[str, Any]
+    n_positions: int = 40  # that are mutated, in the middle
     targets: tuple[str, ...] | None = None  # a few outputs
+    extra_inputs: dict[str, list[int]] = field(default_factory=dict)  # of one sequence
     # Outputs of the plain network for one input, as they stand in the table: batch first, flat.
     plain: Callable[[Any], torch.Tensor] = field(default=lambda outputs: outputs.flatten(1))
 
@@ -103,28 +106,37 @@ def esm() -> nn.Module:
     )
 
 
-def _tokens(package_build: Callable[[], nn.Module]) -> Architecture:
+def _tokens(build: Callable[[], nn.Module]) -> Architecture:
     return Architecture(
-        "transformers", "transformers", package_build, 100,
+        "transformers", "transformers", build, 100,
         {"vocabulary": TOKENS, "length": 100, "model_input": "input_ids"},
+        extra_inputs={"attention_mask": [1] * 102},
         plain=lambda outputs: outputs.logits,
     )  # fmt: skip
 
 
+def _one_hot(*shape: int) -> dict[str, Any]:
+    return {"input_shape": shape, "unknown": "zero"}  # all three packages make an N zeros
+
+
 ARCHITECTURES = {
     "enformer": Architecture(
-        "enformer_pytorch", "enformer-pytorch", enformer, 2048, {"input_shape": (2048, 4)},
-        ("human/4,0", "human/4,11", "mouse/3,2"),
-        lambda heads: torch.stack(
+        "enformer_pytorch", "enformer-pytorch", enformer, 2048, _one_hot(2048, 4),
+        n_positions=10,
+        targets=("human/4,0", "human/4,11", "mouse/3,2"),
+        plain=lambda heads: torch.stack(
             [heads["human"][:, 4, 0], heads["human"][:, 4, 11], heads["mouse"][:, 3, 2]], 1
         ),
     ),
     "borzoi": Architecture(
-        "borzoi_pytorch", "borzoi-pytorch", borzoi, 2048, {"input_shape": (4, 2048)},
-        ("0,15", "1,16", "2,17"),
-        lambda tracks: torch.stack([tracks[:, 0, 15], tracks[:, 1, 16], tracks[:, 2, 17]], 1),
+        "borzoi_pytorch", "borzoi-pytorch", borzoi, 2048, _one_hot(4, 2048),
+        n_positions=2,
+        targets=("0,15", "1,16", "2,17"),
+        plain=lambda tracks: torch.stack([tracks[:, 0, 15], tracks[:, 1, 16], tracks[:, 2, 17]], 1),
     ),
-    "grelu": Architecture("grelu", "gReLU", grelu, 500, {"input_shape": (4, 500)}),
+    "grelu": Architecture(
+        "grelu", "--no-deps gReLU", grelu, 500, _one_hot(4, 500)
+    ),
     "bert": _tokens(bert),
     "esm": _tokens(esm),
 }  # fmt: skip
@@ -134,7 +146,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="+", metavar="NAME", choices=[*ARCHITECTURES, "all"])
     parser.add_argument("--draws", type=int, default=4)
-    parser.add_argument("--positions", type=int, default=4, help="in the middle of the sequence")
+    parser.add_argument("--positions", type=int, help="that are mutated, in the middle of the sequence")
     return parser
 
 
@@ -149,13 +161,18 @@ def network(architecture: Architecture) -> nn.Module:
     return net.eval()
 
 
-def inputs_of(codes: np.ndarray, settings: dict[str, Any]) -> Any:
+def inputs_of(codes: np.ndarray, architecture: Architecture) -> Any:
     """Sequences of codes 0 to 3 as the network takes them."""
-    if "vocabulary" in settings:
+    if "vocabulary" in architecture.settings:
         ends = [(0, 0), (0, 1)]  # [CLS] is 0, [SEP] is 1
-        return {"input_ids": np.pad(codes + 7, [(0, 0), (1, 1)], constant_values=ends)}
+        extra = architecture.extra_inputs.items()
+        return {
+            "input_ids": np.pad(codes + 7, [(0, 0), (1, 1)], constant_values=ends),
+            **{name: np.repeat([values], len(codes), 0) for name, values in extra},
+        }
     one_hot = np.eye(4, dtype=np.float32)[codes]
-    return one_hot if settings["input_shape"][-1] == 4 else one_hot.transpose(0, 2, 1).copy()
+    last = architecture.settings["input_shape"][-1] == 4
+    return one_hot if last else one_hot.transpose(0, 2, 1).copy()
 
 
 def relative(a: np.ndarray, b: np.ndarray, largest: float) -> float:
@@ -169,7 +186,7 @@ def plain_outputs(
     mutants = table.drop_duplicates(["position", "alt"])
     made = np.repeat(codes, len(mutants), 0)
     made[np.arange(len(mutants)), mutants["position"]] = ["ACGT".index(base) for base in mutants["alt"]]
-    x = inputs_of(made, architecture.settings)
+    x = inputs_of(made, architecture)
     with torch.inference_mode():
         if isinstance(x, dict):
             outputs = net(**{name: torch.from_numpy(array) for name, array in x.items()})
@@ -184,13 +201,14 @@ def check_ism(
     """ISM by each engine; returns what is wrong."""
     codes = np.random.default_rng(0).integers(0, 4, (1, architecture.length))
     start = architecture.length // 2
-    mutation = mcd.MutationOptions(start, start + options.positions, include_reference=True)
+    n_positions = options.positions or architecture.n_positions
+    mutation = mcd.MutationOptions(start, start + n_positions, include_reference=True)
     wrong, whole, largest = [], None, 0.0
     for engine in ENGINES:
         began = time.perf_counter()
         try:
             effects = mcd.ism(
-                model, inputs_of(codes, architecture.settings), n_draws=options.draws, seed=0,
+                model, inputs_of(codes, architecture), n_draws=options.draws, seed=0,
                 targets=architecture.targets, options=mutation, running=mcd.RunOptions(engine=engine),
             )  # fmt: skip
         except mcd.McDropoutError as error:
@@ -264,8 +282,9 @@ def check(name: str, options: argparse.Namespace) -> list[str]:
     began = time.perf_counter()
     net = network(architecture)
     model = mcd.Model(net, **architecture.settings)
-    audit = str(mcd.audit(model))
-    print(audit.split("\n\nbefore the first site")[0])
+    if architecture.extra_inputs:
+        model = model.with_extra_inputs(**architecture.extra_inputs)
+    print(str(mcd.audit(model)).split("\n\nbefore the first site")[0])
     n_weights = sum(parameter.numel() for parameter in net.parameters())
     print(f"\naudit, with the import: {time.perf_counter() - began:.2f} s, {n_weights:,} weights")
     wrong = check_ism(model, net, architecture, options) + check_vcf(model, architecture, options)
