@@ -1,8 +1,11 @@
 """Published architectures, small and with random weights: audit, ISM by each engine, and a VCF.
 
     pip install 'kipoi_mcdropout[models]'
+    pip install --no-deps gReLU             # its networks need no other packages than those of Enformer
     python benchmarks/models.py all
-    python benchmarks/models.py enformer bert
+
+    pip install 'kipoi_mcdropout[borzoi]'   # in another environment
+    python benchmarks/models.py borzoi
 
 Each network has the code of its own package, with smaller sizes. For each, the audit is printed, a few
 positions are mutated by each engine, and a VCF of three alleles is scored. The exit code is 1 if
@@ -12,8 +15,7 @@ positions are mutated by each engine, and a VCF of three alleles is scored. The 
 - a base "mutated" to itself has an effect other than 0, or dropout makes no difference at all, or
 - an allele of the VCF is neither scored nor skipped.
 
-A package that is not installed is skipped, with the command that installs it. The networks of gReLU need
-no other packages than those of Enformer; its command lines need many more.
+A package that is not installed is skipped, with the command that installs it.
 """
 
 from __future__ import annotations

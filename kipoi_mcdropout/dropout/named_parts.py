@@ -83,13 +83,25 @@ def is_ignored(name: str, ignore: Sequence[str]) -> bool:
 
 
 def refuse_uninitialised(module: nn.Module) -> None:
-    """Refuse lazy modules that have no weights yet.
+    """Refuse lazy modules that have no weights yet, and tensors without data (on the device "meta").
 
     Raises
     ------
     ModelError
         Naming them.
     """
+    empty = [
+        name
+        for name, value in (*module.named_parameters(), *module.named_buffers())
+        if value.device.type == "meta"
+    ]
+    if empty:
+        more = f" and {len(empty) - 1} more" if len(empty) > 1 else ""
+        raise ModelError(
+            f"tensor {empty[0]!r}{more} of the model has no data (its device is 'meta'), so the model "
+            "cannot be run: it was loaded only in part. Load it so that all its weights and buffers are "
+            "filled, with a version of its package that fits that of transformers if it comes from there"
+        )
     lazy = [
         name
         for name, part in named_parts(module).items()

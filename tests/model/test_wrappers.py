@@ -13,6 +13,7 @@ from small_models import Linear, fixed, one_hot, with_schema
 from torch import Tensor, nn
 
 from kipoi_mcdropout import MCDropoutISM, audit, mc_predict
+from kipoi_mcdropout.dropout.locked_model import LockedModel
 from kipoi_mcdropout.errors import ModelError
 from kipoi_mcdropout.model.adapter import KipoiModel
 from kipoi_mcdropout.model.identity import model_identity
@@ -141,6 +142,20 @@ class Lazy(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.body(x)
+
+
+@pytest.mark.parametrize("kind", ["weight", "buffer that is not saved"])
+def test_a_tensor_without_data_is_refused_by_name(kind: str) -> None:
+    net = Linear()
+    inner = net.body[1]
+    if kind == "weight":
+        name, inner.weight = "body.1.weight", nn.Parameter(inner.weight.to("meta"))
+    else:  # as a loader leaves it that knows only what is in the file of weights
+        inner.register_buffer("places", torch.empty(3, device="meta"), persistent=False)
+        name = "body.1.places"
+    for run in (lambda: mc_predict(net, one_hot(), 2), lambda: audit(net), lambda: LockedModel(net)):
+        with pytest.raises(ModelError, match=rf"tensor '{name}' of the model has no data .*'meta'"):
+            run()
 
 
 @pytest.mark.parametrize("one_pass", [True, False])
