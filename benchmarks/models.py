@@ -132,7 +132,7 @@ ARCHITECTURES = {
     ),
     "borzoi": Architecture(
         "borzoi_pytorch", "borzoi-pytorch", borzoi, 2048, _one_hot(4, 2048),
-        n_positions=2,
+        n_positions=10,
         targets=("0,15", "1,16", "2,17"),
         plain=lambda tracks: torch.stack([tracks[:, 0, 15], tracks[:, 1, 16], tracks[:, 2, 17]], 1),
     ),

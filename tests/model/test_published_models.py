@@ -1,4 +1,4 @@
-"""benchmarks/models.py on stand-ins: networks of the form of Enformer and Borzoi, without their packages."""
+"""benchmarks/models.py on stand-ins, which have the form of Enformer and Borzoi."""
 
 from __future__ import annotations
 
@@ -65,7 +65,8 @@ class EnformerLike(nn.Module):
         self.heads = nn.ModuleDict({"human": nn.Linear(8, 3), "mouse": nn.Linear(8, 2)})
 
     def forward(self, x: Tensor, head: str | None = None) -> dict[str, Tensor] | Tensor:
-        x = self.drop(self.attention(self.stem(x.transpose(1, 2)).transpose(1, 2)))
+        stem, attention = self.trunk
+        x = self.drop(attention(stem(x.transpose(1, 2)).transpose(1, 2)))
         outputs = {name: nn.functional.softplus(layer(x)) for name, layer in self.heads.items()}
         return outputs if head is None else outputs[head]
 
