@@ -9,9 +9,9 @@ turns, in one process. The bar is 1.05.
     python benchmarks/members.py --planning
 
 prints how much of a run goes into the choice of the engines: each member is captured, planned and
-tried on its own, once a run. On two cores that others used too, with 5 members and 30 draws, it was 0.2 s
-of 1.6 s for one sequence, and 0.2 s of 8.6 s for ten. The members do not share a plan: the captured
-operations hold the weights of their own network.
+tried on its own, once a run. On two cores that others used too, with 5 members and 30 draws, it was
+0.2 s of 1.6 s for one sequence, and 0.2 s of 8.6 s for ten. The members do not share a plan: the
+captured operations hold the weights of their own network.
 """
 
 from __future__ import annotations
