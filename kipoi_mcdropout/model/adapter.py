@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import importlib.metadata
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -93,6 +94,8 @@ class KipoiModel:
         """See `identity.model_identity`; with `output_sel_fn_sha256` where there is one."""
         source = source_of(self.model)
         made_with = {} if source is None else source.made_with()
+        if isinstance(self.locked.module, KerasNetwork):
+            made_with = {**made_with, "keras_version": importlib.metadata.version("keras")}
         return {"weights_sha256": weights_checksum(self.locked.module), **self._made_of, **made_with}
 
     @property

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-import sys
 
 _PACKAGES = ("kipoi-mcdropout", "kipoi", "kipoi-interpret", "torch", "numpy", "pandas")
-_IF_USED = ("keras",)
 
 
 def package_versions() -> dict[str, str]:
@@ -16,7 +14,7 @@ def package_versions() -> dict[str, str]:
     A package that is missing has "not installed" in place of a version.
     """
     versions = {"python": platform.python_version()}
-    for package in (*_PACKAGES, *(name for name in _IF_USED if name in sys.modules)):
+    for package in _PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

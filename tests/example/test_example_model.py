@@ -105,7 +105,8 @@ def test_it_is_small() -> None:
     paths = [ROOT / name for name in names] or [
         path for path in EXAMPLE.rglob("*") if path.is_file() and "output" not in path.parts
     ]
-    assert sum(path.stat().st_size for path in paths) < 1_500_000
+    assert sum(path.stat().st_size for path in paths) < 2_200_000
+    assert sum(p.stat().st_size for p in (EXAMPLE / "members").iterdir()) < 2_000_000 - 350_000
     assert (EXAMPLE / "model" / "weights.pt").stat().st_size < 1_000_000
 
 
