@@ -118,7 +118,7 @@ def _tokens(build: Callable[[], nn.Module]) -> Architecture:
 
 
 def _one_hot(*shape: int) -> dict[str, Any]:
-    return {"input_shape": shape, "unknown": "zero"}  # all three packages make an N zeros
+    return {"input_shape": shape, "unknown": "zero"}  # as enformer-pytorch and gReLU make an N
 
 
 ARCHITECTURES = {
