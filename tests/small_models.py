@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,6 +24,28 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         return self.body(x)
+
+
+class NoDropout(nn.Module):
+    """One linear layer, in which nothing is random."""
+
+    def __init__(self, n_outputs: int = 3) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(4 * LENGTH, n_outputs))
+
+    def forward(self, x: Tensor) -> Any:
+        return self.body(x)
+
+
+class OwnCode(nn.Module):
+    """Code of a test's own, in training mode only or always."""
+
+    def __init__(self, code: Callable[[Tensor], Tensor], guarded: bool = False) -> None:
+        super().__init__()
+        self.code, self.guarded = code, guarded
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.code(x) if self.training or not self.guarded else x
 
 
 def fixed(net: nn.Module, seed: int = 0) -> nn.Module:

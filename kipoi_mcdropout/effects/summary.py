@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kipoi_mcdropout.arrays.nested import Nested
 from kipoi_mcdropout.effects.columns import quantile_name
 from kipoi_mcdropout.effects.rounding import FLOAT32_EPS
 from kipoi_mcdropout.effects.scores import Score
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.ensemble import (
-    OWN_DRAWS,
-    Ensemble,
-    check_balanced,
     check_draws,
-    default_draws,
 )
 
 Array = NDArray[np.float64]
@@ -97,20 +92,6 @@ class EffectOptions:
         for q in self.quantiles:
             if not 0 <= q <= 1:
                 raise InputError(f"quantiles must lie between 0 and 1; got {q}")
-
-
-def with_draws(options: EffectOptions, ensemble: Ensemble, inputs: Nested) -> EffectOptions:
-    """The options with a number of draws, where it was left to the model; `inputs` are numpy.
-
-    Raises
-    ------
-    InputError
-        If the draws cannot be shared out evenly among the members.
-    """
-    if options.n_draws != OWN_DRAWS:
-        check_balanced(options.n_draws, len(ensemble))
-        return options
-    return replace(options, n_draws=default_draws(ensemble, inputs))
 
 
 def concatenate(parts: Sequence[EffectSummary]) -> EffectSummary:

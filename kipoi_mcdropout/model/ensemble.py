@@ -57,7 +57,9 @@ class Ensemble:
             return cls(models[0], tuple(models), tuple(called))
         for model, name in zip(models[1:], called[1:], strict=True):
             _check_agreement(models[0], called[0], model, name)
-        identities = [tuple(sorted(model.identity().items())) for model in models]
+        found = [model.identity() for model in models]  # reads all weights
+        weights = [identity["weights_sha256"] for identity in found]
+        identities = [tuple(sorted(identity.items())) for identity in found]
         for i, identity in enumerate(identities):
             if identity in identities[:i]:
                 raise InputError(
@@ -65,15 +67,14 @@ class Ensemble:
                     f"{called[identities.index(identity)]} (compared by checksum). Give each "
                     "network once"
                 )
-        keys = [(model.identity()["weights_sha256"], model.identity()) for model in models]
-        order = sorted(range(len(models)), key=lambda i: (keys[i][0], sorted(keys[i][1].items())))
+        order = sorted(range(len(models)), key=lambda i: (weights[i], identities[i]))
         return cls(models[0], tuple(models[i] for i in order), tuple(called[i] for i in order))
 
     def __len__(self) -> int:
         return len(self.members)
 
     @property
-    def first_first(self) -> tuple[KipoiModel, ...]:
+    def first_in_front(self) -> tuple[KipoiModel, ...]:
         """The members with the first in front, for `Ensemble.of` in another process."""
         return (self.first, *(member for member in self.members if member is not self.first))
 
@@ -175,6 +176,19 @@ def check_draws(n_draws: int) -> None:
     """Raise InputError unless it is 0, at least 2, or OWN_DRAWS."""
     if n_draws != OWN_DRAWS or isinstance(n_draws, bool):
         check_n_draws(n_draws)
+
+
+def decided_draws(n_draws: int, ensemble: Ensemble, inputs: Nested) -> int:
+    """The number of draws, by `default_draws` where it was left to the model; `inputs` are numpy.
+
+    Raises
+    ------
+    InputError
+        If the draws cannot be shared out evenly among the members.
+    """
+    n = default_draws(ensemble, inputs) if n_draws == OWN_DRAWS else n_draws
+    check_balanced(n, len(ensemble))
+    return n
 
 
 def default_draws(ensemble: Ensemble, inputs: Nested) -> int:

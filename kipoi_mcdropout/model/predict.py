@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,11 +21,9 @@ from kipoi_mcdropout.dropout.masks import check_seed
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel
 from kipoi_mcdropout.model.ensemble import (
-    OWN_DRAWS,
     Ensemble,
     check_balanced,
     check_draws,
-    default_draws,
 )
 from kipoi_mcdropout.sequence.mutants import chunks
 
@@ -67,38 +65,9 @@ class PredictionOptions:
             raise InputError(f"batch_size must be at least 1; got {self.batch_size}")
 
 
-def with_draws(options: PredictionOptions, ensemble: Ensemble, inputs: Nested) -> PredictionOptions:
-    """The options with a number of draws, where it was left to the model; `inputs` are numpy."""
-    if options.n_draws != OWN_DRAWS:
-        return options
-    return replace(options, n_draws=default_draws(ensemble, inputs))
-
-
 @dataclass(frozen=True)
 class PredictionSummary:
-    """Statistics of predictions over the draws.
-
-    Attributes
-    ----------
-    labels : tuple of str
-        Names of the outputs.
-    n_draws : int
-    mean, var : numpy.ndarray of float64, shape=(n, outputs)
-        Over the draws; `var` has ddof=1.
-    mcse : numpy.ndarray of float64, shape=(n, outputs)
-        Monte Carlo error of `mean`, sd / sqrt(n_draws). It shrinks with more draws.
-    point : numpy.ndarray of float64, shape=(n, outputs)
-        The prediction with dropout off.
-    n_nonfinite : numpy.ndarray of int64, shape=(n, outputs)
-        Number of draws in which the model gave NaN or infinity; with n_draws = 0, whether the prediction
-        with dropout off is one of these. The statistics are NaN there, and so is a `point` that is not
-        finite.
-    draws : numpy.ndarray of float32, shape=(draws, n, outputs), or None
-        Every draw, if it was kept.
-    var_within, var_between : numpy.ndarray of float64, shape=(n, outputs), or None
-        Where the model has several members: the parts of the variance within a member (its masks) and
-        between members (`nested.NestedVariance`).
-    """
+    """Statistics of predictions over the draws; `files.predictions.Predictions` describes them."""
 
     labels: tuple[str, ...]
     n_draws: int

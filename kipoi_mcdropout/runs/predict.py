@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ from kipoi_mcdropout.files.predictions import Predictions
 from kipoi_mcdropout.files.provenance import input_files, provenance
 from kipoi_mcdropout.files.record import PredictionRecord, metadata_rows
 from kipoi_mcdropout.model.choose_inputs import Inputs, open_files
-from kipoi_mcdropout.model.ensemble import draws_of
+from kipoi_mcdropout.model.ensemble import decided_draws, draws_of
 from kipoi_mcdropout.model.model import Model, as_model, settings_as_dict
-from kipoi_mcdropout.model.predict import PredictionOptions, predict_batch, with_draws
+from kipoi_mcdropout.model.predict import PredictionOptions, predict_batch
 from kipoi_mcdropout.model.sequences import Sequences
 
 METHOD = "mc_predict"
@@ -76,7 +77,7 @@ def mc_predict(
     x = ready.adapter.arrays(x if sequences is None else sequences.all_inputs())
     if n_rows(x) == 0:
         raise InputError("at least one input is required; got an empty batch")
-    options = with_draws(options, ready.ensemble, x)
+    options = replace(options, n_draws=decided_draws(options.n_draws, ready.ensemble, x))
     plan = _plan(ready, x, options)
     record = prediction_record(ready, sequences or Sequences(iter([{"inputs": x}])), options, plan, x)
     return Predictions.of(predict_batch(ready.ensemble, x, options, MaskBank(options.seed)), record)
@@ -118,7 +119,8 @@ def predict_to_files(
         left then.
     """
     first, sequences = sequences.peek()  # errors of the data or the model come before any file is made
-    options = with_draws(options, model.ensemble, first["inputs"])
+    n_draws = decided_draws(options.n_draws, model.ensemble, first["inputs"])
+    options = replace(options, n_draws=n_draws)
     plan = _plan(model, first["inputs"], options)
     record = prediction_record(model, sequences, options, plan, first["inputs"], command)
     began(plan)

@@ -12,10 +12,10 @@ from typing import Any
 from kipoi_mcdropout.arrays.outputs import Targets, as_targets
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.effects.columns import MEMBER_STATISTICS
-from kipoi_mcdropout.effects.summary import with_draws
 from kipoi_mcdropout.engine import Choice
 from kipoi_mcdropout.errors import InputError, InputWarning, OutputError, TargetError
 from kipoi_mcdropout.files.same_file import check_not_inputs
+from kipoi_mcdropout.model.ensemble import decided_draws
 from kipoi_mcdropout.model.model import Model, settings_as_dict
 from kipoi_mcdropout.model.reference import ModelReference
 from kipoi_mcdropout.runs.options import RunOptions
@@ -175,8 +175,8 @@ def score_vcf(
 
 def _with_draws(wanted: VariantEffects, model: Model) -> VariantEffects:
     """With a number of draws, where it was left to the model."""
-    effects = with_draws(wanted.effects, model.ensemble, model.sequences.example())
-    return replace(wanted, effects=effects)
+    n_draws = decided_draws(wanted.effects.n_draws, model.ensemble, model.sequences.example())
+    return replace(wanted, effects=replace(wanted.effects, n_draws=n_draws))
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ class _Plan:
         if settings.vocabulary is None:
             settings = replace(settings, alphabet=self.model.sequences.layout.alphabet)
         job = VariantJob(
-            tuple(ModelReference.of(member) for member in self.model.ensemble.first_first),
+            tuple(ModelReference.of(member) for member in self.model.ensemble.first_in_front),
             settings, self.targets, self.wanted.effects, self.wanted.seed, self.engine,
             tuple(member.is_random for member in self.here.members), self.wanted.options.rc,
         )  # fmt: skip

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from small_models import OwnCode
 from torch import Tensor, nn
 
 from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
@@ -21,17 +22,6 @@ SEED, P = 4, 0.3
 N, C, L = 3, 4, 6
 K = 1 - P
 bernoulli = torch.distributions.Bernoulli
-
-
-class Body(nn.Module):
-    """Code of the test's own, in training mode only or always."""
-
-    def __init__(self, code: Callable[[Tensor], Tensor], guarded: bool = False) -> None:
-        super().__init__()
-        self.code, self.guarded = code, guarded
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.code(x) if self.training or not self.guarded else x
 
 
 def drop_block(x: Tensor) -> Tensor:
@@ -191,7 +181,7 @@ def test_masks_are_those_of_torchs_own_functions_replaced_by_fixed_bits(
     name: str, x: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, sites = FORMS[name]
-    model, bank = LockedModel(Body(code, name == "DropBlock")), MaskBank(SEED)
+    model, bank = LockedModel(OwnCode(code, name == "DropBlock")), MaskBank(SEED)
     with model.borrow():
         found = model.plan(x).sites
         assert [(site.shape, pytest.approx(site.p)) for site in found] == sites
@@ -219,7 +209,7 @@ def test_point_of_masks_that_are_always_on_is_their_mean(name: str, x: Tensor) -
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(1)
         theirs = torch.stack([code(x) for _ in range(n)])
-    model = LockedModel(Body(code))
+    model = LockedModel(OwnCode(code))
     with model.borrow():
         point = model.outputs(x, POINT, MaskBank(SEED)).reshape(x.shape)
     assert ((point - theirs.mean(0)).abs() < 5 * (theirs.var(0) / n).sqrt() + 1e-5).all()
@@ -244,7 +234,7 @@ def test_masks_of_training_mode_alone_are_locked_with_the_evaluation_as_point(
     code, sites = FORMS[name]
     bank, outputs = MaskBank(SEED), []
     for guarded in (True, name == "DropBlock"):  # which has no mean
-        model = LockedModel(nn.Sequential(Body(code, guarded)))
+        model = LockedModel(nn.Sequential(OwnCode(code, guarded)))
         with model.borrow():
             assert [site.shape for site in model.plan(x).sites] == [shape for shape, _ in sites]
             outputs.append([model.outputs(x, draw, bank) for draw in (0, 1)])
@@ -255,11 +245,11 @@ def test_masks_of_training_mode_alone_are_locked_with_the_evaluation_as_point(
 
 def test_a_skipped_layer_is_refused_with_what_to_write_instead(x: Tensor) -> None:
     """The code that runs depends on the draw: there is no mask, and no mean."""
-    model = LockedModel(nn.Sequential(Body(lambda x: x if torch.rand(1) < P else 2 * x, True)))
+    model = LockedModel(nn.Sequential(OwnCode(lambda x: x if torch.rand(1) < P else 2 * x, True)))
     with model.borrow(), pytest.raises(UnlockableDropoutError) as error:
         model.plan(x)
     text = str(error.value)
-    assert "module '0' (Body) uses torch's rand, which decides what its code runs" in text
+    assert "module '0' (OwnCode) uses torch's rand, which decides what its code runs" in text
     assert "to skip a layer: one number for each input" in text
 
 
@@ -274,7 +264,7 @@ def test_a_layer_skipped_by_other_random_numbers_is_refused_by_their_name(
     for seed in range(6):
         np.random.seed(seed)
         random.seed(seed)
-        model = LockedModel(nn.Sequential(Body(lambda x: x if draw() < P else 2 * x)))
+        model = LockedModel(nn.Sequential(OwnCode(lambda x: x if draw() < P else 2 * x)))
         with (
             model.borrow(),
             pytest.raises(UnlockableDropoutError, match=f"uses {source}'s random numbers"),
@@ -298,7 +288,7 @@ NO_MEAN: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
 @pytest.mark.parametrize("name", NO_MEAN)
 def test_masks_without_a_mean_are_refused_where_they_are_always_on(name: str, x: Tensor) -> None:
     code, words = NO_MEAN[name]
-    model = LockedModel(nn.Sequential(Body(code)))
+    model = LockedModel(nn.Sequential(OwnCode(code)))
     words += ", so that there is no mean for the point prediction, in evaluation mode"
     with model.borrow(), pytest.raises(UnlockableDropoutError, match=words):
         model.plan(x)
@@ -306,7 +296,8 @@ def test_masks_without_a_mean_are_refused_where_they_are_always_on(name: str, x:
 
 def test_audit_says_what_a_mask_is(x: Tensor) -> None:
     net = nn.Sequential(
-        Body(lambda x: x.masked_fill(torch.rand_like(x) < P, 0)), Body(FORMS["one for all inputs"][0])
+        OwnCode(lambda x: x.masked_fill(torch.rand_like(x) < P, 0)),
+        OwnCode(FORMS["one for all inputs"][0]),
     )
     found = audit(net, x.numpy())
     first, second = found.rows
@@ -370,7 +361,7 @@ def test_moments_are_those_of_all_masks(guarded: bool) -> None:
     """A linear model of three units has eight masks, each with its probability."""
     weight, x = torch.tensor([1.0, -2.0, 4.0]), torch.tensor([[3.0, 1.0, 0.5]])
     net = nn.Sequential(
-        Body(lambda x: x * (torch.rand_like(x) > P) / K, guarded), nn.Linear(3, 1, False)
+        OwnCode(lambda x: x * (torch.rand_like(x) > P) / K, guarded), nn.Linear(3, 1, False)
     )
     net[1].weight.data[:] = weight
     masks = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 3)

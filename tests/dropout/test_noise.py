@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from scipy import special, stats
+from small_models import OwnCode
 from torch import Tensor, nn
 
 from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
@@ -22,17 +23,6 @@ from kipoi_mcdropout.plugin.mutation import MCDropoutISM
 SEED, P = 11, 0.3
 N, C, L = 3, 4, 5
 normal = torch.distributions.Normal
-
-
-class Body(nn.Module):
-    """Code of the test's own, in training mode only or always."""
-
-    def __init__(self, code: Callable[[Tensor], Tensor], guarded: bool = False) -> None:
-        super().__init__()
-        self.code, self.guarded = code, guarded
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.code(x) if self.training or not self.guarded else x
 
 
 def relaxed_mask(x: Tensor) -> Tensor:
@@ -147,7 +137,7 @@ def test_noise_is_locked_and_keyed_by_seed_draw_and_site(
 ) -> None:
     """As torch's own forward pass with the random functions replaced by fixed numbers."""
     code, kind, shape = NOISE[name]
-    net = nn.Sequential(nn.Dropout(0.5), Body(code))
+    net = nn.Sequential(nn.Dropout(0.5), OwnCode(code))
     model, bank = LockedModel(net), MaskBank(SEED)
     with model.borrow():
         _, site = model.plan(x).sites
@@ -174,7 +164,7 @@ def test_draws_have_the_distribution_of_torchs_own(name: str, x: Tensor) -> None
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(1)
         theirs = torch.cat([code(one) for _ in range(n)])
-    model, bank = LockedModel(Body(code)), MaskBank(SEED)
+    model, bank = LockedModel(OwnCode(code)), MaskBank(SEED)
     with model.borrow():
         ours = torch.cat([model.outputs(one, draw, bank).reshape(one.shape) for draw in range(n)])
         point = model.outputs(one, POINT, bank).reshape(one.shape)
@@ -197,7 +187,7 @@ def test_noise_of_training_mode_alone_is_locked_with_the_evaluation_as_point(
     bank = MaskBank(SEED)
     outputs = []
     for guarded in (True, False):
-        model = LockedModel(nn.Sequential(Body(code, guarded)))
+        model = LockedModel(nn.Sequential(OwnCode(code, guarded)))
         with model.borrow():
             (site,) = model.plan(x).sites
             assert (site.kind, site.shape) == (f"{kind}_noise", shape)
@@ -209,7 +199,7 @@ def test_noise_of_training_mode_alone_is_locked_with_the_evaluation_as_point(
 
 @pytest.mark.parametrize("name", ["normal_", "a relaxed mask", "probabilities that differ", "lerp"])
 def test_noise_of_training_mode_with_another_mean_is_refused(name: str, x: Tensor) -> None:
-    model = LockedModel(nn.Sequential(Body(NOISE[name][0], guarded=True)))
+    model = LockedModel(nn.Sequential(OwnCode(NOISE[name][0], guarded=True)))
     with model.borrow(), pytest.raises(UnlockableDropoutError) as error:
         model.plan(x)
     assert "module '0'" in str(error.value)
@@ -219,7 +209,7 @@ def test_noise_of_training_mode_with_another_mean_is_refused(name: str, x: Tenso
 
 
 def test_audit_says_what_noise_is(x: Tensor) -> None:
-    net = nn.Sequential(Body(lambda x: x + 0.1 * torch.randn_like(x)), nn.Dropout(0.5))
+    net = nn.Sequential(OwnCode(lambda x: x + 0.1 * torch.randn_like(x)), nn.Dropout(0.5))
     first, second = audit(net, x.numpy()).rows
     assert (first.kind, first.p, first.mask_shape) == ("normal_noise", "-", "1 x 4 x 5")
     assert first.locked == "locked, random numbers that the model's code makes"
@@ -231,7 +221,7 @@ def test_noise_is_of_the_type_of_the_weights() -> None:
     bank = MaskBank(SEED)
     found = {}
     for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
-        model = LockedModel(Body(lambda x: torch.rand_like(x) + torch.randn_like(x)))
+        model = LockedModel(OwnCode(lambda x: torch.rand_like(x) + torch.randn_like(x)))
         x = torch.ones(2, 40, dtype=dtype)
         with model.borrow():
             two, one = model.plan(x).sites  # uniform numbers are drawn where they are used
@@ -271,7 +261,7 @@ class Linear(nn.Module):
 
     def __init__(self, code: Callable[[Tensor], Tensor], guarded: bool) -> None:
         super().__init__()
-        self.body, self.head = Body(code, guarded), nn.Linear(24, 2)
+        self.body, self.head = OwnCode(code, guarded), nn.Linear(24, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.body(x).flatten(1))
@@ -311,7 +301,7 @@ class Convolved(nn.Module):
 
     def __init__(self, code: Callable[[Tensor], Tensor], guarded: bool = False) -> None:
         super().__init__()
-        self.conv, self.body = nn.Conv1d(4, 6, 5, padding=2), Body(code, guarded)
+        self.conv, self.body = nn.Conv1d(4, 6, 5, padding=2), OwnCode(code, guarded)
         self.head = nn.Linear(6 * 6, 2)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from small_models import LENGTH, Linear, fixed, one_hot
+from small_models import Linear, NoDropout, fixed, one_hot
 from torch import Tensor, nn
 
 from kipoi_mcdropout.arrays.nested_variance import NestedVariance
@@ -25,17 +25,6 @@ from kipoi_mcdropout.sequence.mutants import MutantBatch, all_substitutions, sub
 from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 
 TARGETS = Targets(("a", "b", "c"), (0, 1, 2), 3)
-
-
-class NoDropout(nn.Module):
-    """One linear layer, in which nothing is random."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = nn.Sequential(nn.Flatten(), nn.Linear(4 * LENGTH, 3))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.body(x)
 
 
 def _batch(n: int = 12) -> MutantBatch:

@@ -6,23 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_models import LENGTH, Linear, fixed
-from torch import Tensor, nn
+from small_models import LENGTH, Linear, NoDropout, fixed
+from torch import nn
 
 import kipoi_mcdropout as mcd
 from kipoi_mcdropout.cli.commands import audit as command
 from kipoi_mcdropout.errors import NoRandomSiteError
-
-
-class NoDropout(nn.Module):
-    """One linear layer, in which nothing is random."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = nn.Sequential(nn.Flatten(), nn.Linear(4 * LENGTH, 3))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.body(x)
 
 
 def _audit(*nets: nn.Module) -> mcd.model.audit.Audit:

@@ -8,27 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from small_models import LENGTH, Linear, array, fixed, one_hot, with_schema
+from small_models import LENGTH, Linear, NoDropout, array, fixed, one_hot, with_schema
 from torch import Tensor, nn
 
 import kipoi_mcdropout as mcd
 from kipoi_mcdropout.effects.saturation import IsmOptions, SaturationMutagenesis
 from kipoi_mcdropout.effects.scores import SCORES
 from kipoi_mcdropout.effects.summary import EffectOptions
+from kipoi_mcdropout.engine import IncrementalEngine
 from kipoi_mcdropout.errors import InputError, NonFiniteOutputError, NoRandomSiteError, OutputError
 from kipoi_mcdropout.files.read import read_effects, read_member_means
 from kipoi_mcdropout.significance.calibration import with_spread
-
-
-class NoDropout(nn.Module):
-    """One linear layer, in which nothing is random."""
-
-    def __init__(self, n_outputs: int = 2) -> None:
-        super().__init__()
-        self.body = nn.Sequential(nn.Flatten(), nn.Linear(4 * LENGTH, n_outputs))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.body(x)
 
 
 def _nets(n: int, kind: type[nn.Module] = Linear, **keywords: Any) -> list[nn.Module]:
@@ -115,11 +105,20 @@ def test_another_member_is_another_run(tmp_path: Path) -> None:
         _ism([nets[0], nets[2]], n_draws=4, output=path, running=running)
 
 
-def test_full_and_incremental_engines_agree() -> None:
+def test_full_and_incremental_engines_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[object] = []
+    run = IncrementalEngine.run
+
+    def counted(self: IncrementalEngine, *words: Any) -> Any:
+        ran.append(self.model.module)
+        return run(self, *words)
+
+    monkeypatch.setattr(IncrementalEngine, "run", counted)
     tables = [
         _ism(_nets(2), n_draws=4, running=mcd.RunOptions(engine=engine)).table()
         for engine in ("full", "incremental")
     ]
+    assert len(set(ran)) == 2, "each member ran in the incremental engine"
     scale = tables[0]["effect_mean"].abs().max()
     for name in ("effect_mean", "effect_sd", "effect_sd_within", "effect_sd_between"):
         np.testing.assert_allclose(tables[1][name], tables[0][name], atol=1e-5 * scale)

@@ -10,11 +10,11 @@ from typing import Any
 from kipoi_mcdropout.arrays.outputs import as_targets
 from kipoi_mcdropout.effects.saturation import IsmOptions, SaturationMutagenesis
 from kipoi_mcdropout.effects.scores import Score, parse_scores
-from kipoi_mcdropout.effects.summary import EffectOptions, with_draws
+from kipoi_mcdropout.effects.summary import EffectOptions
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.effects import Effects
 from kipoi_mcdropout.model.choose_inputs import Inputs, choose_inputs, open_inputs
-from kipoi_mcdropout.model.ensemble import draws_of
+from kipoi_mcdropout.model.ensemble import decided_draws, draws_of
 from kipoi_mcdropout.model.model import Model, as_model
 from kipoi_mcdropout.model.reference import ModelReference
 from kipoi_mcdropout.model.sequences import Sequences
@@ -185,7 +185,8 @@ def mutate(
     """
     watch = Watch() if watch is None else watch
     first, sequences = sequences.peek()  # errors of the data or the model come before any file is made
-    effects = with_draws(options.effects, model.ensemble, first["inputs"])
+    n_draws = decided_draws(options.effects.n_draws, model.ensemble, first["inputs"])
+    effects = replace(options.effects, n_draws=n_draws)
     options = replace(options, effects=effects)
     mutagenesis = SaturationMutagenesis(model.ensemble, options)
     key = model.adapter.input_key(options.model_input, first["inputs"])
@@ -221,7 +222,7 @@ def _work(
     """The function that computes one unit here and, for a cluster, the job that does it elsewhere."""
     if isinstance(scheduler, InProcess):
         return Work(lambda task: task.run(mutagenesis, watch.forwards))
-    references = tuple(ModelReference.of(member) for member in model.ensemble.first_first)
+    references = tuple(ModelReference.of(member) for member in model.ensemble.first_in_front)
     job = IsmJob(references, model.settings, options, asked.output_sel_fn)
     return Work(lambda task: task.run(mutagenesis), job)
 
