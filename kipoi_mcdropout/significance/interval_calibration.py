@@ -26,7 +26,7 @@ from kipoi_mcdropout.significance.conformal import (
     default_edges,
     effects_needed,
 )
-from kipoi_mcdropout.significance.matched_effects import match, require
+from kipoi_mcdropout.significance.matched_effects import Matched, match, require
 from kipoi_mcdropout.significance.result_identity import ResultIdentity
 from kipoi_mcdropout.significance.venn_abers import VennAbers
 
@@ -103,7 +103,7 @@ class IntervalCalibration:
         half = self.groups.at(np.abs(mean), level) * abs(self.slope) * spread
         center = self.intercept + self.slope * mean
         right = self.sign.probability(np.abs(mean) / spread)
-        return Intervals(center - half, center + half, right)
+        return Intervals(center - half, center + half, np.where(mean == 0, 0.5, right))
 
     def check_fits(self, other: ResultIdentity, scores: Sequence[str], outputs: Sequence[str]) -> None:
         """Raise InputError unless the calibration is of the model, a score and an output of a result.
@@ -257,7 +257,7 @@ def calibrate_intervals(
         slope=slope,
         sd_floor=floor,
         groups=groups,
-        sign=VennAbers.of(size / spread, _sign_right(found.mean, found.effect)),
+        sign=_sign_curve(found, spread),
         n=len(found.mean),
         n_sequences=found.n_sequences,
         cautions=tuple(interval_cautions(found, groups, abs(slope) * spread, level)),
@@ -265,7 +265,10 @@ def calibrate_intervals(
     )
 
 
-def _sign_right(mean: FloatArray, effect: FloatArray) -> FloatArray:
-    """1 where both have the same sign, 0 where they have not, 0.5 where one of them is 0."""
-    right: FloatArray = (1 + np.sign(mean) * np.sign(effect)) / 2
-    return right
+def _sign_curve(found: Matched, spread: FloatArray) -> VennAbers:
+    """Whether the signs agree, by |effect| / spread; a measured 0 counts half, a predicted 0 not at all."""
+    signed = found.mean != 0
+    if not signed.any():
+        raise InputError("effects other than 0 are required; all predicted effects are 0")
+    right = (1 + np.sign(found.mean) * np.sign(found.effect)) / 2
+    return VennAbers.of((np.abs(found.mean) / spread)[signed], right[signed])
