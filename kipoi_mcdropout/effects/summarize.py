@@ -12,6 +12,7 @@ from torch import Tensor
 from kipoi_mcdropout.dropout.locked_model import POINT
 from kipoi_mcdropout.effects.accumulator import Accumulator
 from kipoi_mcdropout.effects.columns import COUNTS, MUTANT_STATISTICS, REFERENCE_STATISTICS
+from kipoi_mcdropout.effects.read_blocks import read_blocks
 from kipoi_mcdropout.effects.scores import Score
 from kipoi_mcdropout.effects.summary import Array, EffectOptions, EffectSummary
 from kipoi_mcdropout.engine.full import Engine
@@ -58,7 +59,7 @@ def summarize_effects(
     # Some mutants at a time, as the statistics need several copies of a block in float64.
     accumulators: list[tuple[slice, list[Accumulator]]] = []
     done = 0
-    for block in engine.run(batch, passes, targets.selected):
+    for block in read_blocks(engine, batch, passes, targets, options.scores):
         if done == 0:
             accumulators = [
                 (
@@ -74,8 +75,7 @@ def summarize_effects(
             ]
             _check_reference(block.ref[0])
         for rows, of_scores in accumulators:
-            begin = block.mutants.start
-            part = block._replace(alt=block.alt[:, rows.start - begin : rows.stop - begin])
+            part = block.part(rows)
             for accumulator in of_scores:
                 accumulator.update(part)
         if progress is not None:

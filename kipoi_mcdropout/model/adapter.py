@@ -182,7 +182,8 @@ class KipoiModel:
         except TargetError:
             _refuse_left_out(as_targets(wanted), self.locked.left_out)
             raise
-        return replace(chosen, eps=self.locked.eps)
+        profiles = None if self.reader is None else self.reader.bound.profiles(chosen.columns)
+        return replace(chosen, eps=self.locked.eps, profiles=profiles)
 
     def whole_outputs(self) -> AbstractContextManager[None]:
         """Within it, the model gives its own outputs, whatever is read of them."""

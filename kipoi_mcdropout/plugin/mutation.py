@@ -127,6 +127,7 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
         pseudocount: float | None = None,
         **outputs: Any,
     ) -> None:
+        from kipoi_mcdropout.effects.asked_outputs import readout_for
         from kipoi_mcdropout.effects.saturation import IsmOptions, SaturationMutagenesis
         from kipoi_mcdropout.effects.scores import parse_scores
         from kipoi_mcdropout.effects.summary import EffectOptions
@@ -138,10 +139,10 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
         from kipoi_mcdropout.sequence.one_hot import check_alphabet
         from kipoi_mcdropout.sequence.vocabulary import as_vocabulary
 
-        readout = Readout.of(outputs, "MCDropoutISM")
         letters = alphabet_of(model) if alphabet is None else check_alphabet(alphabet)
         scores = [scores] if isinstance(scores, str) or callable(scores) else list(scores)
         chosen = parse_scores(scores, score_kwargs, pseudocount)
+        readout = readout_for(Readout.of(outputs, "MCDropoutISM"), chosen)
         names = [score for score in scores if score in scoring_options]  # those of kipoi-interpret
         super().__init__(
             model, model_input, names, None, batch_size, output_sel_fn, id_value,

@@ -229,8 +229,9 @@ def _plan(model: Model, wanted: VariantEffects, running: RunOptions, carries_vcf
     _check_strands(wanted, model)
     fields = _fields(wanted, chosen, model) if carries_vcf else []
     n_alleles = chunk_alleles(
-        len(chosen.columns), len(effects.scores), effects.n_draws, running.batch_size
-    )
+        len(chosen.columns), len(effects.scores), effects.n_draws, running.batch_size,
+        0 if chosen.profiles is None else chosen.profiles.size,
+    )  # fmt: skip
     asked = EngineChoice(running.engine, running.batch_size, running.memory, running.verify)
     masks = MaskBank(wanted.seed)
     is_random = _is_random(model, effects.n_draws)
@@ -241,9 +242,17 @@ def _plan(model: Model, wanted: VariantEffects, running: RunOptions, carries_vcf
 
 
 def _check_strands(wanted: VariantEffects, model: Model) -> None:
-    """Raise InputError where bins of both strands would be averaged that are not the same bases."""
-    reader = model.adapter.reader
-    if not wanted.options.rc or reader is None:
+    """Raise InputError where bins would be averaged that are not the same bases."""
+    reader, options = model.adapter.reader, wanted.options
+    views = "rc (--rc)" if options.rc else "shifts (--shifts)" if tuple(options.shifts) != (0,) else ""
+    if not views or reader is None:
+        return
+    if reader.readout.keeps_bins:
+        raise InputError(
+            f"{views} averages outputs whose bins are not the same bases, so profiles cannot be "
+            "compared after it; use it with scores of reduced values alone, such as diff or log2fc"
+        )
+    if not options.rc:
         return
     n_bins = reader.bound.axes.n_bins
     for window in reader.bound.windows:

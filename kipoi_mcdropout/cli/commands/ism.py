@@ -191,7 +191,7 @@ class _Prepared:
                 options.on_error, options.overwrite, options.resume, parse_shard(options.shard),
             )  # fmt: skip
             words = {name: get(name) for name in READOUT_FLAGS if get(name) is not None}
-            model = Model.of(self.loaded, with_readout(settings, words), self.select)
+            model = Model.of(self.loaded, with_readout(settings, words, scores), self.select)
             chosen = ism_options(model, effects, get("seed"), get("targets"), mutation, running)
         except TypeError as error:
             if options.imp_score_kwargs is None:

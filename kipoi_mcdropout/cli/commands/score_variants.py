@@ -182,7 +182,9 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
     files = (options.output_vcf, options.table)
     paths = output_paths(options.input_vcf, *files, wanted.vcf, running)
     description = describe_model(options)
-    settings = with_readout(description.settings, readout_words(options))
+    settings = with_readout(
+        description.settings, readout_words(options), wanted.effects.scores
+    )
     model = Model.of(load_for_files(description), settings)
     bar = _Bar(_expected(options, running.shard))
     told = Told([*prog.split(), *args], bar.update)
