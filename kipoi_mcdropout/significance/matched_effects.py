@@ -7,10 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from kipoi_mcdropout.arrays.array_types import FloatArray
 from kipoi_mcdropout.effects.rounding import effect_rounding
-from kipoi_mcdropout.effects.row_identity import first_of_each_variant, genomic_variants, variant_names
+from kipoi_mcdropout.effects.row_identity import (
+    first_of_each_variant,
+    genomic_variants,
+    sequence_names,
+    variant_names,
+)
 from kipoi_mcdropout.errors import InputError
 
 MIN_VARIANTS = 10
@@ -29,6 +35,8 @@ class Matched:
         Predicted.
     n_only_measured, n_only_predicted, n_no_spread, n_repeated : int
         What was left out; see `calibration.CalibrationResult`.
+    n_sequences : int
+        Sequences that the variants lie in; 0 where the table has none.
     """
 
     effect: FloatArray
@@ -39,10 +47,15 @@ class Matched:
     n_only_predicted: int
     n_no_spread: int
     n_repeated: int
+    n_sequences: int = 0
 
 
-def match(measured: pd.DataFrame, predicted: pd.DataFrame, output: str | None) -> Matched:
+def match(
+    measured: pd.DataFrame, predicted: pd.DataFrame, output: str | None, *, all_spreads: bool = False
+) -> Matched:
     """The variants of both tables; see `calibration.calibrate` for their columns.
+
+    With `all_spreads`, variants without a spread are kept.
 
     Raises
     ------
@@ -66,11 +79,14 @@ def match(measured: pd.DataFrame, predicted: pd.DataFrame, output: str | None) -
             "the same form?"
         )
     _check_numbers(both)
-    spread, n_no_spread = _with_spread(both)
-    columns = {name: spread[name].to_numpy(np.float64) for name in ("effect", "se", "mean", "sd")}
+    wide = _has_spread(both)
+    used = both if all_spreads else both[wide]
+    columns = {name: used[name].to_numpy(np.float64) for name in ("effect", "se", "mean", "sd")}
     only = (len(left) - len(both), len(right) - len(both))
-    return Matched(**columns, n_only_measured=only[0], n_only_predicted=only[1],
-                   n_no_spread=n_no_spread, n_repeated=n_repeated)  # fmt: skip
+    return Matched(
+        **columns, n_only_measured=only[0], n_only_predicted=only[1],
+        n_no_spread=int((~wide).sum()), n_repeated=n_repeated, n_sequences=used["sequence"].nunique(),
+    )  # fmt: skip
 
 
 def require(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:
@@ -92,7 +108,7 @@ def _measured(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _predicted(table: pd.DataFrame, output: str | None) -> tuple[pd.DataFrame, int]:
-    """variant, mean, sd and least (what is only rounding), and the number of rows left out."""
+    """variant, mean, sd, least (what is only rounding) and sequence, and the number of rows left out."""
     require(table, ("effect_mean", "effect_sd"), "the table of predicted effects")
     table = _one_output(table, output)
     first = np.ones(len(table), bool)
@@ -112,6 +128,7 @@ def _predicted(table: pd.DataFrame, output: str | None) -> tuple[pd.DataFrame, i
     rows = pd.DataFrame(
         {"variant": names, "mean": table["effect_mean"], "sd": table["effect_sd"]}
     ).assign(least=effect_rounding(table))
+    rows["sequence"] = sequence_names(table) if "sequence" in table else None
     return rows[first], int((~first).sum())
 
 
@@ -151,13 +168,13 @@ def _check_numbers(both: pd.DataFrame) -> None:
         )
 
 
-def _with_spread(both: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    """The variants that have an interval, and the number of the others."""
+def _has_spread(both: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which variants have an interval."""
     spread = np.hypot(both["sd"].to_numpy(float), both["se"].to_numpy(float))
-    wide = spread > both["least"].to_numpy(float)
+    wide: NDArray[np.bool_] = spread > both["least"].to_numpy(float)
     if wide.sum() < MIN_VARIANTS:
         raise InputError(
             f"at least {MIN_VARIANTS} variants whose effects vary over the draws are required; got "
             f"{wide.sum()}. Is there a dropout between the mutations and the output? See `audit`"
         )
-    return both[wide].reset_index(drop=True), int((~wide).sum())
+    return wide
