@@ -40,7 +40,9 @@ _NAMESPACE: dict[str, object] = {}
 exec(CODE, _NAMESPACE)
 
 
-def profile_net(seed: int = 0, *, bins_last: bool = True, dtype: torch.dtype = torch.float32) -> nn.Module:
+def profile_net(
+    seed: int = 0, *, bins_last: bool = True, dtype: torch.dtype = torch.float32
+) -> nn.Module:
     """The network with weights that are the same in every run."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)

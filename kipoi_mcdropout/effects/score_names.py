@@ -18,6 +18,13 @@ UNSIGNED_SCORES = {
     "logit_alt": "is the mutant's own prediction, not a change",
 }
 
+_UNDEFINED = {"log2fc": "a value and the pseudocount together are not above 0"}
+
+
+def undefined(score: str) -> str:
+    """Why a score has no finite value where the outputs are finite."""
+    return _UNDEFINED.get(score, "a probability is 0 or 1")
+
 
 def preferred_score(known: Sequence[str]) -> str:
     """Of several scores the one to look at first: diff, logit, log2fc, else the first that is an effect.

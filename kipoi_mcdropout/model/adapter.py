@@ -7,6 +7,7 @@ import fnmatch
 import importlib.metadata
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -182,6 +183,10 @@ class KipoiModel:
             _refuse_left_out(as_targets(wanted), self.locked.left_out)
             raise
         return replace(chosen, eps=self.locked.eps)
+
+    def whole_outputs(self) -> AbstractContextManager[None]:
+        """Within it, the model gives its own outputs, whatever is read of them."""
+        return contextlib.nullcontext() if self.reader is None else self.reader.off()
 
     def arrays(self, inputs: Nested) -> Nested:
         """Inputs as numpy arrays, in the type that the model takes (`InputTypes`)."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
@@ -46,7 +47,7 @@ class ReadOutputs:
     ) -> None:
         self._call, self.readout = call, readout
         self._schema, self._names, self._label_axis = schema, names, label_axis
-        self._path = ""
+        self._path, self._is_off = "", False
         self._bound: dict[tuple[int, ...], BoundReadout] = {}  # by the shape of the output
         self._last: BoundReadout | None = None  # of the outputs that came last
 
@@ -56,7 +57,16 @@ class ReadOutputs:
         assert self._last is not None
         return self._last
 
-    def __call__(self, inputs: Nested) -> Tensor:
+    @contextmanager
+    def off(self) -> Iterator[None]:
+        """Within it, the outputs are those of the model."""
+        self._is_off = True
+        try:
+            yield
+        finally:
+            self._is_off = False
+
+    def __call__(self, inputs: Nested) -> Nested:
         """The numbers of a batch, shape=(n, labels).
 
         Raises
@@ -66,6 +76,8 @@ class ReadOutputs:
         ModelError
             If the output that is read is missing, or is no tensor of real numbers with the batch first.
         """
+        if self._is_off:
+            return self._call(inputs)
         n = n_rows(inputs)
         outputs = map_nested(lambda x: None if why_unusable(x, n) else x, self._call(inputs))
         usable = dict(leaves(outputs))
@@ -85,14 +97,14 @@ class ReadOutputs:
 
     def _head(self, outputs: Nested, usable: dict[str, Tensor]) -> str:
         """The path of the output that is read."""
+        if not usable:
+            raise ModelError("the model returns no tensor of real numbers with the batch as first axis")
         wanted = self.readout.head
         titles = self._titles(outputs)
         words = [
             f"{titles[path] or path!r} of shape {tuple(leaf.shape[1:])}"
             for path, leaf in list(usable.items())[:_SHOWN]
         ]
-        if not usable:
-            raise ModelError("the model returns no tensor of real numbers with the batch as first axis")
         if wanted is None:
             if len(usable) > 1:
                 raise TargetError(

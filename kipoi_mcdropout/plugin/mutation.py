@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from kipoi_interpret.importance_scores.ism import Mutation
+from kipoi_interpret.importance_scores.ism_scores import scoring_options
 
 from kipoi_mcdropout.errors import InputError
 
@@ -141,7 +142,7 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
         letters = alphabet_of(model) if alphabet is None else check_alphabet(alphabet)
         scores = [scores] if isinstance(scores, str) or callable(scores) else list(scores)
         chosen = parse_scores(scores, score_kwargs, pseudocount)
-        names = [score for score in scores if isinstance(score, str)]
+        names = [score for score in scores if score in scoring_options]  # those of kipoi-interpret
         super().__init__(
             model, model_input, names, None, batch_size, output_sel_fn, id_value,
             1 if category_axis is None else category_axis, test_ref_ref,

@@ -226,6 +226,7 @@ def _plan(model: Model, wanted: VariantEffects, running: RunOptions, carries_vcf
     effects, sequences = wanted.effects, model.sequences
     chosen = sequences.targets(wanted.targets)
     model.ensemble.check_targets(sequences.example(), as_targets(wanted.targets), chosen)
+    _check_strands(wanted, model)
     fields = _fields(wanted, chosen, model) if carries_vcf else []
     n_alleles = chunk_alleles(
         len(chosen.columns), len(effects.scores), effects.n_draws, running.batch_size
@@ -237,6 +238,21 @@ def _plan(model: Model, wanted: VariantEffects, running: RunOptions, carries_vcf
     members = engine.members(model, masks, is_random)
     here = VariantWork(sequences, chosen, effects, members, wanted.options.rc)
     return _Plan(model, wanted, running, chosen, fields, n_alleles, engine, choice, here)
+
+
+def _check_strands(wanted: VariantEffects, model: Model) -> None:
+    """Raise InputError where bins of both strands would be averaged that are not the same bases."""
+    reader = model.adapter.reader
+    if not wanted.options.rc or reader is None:
+        return
+    n_bins = reader.bound.axes.n_bins
+    for window in reader.bound.windows:
+        if window.start + window.end != n_bins:
+            raise InputError(
+                "rc (--rc) reads the other strand too, whose bins run the other way, so a window of "
+                f"bins must be symmetric about the centre; {window.reduction.name} takes the bins "
+                f"{window.start}:{window.end} of {n_bins}"
+            )
 
 
 def _is_random(model: Model, n_draws: int) -> tuple[bool, ...]:

@@ -88,7 +88,7 @@ def test_log2_fold_change_by_hand() -> None:
     assert none.function(torch.tensor([2.0]), torch.tensor([8.0])).tolist() == [2.0]
     assert none.function(torch.tensor([2.0]), torch.tensor([0.0])).tolist() == [-np.inf]
     both_negative = SCORES["log2fc"].function(torch.tensor([-3.0]), torch.tensor([-5.0]))
-    assert both_negative.isnan().all(), "the ratio of two negative numbers is positive, and no fold change"
+    assert both_negative.isnan().all(), "the ratio of two negative numbers is no fold change"
 
 
 def test_the_pseudocount_is_that_of_log2fc_alone_and_is_recorded() -> None:

@@ -95,6 +95,7 @@ def test_a_window_that_changes_nearly_whole_becomes_rows_of_its_own() -> None:
     torch.manual_seed(1)
     found = compare(Wide().double(), substitutions(60, only=50))
     crop = next(step for step in found.plan.steps.values() if step.node.name == "slice" and step.exit)
-    assert crop.exit is not None and crop.exit.label == "window put into the positions that are taken"
+    assert crop.exit is not None
+    assert crop.exit.label == "window put into the positions that are taken"
     assert found.error < 1e-12
     assert found.paths["materialise"] == 0

@@ -83,9 +83,15 @@ def test_mean_over_groups_beside_tracks(tmp_path: Path) -> None:
     table.write_text("group\ttrack\tnote\nK562\tDNASE:K562\t.\nK562\t2\t.\nall\t*\t.\n")
     bound = fitted(track_groups=table, reduce="sum")
     assert bound.labels == ("K562|sum", "all|sum")
-    assert values(track_groups=table, reduce="sum") == [[15.5, round(37 / 3, 4)], [11.5, round(29 / 3, 4)]]
+    assert values(track_groups=table, reduce="sum") == [
+        [15.5, round(37 / 3, 4)],
+        [11.5, round(29 / 3, 4)],
+    ]
     both = {"dnase": "DNASE*"}
-    assert fitted(track_groups=both, tracks="CAGE*", reduce="max").labels == ("CAGE:K562|max", "dnase|max")
+    assert fitted(track_groups=both, tracks="CAGE*", reduce="max").labels == (
+        "CAGE:K562|max",
+        "dnase|max",
+    )
     # the maximum of the mean profile: (0.5, 1, 1.5, 2, 2.5, 3) and (3.5, 2, 2.5, 1, 1.5, 0)
     assert values(track_groups=both, tracks="CAGE*", reduce="max") == [[9, 3], [8, 3.5]]
 
@@ -152,16 +158,16 @@ def test_the_record_says_what_was_read() -> None:
 @pytest.mark.parametrize(
     ("words", "error", "said"),
     [
-        ({"tracks": "RNA*", "reduce": "sum"}, TargetError, r"track 'RNA\*' names none of the model's 3 tracks"),
+        ({"tracks": "RNA*", "reduce": "sum"}, TargetError, r"track 'RNA\*' names none of the"),
         ({"tracks": 3, "reduce": "sum"}, TargetError, "index from 0 to 2"),
-        ({"reduce": "sum", "bins": "2:9"}, InputError, "bins 2:9 lie outside: the output has the bins 0:6"),
+        ({"reduce": "sum", "bins": "2:9"}, InputError, "2:9 lie outside: the output has the bins 0:6"),
         ({"reduce": "sum", "center_bins": 7}, InputError, "7 bins about the centre .* has 6"),
         ({"tracks": 0}, InputError, "has 6 bins for each track: say how"),
         ({"reduce": "sum", "track_axis": 2}, TargetError, "track_axis must be an axis"),
-        ({"reduce": "sum", "track_groups": {"g": [0, "DNASE:K562"]}}, InputError, "in group 'g' 2 times"),
+        ({"reduce": "sum", "track_groups": {"g": [0, "DNASE:K562"]}}, InputError, "in group 'g' 2"),
         ({"reduce": "sum", "track_groups": {"g": ["x"]}}, TargetError, "track 'x' names none"),
-        ({"reduce": "sum", "track_groups": {NAMES[0]: [1]}, "tracks": 0}, TargetError, "must not be called as"),
-        ({"reduce": "sum", "projection": np.ones((2, 4))}, InputError, "each of the 3 tracks; it is for 4"),
+        ({"reduce": "sum", "tracks": 0, "track_groups": {NAMES[0]: 1}}, TargetError, "as a t"),
+        ({"reduce": "sum", "projection": np.ones((2, 4))}, InputError, "the 3 tracks; it is for 4"),
         ({"reduce": "sum", "projection": np.ones((2, 3)), "tracks": [0, 1]}, InputError, "2 tracks; it is for 3"),
     ],
 )  # fmt: skip
@@ -180,8 +186,8 @@ def test_what_does_not_fit_the_output_is_refused(words: dict, error: type, said:
         ({"reduce": ["sum", "sum@8"], "center_bins": 8}, "only once; got 'sum@8' twice"),
         ({"center_bins": 4}, "is a window of bins, of which reduce"),
         ({"reduce": "sum@4", "center_bins": 8}, "without one of their own"),
-        ({"reduce": "sum", "center_bins": 4, "bins": "0:3"}, "one window of bins; got center_bins and bins"),
-        ({"reduce": "sum", "center_bp": 100, "bin_bp": 32}, "multiple of bin_bp, 32; got 100. Nearest: 96 or 128"),
+        ({"reduce": "sum", "center_bins": 4, "bins": "0:3"}, "window of bins; got center_bins and bins"),
+        ({"reduce": "sum", "center_bp": 100, "bin_bp": 32}, "32; got 100. Nearest: 96 or 128"),
         ({"reduce": "sum", "center_bp": 96}, "needs bin_bp"),
         ({"reduce": "sum", "bin_bp": 32}, "used with a window in bp"),
         ({"reduce": "sum", "bins": "5:5"}, "0 <= START < END"),
@@ -189,10 +195,10 @@ def test_what_does_not_fit_the_output_is_refused(words: dict, error: type, said:
         ({"reduce": "sum", "center_bins": 2.5}, "center_bins must be a whole number"),
         ({"track_groups": {}}, "at least one group"),
         ({"track_groups": {"a": []}}, "a name and a track"),
-        ({"track_groups": {"a": [0]}, "projection": np.ones((1, 1))}, "either track_groups or a projection"),
+        ({"track_groups": {"a": [0]}, "projection": np.ones((1, 1))}, "either track_groups"),
         ({"projection": np.ones(3)}, "matrix of outputs x tracks"),
         ({"projection": np.array([[np.nan]])}, "finite"),
-        ({"projection": np.ones((2, 3)), "projection_labels": ["a"]}, "label for each of its 2 outputs; got 1"),
+        ({"projection": np.ones((2, 3)), "projection_labels": ["a"]}, "its 2 outputs; got 1"),
         ({"projection": np.ones((2, 3)), "projection_labels": ["a", "a"]}, "'a' is there twice"),
         ({"projection_labels": ["a"]}, "need a projection"),
         ({"head": 3}, "head must be the name"),
