@@ -28,6 +28,7 @@ Align = Literal["none", "linear"]
 MAX_SD_FACTOR = 10.0  # beyond, or below a tenth, the two scales are likely not the same
 ZERO_SHARE = 0.01  # of the largest effect: an effect below it counts as 0
 FEW_SEQUENCES = 20
+TOO_WIDE = 1.5  # an interval, beside that of as many measured effects
 
 
 class Caution(NamedTuple):
@@ -114,9 +115,9 @@ def scale_cautions(found: Matched, scaled_sd: FloatArray) -> list[Caution]:
         cautions.append(
             Caution(
                 "scaled_intervals_too_wide",
-                "after sd_scale, half of the 95 % intervals are wider than the range of 95 % of the "
-                f"measured effects ({wide}): such intervals say less than the measured effects without "
-                "any model. Do not use sd_scale there",
+                f"after sd_scale, half of the 95 % intervals are over {TOO_WIDE:g} times as wide as the "
+                f"range of 95 % of the measured effects ({wide}): such intervals say less than the "
+                "measured effects without any model. Do not use sd_scale there",
             )
         )
     return cautions
@@ -141,8 +142,9 @@ def interval_cautions(
         cautions.append(
             Caution(
                 "conformal_intervals_too_wide",
-                f"half of the {level:g} intervals are wider than the range of as many of the measured "
-                f"effects ({wide}): here the predictions add nothing to the measured effects",
+                f"half of the {level:g} intervals are over {TOO_WIDE:g} times as wide as the range of "
+                f"as many of the measured effects ({wide}): here the predictions add nothing to the "
+                "measured effects",
             )
         )
     if 0 < found.n_sequences < FEW_SEQUENCES:
@@ -177,7 +179,7 @@ def _mostly_zero(found: Matched) -> list[Caution]:
 
 
 def _too_wide(found: Matched, width: FloatArray, edges: Sequence[float], level: float) -> str:
-    """Groups whose median interval is wider than what holds as many of the measured effects, in words.
+    """Groups whose median interval is much wider than what holds as many measured effects, in words.
 
     The group where this is worst stands for the others; empty if there is none.
     """
@@ -187,7 +189,7 @@ def _too_wide(found: Matched, width: FloatArray, edges: Sequence[float], level: 
         mine = group == number
         low, high = np.quantile(found.effect[mine], [(1 - level) / 2, (1 + level) / 2])
         median = float(np.median(width[mine]))
-        if median > high - low:
+        if median > TOO_WIDE * (high - low):
             told = f"{describe_group(edges, number)}: {median:.3g} against {high - low:.3g}"
             wide[told] = median / (high - low) if high > low else np.inf
     if not wide:

@@ -266,7 +266,10 @@ def calibrate_intervals(
 
 
 def _sign_curve(found: Matched, spread: FloatArray) -> VennAbers:
-    """Whether the signs agree, by |effect| / spread; a measured 0 counts half, a predicted 0 not at all."""
+    """Whether the signs agree, by |effect| / spread.
+
+    A measured effect of 0 counts half; a predicted one has no sign, and does not count.
+    """
     signed = found.mean != 0
     if not signed.any():
         raise InputError("effects other than 0 are required; all predicted effects are 0")

@@ -142,7 +142,7 @@ def test_a_level_that_a_group_cannot_give_is_refused_by_name() -> None:
     assert_array_equal(groups.at([0.5, 1.5, np.nan], 0.5), [100.0, 215.0, np.nan])
     with pytest.raises(InputError, match=r"99 effects .*\|effect\| of 1 or more has 30.*at most 0.96"):
         groups.at([0.5], 0.99)
-    with pytest.raises(InputError, match="level must be one of the calibration's.*got 0.957"):
+    with pytest.raises(InputError, match=r"level must be one of the calibration's.*got 0.957"):
         groups.at([0.5], 0.957)
 
 

@@ -119,7 +119,7 @@ def changed(**parts: Any) -> dict[str, Any]:
         (changed(code_sha256="other"), "is of the model toy"),
         (changed(members=[RECORD["model"], {**RECORD["model"], "weights_sha256": "2"}]), "of the model"),
         (changed(options={"scores": ["logit"]}), "score diff.*the result has the scores logit"),
-        (changed(options={"scores": ["diff"], "rc": True}), "made with rc False; the result has rc True"),
+        (changed(options={"scores": ["diff"], "rc": True}), "with rc False; the result has rc True"),
         (changed(options={"scores": ["diff"], "shifts": [0, 1]}), "shifts"),
         (changed(n_draws=0), "the result has no draws"),
         (changed(model={"name": "toy"}), "does not say which model made it"),
@@ -132,7 +132,7 @@ def test_a_calibration_of_something_else_is_refused(record: dict[str, Any], word
 
 
 def test_a_calibration_of_another_output_is_refused() -> None:
-    with pytest.raises(InputError, match="output DNase.*the result has the outputs FOXA2"):
+    with pytest.raises(InputError, match=r"output DNase.*the result has the outputs FOXA2"):
         add_intervals(tables()[1].assign(output="FOXA2"), RECORD, ConformalOptions((made(),)))
 
 
@@ -180,12 +180,14 @@ def test_each_output_has_its_own_calibration() -> None:
     other = calibrate_intervals(wide, predicted.assign(output="FOXA2"), RECORD)
     options = ConformalOptions((made(), other))
     again = ConformalOptions.of_record(with_conformal(RECORD, options))
-    assert again is not None and again.to_dict() == options.to_dict()
+    assert again is not None
+    assert again.to_dict() == options.to_dict()
     assert ConformalOptions.of_record(RECORD) is None
     mean, sd = np.ones((1, 3)), np.ones((1, 3))
     columns = again.columns("diff", ["FOXA2", "none", "DNase"], {"effect_mean": mean, "effect_sd": sd})
     half = (columns["ci_upper"] - columns["ci_lower"])[0] / 2
-    assert half[0] > 2 * half[2] and np.isnan(half[1])
+    assert half[0] > 2 * half[2]
+    assert np.isnan(half[1])
     with pytest.raises(InputError, match="several are of DNase, score diff"):
         ConformalOptions((made(), made()))
     with pytest.raises(InputError, match="level must be one of"):

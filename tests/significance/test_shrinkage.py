@@ -102,7 +102,8 @@ def test_effects_without_an_sd_get_no_number_and_do_not_count() -> None:
     _, effect, sd = simulated(50, 5)
     more = shrink(np.r_[effect, 5.0, np.nan, 1.0], np.r_[sd, 0.0, 1.0, np.nan])
     assert_array_equal(more.mean[:50], shrink(effect, sd).mean)
-    assert np.isnan(more.mean[50:]).all() and np.isnan(more.lfsr[50:]).all()
+    assert np.isnan(more.mean[50:]).all()
+    assert np.isnan(more.lfsr[50:]).all()
 
 
 @pytest.mark.parametrize(
@@ -149,7 +150,7 @@ def test_an_sd_that_is_only_rounding_is_none() -> None:
 
 def test_refusals_name_the_output() -> None:
     rows = table().assign(effect_sd=0.0)
-    with pytest.raises(InputError, match="output ., score diff: at least 10"):
+    with pytest.raises(InputError, match=r"output ., score diff: at least 10"):
         add_shrinkage(rows)
     with pytest.raises(InputError, match="has the columns lfsr already"):
         add_shrinkage(table().assign(lfsr=0.5))
