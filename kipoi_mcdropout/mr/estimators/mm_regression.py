@@ -69,6 +69,39 @@ def mm_fit(x: FloatArray, y: FloatArray, seed: int = 0) -> MMFit:
     return MMFit(slope, _covariance(x, y - x @ start, y - x @ slope, scale), scale)
 
 
+def mm_slopes(x: FloatArray, y: FloatArray, start: FloatArray) -> FloatArray:
+    """MM-estimate of a line through the origin for many replicates, shape=(..., n) to shape=(...).
+
+    The S-estimate is looked for from `start` only, shape=(...), such as the weighted median of y / x;
+    `mm_fit` starts at every row.
+    """
+    target = BREAKDOWN * (x.shape[-1] - 1)
+    slope = start
+    scale = np.median(np.abs(y - slope[..., None] * x), axis=-1) / 0.6745
+    for _ in range(_MOST_STEPS):  # slope and scale in turn
+        u = (y - slope[..., None] * x) / (np.maximum(scale, 1e-300)[..., None] * C_SCALE)
+        scale = scale * np.sqrt(_rho(u).sum(axis=-1) / target)
+        slope, done = _slope_step(x, y, u, slope)
+        if done:
+            break
+    for _ in range(_MOST_STEPS):
+        u = (y - slope[..., None] * x) / (np.maximum(scale, 1e-300)[..., None] * C_SLOPE)
+        slope, done = _slope_step(x, y, u, slope)
+        if done:
+            break
+    return slope
+
+
+def _slope_step(
+    x: FloatArray, y: FloatArray, u: FloatArray, slope: FloatArray
+) -> tuple[FloatArray, bool]:
+    weight = _weight(u)
+    bottom = (weight * x * x).sum(axis=-1)
+    some = bottom > 0
+    new = np.where(some, (weight * x * y).sum(axis=-1) / np.where(some, bottom, 1.0), slope)
+    return new, bool((np.abs(new - slope) <= 1e-9 * (1e-12 + np.abs(new))).all())
+
+
 def robust_scale(residual: FloatArray, n_coefficients: int) -> float:
     """Scale at which the residuals' bounded loss sums to half of the degrees of freedom."""
     scale = float(np.median(np.abs(residual))) / 0.6745
