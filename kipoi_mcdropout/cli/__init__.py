@@ -39,6 +39,7 @@ COMMANDS = {
     "report": "one HTML file that shows a result, its plots and its warnings",
     "plot": "a figure of a result: png, svg or pdf",
     "calibrate": "compare predicted effects and their sd with measured effects",
+    "evaluate": "do predicted effects agree with measured ones, and does the sd help",
 }
 
 
