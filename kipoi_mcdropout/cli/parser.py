@@ -28,12 +28,14 @@ GROUPS = {
     ),
     "statistics": (
         "se_type", "methods", "convention", "n_bootstrap", "seed", "align", "sd", "sd_scale",
-        "leave_out", "level", "tolerance", "min_z", "sequence", "rank_by", "top",
+        "leave_out", "level", "bins", "conformal", "tolerance", "min_z", "sequence", "rank_by", "top",
+        "label", "coverage", "min_measured", "cluster", "block_bp",
     ),
     "output": (
         "output", "kipoi", "output_vcf", "table", "skipped", "leave_one_out", "across_sequences",
-        "scaled", "keep_draws", "vcf_target", "vcf_statistics", "info_prefix", "no_plan", "title",
-        "no_figures", "width_mm", "dpi", "labels", "bed3", "overwrite", "remove",
+        "scaled", "plot", "conformal_output", "keep_draws", "vcf_target", "vcf_statistics",
+        "info_prefix", "no_plan", "title", "no_figures", "width_mm", "dpi", "labels", "bed3",
+        "overwrite", "remove",
     ),
     "running": (
         "batch_size", "num_workers", "engine", "memory", "no_verify", "scheduler", "shard", "resume",
