@@ -96,7 +96,8 @@ class _Reader:
         """Scores of some mutants, shape=(mutants, outputs), of (mutants, rows, bins)."""
 
         def only_rounding(ref: Tensor, alt: Tensor) -> Tensor:
-            return ((alt - ref).abs() <= output_rounding(ref, eps, torch)).all(dim=-1)
+            within: Tensor = (alt - ref).abs() <= output_rounding(ref, eps, torch)
+            return within.all(dim=-1)
 
         still = self.profiles.scores(only_rounding, old, new)
         effects = {s.name: self.profiles.scores(s.function, old, new) for s in self.scores}

@@ -41,7 +41,7 @@ class Profiles:
 
     def rows(self, x: Tensor) -> Tensor:
         """What the engine gives, shape=(..., rows * bins), as (..., rows, bins)."""
-        return x.unflatten(-1, (self.n_rows, self.n_bins))
+        return x.reshape(*x.shape[:-1], self.n_rows, self.n_bins)
 
     def values(self, rows: Tensor) -> Tensor:
         """The outputs, each reduced over its window, shape=(..., outputs), of (..., rows, bins)."""
