@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested, n_rows
 from kipoi_mcdropout.arrays.outputs import flatten_outputs
 from kipoi_mcdropout.arrays.used_outputs import OutputLeftOutWarning, UsedOutputs
+from kipoi_mcdropout.dropout.autocast import as_float32, check_dtype, check_weights, computing_in
 from kipoi_mcdropout.dropout.batch_check import Observed, observe
 from kipoi_mcdropout.dropout.borrow import borrowed, user_code
-from kipoi_mcdropout.dropout.call import DropoutCall
-from kipoi_mcdropout.dropout.calls import DropoutInterceptor
 from kipoi_mcdropout.dropout.guarded import refuse_random_point
 from kipoi_mcdropout.dropout.input_types import InputTypes
+from kipoi_mcdropout.dropout.locked_pass import NO_DRAW, LockedPass
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.masks import RUN_SCOPE
 from kipoi_mcdropout.dropout.memory import is_out_of_memory
@@ -29,7 +29,7 @@ from kipoi_mcdropout.dropout.named_parts import (
     refuse_uninitialised,
 )
 from kipoi_mcdropout.dropout.probe import Call, Probe, probe_inputs, training_flag
-from kipoi_mcdropout.dropout.sites import NO_SITES, Site, SitePlan, find_sites
+from kipoi_mcdropout.dropout.sites import NO_SITES, SitePlan, find_sites
 from kipoi_mcdropout.errors import (
     BatchDependenceError,
     McDropoutError,
@@ -38,7 +38,7 @@ from kipoi_mcdropout.errors import (
     UnlockableDropoutError,
 )
 
-POINT = -1  # in place of a draw: the prediction with dropout off
+POINT = NO_DRAW  # in place of a draw: the prediction with dropout off
 _NOT_THE_MODELS = (
     McDropoutError,
     ModelForwardError,
@@ -61,56 +61,6 @@ def call_module(module: nn.Module) -> Call:
     return call
 
 
-class _LockedPass(DropoutInterceptor):
-    """Applies the masks of one draw, site by site, in call order."""
-
-    def __init__(self, plan: SitePlan, masks: MaskBank, draw: int, scope: int, n: int) -> None:
-        super().__init__()
-        self.plan, self.masks, self.draw, self.scope, self.n = plan, masks, draw, scope, n
-        self.position = 0
-
-    def drop(self, call: DropoutCall) -> Tensor:
-        if self.draw == POINT:
-            return call.x
-        site = self._next_site(call)
-        if site.ignored:
-            return call.x
-        where = self.draw, self.scope, call.x.device
-        if not site.is_noise:
-            return call.apply(site.over_batch(self.masks.keep(site, *where), self.n))
-        numbers = site.over_batch(self.masks.numbers(site, *where, call.x.dtype), self.n)
-        return call.apply(numbers if call.is_noise else numbers >= call.p)
-
-    def _next_site(self, call: DropoutCall) -> Site:
-        if self.position >= len(self.plan.sites):
-            raise self._changed(f"one more dropout than the {len(self.plan.sites)} of the first pass")
-        site = self.plan.sites[self.position]
-        self.position += 1
-        expected, came = site.seen_shape(self.n), call.mask_shape()
-        if site.ignored and site.kind == call.kind:
-            return site
-        # Probabilities that differ between inputs are alike where all inputs of a batch are.
-        kinds = {site.kind, call.kind}
-        alike = (len(kinds) == 1 or kinds == {"mask", "drop_path"}) and site.p == call.p
-        alike = alike or (call.is_mask and site.is_noise)
-        if not alike or expected != came:
-            raise self._changed(
-                f"{call.kind} with p={call.p} on shape {came} where site {site.index} ({site.name}) is "
-                f"{site.kind} with p={site.p} on shape {expected}"
-            )
-        return site
-
-    def finish(self) -> None:
-        if self.draw != POINT and self.position != len(self.plan.sites):
-            raise self._changed(f"{self.position} dropouts instead of {len(self.plan.sites)}")
-
-    def _changed(self, what: str) -> ModelError:
-        return ModelError(
-            f"the forward pass differs between batches: it called {what}. Each mask belongs to one "
-            "dropout call, so the order of the calls must not depend on the data"
-        )
-
-
 class LockedModel:
     """A PyTorch model whose dropout is under our control, draw by draw.
 
@@ -122,21 +72,29 @@ class LockedModel:
         How to run it on nested tensors; by default as Kipoi does (`call_module`).
     ignore : tuple of str
         Modules whose dropout stays off, including the dropout inside them.
+    dtype : {"float32", "bfloat16"}
+        "float32" computes in the model's own types, "bfloat16" by torch.autocast.
 
     Raises
     ------
     InputError
-        If `ignore` names a module that the model does not have.
+        If `ignore` names a module that the model does not have, or `dtype` is not for its weights.
     ModelError
         If a module has no weights yet.
     """
 
     def __init__(
-        self, module: nn.Module, call: Call | None = None, ignore: tuple[str, ...] = ()
+        self,
+        module: nn.Module,
+        call: Call | None = None,
+        ignore: tuple[str, ...] = (),
+        dtype: str = "float32",
     ) -> None:
         self.module = plain_module(module)
         refuse_sharded(self.module)
         refuse_uninitialised(self.module)
+        self.dtype = check_dtype(dtype)
+        check_weights(self.module, dtype)
         self.call = call or call_module(self.module)
         self.ignore = known_names(self.module, ignore)
         self._plans: dict[tuple[object, ...], SitePlan] = {}
@@ -157,6 +115,15 @@ class LockedModel:
         with borrowed(self.module):
             yield self
 
+    @contextmanager
+    def own_types(self) -> Iterator[None]:
+        """Within it, the model computes in its own types, whatever `dtype` is."""
+        dtype, self.dtype = self.dtype, "float32"
+        try:
+            yield
+        finally:
+            self.dtype = dtype
+
     def run(self, inputs: Nested) -> Nested:
         """Run the user's forward pass, and leave out what cannot be reported (`used`).
 
@@ -167,7 +134,7 @@ class LockedModel:
         ModelForwardError
             If the model's own code raises, or ends the program. Errors of memory are not changed.
         """
-        with user_code():
+        with user_code(), computing_in(self.dtype, self.device):
             try:
                 outputs = self.call(map_nested(torch.clone, inputs))  # some write into their input
             except _NOT_THE_MODELS:
@@ -176,6 +143,8 @@ class LockedModel:
                 if is_out_of_memory(error):
                     raise
                 raise explained(self.module, error) from error
+        if self.dtype != "float32":
+            outputs = as_float32(outputs)
         used = self._used.get(_shapes(inputs))
         return outputs if used is None else used.prune(outputs)
 
@@ -300,7 +269,7 @@ class LockedModel:
         """As `outputs`, in the model's own structure, without what is left out."""
         n = n_rows(inputs)
         plan = NO_SITES if draw == POINT else self.plan(inputs)
-        locked = _LockedPass(plan, masks, draw, scope, n)
+        locked = LockedPass(plan, masks, draw, scope, n)
         with training_flag(plan.lifted), locked:
             outputs = self.run(inputs)
         locked.finish()

@@ -12,7 +12,7 @@ import numpy as np
 from kipoi_mcdropout.arrays.nested import Nested, leaves
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.effects.members import Member
-from kipoi_mcdropout.engine.choose import Choice, Engines, Job
+from kipoi_mcdropout.engine.choose import Choice, Engines, Job, check_dtype_of_engine
 from kipoi_mcdropout.model.ensemble import Ensemble
 from kipoi_mcdropout.sequence.layout import SequenceLayout
 
@@ -62,6 +62,8 @@ class MemberEngines:
         place: Callable[[Nested], Place],
     ) -> None:
         self.ensemble, self.asked, self.n_draws, self._place = ensemble, engine, n_draws, place
+        for name in (engine,) if isinstance(engine, str) else engine:
+            check_dtype_of_engine(name, ensemble.first.locked.dtype)
         masks = MaskBank(seed)
         self._engines = [
             Engines(member.locked, masks, sizes.batch_size, sizes.memory_bytes, sizes.verify)

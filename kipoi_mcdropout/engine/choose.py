@@ -36,6 +36,15 @@ _MUST_WORK = 1e9  # floating point operations per draw below which the bookkeepi
 _MUST_RUN = 200  # forward passes of a run; finding out costs up to about 40
 
 
+def check_dtype_of_engine(engine: str, dtype: str) -> None:
+    """Raise InputError unless the engine of this name computes in this type."""
+    if engine == "incremental" and dtype != "float32":
+        raise InputError(
+            f"the engine 'incremental' computes in the model's own types; got dtype {dtype!r} (--dtype). "
+            "Use the engine 'auto' or 'full' (--engine) with it"
+        )
+
+
 def check_engine(engine: str) -> str:
     """The name of an engine; InputError if there is none of that name."""
     if engine not in ENGINES:
@@ -118,6 +127,7 @@ class Engines:
             return self.full
         if engine != "incremental":
             raise InputError(f"engine must be 'incremental' or 'full'; got {engine!r}")
+        check_dtype_of_engine(engine, self.full.model.dtype)
         if not self._verify:
             return self.incremental
         return VerifyingEngine(self.incremental, self.incremental.model, self.incremental.masks)
@@ -140,6 +150,8 @@ class Engines:
         McDropoutError
             If the model cannot be run with locked dropout.
         """
+        if self.full.model.dtype != "float32":
+            return Choice("full", f"because {self.full.model.dtype} is computed on whole inputs")
         if job.n_passes < _MUST_RUN:
             passes = f"{job.n_passes} forward passes a unit"
             return Choice(

@@ -56,11 +56,15 @@ class KipoiModel:
         The axis of an output that its column labels name, where more than one has their length.
     output_labels : sequence of str, optional
         Names of the outputs, in place of those in the model's schema.
+    dtype : {"float32", "bfloat16"}
+        See `LockedModel`.
 
     Raises
     ------
     ModelError
         If the model holds no torch module, or has NaN or infinite weights.
+    InputError
+        If `dtype` is not for this model.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class KipoiModel:
         ignore: Sequence[str] = (),
         label_axis: int | None = None,
         output_labels: Sequence[str] | None = None,
+        dtype: str = "float32",
     ) -> None:
         self.model = model
         self.label_axis = label_axis
@@ -83,11 +88,16 @@ class KipoiModel:
             self._made_of["output_sel_fn_sha256"] = function_checksum(output_sel_fn)
         self._types = InputTypes(module)
         self._own_types = not _runs_by_its_module(model)
+        if self._own_types and dtype != "float32":
+            raise InputError(
+                f"dtype {dtype} (--dtype) is for a model that runs by its torch module; this one has a "
+                "predict_on_batch of its own. Leave dtype out"
+            )
         call = _own_call(model, module) if self._own_types else self._types.wrap(call_module(module))
         call = name_memory(call)
         if output_sel_fn is not None:
             call = _with_selection(call, output_sel_fn)
-        self.locked = LockedModel(module, call, tuple(ignore))
+        self.locked = LockedModel(module, call, tuple(ignore), dtype)
         self.has_selection = output_sel_fn is not None
 
     def identity(self) -> dict[str, str]:

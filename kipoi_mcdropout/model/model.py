@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested
 from kipoi_mcdropout.arrays.output_labels import unique_names
+from kipoi_mcdropout.dropout.autocast import check_dtype
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel, OutputFunction, alphabet_of
 from kipoi_mcdropout.model.ensemble import Ensemble
@@ -37,8 +38,10 @@ class ModelSettings:
     ignore: tuple[str, ...] = ()
     vocabulary: Vocabulary | None = None
     extra_inputs: Mapping[str, Any] | None = None
+    dtype: str = "float32"
 
     def __post_init__(self) -> None:
+        check_dtype(self.dtype)
         if self.outputs is not None:
             _check_outputs(self.outputs)
             object.__setattr__(self, "outputs", unique_names(self.outputs))
@@ -97,6 +100,9 @@ class Model:
         {"A": 7, "C": 8, "G": 9, "T": 10, "N": 11}, the same as a text, A=7,C=8,G=9,T=10,N=11,prefix=0,
         suffix=1, or the path of a tokenizer (a folder with tokenizer.json, vocab.json or vocab.txt).
         Prefix and suffix are put around a sequence that is read from a genome; arrays keep their own.
+    dtype : "float32" or "bfloat16"
+        "float32" computes in the model's own types. "bfloat16" is faster on some processors and GPUs,
+        and rounds to 8 binary digits (`torch.autocast`): the rounding may be larger than small effects.
 
     Raises
     ------
@@ -127,6 +133,7 @@ class Model:
         label_axis: int | None = None,
         ignore: Sequence[str] = (),
         vocabulary: Any = None,
+        dtype: str = "float32",
     ) -> None:
         if isinstance(outputs, str) or isinstance(ignore, str):
             raise InputError("outputs and ignore must be lists of names; got a single text")
@@ -134,7 +141,7 @@ class Model:
             None if outputs is None else tuple(outputs),
             None if input_shape is None else tuple(input_shape),
             length, model_input, category_axis, alphabet, unknown, label_axis, tuple(ignore),
-            None if vocabulary is None else as_vocabulary(vocabulary),
+            None if vocabulary is None else as_vocabulary(vocabulary), dtype=dtype,
         )  # fmt: skip
         self._set(model, settings, None)
 
@@ -157,8 +164,9 @@ class Model:
         self.ensemble = Ensemble.of(
             [
                 KipoiModel(
-                    member, output_sel_fn, settings.ignore, settings.label_axis, settings.outputs
-                )
+                    member, output_sel_fn, settings.ignore, settings.label_axis, settings.outputs,
+                    settings.dtype,
+                )  # fmt: skip
                 for member in given
             ]
         )

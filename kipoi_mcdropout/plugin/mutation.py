@@ -76,6 +76,8 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
         axes have their length.
     vocabulary : dict, str, Path or Vocabulary, optional
         The token of each base, where the input to mutate is tokens; see `sequence.vocabulary`.
+    dtype : {"float32", "bfloat16"}
+        Type in which the model computes; see `kipoi_mcdropout.Model`.
 
     Raises
     ------
@@ -117,6 +119,7 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
         alphabet: str | None = None,
         label_axis: int | None = None,
         vocabulary: Any = None,
+        dtype: str = "float32",
     ) -> None:
         from kipoi_mcdropout.arrays.outputs import as_targets
         from kipoi_mcdropout.effects.saturation import IsmOptions, SaturationMutagenesis
@@ -153,7 +156,7 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
         )
         self.options = options
         self.mutagenesis: SaturationMutagenesis = SaturationMutagenesis(
-            KipoiModel(model, output_sel_fn, ignore, label_axis), options
+            KipoiModel(model, output_sel_fn, ignore, label_axis, dtype=dtype), options
         )
 
     @classmethod

@@ -13,6 +13,7 @@ from kipoi_mcdropout.arrays.outputs import Targets, as_targets
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.effects.columns import MEMBER_STATISTICS
 from kipoi_mcdropout.engine import Choice
+from kipoi_mcdropout.engine.dtype_check import DtypeCheck
 from kipoi_mcdropout.errors import InputError, InputWarning, OutputError, TargetError
 from kipoi_mcdropout.files.same_file import check_not_inputs
 from kipoi_mcdropout.model.ensemble import decided_draws
@@ -56,6 +57,8 @@ class VariantRun:
         The run that was to be resumed was complete already. The ledger is empty then.
     notices : tuple of str
         What must be known before the results are used.
+    dtype_check : DtypeCheck or None
+        What another type than the model's own rounds, where one was asked for and `verify` is on.
     """
 
     ledger: Ledger
@@ -64,6 +67,7 @@ class VariantRun:
     engine: Choice | None = None
     nothing_left: bool = False
     notices: tuple[str, ...] = ()
+    dtype_check: DtypeCheck | None = None
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,8 @@ def score_vcf(
             command=without_shard(told.command), options=_recorded(plan, contig_map),
             engine_reason=plan.choice.reason,
         )  # fmt: skip
+        if plan.dtype_check is not None:
+            record["dtype_check"] = plan.dtype_check.to_dict()
         if reader.path is not None:
             record["reference_check"] = survey.to_dict()
         contigs = {} if reader.header.declared("contig") else genome.lengths
@@ -169,8 +175,9 @@ def score_vcf(
             f"INFO and in the table of skipped alleles\n{ledger.summary()}"
         )
     return VariantRun(
-        ledger, plan.targets.labels, record, plan.choice, nothing_left, tuple(notices)
-    )
+        ledger, plan.targets.labels, record, plan.choice, nothing_left, tuple(notices),
+        plan.dtype_check,
+    )  # fmt: skip
 
 
 def _with_draws(wanted: VariantEffects, model: Model) -> VariantEffects:
@@ -192,6 +199,7 @@ class _Plan:
     engine: EngineChoice  # one for the whole run, by its name
     choice: Choice
     here: VariantWork
+    dtype_check: DtypeCheck | None
 
     def work(self, scheduler: Scheduler) -> Work[AlleleWindows, Summaries]:
         """The function that computes one unit here and, for a cluster, the job that does it elsewhere.
@@ -234,7 +242,10 @@ def _plan(model: Model, wanted: VariantEffects, running: RunOptions, carries_vcf
     engine, choice = asked.decide(model, masks, n_alleles, effects.n_draws, is_random)
     members = engine.members(model, masks, is_random)
     here = VariantWork(sequences, chosen, effects, members, wanted.options.rc)
-    return _Plan(model, wanted, running, chosen, fields, n_alleles, engine, choice, here)
+    first_is_random = is_random[model.ensemble.members.index(model.adapter)]
+    own = effects.n_draws // len(model.ensemble) if first_is_random else 0
+    compared = engine.dtype_check(model, masks, n_alleles, own, chosen.selected)
+    return _Plan(model, wanted, running, chosen, fields, n_alleles, engine, choice, here, compared)
 
 
 def _is_random(model: Model, n_draws: int) -> tuple[bool, ...]:
@@ -256,6 +267,7 @@ def _recorded(plan: _Plan, contig_map: dict[str, str]) -> dict[str, Any]:
         "input_shape": list(sequences.layout.shape), "alphabet": sequences.layout.alphabet,
         "vocabulary": settings_as_dict(plan.model.settings).get("vocabulary"),
         "unknown": sequences.unknown_as, "ignore": list(plan.model.settings.ignore),
+        "dtype": plan.model.settings.dtype,
         "info_prefix": wanted.vcf.info_prefix, "vcf_statistics": list(wanted.vcf.statistics),
         "vcf_targets": list(as_targets(wanted.vcf.targets)), "q_values": wanted.vcf.q_values,
         "chunk_alleles": plan.n_alleles,

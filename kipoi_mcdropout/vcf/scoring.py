@@ -6,15 +6,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from torch import Tensor
 
 from kipoi_mcdropout.arrays.outputs import Targets
-from kipoi_mcdropout.dropout.locked_model import LockedModel
+from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.effects.member_engines import draws_of_each
 from kipoi_mcdropout.effects.members import Member, summarize_members
 from kipoi_mcdropout.effects.summary import EffectOptions
-from kipoi_mcdropout.engine.choose import Choice, Engines, Job, check_engine, in_one
+from kipoi_mcdropout.engine.choose import (
+    Choice,
+    Engines,
+    Job,
+    check_dtype_of_engine,
+    check_engine,
+    in_one,
+)
+from kipoi_mcdropout.engine.dtype_check import DtypeCheck, check_dtype_error, sample_sizes
 from kipoi_mcdropout.engine.full import Engine
+from kipoi_mcdropout.engine.incremental.example import example_batch
 from kipoi_mcdropout.model.model import Model, ModelSettings
 from kipoi_mcdropout.model.reference import ModelReference
 from kipoi_mcdropout.model.sequence_model import SequenceModel
@@ -62,6 +72,7 @@ class EngineChoice:
         if callable(self.engine):
             return self, Choice("custom", "as given")
         if self.engine != "auto":
+            check_dtype_of_engine(str(self.engine), model.settings.dtype)
             choice = Choice(str(self.engine), "as asked for")
             return replace(self, engine=(str(self.engine),) * len(model.ensemble)), choice
         sequences = model.sequences
@@ -74,6 +85,23 @@ class EngineChoice:
                 engines = self._engines(member.locked, masks)
                 choices.append(engines.choose(inputs, sequences.key, sequences.layout, job))
         return replace(self, engine=tuple(choice.engine for choice in choices)), in_one(choices)
+
+    def dtype_check(
+        self, model: Model, masks: MaskBank, n_alleles: int, n_draws: int, selected: Tensor | None
+    ) -> DtypeCheck | None:
+        """What `dtype` rounds, on mutants of a random sequence; None where nothing is compared.
+
+        Within `borrow()` of the model. `n_alleles` are those of a chunk, `n_draws` those of the first
+        member, 0 where it has no dropout.
+        """
+        locked, sequences = model.adapter.locked, model.sequences
+        if locked.dtype == "float32" or not self.verify:
+            return None
+        n_mutants, n_draws = sample_sizes(n_alleles, n_draws)
+        inputs = sequences.inputs(np.zeros((1, sequences.length), np.uint8))
+        batch = example_batch(inputs, sequences.key, sequences.layout, n_mutants)
+        draws = range(n_draws) if n_draws else [POINT]
+        return check_dtype_error(locked, masks, batch, draws, selected, self.batch_size)
 
     def members(self, model: Model, masks: MaskBank, is_random: Sequence[bool]) -> tuple[Member, ...]:
         """The members with their engines, once these are decided."""

@@ -224,6 +224,7 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
         "alphabet": options.alphabet,
         "label_axis": options.label_axis,
         "vocabulary": options.vocabulary,
+        "dtype": options.dtype,
     }
     if options.imp_score_kwargs is not None:
         extra = parse_json(options.imp_score_kwargs, "--imp_score_kwargs")
