@@ -153,7 +153,7 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         "--dtype",
         choices=["float32", "bfloat16"],
         help="type in which the model computes: float32, its own types (default), or bfloat16, which is "
-        "faster on some processors but rounds so much that small effects are lost; the masks are the same",
+        "faster on some processors, but loses small effects to rounding; the masks are the same",
     )
 
 

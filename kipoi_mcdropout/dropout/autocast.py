@@ -33,8 +33,8 @@ def check_weights(module: nn.Module, dtype: str) -> None:
     if dtype != "float32" and found:
         names = ", ".join(sorted(str(x).removeprefix("torch.") for x in found))
         raise InputError(
-            f"dtype {dtype} (--dtype) is for models with weights of float32; this one has {names}. Leave "
-            "dtype out: the model then computes in its own types"
+            f"dtype {dtype} (--dtype) is for models with weights of float32; this one has {names}. "
+            "Leave dtype out; the model then computes in its own types"
         )
 
 

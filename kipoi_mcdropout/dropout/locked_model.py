@@ -33,7 +33,6 @@ from kipoi_mcdropout.dropout.sites import NO_SITES, SitePlan, find_sites
 from kipoi_mcdropout.errors import (
     BatchDependenceError,
     McDropoutError,
-    ModelError,
     ModelForwardError,
     UnlockableDropoutError,
 )

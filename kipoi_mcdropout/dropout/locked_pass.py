@@ -22,6 +22,7 @@ class LockedPass(DropoutInterceptor):
         self.position = 0
 
     def drop(self, call: DropoutCall) -> Tensor:
+        """The result of a dropout call under the mask of its site."""
         if self.draw == NO_DRAW:
             return call.x
         site = self._next_site(call)
@@ -53,6 +54,7 @@ class LockedPass(DropoutInterceptor):
         return site
 
     def finish(self) -> None:
+        """Raise ModelError if a site was not called."""
         if self.draw != NO_DRAW and self.position != len(self.plan.sites):
             raise self._changed(f"{self.position} dropouts instead of {len(self.plan.sites)}")
 

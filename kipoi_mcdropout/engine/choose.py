@@ -40,8 +40,8 @@ def check_dtype_of_engine(engine: str, dtype: str) -> None:
     """Raise InputError unless the engine of this name computes in this type."""
     if engine == "incremental" and dtype != "float32":
         raise InputError(
-            f"the engine 'incremental' computes in the model's own types; got dtype {dtype!r} (--dtype). "
-            "Use the engine 'auto' or 'full' (--engine) with it"
+            f"the engine 'incremental' computes in the model's own types; got dtype {dtype!r} "
+            "(--dtype). Use the engine 'auto' or 'full' (--engine) with it"
         )
 
 

@@ -1,4 +1,4 @@
-"""How far the outputs and effects of a model in bfloat16 are from those in its own types, on a sample."""
+"""How far outputs and effects in bfloat16 are from those in the model's own types, on a sample."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class DtypeCheck:
     output_error : float
         Largest difference of an output, in units of the largest output.
     effect_error : float
-        Of the effect (`diff`) of a mutant in a draw: root mean square of the difference, in units of the
-        typical effect. Median over the outputs, as the next two.
+        Of the effect (`diff`) of a mutant in a draw: root mean square of the difference, in units of
+        the typical effect. Median over the outputs, as the next two.
     effect_error_in_sd : float
         The same in units of the typical sd of the effect over the draws; NaN with dropout off.
     mean_error_in_sd : float
@@ -61,7 +61,8 @@ class DtypeCheck:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; what is not known is None."""
         plain = asdict(self)
-        return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in plain.items()}
+        unknown = [k for k, v in plain.items() if isinstance(v, float) and not math.isfinite(v)]
+        return {**plain, **dict.fromkeys(unknown)}
 
 
 def sample_sizes(n_mutants: int, n_draws: int) -> tuple[int, int]:
@@ -78,7 +79,10 @@ def check_dtype_error(
     selected: Tensor | None = None,
     batch_size: int = 32,
 ) -> DtypeCheck:
-    """Compute all mutants of a batch in `model.dtype` and in the model's own types, within `borrow()`."""
+    """Compute all mutants of a batch in `model.dtype` and in the model's own types.
+
+    Within `borrow()` of the model; see `MutantBatch`, `Engine.run` and `DtypeCheck`.
+    """
     engine = FullEngine(model, masks, batch_size)
 
     def outputs() -> tuple[Tensor, Tensor]:

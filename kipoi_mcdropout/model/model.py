@@ -161,12 +161,10 @@ class Model:
             raise InputError("a Model is ready already; give the model that it was made of")
         self.settings = settings
         given = list(model) if isinstance(model, (list, tuple)) else [model]
+        own = settings
         self.ensemble = Ensemble.of(
             [
-                KipoiModel(
-                    member, output_sel_fn, settings.ignore, settings.label_axis, settings.outputs,
-                    settings.dtype,
-                )  # fmt: skip
+                KipoiModel(member, output_sel_fn, own.ignore, own.label_axis, own.outputs, own.dtype)
                 for member in given
             ]
         )
