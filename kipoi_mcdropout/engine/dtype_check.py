@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -35,7 +34,7 @@ class DtypeCheck:
         Of the effect (`diff`) of a mutant in a draw: root mean square of the difference, in units of
         the typical effect. Median over the outputs, as the next two.
     effect_error_in_sd : float
-        The same in units of the typical sd of the effect over the draws; NaN with dropout off.
+        The same in units of the typical sd of the effect over the draws; None with dropout off.
     mean_error_in_sd : float
         Of the mean of the effect over the draws, in the same units.
     """
@@ -44,25 +43,24 @@ class DtypeCheck:
     n_mutants: int
     n_draws: int
     output_error: float
-    effect_error: float
-    effect_error_in_sd: float = math.nan
-    mean_error_in_sd: float = math.nan
+    effect_error: float | None
+    effect_error_in_sd: float | None = None
+    mean_error_in_sd: float | None = None
 
     def __str__(self) -> str:
         said = (
             f"{self.dtype} against float32, on {self.n_mutants} mutants: outputs differ by up to "
-            f"{self.output_error:.2g} of the largest output, and the effect of a mutant in a draw by "
-            f"{self.effect_error:.2g} of a typical effect"
+            f"{self.output_error:.2g} of the largest output"
         )
-        if not math.isnan(self.effect_error_in_sd):
+        if self.effect_error is not None:
+            said += f", and effects of a draw by {self.effect_error:.2g} of a typical effect"
+        if self.effect_error_in_sd is not None:
             said += f", which is {self.effect_error_in_sd:.2g} of a typical effect_sd"
         return said
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; what is not known is None."""
-        plain = asdict(self)
-        unknown = [k for k, v in plain.items() if isinstance(v, float) and not math.isfinite(v)]
-        return {**plain, **dict.fromkeys(unknown)}
+        """Plain values for JSON."""
+        return asdict(self)
 
 
 def sample_sizes(n_mutants: int, n_draws: int) -> tuple[int, int]:
@@ -101,7 +99,7 @@ def check_dtype_error(
     effects, exact = alt - ref[:, owner], exact_alt - exact_ref[:, owner]
     found = torch.cat([ref, alt], dim=1), torch.cat([exact_ref, exact_alt], dim=1)
     is_point = list(draws) == [POINT]
-    in_sd = (math.nan, math.nan)
+    in_sd: tuple[float | None, ...] = ()
     if not is_point:
         sd = exact.std(dim=0)
         in_sd = (
@@ -119,7 +117,7 @@ def _rms(values: Tensor) -> Tensor:
     return values.square().flatten(0, -2).mean(dim=0).sqrt()
 
 
-def _typical(errors: Tensor, units: Tensor) -> float:
-    """Median over the outputs; those without a unit are left out."""
-    known = units > 0
-    return float((errors[known] / units[known]).median()) if known.any() else math.nan
+def _typical(errors: Tensor, units: Tensor) -> float | None:
+    """Median over the outputs, of those that have a unit; None where none has."""
+    known = (units > 0) & torch.isfinite(errors)
+    return float((errors[known] / units[known]).median()) if known.any() else None

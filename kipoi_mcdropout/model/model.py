@@ -8,15 +8,13 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested
+from kipoi_mcdropout.arrays.nested import Nested, map_nested
 from kipoi_mcdropout.arrays.output_labels import unique_names
 from kipoi_mcdropout.dropout.autocast import check_dtype
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel, OutputFunction, alphabet_of
 from kipoi_mcdropout.model.ensemble import Ensemble
+from kipoi_mcdropout.model.random_input import check_no_tokens, random_input
 from kipoi_mcdropout.model.sequence_model import SequenceModel, Unknown, sequence_model
 from kipoi_mcdropout.sequence.layout import Encoding
 from kipoi_mcdropout.sequence.one_hot import check_alphabet
@@ -100,9 +98,6 @@ class Model:
         {"A": 7, "C": 8, "G": 9, "T": 10, "N": 11}, the same as a text, A=7,C=8,G=9,T=10,N=11,prefix=0,
         suffix=1, or the path of a tokenizer (a folder with tokenizer.json, vocab.json or vocab.txt).
         Prefix and suffix are put around a sequence that is read from a genome; arrays keep their own.
-    dtype : "float32" or "bfloat16"
-        "float32" computes in the model's own types. "bfloat16" is faster on some processors and GPUs,
-        and rounds to 8 binary digits (`torch.autocast`): the rounding may be larger than small effects.
 
     Raises
     ------
@@ -133,7 +128,6 @@ class Model:
         label_axis: int | None = None,
         ignore: Sequence[str] = (),
         vocabulary: Any = None,
-        dtype: str = "float32",
     ) -> None:
         if isinstance(outputs, str) or isinstance(ignore, str):
             raise InputError("outputs and ignore must be lists of names; got a single text")
@@ -141,7 +135,7 @@ class Model:
             None if outputs is None else tuple(outputs),
             None if input_shape is None else tuple(input_shape),
             length, model_input, category_axis, alphabet, unknown, label_axis, tuple(ignore),
-            None if vocabulary is None else as_vocabulary(vocabulary), dtype=dtype,
+            None if vocabulary is None else as_vocabulary(vocabulary),
         )  # fmt: skip
         self._set(model, settings, None)
 
@@ -160,6 +154,7 @@ class Model:
         if isinstance(model, Model):
             raise InputError("a Model is ready already; give the model that it was made of")
         self.settings = settings
+        self._select = output_sel_fn
         given = list(model) if isinstance(model, (list, tuple)) else [model]
         own = settings
         self.ensemble = Ensemble.of(
@@ -190,6 +185,23 @@ class Model:
         made.settings = replace(self.settings, extra_inputs=values)
         made.__dict__.pop("sequences", None)  # cached
         return made
+
+    def with_dtype(self, dtype: str) -> Model:
+        """The same model, computing in another floating-point type.
+
+        Parameters
+        ----------
+        dtype : {"float32", "bfloat16"}
+            "float32": in its own types. "bfloat16": by torch.autocast, which is faster on some
+            processors and rounds to 8 binary digits; the masks are the same.
+
+        Raises
+        ------
+        InputError
+            If the weights are not float32, or the model runs by code of its own.
+        """
+        members = [member.model for member in self.ensemble.first_in_front]
+        return Model.of(members, replace(self.settings, dtype=dtype), self._select)
 
     @cached_property
     def alphabet(self) -> str:
@@ -254,8 +266,8 @@ class Model:
         own = self.settings
         said = own.input_shape is not None or own.length is not None
         if schema is not None and not said and own.vocabulary is None:
-            _check_no_tokens(schema, self.adapter.embeds)
-            return map_nested(_random_input, schema)
+            check_no_tokens(schema, self.adapter.embeds)
+            return map_nested(random_input, schema)
         return self.sequences.example()
 
     def __repr__(self) -> str:
@@ -315,31 +327,3 @@ def _check_outputs(names: tuple[Any, ...]) -> None:
     wrong = [name for name in names if not isinstance(name, str) or not name]
     if wrong:
         raise InputError(f"outputs must be names, texts that are not empty; got {wrong[0]!r}")
-
-
-def _check_no_tokens(schema: Any, embeds: bool) -> None:
-    """Refuse to make up an only input that seems to be tokens."""
-    shapes = [tuple(array.shape) for _, array in leaves(schema)]
-    if embeds and len(shapes) == 1 and len(shapes[0]) == 1:
-        raise InputError(
-            f"the model has an embedding and one input, of shape {shapes[0]}. If these are tokens, one "
-            "a base, give vocabulary (--vocabulary), such as A=7,C=8,G=9,T=10,N=11. Otherwise give x=, "
-            "an array of inputs (--dataloader_args)"
-        )
-
-
-def _random_input(array: Any) -> NDArray[np.float32]:
-    shape = tuple(array.shape)
-    if any(size is None for size in shape):
-        raise InputError(
-            f"the model's schema leaves the shape of input {array.name!r} open: {shape}. Give x=, an "
-            "array of inputs, or make the model with input_shape (--dataloader_args)"
-        )
-    random = np.random.default_rng(0)
-    bases = next((size for size in (4, 5) if len(shape) > 1 and size in shape), None)
-    if bases is None:
-        return random.random((1, *shape), dtype=np.float32)
-    axis = max(i for i, size in enumerate(shape) if size == bases)
-    others = [size for i, size in enumerate(shape) if i != axis]
-    one_hot = np.eye(bases, dtype=np.float32)[random.integers(0, 4, (1, *others))]
-    return np.ascontiguousarray(np.moveaxis(one_hot, -1, axis + 1))

@@ -77,7 +77,7 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
     vocabulary : dict, str, Path or Vocabulary, optional
         The token of each base, where the input to mutate is tokens; see `sequence.vocabulary`.
     dtype : {"float32", "bfloat16"}
-        Type in which the model computes; see `kipoi_mcdropout.Model`.
+        Type in which the model computes; see `kipoi_mcdropout.Model.with_dtype`.
 
     Raises
     ------

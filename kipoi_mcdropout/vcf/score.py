@@ -57,8 +57,6 @@ class VariantRun:
         The run that was to be resumed was complete already. The ledger is empty then.
     notices : tuple of str
         What must be known before the results are used.
-    dtype_check : DtypeCheck or None
-        What another type than the model's own rounds, where one was asked for and `verify` is on.
     """
 
     ledger: Ledger
@@ -67,7 +65,6 @@ class VariantRun:
     engine: Choice | None = None
     nothing_left: bool = False
     notices: tuple[str, ...] = ()
-    dtype_check: DtypeCheck | None = None
 
 
 @dataclass(frozen=True)
@@ -146,10 +143,8 @@ def score_vcf(
         record = run_record(
             model, fasta, reader, seed=wanted.seed, n_draws=wanted.effects.n_draws,
             command=without_shard(told.command), options=_recorded(plan, contig_map),
-            engine_reason=plan.choice.reason,
+            engine_reason=plan.choice.reason, dtype_check=plan.dtype_check,
         )  # fmt: skip
-        if plan.dtype_check is not None:
-            record["dtype_check"] = plan.dtype_check.to_dict()
         if reader.path is not None:
             record["reference_check"] = survey.to_dict()
         contigs = {} if reader.header.declared("contig") else genome.lengths
@@ -175,9 +170,8 @@ def score_vcf(
             f"INFO and in the table of skipped alleles\n{ledger.summary()}"
         )
     return VariantRun(
-        ledger, plan.targets.labels, record, plan.choice, nothing_left, tuple(notices),
-        plan.dtype_check,
-    )  # fmt: skip
+        ledger, plan.targets.labels, record, plan.choice, nothing_left, tuple(notices)
+    )
 
 
 def _with_draws(wanted: VariantEffects, model: Model) -> VariantEffects:

@@ -92,7 +92,7 @@ def test_own_types_are_those_of_the_model() -> None:
 
 
 def test_a_base_mutated_to_itself_has_no_effect() -> None:
-    model = mcd.Model(fixed(Linear(p=P)), dtype="bfloat16")
+    model = mcd.Model(fixed(Linear(p=P))).with_dtype("bfloat16")
     options = mcd.MutationOptions(5, 15, include_reference=True)
     table = mcd.ism(model, one_hot(1), n_draws=6, options=options).table()
     same = table["ref"] == table["alt"]
@@ -107,7 +107,7 @@ def test_the_result_says_it_and_a_run_of_another_type_is_another_run() -> None:
     records = {}
     for dtype in ("float32", "bfloat16"):
         effects = mcd.ism(
-            mcd.Model(fixed(Linear(p=P)), dtype=dtype), one_hot(1), n_draws=4,
+            mcd.Model(fixed(Linear(p=P))).with_dtype(dtype), one_hot(1), n_draws=4,
             options=mcd.MutationOptions(0, 5), running=FULL,
         )  # fmt: skip
         records[dtype] = effects.provenance
@@ -123,7 +123,7 @@ def test_the_result_says_it_and_a_run_of_another_type_is_another_run() -> None:
 
 def test_nothing_is_compared_without_verify() -> None:
     running = mcd.RunOptions(verify=False)
-    model = mcd.Model(fixed(Linear(p=P)), dtype="bfloat16")
+    model = mcd.Model(fixed(Linear(p=P))).with_dtype("bfloat16")
     effects = mcd.ism(
         model, one_hot(1), n_draws=4, options=mcd.MutationOptions(0, 5), running=running
     )
@@ -167,23 +167,23 @@ def test_with_dropout_off_there_is_no_sd_to_compare_with() -> None:
 
 
 def test_auto_takes_whole_inputs() -> None:
-    model = mcd.Model(fixed(Linear(p=P)), dtype="bfloat16")
+    model = mcd.Model(fixed(Linear(p=P))).with_dtype("bfloat16")
     effects = mcd.ism(model, one_hot(1), n_draws=4)
     assert effects.provenance["options"]["engine_used"] == "full"
     assert "bfloat16 is computed on whole inputs" in effects.provenance["engine_reason"]
 
 
 def test_the_incremental_engine_is_refused() -> None:
-    model = mcd.Model(fixed(Linear(p=P)), dtype="bfloat16")
+    model = mcd.Model(fixed(Linear(p=P))).with_dtype("bfloat16")
     with pytest.raises(InputError, match="engine 'incremental' computes in the model's own types"):
         mcd.ism(model, one_hot(1), n_draws=4, running=mcd.RunOptions(engine="incremental"))
 
 
 def test_other_weights_and_other_names_are_refused() -> None:
     with pytest.raises(InputError, match="weights of float32; this one has float64"):
-        mcd.Model(Linear().double(), dtype="bfloat16")
+        mcd.Model(Linear().double()).with_dtype("bfloat16")
     with pytest.raises(InputError, match="must be one of float32, bfloat16; got 'float16'"):
-        mcd.Model(Linear(), dtype="float16")
+        mcd.Model(Linear()).with_dtype("float16")
 
 
 def test_a_model_that_predicts_by_code_of_its_own_is_refused() -> None:
@@ -194,12 +194,12 @@ def test_a_model_that_predicts_by_code_of_its_own_is_refused() -> None:
             return self.model(torch.from_numpy(x)).detach().numpy()
 
     with pytest.raises(InputError, match="predict_on_batch of its own"):
-        mcd.Model(Own(), dtype="bfloat16")
+        mcd.Model(Own()).with_dtype("bfloat16")
 
 
 def test_a_selection_of_outputs_takes_them_as_float32() -> None:
     model = mcd.Model.of(
-        with_schema(fixed(Linear(p=P)), None), mcd.Model(Linear(), dtype="bfloat16").settings,
+        with_schema(fixed(Linear(p=P)), None), mcd.Model(Linear()).with_dtype("bfloat16").settings,
         lambda row: row[:2],
     )  # fmt: skip
     x = torch.from_numpy(one_hot(3))
@@ -235,7 +235,7 @@ def test_a_vcf_takes_it(tmp_path: Path) -> None:
     place = LENGTH + LENGTH // 2
     alt = "C" if text[place] != "C" else "G"
     vcf = write_vcf(tmp_path / "in.vcf", [f"chr1 {place + 1} . {text[place]} {alt} . . ."])
-    model = mcd.Model(net, input_shape=(4, LENGTH), dtype="bfloat16")
+    model = mcd.Model(net, input_shape=(4, LENGTH)).with_dtype("bfloat16")
     effects = mcd.score_variants(model, vcf, fasta, n_draws=4)
     assert effects.provenance["options"]["dtype"] == "bfloat16"
     assert effects.provenance["dtype_check"]["dtype"] == "bfloat16"
