@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import torch
@@ -29,6 +29,7 @@ from kipoi_mcdropout.dropout.named_parts import (
     refuse_uninitialised,
 )
 from kipoi_mcdropout.dropout.probe import Call, Probe, probe_inputs, training_flag
+from kipoi_mcdropout.dropout.shared_passes import SharedPasses, Sharing
 from kipoi_mcdropout.dropout.sites import NO_SITES, SitePlan, find_sites
 from kipoi_mcdropout.errors import (
     BatchDependenceError,
@@ -100,6 +101,7 @@ class LockedModel:
         self._observed: dict[tuple[object, ...], Observed] = {}
         self._used: dict[tuple[object, ...], UsedOutputs] = {}
         self._eps = 0.0
+        self._sharing: dict[tuple[object, ...], Sharing] = {}
         self._points: set[tuple[object, ...]] = set()  # shapes of input for which `point` was checked
 
     @property
@@ -237,6 +239,7 @@ class LockedModel:
         masks: MaskBank,
         scope: int = RUN_SCOPE,
         selected: Tensor | None = None,
+        shared: SharedPasses | None = None,
     ) -> Tensor:
         """Outputs of a batch under the masks of one draw, within `borrow()`.
 
@@ -250,6 +253,8 @@ class LockedModel:
             0 for masks shared by the run, else the sequence's own (masks.keep_mask).
         selected : Tensor of int64, optional
             Output columns to keep.
+        shared : SharedPasses, optional
+            Given to all passes over the same inputs, so that what no mask changes is computed once.
 
         Returns
         -------
@@ -260,19 +265,34 @@ class LockedModel:
             self.plan(inputs)
         takes_one = self.takes_one(inputs)  # checks, too, that the rows of a batch are independent
         if n == 1 and not takes_one:  # some models squeeze a batch of one away
-            return self.outputs(_twice(inputs), draw, masks, scope, selected)[:1]
-        outputs = self.raw_outputs(inputs, draw, masks, scope)
+            return self.outputs(_twice(inputs), draw, masks, scope, selected, shared)[:1]
+        outputs = self.raw_outputs(inputs, draw, masks, scope, shared)
         return flatten_outputs(self.used(inputs).select(outputs), n, selected)
 
-    def raw_outputs(self, inputs: Nested, draw: int, masks: MaskBank, scope: int = RUN_SCOPE) -> Nested:
+    def raw_outputs(
+        self,
+        inputs: Nested,
+        draw: int,
+        masks: MaskBank,
+        scope: int = RUN_SCOPE,
+        shared: SharedPasses | None = None,
+    ) -> Nested:
         """As `outputs`, in the model's own structure, without what is left out."""
         n = n_rows(inputs)
         plan = NO_SITES if draw == POINT else self.plan(inputs)
-        locked = LockedPass(plan, masks, draw, scope, n)
-        with training_flag(plan.lifted), locked:
-            outputs = self.run(inputs)
-        locked.finish()
-        return outputs
+
+        def one_pass(random_begins: Callable[[], None] | None = None) -> Nested:
+            locked = LockedPass(plan, masks, draw, scope, n, random_begins)
+            with training_flag(plan.lifted), locked:
+                outputs = self.run(inputs)
+            locked.finish()
+            return outputs
+
+        # The modules of `lifted` do other things in a draw than with dropout off.
+        if shared is None or (draw == POINT and self.plan(inputs).lifted):
+            return one_pass()
+        key = (*_shapes(inputs), self.dtype)
+        return shared.run(self._sharing.setdefault(key, Sharing(self.module)), one_pass)
 
 
 def _shapes(inputs: Nested) -> tuple[object, ...]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 from torch import Tensor
 
 from kipoi_mcdropout.dropout.call import DropoutCall
 from kipoi_mcdropout.dropout.calls import DropoutInterceptor
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
+from kipoi_mcdropout.dropout.random_functions import LOST, MAKERS
 from kipoi_mcdropout.dropout.sites import Site, SitePlan
 from kipoi_mcdropout.errors import ModelError
 
@@ -16,13 +20,35 @@ NO_DRAW = -1  # in place of a draw: dropout off
 class LockedPass(DropoutInterceptor):
     """Applies the masks of one draw, site by site, in call order."""
 
-    def __init__(self, plan: SitePlan, masks: MaskBank, draw: int, scope: int, n: int) -> None:
+    def __init__(
+        self,
+        plan: SitePlan,
+        masks: MaskBank,
+        draw: int,
+        scope: int,
+        n: int,
+        random_begins: Callable[[], None] | None = None,
+    ) -> None:
         super().__init__()
+        self._random_begins = random_begins  # called before each random number
         self.plan, self.masks, self.draw, self.scope, self.n = plan, masks, draw, scope, n
         self.position = 0
 
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if self._random_begins is not None and (func in MAKERS or func in LOST):
+            self._random_begins()
+        return super().__torch_function__(func, types, args, kwargs)
+
     def drop(self, call: DropoutCall) -> Tensor:
         """The result of a dropout call under the mask of its site."""
+        if self._random_begins is not None:
+            self._random_begins()
         if self.draw == NO_DRAW:
             return call.x
         site = self._next_site(call)

@@ -18,7 +18,7 @@ from kipoi_mcdropout.effects.member_engines import MemberEngines, MemberSizes, P
 from kipoi_mcdropout.effects.members import summarize_members
 from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary, concatenate
 from kipoi_mcdropout.engine.choose import Choice, check_engine, in_one
-from kipoi_mcdropout.engine.incremental.engine import DEFAULT_MEMORY_BYTES
+from kipoi_mcdropout.engine.full import DEFAULT_MEMORY_BYTES
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel
 from kipoi_mcdropout.model.ensemble import Ensemble

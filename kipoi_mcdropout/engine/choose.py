@@ -18,9 +18,9 @@ from kipoi_mcdropout.arrays.nested import Nested
 from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.memory import is_out_of_memory
-from kipoi_mcdropout.engine.full import Engine, FullEngine
+from kipoi_mcdropout.engine.full import DEFAULT_MEMORY_BYTES, Engine, FullEngine
 from kipoi_mcdropout.engine.incremental.capture_error import CaptureError
-from kipoi_mcdropout.engine.incremental.engine import DEFAULT_MEMORY_BYTES, IncrementalEngine
+from kipoi_mcdropout.engine.incremental.engine import IncrementalEngine
 from kipoi_mcdropout.engine.incremental.example import example_batch
 from kipoi_mcdropout.engine.incremental.plan import plan_cost
 from kipoi_mcdropout.engine.incremental.rules import RuleError
@@ -117,7 +117,7 @@ class Engines:
         memory_bytes: int = DEFAULT_MEMORY_BYTES,
         verify: bool = False,
     ) -> None:
-        self.full = FullEngine(model, masks, batch_size)
+        self.full = FullEngine(model, masks, batch_size, memory_bytes)
         self.incremental = IncrementalEngine(model, masks, batch_size, memory_bytes)
         self._verify = verify
 
