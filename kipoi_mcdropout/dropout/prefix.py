@@ -1,9 +1,9 @@
 """Which calls of modules come before the first random number of a forward pass.
 
 No mask can change their results, so one result serves all draws of a batch. A call qualifies if it has
-ended before the model makes its first random number, and leaves no trace but its result: it writes into
-none of its inputs, keeps nothing in an attribute, and returns memory of its own. Of such calls the
-outermost are taken. Of an nn.Sequential that is not done at that point it is the last child that
+ended before the model makes its first random number, and leaves no trace but its result: it writes to
+none of its inputs, keeps nothing in an attribute, calls no hook, and returns memory of its own. Of such
+calls the outermost are taken. Of an nn.Sequential that is not done at that point it is the last child that
 qualifies, since the Sequential only passes on what the children before it return.
 """
 
@@ -62,7 +62,7 @@ class _Call:
     children: list[_Call] = field(default_factory=list)
     good: bool = False  # its result can be kept
     ends: bool = False  # its result can be kept in place of all that its parent has done so far
-    traceless: bool = True  # keeps nothing in an attribute
+    traceless: bool = True  # keeps nothing in an attribute, and calls no hook
 
     def names(self) -> Counter[str]:
         """How often each module is called within, this call left out."""
@@ -77,6 +77,7 @@ class PrefixFinder:
 
     def __init__(self, module: nn.Module) -> None:
         self._parts = usable_parts(module)
+        self._hooked = {part for part in self._parts.values() if _has_hooks(part)}
         self._sequentials = {name for name, part in self._parts.items() if _only_passes_on(part)}
         self._calls: Counter[str] = Counter()
         self._tops: list[_Call] = []
@@ -139,7 +140,8 @@ class PrefixFinder:
         return output
 
     def _judge(self, call: _Call, parent: _Call | None, output: Any, before: list[Any]) -> None:
-        call.traceless = _same_state(before, _state(call.part))
+        hooked = not self._hooked.isdisjoint(call.part.modules())
+        call.traceless = not hooked and _same_state(before, _state(call.part))
         held = _storages(x for x, _ in before if isinstance(x, Tensor))
         call.good = call.traceless and _is_apart(output, call.inputs, held)
         if parent is not None and parent.key[0] in self._sequentials:
@@ -162,13 +164,12 @@ def _only_passes_on(part: nn.Module) -> bool:
     return (
         type(part).forward is nn.Sequential.forward
         and "forward" not in part.__dict__
-        and not any(
-            child._forward_hooks
-            or child._forward_pre_hooks
-            or type(child).__call__ is not nn.Module.__call__
-            for child in part.children()
-        )
+        and all(type(child).__call__ is nn.Module.__call__ for child in part.children())
     )
+
+
+def _has_hooks(part: nn.Module) -> bool:
+    return bool(part._forward_hooks or part._forward_pre_hooks)
 
 
 def _is_apart(output: Any, inputs: list[tuple[Tensor, int | None]], held: set[int]) -> bool:

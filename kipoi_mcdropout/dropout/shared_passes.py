@@ -72,10 +72,11 @@ class SharedPasses:
         """What the model returns for this batch; the same as of a plain pass, bit for bit."""
         if sharing.is_off:
             return one_pass(None)
+        before = self.n_reused
         try:
             return self._shared(sharing, one_pass)
         except Exception as error:
-            if is_out_of_memory(error):
+            if sharing.is_checked or self.n_reused == before or is_out_of_memory(error):
                 raise
             self._give_up(sharing)
         return one_pass(None)  # has the error too, if the model is at fault

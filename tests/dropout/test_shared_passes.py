@@ -336,6 +336,18 @@ def test_only_the_last_result_of_a_sequential_is_kept() -> None:
     assert set(prefix.passed_over) == {("seq.0", 0), ("seq.1", 0), ("seq.2", 0)}
 
 
+def test_hooks_of_the_user_are_called_in_each_pass() -> None:
+    model, _ = made("sequential in a sequential")
+    model.module.seq[1][0].register_forward_hook(lambda *_: CALLS.update(["hook"]))
+    x = torch.from_numpy(one_hot(BATCH))
+    with model.borrow():
+        together(model, x)
+        CALLS.clear()
+        together(model, x)
+    assert CALLS["hook"] == CALLS["b"] == len(PASSES)
+    assert CALLS["a"] == 1
+
+
 def test_nothing_is_kept_beyond_the_budget() -> None:
     model, _ = made("plain")
     x = torch.from_numpy(one_hot(BATCH))
@@ -357,7 +369,7 @@ def test_what_is_not_equal_is_seen_and_each_pass_is_a_plain_one_then() -> None:
         sharing = Sharing(model.module)
         # A wrong prefix: the second call in place of what comes after it.
         wrong = ("conv", 1), ("dense", 0)
-        inside: dict[Any, Counter[str]] = dict.fromkeys(wrong, Counter())
+        inside: dict[Any, Counter[str]] = {key: Counter() for key in wrong}
         sharing.prefix = Prefix(frozenset({wrong[0]}), {wrong[1]: wrong[0]}, inside)
         model.outputs(x, 0, MaskBank(0), shared=SharedPasses(BUDGET))
         (key,) = model._sharing
