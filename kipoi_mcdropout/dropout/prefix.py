@@ -1,10 +1,10 @@
 """Which calls of modules come before the first random number of a forward pass.
 
 No mask can change their results, so one result serves all draws of a batch. A call qualifies if it has
-ended before the model makes its first random number, and leaves no trace but its result: it writes
-to none of its inputs, keeps nothing in an attribute, calls no hook, and returns memory of its own. Of such
-calls the outermost are taken. Of an nn.Sequential that is not done at that point it is the last child that
-qualifies, since the Sequential only passes on what the children before it return.
+ended before the model makes its first random number, and leaves no trace but its result: it writes to
+none of its inputs, keeps nothing in an attribute, calls no hook, and returns memory of its own. Of such
+calls the outermost are taken. Of an nn.Sequential that is not done at that point it is the last child
+that qualifies, since the Sequential only passes on what the children before it return.
 """
 
 from __future__ import annotations
