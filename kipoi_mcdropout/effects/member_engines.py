@@ -69,6 +69,7 @@ class MemberEngines:
             Engines(member.locked, masks, sizes.batch_size, sizes.memory_bytes, sizes.verify)
             for member in ensemble.members
         ]
+        self._n_units = 1
         self._fixed: tuple[Choice, ...] | None = None
         self._choices: dict[Any, tuple[Choice, ...]] = {}
         self._random: dict[Any, tuple[bool, ...]] = {}
@@ -86,8 +87,9 @@ class MemberEngines:
                     warnings.warn(f"engine: {choice}", stacklevel=3)
         return choices
 
-    def fix(self, inputs: Nested) -> tuple[Choice, ...]:
-        """Take the choices for these inputs for all that follow."""
+    def fix(self, inputs: Nested, n_sequences: int = 1) -> tuple[Choice, ...]:
+        """Take the choices for these inputs for all that follow: so many sequences like the first."""
+        self._n_units = n_sequences
         self._fixed = self._choose(inputs)
         return self._fixed
 
@@ -118,7 +120,7 @@ class MemberEngines:
         member = self.ensemble.members[number]
         inputs = member.arrays(inputs)
         place = self._place(inputs)
-        job = Job(place.n_mutants, n_draws)
+        job = Job(place.n_mutants, n_draws, n_units=self._n_units)
         with member.locked.borrow():
             return self._engines[number].choose(inputs, place.key, place.layout, job)
 

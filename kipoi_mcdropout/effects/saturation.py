@@ -152,9 +152,12 @@ class SaturationMutagenesis:
         """The engine of the model, or of all members in one; see `choices`."""
         return in_one(self.choices(inputs))
 
-    def fix_engine(self, inputs: Nested) -> Choice:
-        """Choose the engines by these inputs for all that follow, so that a run has one for a member."""
-        return in_one(self._engines.fix(inputs))
+    def fix_engine(self, inputs: Nested, n_sequences: int | None = None) -> Choice:
+        """Choose the engines by these inputs for all that follow, so that a run has one for a member.
+
+        `n_sequences` is the number of sequences of the run, None where it is not known.
+        """
+        return in_one(self._engines.fix(inputs, n_sequences or 1))
 
     @property
     def n_passes(self) -> int:

@@ -139,7 +139,7 @@ def score_vcf(
         notices = [*reader.notices, *survey.notices]
         for notice in notices:
             warnings.warn(notice, InputWarning, stacklevel=2)
-        plan = _plan(model, wanted, running, carries_vcf=paths.vcf is not None)
+        plan = _plan(model, wanted, running, survey.records, carries_vcf=paths.vcf is not None)
         record = run_record(
             model, fasta, reader, seed=wanted.seed, n_draws=wanted.effects.n_draws,
             command=without_shard(told.command), options=_recorded(plan, contig_map),
@@ -221,8 +221,13 @@ class _Plan:
         return Work(self.here, job)
 
 
-def _plan(model: Model, wanted: VariantEffects, running: RunOptions, carries_vcf: bool) -> _Plan:
-    """Choose the outputs, the INFO fields and the engine, within `borrow()` of the model."""
+def _plan(
+    model: Model, wanted: VariantEffects, running: RunOptions, n_records: int, carries_vcf: bool
+) -> _Plan:
+    """Choose the outputs, the INFO fields and the engine, within `borrow()` of the model.
+
+    `n_records` are those of the VCF, 0 where it is a stream.
+    """
     effects, sequences = wanted.effects, model.sequences
     chosen = sequences.targets(wanted.targets)
     model.ensemble.check_targets(sequences.example(), as_targets(wanted.targets), chosen)
@@ -233,12 +238,13 @@ def _plan(model: Model, wanted: VariantEffects, running: RunOptions, carries_vcf
     asked = EngineChoice(running.engine, running.batch_size, running.memory, running.verify)
     masks = MaskBank(wanted.seed)
     is_random = _is_random(model, effects.n_draws)
-    engine, choice = asked.decide(model, masks, n_alleles, effects.n_draws, is_random)
+    at_once, n_chunks = min(n_alleles, n_records or n_alleles), -(-n_records // n_alleles) or 1
+    engine, choice = asked.decide(model, masks, at_once, n_chunks, effects.n_draws, is_random)
     members = engine.members(model, masks, is_random)
     here = VariantWork(sequences, chosen, effects, members, wanted.options.rc)
     first_is_random = is_random[model.ensemble.members.index(model.adapter)]
     own = effects.n_draws // len(model.ensemble) if first_is_random else 0
-    compared = engine.dtype_check(model, masks, n_alleles, own, chosen.selected)
+    compared = engine.dtype_check(model, masks, at_once, own, chosen.selected)
     return _Plan(model, wanted, running, chosen, fields, n_alleles, engine, choice, here, compared)
 
 

@@ -54,7 +54,13 @@ class EngineChoice:
         return not callable(self.engine)
 
     def decide(
-        self, model: Model, masks: MaskBank, n_alleles: int, n_draws: int, is_random: Sequence[bool]
+        self,
+        model: Model,
+        masks: MaskBank,
+        n_alleles: int,
+        n_chunks: int,
+        n_draws: int,
+        is_random: Sequence[bool],
     ) -> tuple[EngineChoice, Choice]:
         """The same with one engine for each member for the whole run, by its name, and why it is.
 
@@ -64,6 +70,8 @@ class EngineChoice:
         ----------
         n_alleles : int
             Of a chunk, as planned; each is taken to have a reference of its own.
+        n_chunks : int
+            Of the run, all shards together.
         n_draws : int
             Of all members together.
         is_random : sequence of bool
@@ -80,7 +88,7 @@ class EngineChoice:
         choices = []
         draws = draws_of_each(n_draws, is_random)
         for member, own in zip(model.ensemble.members, draws, strict=True):
-            job = Job(n_alleles, own, n_alleles)
+            job = Job(n_alleles, own, n_alleles, n_chunks)
             with member.locked.borrow():
                 engines = self._engines(member.locked, masks)
                 choices.append(engines.choose(inputs, sequences.key, sequences.layout, job))

@@ -194,7 +194,7 @@ def mutate(
         check = RangeCheck(genome_of(sequences.arguments))
         stream = with_checked_ranges(sequences.batches, check, key, options.encoding)
         first, sequences = sequences.with_batches(stream).peek()
-    choice = mutagenesis.fix_engine(first["inputs"])
+    choice = mutagenesis.fix_engine(first["inputs"], sequences.n)
     engines = tuple(of_member.engine for of_member in mutagenesis.choices(first["inputs"]))
     options = replace(options, engine=engines)  # the workers take the same
     record = run_record(model, mutagenesis, first["inputs"], sequences, asked)
