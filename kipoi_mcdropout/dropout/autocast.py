@@ -7,8 +7,7 @@ https://docs.pytorch.org/docs/stable/amp.html
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -27,31 +26,39 @@ def check_dtype(dtype: str) -> str:
     return dtype
 
 
-def check_weights(module: nn.Module, dtype: str) -> None:
-    """Raise InputError if the weights are of a type that `dtype` does not lower."""
-    found = {p.dtype for p in module.parameters() if p.is_floating_point()} - {torch.float32}
-    if dtype != "float32" and found:
-        names = ", ".join(sorted(str(x).removeprefix("torch.") for x in found))
-        raise InputError(
-            f"dtype {dtype} (--dtype) is for models with weights of float32; this one has {names}. "
-            "Leave dtype out; the model then computes in its own types"
-        )
+class Autocast:
+    """The type in which a module computes; `dtype` may be set to another one of `DTYPES` for a while.
+
+    Raises
+    ------
+    InputError
+        If it is none of `DTYPES`, or the weights are not float32, which "bfloat16" asks for.
+    """
+
+    def __init__(self, module: nn.Module, dtype: str = "float32") -> None:
+        self.dtype = check_dtype(dtype)
+        self._module = module
+        found = {p.dtype for p in module.parameters() if p.is_floating_point()} - {torch.float32}
+        if dtype != "float32" and found:
+            names = ", ".join(sorted(str(x).removeprefix("torch.") for x in found))
+            raise InputError(
+                f"dtype {dtype} (--dtype) is for models with weights of float32; this one has {names}. "
+                "Leave dtype out; the model then computes in its own types"
+            )
+
+    def wrap(self, call: Callable[[Nested], Nested]) -> Callable[[Nested], Nested]:
+        """`call` in `dtype`; what it returns in bfloat16 is float32 outside, with the same values."""
+
+        def cast(inputs: Nested) -> Nested:
+            if self.dtype == "float32":
+                return call(inputs)
+            device = next((p.device.type for p in self._module.parameters()), "cpu")
+            with torch.autocast(device, dtype=getattr(torch, self.dtype)):
+                outputs = call(inputs)
+            return map_nested(_as_float32, outputs)
+
+        return cast
 
 
-@contextmanager
-def computing_in(dtype: str, device: torch.device) -> Iterator[None]:
-    """Within it, torch computes in `dtype`; for "float32" nothing is changed."""
-    if dtype == "float32":
-        yield
-        return
-    with torch.autocast(device.type, dtype=getattr(torch, dtype)):
-        yield
-
-
-def as_float32(outputs: Nested) -> Nested:
-    """Outputs of bfloat16 as float32, which holds the same values."""
-
-    def convert(x: Any) -> Any:
-        return x.float() if isinstance(x, Tensor) and x.dtype == torch.bfloat16 else x
-
-    return map_nested(convert, outputs)
+def _as_float32(x: Any) -> Any:
+    return x.float() if isinstance(x, Tensor) and x.dtype == torch.bfloat16 else x

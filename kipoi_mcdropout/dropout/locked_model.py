@@ -10,9 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested, n_rows
-from kipoi_mcdropout.arrays.outputs import flatten_outputs
-from kipoi_mcdropout.arrays.used_outputs import OutputLeftOutWarning, UsedOutputs
-from kipoi_mcdropout.dropout.autocast import as_float32, check_dtype, check_weights, computing_in
+from kipoi_mcdropout.dropout.autocast import Autocast
 from kipoi_mcdropout.dropout.batch_check import Observed, observe
 from kipoi_mcdropout.dropout.borrow import borrowed, user_code
 from kipoi_mcdropout.dropout.guarded import refuse_random_point
@@ -37,6 +35,8 @@ from kipoi_mcdropout.errors import (
     ModelForwardError,
     UnlockableDropoutError,
 )
+from kipoi_mcdropout.outputs.matrix import flatten_outputs
+from kipoi_mcdropout.outputs.used import OutputLeftOutWarning, UsedOutputs
 
 POINT = NO_DRAW  # in place of a draw: the prediction with dropout off
 _NOT_THE_MODELS = (
@@ -72,13 +72,13 @@ class LockedModel:
         How to run it on nested tensors; by default as Kipoi does (`call_module`).
     ignore : tuple of str
         Modules whose dropout stays off, including the dropout inside them.
-    dtype : {"float32", "bfloat16"}
-        "float32" computes in the model's own types, "bfloat16" by torch.autocast.
+    autocast : Autocast, optional
+        The type in which the module computes; `call`, if it is given, must be wrapped by it.
 
     Raises
     ------
     InputError
-        If `ignore` names a module that the model does not have, or `dtype` is not for its weights.
+        If `ignore` names a module that the model does not have.
     ModelError
         If a module has no weights yet.
     """
@@ -88,14 +88,13 @@ class LockedModel:
         module: nn.Module,
         call: Call | None = None,
         ignore: tuple[str, ...] = (),
-        dtype: str = "float32",
+        autocast: Autocast | None = None,
     ) -> None:
         self.module = plain_module(module)
         refuse_sharded(self.module)
         refuse_uninitialised(self.module)
-        self.dtype = check_dtype(dtype)
-        check_weights(self.module, dtype)
-        self.call = call or call_module(self.module)
+        self.autocast = autocast or Autocast(self.module)
+        self.call = call or self.autocast.wrap(call_module(self.module))
         self.ignore = known_names(self.module, ignore)
         self._plans: dict[tuple[object, ...], SitePlan] = {}
         self._observed: dict[tuple[object, ...], Observed] = {}
@@ -116,14 +115,19 @@ class LockedModel:
         with borrowed(self.module):
             yield self
 
+    @property
+    def dtype(self) -> str:
+        """The type in which the model computes; "float32" stands for its own types."""
+        return self.autocast.dtype
+
     @contextmanager
     def own_types(self) -> Iterator[None]:
         """Within it, the model computes in its own types, whatever `dtype` is."""
-        dtype, self.dtype = self.dtype, "float32"
+        dtype, self.autocast.dtype = self.dtype, "float32"
         try:
             yield
         finally:
-            self.dtype = dtype
+            self.autocast.dtype = dtype
 
     def run(self, inputs: Nested) -> Nested:
         """Run the user's forward pass, and leave out what cannot be reported (`used`).
@@ -135,7 +139,7 @@ class LockedModel:
         ModelForwardError
             If the model's own code raises, or ends the program. Errors of memory are not changed.
         """
-        with user_code(), computing_in(self.dtype, self.device):
+        with user_code():
             try:
                 outputs = self.call(map_nested(torch.clone, inputs))  # some write into their input
             except _NOT_THE_MODELS:
@@ -144,8 +148,6 @@ class LockedModel:
                 if is_out_of_memory(error):
                     raise
                 raise explained(self.module, error) from error
-        if self.dtype != "float32":
-            outputs = as_float32(outputs)
         used = self._used.get(_shapes(inputs))
         return outputs if used is None else used.prune(outputs)
 

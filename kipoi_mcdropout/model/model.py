@@ -3,63 +3,23 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from kipoi_mcdropout.arrays.nested import Nested, map_nested
-from kipoi_mcdropout.arrays.output_labels import unique_names
-from kipoi_mcdropout.dropout.autocast import check_dtype
+import numpy as np
+from numpy.typing import NDArray
+
+from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel, OutputFunction, alphabet_of
 from kipoi_mcdropout.model.ensemble import Ensemble
-from kipoi_mcdropout.model.random_input import check_no_tokens, random_input
 from kipoi_mcdropout.model.sequence_model import SequenceModel, Unknown, sequence_model
+from kipoi_mcdropout.model.settings import ModelSettings
+from kipoi_mcdropout.outputs.readout import Readout
 from kipoi_mcdropout.sequence.layout import Encoding
-from kipoi_mcdropout.sequence.one_hot import check_alphabet
-from kipoi_mcdropout.sequence.vocabulary import Vocabulary, as_vocabulary
-
-
-@dataclass(frozen=True)
-class ModelSettings:
-    """What is said of a model beside the model itself; see `Model`."""
-
-    outputs: tuple[str, ...] | None = None
-    input_shape: tuple[int | None, ...] | None = None
-    length: int | None = None
-    model_input: str | int | None = None
-    category_axis: int | None = None
-    alphabet: str | None = None
-    unknown: Unknown | None = None
-    label_axis: int | None = None
-    ignore: tuple[str, ...] = ()
-    vocabulary: Vocabulary | None = None
-    extra_inputs: Mapping[str, Any] | None = None
-    dtype: str = "float32"
-
-    def __post_init__(self) -> None:
-        check_dtype(self.dtype)
-        if self.outputs is not None:
-            _check_outputs(self.outputs)
-            object.__setattr__(self, "outputs", unique_names(self.outputs))
-        if self.unknown not in (None, "uniform", "zero"):
-            raise InputError(f'unknown must be "uniform" or "zero"; got {self.unknown!r}')
-        shape, least = self.input_shape, 2 if self.vocabulary is None else 1
-        if shape is not None and (len(shape) < least or any(n is not None and n < 1 for n in shape)):
-            raise InputError(
-                "input_shape must be the shape of one input without the batch, such as (4, 500), or "
-                f"(502,) for tokens with a vocabulary; got {shape}"
-            )
-        if self.vocabulary is not None:
-            _check_no_one_hot(self)
-        if self.extra_inputs is not None and not isinstance(self.extra_inputs, Mapping):
-            raise InputError(
-                "extra_inputs must be a dict of the values of inputs, such as {'organism': 0}; got "
-                f"{self.extra_inputs!r}"
-            )
-        if self.alphabet is not None:
-            object.__setattr__(self, "alphabet", check_alphabet(self.alphabet))
+from kipoi_mcdropout.sequence.vocabulary import as_vocabulary
 
 
 class Model:
@@ -154,12 +114,19 @@ class Model:
         if isinstance(model, Model):
             raise InputError("a Model is ready already; give the model that it was made of")
         self.settings = settings
-        self._select = output_sel_fn
+        self._made_of = model, output_sel_fn
         given = list(model) if isinstance(model, (list, tuple)) else [model]
-        own = settings
         self.ensemble = Ensemble.of(
             [
-                KipoiModel(member, output_sel_fn, own.ignore, own.label_axis, own.outputs, own.dtype)
+                KipoiModel(
+                    member,
+                    output_sel_fn,
+                    settings.ignore,
+                    settings.label_axis,
+                    settings.outputs,
+                    settings.dtype,
+                    settings.readout,
+                )
                 for member in given
             ]
         )
@@ -200,8 +167,48 @@ class Model:
         InputError
             If the weights are not float32, or the model runs by code of its own.
         """
-        members = [member.model for member in self.ensemble.first_in_front]
-        return Model.of(members, replace(self.settings, dtype=dtype), self._select)
+        model, output_sel_fn = self._made_of
+        return Model.of(model, replace(self.settings, dtype=dtype), output_sel_fn)
+
+    def with_readout(self, **words: Any) -> Model:
+        """The same model with other outputs: numbers that are read of its own, in each draw.
+
+        Some tracks of an output, a window of their bins, and one number of it. `ism`,
+        `score_variants` and `mc_predict` take the same words.
+
+        Parameters
+        ----------
+        words
+            `head`, `tracks`, `track_axis`, `center_bins`, `center_bp`, `bin_bp`, `bins`,
+            `track_groups`, `projection`, `projection_labels`, `reduce`; see `Readout`.
+
+        Raises
+        ------
+        InputError
+            If a word is not known or not as stated, or the model has a readout already.
+
+        Examples
+        --------
+        >>> Model(net).with_readout(tracks="DNASE*", reduce="sum", center_bins=32)  # doctest: +SKIP
+        """
+        readout = Readout.of(words, "with_readout")
+        return self if readout is None else self.reading(readout)
+
+    def reading(self, readout: Readout) -> Model:
+        """The same model with a readout.
+
+        Raises
+        ------
+        InputError
+            If it has one already.
+        """
+        if self.settings.readout is not None:
+            raise InputError(
+                "the model has a readout already; give tracks, reduce and the like once, to the model "
+                "or to the call"
+            )
+        model, output_sel_fn = self._made_of
+        return Model.of(model, replace(self.settings, readout=readout), output_sel_fn)
 
     @cached_property
     def alphabet(self) -> str:
@@ -266,8 +273,8 @@ class Model:
         own = self.settings
         said = own.input_shape is not None or own.length is not None
         if schema is not None and not said and own.vocabulary is None:
-            check_no_tokens(schema, self.adapter.embeds)
-            return map_nested(random_input, schema)
+            _check_no_tokens(schema, self.adapter.embeds)
+            return map_nested(_random_input, schema)
         return self.sequences.example()
 
     def __repr__(self) -> str:
@@ -298,32 +305,29 @@ def as_model(model: Any, **settings: Any) -> Model:
     return model
 
 
-def settings_as_dict(settings: ModelSettings) -> dict[str, Any]:
-    """Those settings that are not the default, as plain values."""
-    return {
-        field.name: _plain(value)
-        for field in fields(settings)
-        if (value := getattr(settings, field.name)) != field.default
-    }
+def _check_no_tokens(schema: Any, embeds: bool) -> None:
+    """Refuse to make up an only input that seems to be tokens."""
+    shapes = [tuple(array.shape) for _, array in leaves(schema)]
+    if embeds and len(shapes) == 1 and len(shapes[0]) == 1:
+        raise InputError(
+            f"the model has an embedding and one input, of shape {shapes[0]}. If these are tokens, one "
+            "a base, give vocabulary (--vocabulary), such as A=7,C=8,G=9,T=10,N=11. Otherwise give x=, "
+            "an array of inputs (--dataloader_args)"
+        )
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Vocabulary):
-        return str(value)
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _check_no_one_hot(settings: ModelSettings) -> None:
-    """Refuse what is said of one-hot inputs beside a vocabulary."""
-    for name in ("category_axis", "alphabet", "unknown"):
-        if (value := getattr(settings, name)) is not None:
-            raise InputError(
-                f"{name} is for one-hot inputs, and vocabulary for tokens; give one of them. Got "
-                f"{name}={value!r} and the vocabulary {settings.vocabulary}"
-            )
-
-
-def _check_outputs(names: tuple[Any, ...]) -> None:
-    wrong = [name for name in names if not isinstance(name, str) or not name]
-    if wrong:
-        raise InputError(f"outputs must be names, texts that are not empty; got {wrong[0]!r}")
+def _random_input(array: Any) -> NDArray[np.float32]:
+    shape = tuple(array.shape)
+    if any(size is None for size in shape):
+        raise InputError(
+            f"the model's schema leaves the shape of input {array.name!r} open: {shape}. Give x=, an "
+            "array of inputs, or make the model with input_shape (--dataloader_args)"
+        )
+    random = np.random.default_rng(0)
+    bases = next((size for size in (4, 5) if len(shape) > 1 and size in shape), None)
+    if bases is None:
+        return random.random((1, *shape), dtype=np.float32)
+    axis = max(i for i, size in enumerate(shape) if size == bases)
+    others = [size for i, size in enumerate(shape) if i != axis]
+    one_hot = np.eye(bases, dtype=np.float32)[random.integers(0, 4, (1, *others))]
+    return np.ascontiguousarray(np.moveaxis(one_hot, -1, axis + 1))

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import Tensor
 
-from kipoi_mcdropout.arrays.outputs import Targets
 from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.effects.member_engines import draws_of_each
@@ -25,14 +24,23 @@ from kipoi_mcdropout.engine.choose import (
 from kipoi_mcdropout.engine.dtype_check import DtypeCheck, check_dtype_error, sample_sizes
 from kipoi_mcdropout.engine.full import Engine
 from kipoi_mcdropout.engine.incremental.example import example_batch
-from kipoi_mcdropout.model.model import Model, ModelSettings
+from kipoi_mcdropout.model.model import Model
 from kipoi_mcdropout.model.reference import ModelReference
 from kipoi_mcdropout.model.sequence_model import SequenceModel
+from kipoi_mcdropout.model.settings import ModelSettings
+from kipoi_mcdropout.outputs.targets import Targets
 from kipoi_mcdropout.vcf.place.chunks import AlleleWindows, to_batch
 from kipoi_mcdropout.vcf.place.views import ViewAverage
 from kipoi_mcdropout.vcf.units import Summaries
 
 MakeEngine = Callable[[LockedModel, MaskBank, int], Engine]  # model, masks, batch_size
+
+
+def which_are_random(model: Model, n_draws: int) -> tuple[bool, ...]:
+    """Whether each member has dropout; of one alone, or for no draws, that is asked elsewhere."""
+    if n_draws == 0 or len(model.ensemble) == 1:
+        return (True,) * len(model.ensemble)
+    return model.ensemble.is_random(model.sequences.example())
 
 
 @dataclass(frozen=True)
@@ -95,17 +103,23 @@ class EngineChoice:
         return replace(self, engine=tuple(choice.engine for choice in choices)), in_one(choices)
 
     def dtype_check(
-        self, model: Model, masks: MaskBank, n_alleles: int, n_draws: int, selected: Tensor | None
+        self,
+        model: Model,
+        masks: MaskBank,
+        n_alleles: int,
+        draws_of_members: Sequence[int],
+        selected: Tensor | None,
     ) -> DtypeCheck | None:
         """What `dtype` rounds, on mutants of a random sequence; None where nothing is compared.
 
-        Within `borrow()` of the model. `n_alleles` are those of a chunk, `n_draws` those of the first
-        member, 0 where it has no dropout.
+        Within `borrow()` of the model. `n_alleles` are those of a chunk. Of a model with several members,
+        that of the first.
         """
         locked, sequences = model.adapter.locked, model.sequences
         if locked.dtype == "float32" or not self.verify:
             return None
-        n_mutants, n_draws = sample_sizes(n_alleles, n_draws)
+        own = draws_of_members[model.ensemble.members.index(model.adapter)]
+        n_mutants, n_draws = sample_sizes(n_alleles, own)
         inputs = sequences.inputs(np.zeros((1, sequences.length), np.uint8))
         batch = example_batch(inputs, sequences.key, sequences.layout, n_mutants)
         draws = range(n_draws) if n_draws else [POINT]

@@ -17,6 +17,7 @@ from variant_world import LENGTH, random_sequence, tiny_net, write_fasta, write_
 
 import kipoi_mcdropout as mcd
 from kipoi_mcdropout.cli.commands import ism, predict, score_variants
+from kipoi_mcdropout.dropout.autocast import Autocast
 from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.masks import keep_mask
@@ -45,7 +46,7 @@ class Functions(nn.Module):
 
 
 def in_bfloat16(net: nn.Module) -> LockedModel:
-    return LockedModel(net, dtype="bfloat16")
+    return LockedModel(net, autocast=Autocast(net, "bfloat16"))
 
 
 def test_it_is_torchs_autocast_under_the_same_mask() -> None:
@@ -208,6 +209,15 @@ def test_a_selection_of_outputs_takes_them_as_float32() -> None:
         whole = in_bfloat16(model.adapter.locked.module).outputs(x, 0, MaskBank(SEED))
     assert outputs.shape == (3, 2)
     assert torch.equal(outputs, whole[:, :2])
+
+
+def test_outputs_are_reduced_in_float32() -> None:
+    net = fixed(Linear(n_outputs=64, p=P))
+    x = torch.from_numpy(one_hot(3))
+    model = mcd.Model(net).with_readout(reduce="sum").with_dtype("bfloat16").adapter.locked
+    with model.borrow():
+        whole = in_bfloat16(net).outputs(x, 0, MaskBank(SEED))
+        assert torch.equal(model.outputs(x, 0, MaskBank(SEED)), whole.sum(dim=1, keepdim=True))
 
 
 @pytest.fixture
