@@ -110,7 +110,7 @@ class EngineChoice:
         draws_of_members: Sequence[int],
         selected: Tensor | None,
     ) -> DtypeCheck | None:
-        """What `dtype` rounds, on mutants of a random sequence; None where nothing is compared.
+        """What `dtype` rounds, on mutants of a random sequence; None if nothing is compared.
 
         Within `borrow()` of the model. `n_alleles` are those of a chunk. Of a model with several members,
         that of the first.
