@@ -17,7 +17,7 @@ from kipoi_mcdropout.effects.member_engines import MemberEngines, MemberSizes, P
 from kipoi_mcdropout.effects.members import summarize_members
 from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary, concatenate
 from kipoi_mcdropout.engine.choose import Choice, check_engine, in_one
-from kipoi_mcdropout.engine.incremental.engine import DEFAULT_MEMORY_BYTES
+from kipoi_mcdropout.engine.full import DEFAULT_MEMORY_BYTES
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel
 from kipoi_mcdropout.model.ensemble import Ensemble
@@ -152,9 +152,12 @@ class SaturationMutagenesis:
         """The engine of the model, or of all members in one; see `choices`."""
         return in_one(self.choices(inputs))
 
-    def fix_engine(self, inputs: Nested) -> Choice:
-        """Choose the engines by these inputs for all that follow, so that a run has one for a member."""
-        return in_one(self._engines.fix(inputs))
+    def fix_engine(self, inputs: Nested, n_sequences: int | None = None) -> Choice:
+        """Choose the engines by these inputs for all that follow, so that a run has one for a member.
+
+        `n_sequences` is the number of sequences of the run, None where it is not known.
+        """
+        return in_one(self._engines.fix(inputs, n_sequences or 1))
 
     @property
     def n_passes(self) -> int:

@@ -78,6 +78,8 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
         axes have their length.
     vocabulary : dict, str, Path or Vocabulary, optional
         The token of each base, where the input to mutate is tokens; see `sequence.vocabulary`.
+    dtype : {"float32", "bfloat16"}
+        Type in which the model computes; see `kipoi_mcdropout.Model.with_dtype`.
     pseudocount : float, optional
         Of the score log2fc; 1 by default.
     outputs
@@ -124,6 +126,7 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
         alphabet: str | None = None,
         label_axis: int | None = None,
         vocabulary: Any = None,
+        dtype: str = "float32",
         pseudocount: float | None = None,
         **outputs: Any,
     ) -> None:
@@ -165,7 +168,7 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
         )
         self.options = options
         self.mutagenesis: SaturationMutagenesis = SaturationMutagenesis(
-            KipoiModel(model, output_sel_fn, ignore, label_axis, readout=readout), options
+            KipoiModel(model, output_sel_fn, ignore, label_axis, dtype=dtype, readout=readout), options
         )
 
     @classmethod

@@ -11,8 +11,10 @@ from typing import Any
 
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.effects.columns import MEMBER_STATISTICS
+from kipoi_mcdropout.effects.member_engines import draws_of_each
 from kipoi_mcdropout.effects.scores import scores_as_dict
 from kipoi_mcdropout.engine import Choice
+from kipoi_mcdropout.engine.dtype_check import DtypeCheck
 from kipoi_mcdropout.errors import InputError, InputWarning, OutputError, TargetError
 from kipoi_mcdropout.files.same_file import check_not_inputs
 from kipoi_mcdropout.model.ensemble import decided_draws
@@ -33,7 +35,7 @@ from kipoi_mcdropout.vcf.read.input_stream import is_stream
 from kipoi_mcdropout.vcf.read.reader import VcfReader
 from kipoi_mcdropout.vcf.run import outputs_as_dict, run_variants
 from kipoi_mcdropout.vcf.run_record import run_record
-from kipoi_mcdropout.vcf.scoring import EngineChoice, VariantJob, VariantWork
+from kipoi_mcdropout.vcf.scoring import EngineChoice, VariantJob, VariantWork, which_are_random
 from kipoi_mcdropout.vcf.units import Summaries, variant_units
 from kipoi_mcdropout.vcf.write.annotate import MAX_FIELDS, InfoField, info_fields
 from kipoi_mcdropout.vcf.write.assemble import VariantAssembler, VariantLayout
@@ -140,11 +142,11 @@ def score_vcf(
         notices = [*reader.notices, *survey.notices]
         for notice in notices:
             warnings.warn(notice, InputWarning, stacklevel=2)
-        plan = _plan(model, wanted, running, carries_vcf=paths.vcf is not None)
+        plan = _plan(model, wanted, running, survey.records, carries_vcf=paths.vcf is not None)
         record = run_record(
             model, fasta, reader, seed=wanted.seed, n_draws=wanted.effects.n_draws,
             command=without_shard(told.command), options=_recorded(plan, contig_map),
-            engine_reason=plan.choice.reason,
+            engine_reason=plan.choice.reason, dtype_check=plan.dtype_check,
         )  # fmt: skip
         if reader.path is not None:
             record["reference_check"] = survey.to_dict()
@@ -194,6 +196,7 @@ class _Plan:
     engine: EngineChoice  # one for the whole run, by its name
     choice: Choice
     here: VariantWork
+    dtype_check: DtypeCheck | None
 
     def work(self, scheduler: Scheduler) -> Work[AlleleWindows, Summaries]:
         """The function that computes one unit here and, for a cluster, the job that does it elsewhere.
@@ -221,8 +224,13 @@ class _Plan:
         return Work(self.here, job)
 
 
-def _plan(model: Model, wanted: VariantEffects, running: RunOptions, carries_vcf: bool) -> _Plan:
-    """Choose the outputs, the INFO fields and the engine, within `borrow()` of the model."""
+def _plan(
+    model: Model, wanted: VariantEffects, running: RunOptions, n_records: int, carries_vcf: bool
+) -> _Plan:
+    """Choose the outputs, the INFO fields and the engine, within `borrow()` of the model.
+
+    `n_records` are those of the VCF, 0 where it is a stream.
+    """
     effects, sequences = wanted.effects, model.sequences
     chosen = sequences.targets(wanted.targets)
     model.ensemble.check_targets(sequences.example(), as_targets(wanted.targets), chosen)
@@ -234,11 +242,14 @@ def _plan(model: Model, wanted: VariantEffects, running: RunOptions, carries_vcf
     )  # fmt: skip
     asked = EngineChoice(running.engine, running.batch_size, running.memory, running.verify)
     masks = MaskBank(wanted.seed)
-    is_random = _is_random(model, effects.n_draws)
-    engine, choice = asked.decide(model, masks, n_alleles, effects.n_draws, is_random)
+    is_random = which_are_random(model, effects.n_draws)
+    at_once, n_chunks = min(n_alleles, n_records or n_alleles), -(-n_records // n_alleles) or 1
+    engine, choice = asked.decide(model, masks, at_once, n_chunks, effects.n_draws, is_random)
     members = engine.members(model, masks, is_random)
     here = VariantWork(sequences, chosen, effects, members, wanted.options.rc)
-    return _Plan(model, wanted, running, chosen, fields, n_alleles, engine, choice, here)
+    draws = draws_of_each(effects.n_draws, is_random)
+    compared = engine.dtype_check(model, masks, at_once, draws, chosen.selected)
+    return _Plan(model, wanted, running, chosen, fields, n_alleles, engine, choice, here, compared)
 
 
 def _check_strands(wanted: VariantEffects, model: Model) -> None:
@@ -264,13 +275,6 @@ def _check_strands(wanted: VariantEffects, model: Model) -> None:
             )
 
 
-def _is_random(model: Model, n_draws: int) -> tuple[bool, ...]:
-    """Whether each member has dropout; of one alone, or for no draws, that is asked elsewhere."""
-    if n_draws == 0 or len(model.ensemble) == 1:
-        return (True,) * len(model.ensemble)
-    return model.ensemble.is_random(model.sequences.example())
-
-
 def _recorded(plan: _Plan, contig_map: dict[str, str]) -> dict[str, Any]:
     """The options of a run, for its record, as plain values for JSON."""
     wanted, running, sequences = plan.wanted, plan.running, plan.model.sequences
@@ -284,6 +288,7 @@ def _recorded(plan: _Plan, contig_map: dict[str, str]) -> dict[str, Any]:
         "input_shape": list(sequences.layout.shape), "alphabet": sequences.layout.alphabet,
         "vocabulary": own.get("vocabulary"), "readout": own.get("readout"),
         "unknown": sequences.unknown_as, "ignore": list(plan.model.settings.ignore),
+        "dtype": plan.model.settings.dtype,
         "info_prefix": wanted.vcf.info_prefix, "vcf_statistics": list(wanted.vcf.statistics),
         "vcf_targets": list(as_targets(wanted.vcf.targets)), "q_values": wanted.vcf.q_values,
         "chunk_alleles": plan.n_alleles,

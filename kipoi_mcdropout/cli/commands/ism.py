@@ -227,6 +227,7 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
         "alphabet": options.alphabet,
         "label_axis": options.label_axis,
         "vocabulary": options.vocabulary,
+        "dtype": options.dtype,
         "pseudocount": options.pseudocount,
         **{name: getattr(options, name) for name in READOUT_FLAGS},
     }

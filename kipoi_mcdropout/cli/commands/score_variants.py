@@ -202,6 +202,10 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
         return EXIT_OK
     say(run.ledger.summary())
     mention_engine(run.engine)
+    if "dtype_check" in run.provenance:
+        from kipoi_mcdropout.engine.dtype_check import DtypeCheck
+
+        say(f"note: {DtypeCheck(**run.provenance['dtype_check'])}")
     nothing = running.shard is None and run.ledger.nothing_scored() is not None
     return EXIT_STRICT if nothing else EXIT_OK
 

@@ -23,7 +23,7 @@ from kipoi_mcdropout.runs.ism.check_ranges import RangeCheck, genome_of, with_ch
 from kipoi_mcdropout.runs.ism.collect import collect_ism
 from kipoi_mcdropout.runs.ism.job import IsmJob
 from kipoi_mcdropout.runs.ism.paths import IsmPaths
-from kipoi_mcdropout.runs.ism.record import Asked, run_record
+from kipoi_mcdropout.runs.ism.record import Asked, dtype_check, run_record
 from kipoi_mcdropout.runs.ism.run import IsmRun, run_ism
 from kipoi_mcdropout.runs.ism.units import ism_units
 from kipoi_mcdropout.runs.ism.watch import Watch
@@ -200,11 +200,15 @@ def mutate(
         check = RangeCheck(genome_of(sequences.arguments))
         stream = with_checked_ranges(sequences.batches, check, key, options.encoding)
         first, sequences = sequences.with_batches(stream).peek()
-    choice = mutagenesis.fix_engine(first["inputs"])
+    choice = mutagenesis.fix_engine(first["inputs"], sequences.n)
     engines = tuple(of_member.engine for of_member in mutagenesis.choices(first["inputs"]))
     options = replace(options, engine=engines)  # the workers take the same
     record = run_record(model, mutagenesis, first["inputs"], sequences, asked)
-    watch.began(choice, mutagenesis.plan(first["inputs"]).notes)
+    notes = mutagenesis.plan(first["inputs"]).notes
+    if (compared := dtype_check(model, mutagenesis, first["inputs"])) is not None:
+        record["dtype_check"] = compared.to_dict()
+        notes += (str(compared),)
+    watch.began(choice, notes)
     units = ism_units(sequences.batches, mutagenesis)
     with running.open_scheduler() as scheduler:
         work = _work(model, mutagenesis, options, scheduler, watch, asked)
