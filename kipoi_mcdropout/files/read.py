@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from kipoi_mcdropout.effects.columns import (
     COUNTS,
+    INTERVAL_STATISTICS,
     MEMBER_REFERENCE_STATISTICS,
     MEMBER_STATISTICS,
     MUTANT_STATISTICS,
@@ -33,6 +34,7 @@ from kipoi_mcdropout.outputs.targets import select_targets
 
 _STATISTICS = (
     *REFERENCE_STATISTICS, *MEMBER_REFERENCE_STATISTICS, *MUTANT_STATISTICS, *MEMBER_STATISTICS,
+    *INTERVAL_STATISTICS,
 )  # fmt: skip
 _QUANTILE = "effect_q"
 EFFECT_COLUMNS = ("output", "score", "effect_mean", "effect_sd", "effect_mcse", "n_draws")
