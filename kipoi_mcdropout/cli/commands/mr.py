@@ -12,9 +12,10 @@ from kipoi_mcdropout.errors import EXIT_OK
 
 _DESCRIPTION = """\
 Mendelian randomization: estimate how much an outcome changes per change of an exposure (the causal
-slope). Exposure and outcomes are outputs of the model; the mutants are the instruments. Look at the
-bootstrap over draws first: all effects share their draws, but the other methods treat effects as
-independent. Warnings go to stderr and, as codes, into the table."""
+slope). Exposure and outcomes are outputs of the model; the mutants are the instruments. The command
+compares several methods and looks for groups of mutations. If all agree, its answer is one number with
+an interval; else it says what they disagree about. Read this answer first: it goes to stderr and into the
+column advice. Warnings go to stderr and, as codes, into the table."""
 
 
 def get_parser(prog: str = "kipoi mcdropout mr") -> argparse.ArgumentParser:
@@ -26,8 +27,14 @@ def get_parser(prog: str = "kipoi mcdropout mr") -> argparse.ArgumentParser:
         nargs="+",
         default=None,
         metavar="METHOD",
-        help="estimators to run (default: egger, ivw, weighted_median, weighted_mode and, if the result "
-        "has draws, the bootstraps over draws)",
+        help="estimators to run (default: ivw, ivw_robust, egger, conmix, weighted_median, weighted_mode "
+        "and, if the result has draws, their bootstraps over draws and mutants)",
+    )
+    parser.add_argument(
+        "--save_instruments",
+        metavar="FILE",
+        help="also write each mutant: whether it is used, why not, its ratio and its group; `export_mr`, "
+        "`plot mr` and `report` take the same mutants from this file",
     )
     parser.add_argument(
         "--convention",
@@ -67,15 +74,22 @@ def main(args: list[str], prog: str = "kipoi mcdropout mr") -> int:
     from kipoi_mcdropout.cli.messages import say, warn
     from kipoi_mcdropout.files.atomic import check_free, check_outputs, write_tsv
     from kipoi_mcdropout.files.read import read_provenance
-    from kipoi_mcdropout.mr import leave_one_out, mr_across_sequences, mr_multiple
+    from kipoi_mcdropout.mr import answer, leave_one_out, mr_across_sequences, mr_multiple
+    from kipoi_mcdropout.mr.export.instruments_file import instruments_table
 
-    extra = [options.leave_one_out, options.across_sequences]
+    extra = [options.save_instruments, options.leave_one_out, options.across_sequences]
     wanted = [options.output, *(path for path in extra if path is not None)]
     check_free(check_outputs(wanted, (".tsv",)), options.overwrite)
     many = load_instruments(options)
     resampling = {"n_bootstrap": options.n_bootstrap, "seed": options.seed}
-    table = mr_multiple(many, options.methods, convention=options.convention, **resampling)
+    answers = [answer(i, **resampling) for i in many]
+    table = mr_multiple(
+        many, options.methods, convention=options.convention, answers=answers, **resampling
+    )
     tables = {options.output: table}
+    if options.save_instruments is not None:
+        parts = [instruments_table(i, a.groups) for i, a in zip(many, answers, strict=True)]
+        tables[options.save_instruments] = pd.concat(parts)
     if options.leave_one_out is not None:
         tables[options.leave_one_out] = pd.concat(
             [
@@ -103,10 +117,13 @@ def main(args: list[str], prog: str = "kipoi mcdropout mr") -> int:
             ],
         },
         "warnings": [list(map(str, words)) for words in table.attrs["warnings"]],
+        "advice": [list(map(str, words)) for words in table.attrs["advice"]],
     }
     for path, rows in tables.items():
         write_tsv(rows, path, options.overwrite, provenance=json.loads(json.dumps(record, default=str)))
     for exposure, outcome, code, message in table.attrs["warnings"]:
         warn(f"warning: {exposure} -> {outcome}: {code}: {message}")
+    for exposure, outcome, words in table.attrs["advice"]:
+        warn(f"answer: {exposure} -> {outcome}: {words}")
     say(f"{len(table)} estimates: {', '.join(map(str, tables))}")
     return EXIT_OK
