@@ -103,6 +103,21 @@ def load_instruments(options: argparse.Namespace) -> list[Any]:
     ]
 
 
+def load_beside(options: argparse.Namespace, one: Any) -> list[Any]:
+    """The outcome of `one` with each exposure of --beside; nothing is selected by them."""
+    from kipoi_mcdropout.files.effects import read
+    from kipoi_mcdropout.mr import instruments
+    from kipoi_mcdropout.mr.pairs.selection import use_half
+
+    effects = read(options.result)
+    many = [
+        instruments(effects, name, one.outcome, se_type=one.se_type, score=options.score)
+        for name in options.beside
+    ]
+    is_half = one.provenance["selection"]["select_draws"] == "half"
+    return [use_half(i) for i in many] if is_half else many
+
+
 def _as_in_file(options: argparse.Namespace) -> list[Any]:
     """The mutants of --instruments, of each outcome."""
     from kipoi_mcdropout.files.effects import read
