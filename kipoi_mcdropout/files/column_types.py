@@ -33,6 +33,7 @@ _OTHER_TEXTS = frozenset(
         "chrom", "strand", "reason", "detail", "note", "warnings", "se_type", "cautions", "align",
         "effect_allele.exposure", "other_allele.exposure",
         "effect_allele.outcome", "other_allele.outcome",
+        "effect_allele", "other_allele", "group", "select_draws", "advice", "answer", "ci_parts",
     }
 )  # fmt: skip
 _INTEGERS = frozenset(

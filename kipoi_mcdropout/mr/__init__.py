@@ -63,6 +63,7 @@ from kipoi_mcdropout.mr.estimators.meta import MetaResult, combine
 from kipoi_mcdropout.mr.estimators.methods import METHODS, mr_estimate
 from kipoi_mcdropout.mr.estimators.mode import mr_simple_mode, mr_weighted_mode
 from kipoi_mcdropout.mr.estimators.multiple import mr_multiple
+from kipoi_mcdropout.mr.estimators.multivariable import mr_multivariable
 from kipoi_mcdropout.mr.estimators.r_methods import NOT_OFFERED, R_EQUIVALENTS
 from kipoi_mcdropout.mr.estimators.raps import mr_raps
 from kipoi_mcdropout.mr.estimators.ratio import wald_ratios
@@ -122,6 +123,7 @@ __all__ = [
     "mr_ivw",
     "mr_ivw_robust",
     "mr_multiple",
+    "mr_multivariable",
     "mr_raps",
     "mr_simple_median",
     "mr_simple_mode",

@@ -50,11 +50,23 @@ def answer_words(
             f"{outcome} changes by {number(shown)} per unit of {exposure} ({HOW[shown.method]}). The "
             f"methods agree ({low:.2f} to {high:.2f}), and there is one group of mutations."
         )
-    listed = f"methods disagree: {methods_words(points)}" if kind == "methods_disagree" else ""
-    if kind == "groups" and max(points.values()) - min(points.values()) > _SAME * _size(points):
-        listed = f"methods disagree: {methods_words(points)}"
+    differ = max(points.values()) - min(points.values()) > _SAME * _size(points)
+    listed = f"methods disagree: {methods_words(points)}" if differ else ""
+    if kind == "ratios_differ":
+        listed = f"the ratios of mutations differ by {100 * groups.c2**0.5:.0f} % (sd); {listed}".rstrip("; ")
     parts = [part for part in (listed, groups_words(groups)) if part]
     return f"no single number: {'; '.join(parts)}"
+
+
+def noise_words(flattened: float, most: float, n_draws: int | None) -> str:
+    """That the exposure effects are too noisy, and what to do."""
+    remedy = "Use stronger mutations (--min_z)"
+    if n_draws is not None:
+        remedy += f", or about {int(np.ceil(n_draws * flattened / most))} draws"
+    return (
+        f"cannot tell: the noise of the exposure effects makes slopes about {100 * flattened:.0f} % too "
+        f"small. {remedy}."
+    )
 
 
 def number(estimate: Estimate) -> str:

@@ -130,6 +130,22 @@ def _split(
 ) -> tuple[Instruments, Instruments, dict[str, Any]]:
     if select_draws == "all":
         return instruments, instruments, {}
+    half = _half(instruments)
+    chooser = from_draw_subset(instruments, slice(0, half))
+    split = {"n_draws_selection": half, "n_draws_estimation": (instruments.n_draws or 0) - half}
+    return chooser, use_half(instruments), split
+
+
+def use_half(instruments: Instruments) -> Instruments:
+    """Effects of the second half of the draws, which ``select_draws="half"`` estimates with.
+
+    The standard errors are those of all draws.
+    """
+    return _with_se_of(instruments, from_draw_subset(instruments, slice(_half(instruments), None)))
+
+
+def _half(instruments: Instruments) -> int:
+    """How many draws choose; the others estimate."""
     n_draws = instruments.n_draws or 0
     if instruments.draws_exposure is not None and n_draws < MIN_DRAWS_TO_SPLIT:
         raise InputError(
@@ -142,9 +158,7 @@ def _split(
             f"each of the {members} members needs at least 2 draws, so that they can be split; got "
             f"{n_draws} draws in all."
         )
-    chooser = from_draw_subset(instruments, slice(0, half))
-    used = _with_se_of(instruments, from_draw_subset(instruments, slice(half, None)))
-    return chooser, used, {"n_draws_selection": half, "n_draws_estimation": n_draws - half}
+    return half
 
 
 def _with_se_of(whole: Instruments, part: Instruments) -> Instruments:

@@ -58,9 +58,10 @@ def instruments_from_table(
     Returns
     -------
     Instruments
-        In the order of the exposure's rows. Names are ``sequence:chrom:pos:ref:alt`` with place and
-        alleles on the forward strand of the genome where the table has them, else
-        ``sequence:chrom:position:ref:alt``, without the parts that the table does not have. The
+        In the order of the exposure's rows. Names are ``chrom:pos:ref:alt`` (pos 1-based, alleles of the
+        forward strand) where the table has the place on the genome; a row that is not used because the
+        mutant is in another window too has ``@sequence`` after it. Else they are ``SEQUENCE at POSITION
+        ref>alt``, POSITION from 0 in the sequence, or, of a table without sequences, its own columns. The
         effect allele is `alt`. Where windows overlap, or one is given twice, a mutant counts once: in
         the window in which it lies nearest to the middle, else the first. The other rows stay with
         ``mr_keep`` False and the reason ``same_mutant_in_another_window``.
@@ -134,18 +135,20 @@ def _places(x: pd.DataFrame, where: list[str]) -> _Places:
     if variants is None:
         in_sequence = "sequence" in where
         chrom = x["chrom"].to_numpy(str) if "chrom" in where and not in_sequence else None
-        names = x[[*where, *ALLELE_COLUMNS]].astype(str).agg(":".join, axis=1)
         position, first = x["position"].to_numpy(int), np.ones(len(x), bool)
+        names = x[[*where, *ALLELE_COLUMNS]].astype(str).agg(":".join, axis=1)
+        if in_sequence:  # it must not look like a place on the genome
+            at = x["sequence"].astype(str) + " at " + x["position"].astype(int).astype(str)
+            names = at + " " + x["ref"].astype(str) + ">" + x["alt"].astype(str)
         return _Places(
             names.to_numpy(str), x["ref"].to_numpy(str), x["alt"].to_numpy(str), chrom, position, first
         )
-    names = variant_names(variants)
+    names, first = variant_names(variants), first_of_each_variant(x, variants)
     if "sequence" in where:
-        names = x["sequence"].astype(str) + ":" + names
+        names = names.where(first, names + "@" + x["sequence"].astype(str))
     return _Places(
         names.to_numpy(str), variants["ref"].to_numpy(str), variants["alt"].to_numpy(str),
-        variants["chrom"].to_numpy(str), variants["pos"].to_numpy(int),
-        first_of_each_variant(x, variants),
+        variants["chrom"].to_numpy(str), variants["pos"].to_numpy(int), first,
     )  # fmt: skip
 
 
