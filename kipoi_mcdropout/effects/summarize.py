@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,46 +48,63 @@ def summarize_effects(
     numbers = range(options.n_draws) if draws is None else draws
     kept = np.float32 if of_all else np.float64
     summaries = [
-        _empty_summary(score, options, len(numbers), n_references, batch.n_mutants, n_outputs, kept)
+        empty_summary(score, options, len(numbers), n_references, batch.n_mutants, n_outputs, kept)
         for score in options.scores
     ]
     keep_draws = options.keep_draws or bool(options.quantiles)
     unchanged = torch.from_numpy(batch.unchanged())
     owner = torch.from_numpy(batch.owner)
-    passes = [POINT, *numbers]
-    # Some mutants at a time, as the statistics need several copies of a block in float64.
+
+    def begin(rows: slice) -> list[Accumulator]:
+        return [
+            Accumulator(score, owner[rows], unchanged[rows], len(numbers), keep_draws, targets.eps)
+            for score in options.scores
+        ]
+
+    for rows, of_scores in accumulated(engine, batch, [POINT, *numbers], targets, begin, progress):
+        for accumulator, summary in zip(of_scores, summaries, strict=True):
+            accumulator.write(summary, rows)
+            summary.eps = accumulator.eps
+    return summaries
+
+
+def accumulated(
+    engine: Engine,
+    batch: MutantBatch,
+    passes: Sequence[int],
+    targets: Targets,
+    begin: Callable[[slice], list[Accumulator]],
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[tuple[slice, list[Accumulator]]]:
+    """Add up the draws of all mutants, some mutants at a time.
+
+    The statistics need several copies of a block in float64. Each part is yielded when it has all
+    `passes`.
+
+    Parameters
+    ----------
+    begin : callable
+        Gives the accumulators of some mutants, one per score, with the draws that they have already.
+    """
+    size = max(1, _CELLS // len(targets.columns))
     accumulators: list[tuple[slice, list[Accumulator]]] = []
     done = 0
     for block in engine.run(batch, passes, targets.selected):
         if done == 0:
-            accumulators = [
-                (
-                    rows,
-                    [
-                        Accumulator(
-                            score, owner[rows], unchanged[rows], len(numbers), keep_draws, targets.eps
-                        )
-                        for score in options.scores
-                    ],
-                )
-                for rows in _pieces(block.mutants, max(1, _CELLS // n_outputs))
-            ]
-            _check_reference(block.ref[0])
+            accumulators = [(rows, begin(rows)) for rows in _pieces(block.mutants, size)]
+            if passes[0] == POINT:
+                _check_reference(block.ref[0])
         for rows, of_scores in accumulators:
-            begin = block.mutants.start
-            part = block._replace(alt=block.alt[:, rows.start - begin : rows.stop - begin])
+            first = block.mutants.start
+            part = block._replace(alt=block.alt[:, rows.start - first : rows.stop - first])
             for accumulator in of_scores:
                 accumulator.update(part)
         if progress is not None:
             progress(block.alt.shape[0] * block.alt.shape[1])
         done += block.alt.shape[0]
         if done == len(passes):
-            for rows, of_scores in accumulators:
-                for accumulator, summary in zip(of_scores, summaries, strict=True):
-                    accumulator.write(summary, rows)
-                    summary.eps = accumulator.eps
+            yield from accumulators
             accumulators, done = [], 0
-    return summaries
 
 
 def _pieces(rows: slice, size: int) -> list[slice]:
@@ -105,15 +122,17 @@ def _check_reference(ref: Tensor) -> None:
         )
 
 
-def _empty_summary(
+def empty_summary(
     score: Score,
     options: EffectOptions,
     n_draws: int,
     n_references: int,
     n_mutants: int,
     n_outputs: int,
-    kept: type[np.floating[Any]],
+    kept: type[np.floating[Any]] = np.float32,
 ) -> EffectSummary:
+    """A summary to be filled; `kept` is the type of kept draws."""
+
     def empty(n: int) -> Array:
         return np.full((n, n_outputs), np.nan)
 

@@ -73,7 +73,7 @@ class Effects:
 
     @property
     def n_draws(self) -> int:
-        """Number of draws; 0 where there are effects with dropout off alone."""
+        """Number of draws, under `until` the most; 0 where there are effects with dropout off alone."""
         return int(self.provenance["n_draws"])
 
     @property

@@ -8,6 +8,7 @@ from typing import Any
 
 from kipoi_mcdropout.effects.scores import Score, parse_scores
 from kipoi_mcdropout.effects.summary import EffectOptions
+from kipoi_mcdropout.effects.until import Until
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.atomic import STDOUT
 from kipoi_mcdropout.files.effects import Effects
@@ -82,10 +83,10 @@ def score_variants(
         allele was scored.
     """
     ready = as_model(model)
-    wanted = VariantEffects(
-        EffectOptions(parse_scores(scores), draws_of(n_draws), tuple(options.quantiles)),
-        seed, targets, options, vcf_options,
-    )  # fmt: skip
+    parsed = parse_scores(scores)
+    until = Until.of(options.until, options.threshold, len(parsed))
+    effects = EffectOptions(parsed, draws_of(n_draws), tuple(options.quantiles), until=until)
+    wanted = VariantEffects(effects, seed, targets, options, vcf_options)
     if output is not None:
         annotated, table = _split(output)
         paths = output_paths(vcf, annotated, table, vcf_options, running)
