@@ -99,12 +99,11 @@ class _Beginning:
 
 def _settled(until: Until, of_scores: Sequence[Accumulator], n: int) -> NDArray[np.bool_]:
     """Which mutants need no more draws for any output and score, shape=(mutants,)."""
-    each: list[NDArray[np.bool_]] = []
+    of_all = np.ones(len(of_scores[0].owner), np.bool_)
     for number, accumulator in enumerate(of_scores):
         assert accumulator.effects is not None
         mean, sd = (x.cpu().numpy() for x in (accumulator.effects.mean, accumulator.effects.sd()))
-        each.append(until.settled(mean, sd, n, number).all(axis=1))
-    of_all: NDArray[np.bool_] = np.logical_and.reduce(each)
+        of_all &= until.settled(mean, sd, n, number).all(axis=1)
     return of_all
 
 
