@@ -37,7 +37,8 @@ class EffectSummary:
         here, over the draws of each mutant.
     counts : dict of numpy.ndarray of int32, each shape=(mutants, outputs)
         `n_nonfinite`: draws in which the model gave NaN or infinity; `n_saturated`: draws in which
-        the score is infinite or undefined since a probability is 0 or 1. Where one is not 0 the
+        the score is infinite or undefined, since a probability is 0 or 1, or since a value and the
+        pseudocount of log2fc are not above 0 together. Where one is not 0 the
         statistics are NaN: such draws are not averaged away. With n_draws = 0, where there are
         point effects only, they count the point prediction. Under `EffectOptions.until` there is
         `n_draws` too: the draws that the mutant has, of at most `n_draws` of the summary.

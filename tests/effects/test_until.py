@@ -15,7 +15,6 @@ from small_models import LENGTH, Linear, fixed, one_hot
 from torch import Tensor, nn
 
 import kipoi_mcdropout as mcd
-from kipoi_mcdropout.arrays.outputs import Targets
 from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.effects.accumulator import Accumulator
@@ -29,6 +28,7 @@ from kipoi_mcdropout.effects.until import Until, check_until
 from kipoi_mcdropout.engine import IncrementalEngine
 from kipoi_mcdropout.engine.full import DrawBlock, FullEngine
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.outputs.targets import Targets
 from kipoi_mcdropout.runs.ism.mutate import MutationOptions
 from kipoi_mcdropout.sequence.mutants import MutantBatch, all_substitutions, substituted
 from kipoi_mcdropout.sequence.one_hot import OneHotLayout
