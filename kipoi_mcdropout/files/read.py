@@ -283,7 +283,8 @@ def sequence_rows(file: h5py.File, i: int, score: str, columns: list[int], n_dra
             if per_mutant
             else np.tile(values[columns], len(mutated))
         )
-    rows["n_draws"] = n_draws
+    if "n_draws" not in group:  # the same of all mutants
+        rows["n_draws"] = n_draws
     if OUTPUT_EPS in group.attrs:
         rows[OUTPUT_EPS] = float(group.attrs[OUTPUT_EPS])
     n = len(mutated) * n_outputs

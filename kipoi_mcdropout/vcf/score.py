@@ -13,6 +13,7 @@ from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.effects.columns import MEMBER_STATISTICS
 from kipoi_mcdropout.effects.member_engines import draws_of_each
 from kipoi_mcdropout.effects.scores import scores_as_dict
+from kipoi_mcdropout.effects.until import check_until
 from kipoi_mcdropout.engine import Choice
 from kipoi_mcdropout.engine.dtype_check import DtypeCheck
 from kipoi_mcdropout.errors import InputError, InputWarning, OutputError, TargetError
@@ -37,7 +38,7 @@ from kipoi_mcdropout.vcf.run import outputs_as_dict, run_variants
 from kipoi_mcdropout.vcf.run_record import run_record
 from kipoi_mcdropout.vcf.scoring import EngineChoice, VariantJob, VariantWork, which_are_random
 from kipoi_mcdropout.vcf.units import Summaries, variant_units
-from kipoi_mcdropout.vcf.write.annotate import MAX_FIELDS, InfoField, info_fields
+from kipoi_mcdropout.vcf.write.annotate import MAX_FIELDS, InfoField, draws_field, info_fields
 from kipoi_mcdropout.vcf.write.assemble import VariantAssembler, VariantLayout
 from kipoi_mcdropout.vcf.write.ledger import Ledger, SkippedAllelesError
 from kipoi_mcdropout.vcf.write.output_paths import OutputPaths
@@ -180,6 +181,7 @@ def score_vcf(
 def _with_draws(wanted: VariantEffects, model: Model) -> VariantEffects:
     """With a number of draws, where it was left to the model."""
     n_draws = decided_draws(wanted.effects.n_draws, model.ensemble, model.sequences.example())
+    check_until(wanted.effects.until, n_draws, n_members=len(model.ensemble))
     return replace(wanted, effects=replace(wanted.effects, n_draws=n_draws))
 
 
@@ -281,7 +283,7 @@ def _recorded(plan: _Plan, contig_map: dict[str, str]) -> dict[str, Any]:
     own = settings_as_dict(plan.model.settings)
     return {
         **wanted.options.placement_as_dict(), "rc": wanted.options.rc,
-        **scores_as_dict(wanted.effects.scores),
+        **scores_as_dict(wanted.effects.scores), **wanted.effects.until_as_dict(),
         "targets": list(plan.targets.labels), "quantiles": list(wanted.effects.quantiles),
         "region": wanted.options.region, "contig_map": contig_map,
         "batch_size": running.batch_size, "length": sequences.length,
@@ -352,4 +354,5 @@ def _fields(
             "it is to carry with VcfOptions.targets (--vcf_target; the table has all), or compute fewer "
             "with targets (--target)"
         )
-    return info_fields(vcf.info_prefix, scores, chosen.labels, columns, vcf.statistics)
+    fields = info_fields(vcf.info_prefix, scores, chosen.labels, columns, vcf.statistics)
+    return [*fields, draws_field(vcf.info_prefix, scores[0])] if effects.stops_early else fields

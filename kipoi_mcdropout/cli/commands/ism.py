@@ -12,6 +12,7 @@ from kipoi_mcdropout.cli.arguments import (
     add_engine_arguments,
     add_output_arguments,
     add_run_arguments,
+    add_until_arguments,
     parse_json,
     parse_shard,
 )
@@ -45,6 +46,7 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
     _add_score_arguments(parser)
     add_readout_arguments(parser)
     add_draw_arguments(parser)
+    add_until_arguments(parser, "mutant")
     _add_mutation_arguments(parser)
     add_engine_arguments(parser)
     add_run_arguments(parser, "a sequence")
@@ -150,7 +152,8 @@ def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:
         done = mutate(model, sequences, settings, running, paths, watch, asked)
     finally:
         watch.close()
-    _report(done.run, done.n_draws, paths, watch.n_bad)
+    draws = f"at most {done.n_draws}" if settings.effects.stops_early else str(done.n_draws)
+    _report(done.run, f"{draws} draws", paths, watch.n_bad)
     return EXIT_OK
 
 
@@ -173,6 +176,7 @@ class _Prepared:
         """
         from kipoi_mcdropout.effects.scores import parse_scores
         from kipoi_mcdropout.effects.summary import EffectOptions
+        from kipoi_mcdropout.effects.until import Until
         from kipoi_mcdropout.model.ensemble import draws_of
         from kipoi_mcdropout.model.model import Model
         from kipoi_mcdropout.runs.ism.mutate import MutationOptions, ism_options
@@ -182,8 +186,8 @@ class _Prepared:
         try:
             scores = parse_scores(get("scores"), get("score_kwargs"), get("pseudocount"))
             effects = EffectOptions(
-                scores, draws_of(get("n_draws")),
-                tuple(get("quantiles")), get("keep_draws"),
+                scores, draws_of(get("n_draws")), tuple(get("quantiles")), get("keep_draws"),
+                Until.of(options.until, options.threshold, len(scores)),
             )  # fmt: skip
             mutation = MutationOptions(get("start"), get("end"), get("test_ref_ref"), get("mask_scope"))
             running = RunOptions(
@@ -273,7 +277,7 @@ def _watch(n_sequences: int | None, here: bool) -> Any:
     return Spoken()
 
 
-def _report(run: Any, n_draws: int, paths: Any, n_bad: int) -> None:
+def _report(run: Any, draws: str, paths: Any, n_bad: int) -> None:
     from kipoi_mcdropout.cli.messages import say, warn
     from kipoi_mcdropout.runs.session import shard_folder
 
@@ -283,7 +287,7 @@ def _report(run: Any, n_draws: int, paths: Any, n_bad: int) -> None:
     if run.nothing_left:
         say(f"this run was already complete; nothing was done: {where}")
         return
-    say(f"{run.n_sequences} sequences, {n_draws} draws: {where}")
+    say(f"{run.n_sequences} sequences, {draws}: {where}")
     if run.failed:
         warn(
             f"{len(run.failed)} sequences failed and are left out; the first failed because: "

@@ -11,6 +11,7 @@ from kipoi_mcdropout.cli.arguments import (
     add_draw_arguments,
     add_engine_arguments,
     add_run_arguments,
+    add_until_arguments,
     parse_shard,
 )
 from kipoi_mcdropout.cli.model_arguments import add_model, describe_model
@@ -45,6 +46,7 @@ def get_parser(prog: str = "kipoi mcdropout score_variants") -> argparse.Argumen
     add_file_arguments(parser)
     add_readout_arguments(parser)
     add_draw_arguments(parser)
+    add_until_arguments(parser, "allele")
     add_result_arguments(parser)
     add_window_arguments(parser)
     add_reading_arguments(parser)
@@ -214,6 +216,7 @@ def _wanted(options: argparse.Namespace, shifts: tuple[int, ...]) -> tuple[Any, 
     """What is to be computed, and how."""
     from kipoi_mcdropout.effects.scores import parse_scores
     from kipoi_mcdropout.effects.summary import EffectOptions
+    from kipoi_mcdropout.effects.until import Until
     from kipoi_mcdropout.model.ensemble import draws_of
     from kipoi_mcdropout.runs.options import RunOptions
     from kipoi_mcdropout.vcf.options import VariantEffects, VariantOptions, VcfOptions
@@ -221,7 +224,8 @@ def _wanted(options: argparse.Namespace, shifts: tuple[int, ...]) -> tuple[Any, 
 
     n_draws = draws_of(options.n_draws)
     scores = parse_scores(options.scores, pseudocount=options.pseudocount)
-    effects = EffectOptions(scores, n_draws, tuple(options.quantiles))
+    until = Until.of(options.until, options.threshold, len(scores))
+    effects = EffectOptions(scores, n_draws, tuple(options.quantiles), until=until)
     placed = VariantOptions(
         options.rc, shifts, options.normalize, options.edge, options.ref_mismatch, options.region,
         options.contig_map,

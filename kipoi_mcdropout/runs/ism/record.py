@@ -116,6 +116,7 @@ def run_record(
             "memory_bytes": options.memory_bytes,
             "quantiles": list(options.effects.quantiles),
             "keep_draws": options.effects.keep_draws,
+            **options.effects.until_as_dict(),
             "ignore": list(model.settings.ignore),
             "dtype": model.settings.dtype,
             "output_sel_fn": asked.output_sel_fn,
