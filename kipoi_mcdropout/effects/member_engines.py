@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ from kipoi_mcdropout.arrays.nested import Nested, leaves
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.effects.members import Member
 from kipoi_mcdropout.engine.choose import Choice, Engines, Job
+from kipoi_mcdropout.engine.incremental.shared_capture import SharedCaptures
+from kipoi_mcdropout.model.architecture import architecture
 from kipoi_mcdropout.model.ensemble import Ensemble
 from kipoi_mcdropout.sequence.layout import SequenceLayout
 
@@ -64,8 +67,8 @@ class MemberEngines:
         self.ensemble, self.asked, self.n_draws, self._place = ensemble, engine, n_draws, place
         masks = MaskBank(seed)
         self._engines = [
-            Engines(member.locked, masks, sizes.batch_size, sizes.memory_bytes, sizes.verify)
-            for member in ensemble.members
+            Engines(member.locked, masks, sizes.batch_size, sizes.memory_bytes, sizes.verify, captures)
+            for member, captures in zip(ensemble.members, shared_captures(ensemble), strict=True)
         ]
         self._fixed: tuple[Choice, ...] | None = None
         self._choices: dict[Any, tuple[Choice, ...]] = {}
@@ -128,6 +131,14 @@ class MemberEngines:
         if shapes not in self._random:
             self._random[shapes] = self.ensemble.is_random(inputs)
         return self._random[shapes]
+
+
+def shared_captures(ensemble: Ensemble) -> list[SharedCaptures | None]:
+    """For each member what it shares with those of its architecture; None for one alone."""
+    if len(ensemble) == 1:
+        return [None]
+    shared: defaultdict[Hashable, SharedCaptures] = defaultdict(SharedCaptures)
+    return [shared[architecture(member)] for member in ensemble.members]
 
 
 def draws_of_each(n_draws: int, is_random: Sequence[bool]) -> list[int]:

@@ -99,6 +99,11 @@ class KipoiModel:
         return {"weights_sha256": weights_checksum(self.locked.module), **self._made_of, **made_with}
 
     @property
+    def made_of(self) -> dict[str, str]:
+        """See `identity.made_of`; as it was before anything ran."""
+        return dict(self._made_of)
+
+    @property
     def files(self) -> dict[str, str]:
         """Paths of the files that a network was loaded from, by a word for each; none of Kipoi's."""
         source = source_of(self.model)
@@ -137,8 +142,7 @@ class KipoiModel:
                 return None
         raise InputError(
             "model_input must name one of the model's inputs: "
-            f"{', '.join(map(str, known))}; got {name!r}"
-            + (" (--model_input)" if name is None else "")
+            f"{', '.join(map(str, known))}; got {name!r}" + (" (--model_input)" if name is None else "")
         )
 
     def targets(self, outputs: Nested, wanted: str | int | Sequence[str | int] | None) -> Targets:

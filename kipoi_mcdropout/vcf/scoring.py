@@ -10,11 +10,12 @@ import numpy as np
 from kipoi_mcdropout.arrays.outputs import Targets
 from kipoi_mcdropout.dropout.locked_model import LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
-from kipoi_mcdropout.effects.member_engines import draws_of_each
+from kipoi_mcdropout.effects.member_engines import draws_of_each, shared_captures
 from kipoi_mcdropout.effects.members import Member, summarize_members
 from kipoi_mcdropout.effects.summary import EffectOptions
 from kipoi_mcdropout.engine.choose import Choice, Engines, Job, check_engine, in_one
 from kipoi_mcdropout.engine.full import Engine
+from kipoi_mcdropout.model.ensemble import Ensemble
 from kipoi_mcdropout.model.model import Model, ModelSettings
 from kipoi_mcdropout.model.reference import ModelReference
 from kipoi_mcdropout.model.sequence_model import SequenceModel
@@ -68,10 +69,10 @@ class EngineChoice:
         inputs = sequences.inputs(np.zeros((1, sequences.length), np.uint8))
         choices = []
         draws = draws_of_each(n_draws, is_random)
-        for member, own in zip(model.ensemble.members, draws, strict=True):
+        each = zip(self._engines(model.ensemble, masks), model.ensemble.members, draws, strict=True)
+        for engines, member, own in each:
             job = Job(n_alleles, own, n_alleles)
             with member.locked.borrow():
-                engines = self._engines(member.locked, masks)
                 choices.append(engines.choose(inputs, sequences.key, sequences.layout, job))
         return replace(self, engine=tuple(choice.engine for choice in choices)), in_one(choices)
 
@@ -79,16 +80,22 @@ class EngineChoice:
         """The members with their engines, once these are decided."""
         made = []
         ensemble = model.ensemble
-        for i, (member, name) in enumerate(zip(ensemble.members, ensemble.names, strict=True)):
+        each = zip(self._engines(ensemble, masks), ensemble.members, ensemble.names, strict=True)
+        for i, (engines, member, name) in enumerate(each):
             if callable(self.engine):
                 engine = self.engine(member.locked, masks, self.batch_size)
             else:
-                engine = self._engines(member.locked, masks).get(self.engine[i])
+                engine = engines.get(self.engine[i])
             made.append(Member(ViewAverage(engine), member.locked.borrow, is_random[i], name))
         return tuple(made)
 
-    def _engines(self, model: LockedModel, masks: MaskBank) -> Engines:
-        return Engines(model, masks, self.batch_size, self.memory_bytes, self.verify)
+    def _engines(self, ensemble: Ensemble, masks: MaskBank) -> list[Engines]:
+        """Of each member."""
+        own = (self.batch_size, self.memory_bytes, self.verify)
+        return [
+            Engines(member.locked, masks, *own, captures)
+            for member, captures in zip(ensemble.members, shared_captures(ensemble), strict=True)
+        ]
 
 
 @dataclass(frozen=True)

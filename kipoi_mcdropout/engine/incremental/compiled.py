@@ -26,6 +26,7 @@ from kipoi_mcdropout.engine.incremental.interpret import Masking, run_nodes
 from kipoi_mcdropout.engine.incremental.looked_at import looked_at
 from kipoi_mcdropout.engine.incremental.plan import Plan, make_plan
 from kipoi_mcdropout.engine.incremental.references import References
+from kipoi_mcdropout.engine.incremental.shared_capture import SharedCaptures
 from kipoi_mcdropout.engine.incremental.tail import Tail, find_tail
 from kipoi_mcdropout.sequence.mutants import MutantBatch, get_input, set_input
 
@@ -115,12 +116,17 @@ class Compiled:
 
 
 def compile_model(
-    model: LockedModel, masks: MaskBank, batch: MutantBatch, point_only: bool = False
+    model: LockedModel,
+    masks: MaskBank,
+    batch: MutantBatch,
+    point_only: bool = False,
+    captures: SharedCaptures | None = None,
 ) -> Compiled:
     """Capture the model and plan; nothing is checked yet.
 
     With `point_only` the dropout calls are left out, and need not be such as can be locked. Of the
-    batch only the shapes are used, and what its first reference has beside the sequence.
+    batch only the shapes are used, and what its first reference has beside the sequence. `captures` are
+    those of other networks of the same architecture.
 
     Raises
     ------
@@ -131,7 +137,10 @@ def compile_model(
     """
     probe = _probe_inputs(batch, model.device)
     site_plan = NO_SITES if point_only else model.plan(probe)
-    graph = capture(model, probe, site_plan)
+    if captures is None:
+        graph = capture(model, probe, site_plan)
+    else:
+        graph = captures.graph((shapes_of(batch), point_only), model, probe, site_plan)
     masking = Masking(site_plan, masks, batch.scope, model.device)
     path = _path(batch)
     plan = make_plan(graph, batch.layout, path, masking)
@@ -154,6 +163,12 @@ def check_compiled(compiled: Compiled, model: LockedModel, masks: MaskBank, batc
     _check(compiled, model, masks, probe)
     compiled.single = _single_works(compiled, probe)
     compiled.checked = True
+
+
+def shapes_of(batch: MutantBatch) -> tuple[Any, ...]:
+    """What a compiled model depends on of a batch, to be compared."""
+    shapes = tuple((path, x.shape[1:], str(x.dtype)) for path, x in leaves(batch.references))
+    return shapes, batch.input_key, batch.layout.category_axis
 
 
 def input_dtype(batch: MutantBatch) -> torch.dtype:

@@ -11,15 +11,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kipoi_mcdropout.arrays.nested import leaves, take
+from kipoi_mcdropout.arrays.nested import take
 from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.memory import is_out_of_memory
 from kipoi_mcdropout.engine.full import DrawBlock, to_tensors
 from kipoi_mcdropout.engine.incremental.capture_error import CaptureError
-from kipoi_mcdropout.engine.incremental.compiled import Compiled, check_compiled, compile_model
+from kipoi_mcdropout.engine.incremental.compiled import (
+    Compiled,
+    check_compiled,
+    compile_model,
+    shapes_of,
+)
 from kipoi_mcdropout.engine.incremental.references import NonFiniteReference, References
 from kipoi_mcdropout.engine.incremental.rules import RuleError
+from kipoi_mcdropout.engine.incremental.shared_capture import SharedCaptures
 from kipoi_mcdropout.engine.incremental.slice_run import SliceRun
 from kipoi_mcdropout.sequence.mutants import MutantBatch, chunks
 
@@ -41,6 +47,8 @@ class IncrementalEngine:
         Inputs in one forward pass, where whole inputs are computed.
     memory_bytes : int
         Approximate memory for activations.
+    captures : SharedCaptures, optional
+        Of other networks of the same architecture.
 
     Attributes
     ----------
@@ -59,18 +67,19 @@ class IncrementalEngine:
         masks: MaskBank,
         batch_size: int = 32,
         memory_bytes: int = DEFAULT_MEMORY_BYTES,
+        captures: SharedCaptures | None = None,
     ) -> None:
         self.model, self.masks = model, masks
         self.batch_size, self.memory_bytes = batch_size, memory_bytes
+        self._captures = captures
         self.paths: Counter[str] = Counter()
         self._compiled: dict[Any, Compiled] = {}
 
     def planned(self, batch: MutantBatch, point_only: bool = False) -> Compiled:
         """The captured model and its plan for inputs of this shape, perhaps not checked yet."""
-        shapes = tuple((p, x.shape[1:], str(x.dtype)) for p, x in leaves(batch.references))
-        key = (point_only, shapes, batch.input_key, batch.layout.category_axis)
+        key = (shapes_of(batch), point_only)
         if key not in self._compiled:
-            compiled = compile_model(self.model, self.masks, batch, point_only)
+            compiled = compile_model(self.model, self.masks, batch, point_only, self._captures)
             if compiled.own_point:
                 self.planned(batch, point_only=True)  # if it cannot be captured, nothing is gained
             self._compiled[key] = compiled
@@ -79,8 +88,16 @@ class IncrementalEngine:
     def compiled(self, batch: MutantBatch, point_only: bool = False) -> Compiled:
         """The captured model and its plan for inputs of this shape, checked against the model."""
         compiled = self.planned(batch, point_only)
-        if not compiled.checked:
+        if compiled.checked:
+            return compiled
+        try:
             check_compiled(compiled, self.model, self.masks, batch)
+        except CaptureError:
+            if self._captures is None:
+                raise
+            self._captures = None  # it may be another network's: capture this one by itself
+            self._compiled.clear()
+            return self.compiled(batch, point_only)
         return compiled
 
     def run(
