@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +13,11 @@ import numpy as np
 
 from kipoi_mcdropout.arrays.nested import Nested, leaves
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
+from kipoi_mcdropout.dropout.stored_weights import is_stored
 from kipoi_mcdropout.effects.members import Member
 from kipoi_mcdropout.engine.choose import Choice, Engines, Job
 from kipoi_mcdropout.engine.incremental.shared_capture import SharedCaptures
+from kipoi_mcdropout.model.adapter import KipoiModel
 from kipoi_mcdropout.model.architecture import architecture
 from kipoi_mcdropout.model.ensemble import Ensemble
 from kipoi_mcdropout.sequence.layout import SequenceLayout
@@ -98,7 +101,7 @@ class MemberEngines:
         models = zip(self.ensemble.members, self.ensemble.names, strict=True)
         each = zip(models, self._engines, choices, is_random, strict=True)
         return [
-            Member(engines.get(choice.engine), model.locked.borrow, random, name)
+            Member(engines.get(choice.engine), borrow_with(engines, model), random, name)
             for (model, name), engines, choice, random in each
         ]
 
@@ -120,8 +123,9 @@ class MemberEngines:
         inputs = member.arrays(inputs)
         place = self._place(inputs)
         job = Job(place.n_mutants, n_draws)
-        with member.locked.borrow():
-            return self._engines[number].choose(inputs, place.key, place.layout, job)
+        engines = self._engines[number]
+        with borrow_with(engines, member)():
+            return engines.choose(inputs, place.key, place.layout, job)
 
     def _is_random(self, inputs: Nested) -> tuple[bool, ...]:
         """Whether each member has dropout; for one alone, or no draws, it is asked elsewhere."""
@@ -131,6 +135,23 @@ class MemberEngines:
         if shapes not in self._random:
             self._random[shapes] = self.ensemble.is_random(inputs)
         return self._random[shapes]
+
+
+def borrow_with(
+    engines: Engines, member: KipoiModel
+) -> Callable[[], AbstractContextManager[object]]:
+    """Borrows a member; engines let go of their copies of its weights where these are in a file."""
+
+    @contextmanager
+    def borrow() -> Iterator[None]:
+        try:
+            with member.locked.borrow():
+                yield
+        finally:
+            if is_stored(member.locked.module):
+                engines.incremental.let_go()
+
+    return borrow
 
 
 def shared_captures(ensemble: Ensemble) -> list[SharedCaptures | None]:

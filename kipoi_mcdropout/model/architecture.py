@@ -7,7 +7,7 @@ from collections.abc import Hashable
 import torch
 from torch import nn
 
-from kipoi_mcdropout.engine.incremental.shared_capture import tensors_by_name
+from kipoi_mcdropout.dropout.stored_weights import tensors_by_name
 from kipoi_mcdropout.model.adapter import KipoiModel
 
 

@@ -10,12 +10,13 @@ import numpy as np
 from kipoi_mcdropout.arrays.outputs import Targets
 from kipoi_mcdropout.dropout.locked_model import LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
-from kipoi_mcdropout.effects.member_engines import draws_of_each, shared_captures
+from kipoi_mcdropout.effects.member_engines import borrow_with, draws_of_each, shared_captures
 from kipoi_mcdropout.effects.members import Member, summarize_members
 from kipoi_mcdropout.effects.summary import EffectOptions
 from kipoi_mcdropout.engine.choose import Choice, Engines, Job, check_engine, in_one
 from kipoi_mcdropout.engine.full import Engine
 from kipoi_mcdropout.model.ensemble import Ensemble
+from kipoi_mcdropout.model.load_members import load_members
 from kipoi_mcdropout.model.model import Model, ModelSettings
 from kipoi_mcdropout.model.reference import ModelReference
 from kipoi_mcdropout.model.sequence_model import SequenceModel
@@ -72,7 +73,7 @@ class EngineChoice:
         each = zip(self._engines(model.ensemble, masks), model.ensemble.members, draws, strict=True)
         for engines, member, own in each:
             job = Job(n_alleles, own, n_alleles)
-            with member.locked.borrow():
+            with borrow_with(engines, member)():
                 choices.append(engines.choose(inputs, sequences.key, sequences.layout, job))
         return replace(self, engine=tuple(choice.engine for choice in choices)), in_one(choices)
 
@@ -86,7 +87,8 @@ class EngineChoice:
                 engine = self.engine(member.locked, masks, self.batch_size)
             else:
                 engine = engines.get(self.engine[i])
-            made.append(Member(ViewAverage(engine), member.locked.borrow, is_random[i], name))
+            borrow = borrow_with(engines, member)
+            made.append(Member(ViewAverage(engine), borrow, is_random[i], name))
         return tuple(made)
 
     def _engines(self, ensemble: Ensemble, masks: MaskBank) -> list[Engines]:
@@ -135,6 +137,8 @@ class VariantJob:
 
     def __call__(self) -> Callable[[AlleleWindows], Summaries]:
         """Load the model; the function borrows it for some alleles at a time."""
-        model = Model.of([member.load() for member in self.models], self.settings)
+        memory = self.engine.memory_bytes
+        loaded = load_members(self.models, lambda _, member: member.load(), memory)
+        model = Model.of(loaded, self.settings)
         members = self.engine.members(model, MaskBank(self.seed), self.is_random)
         return VariantWork(model.sequences, self.targets, self.effects, members, self.rc)

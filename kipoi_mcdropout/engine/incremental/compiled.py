@@ -28,23 +28,48 @@ from kipoi_mcdropout.engine.incremental.plan import Plan, make_plan
 from kipoi_mcdropout.engine.incremental.references import References
 from kipoi_mcdropout.engine.incremental.shared_capture import SharedCaptures
 from kipoi_mcdropout.engine.incremental.tail import Tail, find_tail
+from kipoi_mcdropout.sequence.layout import SequenceLayout
 from kipoi_mcdropout.sequence.mutants import MutantBatch, get_input, set_input
 
 _CHECK_ROWS = 4  # more than the three that were recorded
 
 
 @dataclass
+class Captured:
+    """A captured model, for inputs of one shape; the graph holds the weights themselves, and no copy."""
+
+    graph: Graph
+    layout: SequenceLayout
+    masking: Masking
+    path: str  # of the mutated input
+    dtype: torch.dtype  # of activations
+    single: bool = False  # whether a batch of one gives what a batch of two does
+    checked: bool = False  # against the model itself
+
+
+@dataclass
 class Compiled:
     """What is known of a model for inputs of one shape; nothing in it depends on what was run."""
 
+    captured: Captured
     plan: Plan
-    masking: Masking
-    path: str  # of the mutated input
     tails: dict[int, Tail]  # by the node of their linear layer
-    dtype: torch.dtype  # of activations
     looked_at: frozenset[int]  # nodes whose reference activations are kept
-    single: bool = False  # whether a batch of one gives what a batch of two does
-    checked: bool = False  # against the model itself
+
+    @property
+    def masking(self) -> Masking:
+        """The masks of a run."""
+        return self.captured.masking
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of activations."""
+        return self.captured.dtype
+
+    @property
+    def single(self) -> bool:
+        """Whether a batch of one gives what a batch of two does."""
+        return self.captured.single
 
     @property
     def own_point(self) -> bool:
@@ -142,13 +167,22 @@ def compile_model(
     else:
         graph = captures.graph((shapes_of(batch), point_only), model, probe, site_plan)
     masking = Masking(site_plan, masks, batch.scope, model.device)
-    path = _path(batch)
-    plan = make_plan(graph, batch.layout, path, masking)
-    tails = _tails(plan)
-    used = looked_at(plan, tails.values())
     dtype = input_dtype(batch)
     dtype = dtype if dtype.is_floating_point else weights_dtype(model.module)
-    return Compiled(plan, masking, path, tails, dtype, used)
+    return planned(Captured(graph, batch.layout, masking, _path(batch), dtype))
+
+
+def planned(captured: Captured) -> Compiled:
+    """A captured model with its plan, whose rules hold weights in the layout that they need.
+
+    Raises
+    ------
+    RuleError
+        If a rule for an operation fails.
+    """
+    plan = make_plan(captured.graph, captured.layout, captured.path, captured.masking)
+    tails = _tails(plan)
+    return Compiled(captured, plan, tails, looked_at(plan, tails.values()))
 
 
 def check_compiled(compiled: Compiled, model: LockedModel, masks: MaskBank, batch: MutantBatch) -> None:
@@ -161,8 +195,8 @@ def check_compiled(compiled: Compiled, model: LockedModel, masks: MaskBank, batc
     """
     probe = _probe_inputs(batch, model.device)
     _check(compiled, model, masks, probe)
-    compiled.single = _single_works(compiled, probe)
-    compiled.checked = True
+    compiled.captured.single = _single_works(compiled, probe)
+    compiled.captured.checked = True
 
 
 def shapes_of(batch: MutantBatch) -> tuple[Any, ...]:

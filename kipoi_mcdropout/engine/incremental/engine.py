@@ -18,9 +18,11 @@ from kipoi_mcdropout.dropout.memory import is_out_of_memory
 from kipoi_mcdropout.engine.full import DrawBlock, to_tensors
 from kipoi_mcdropout.engine.incremental.capture_error import CaptureError
 from kipoi_mcdropout.engine.incremental.compiled import (
+    Captured,
     Compiled,
     check_compiled,
     compile_model,
+    planned,
     shapes_of,
 )
 from kipoi_mcdropout.engine.incremental.references import NonFiniteReference, References
@@ -74,21 +76,28 @@ class IncrementalEngine:
         self._captures = captures
         self.paths: Counter[str] = Counter()
         self._compiled: dict[Any, Compiled] = {}
+        self._captured: dict[Any, Captured] = {}
 
     def planned(self, batch: MutantBatch, point_only: bool = False) -> Compiled:
         """The captured model and its plan for inputs of this shape, perhaps not checked yet."""
         key = (shapes_of(batch), point_only)
+        if key not in self._compiled and key in self._captured:
+            self._compiled[key] = planned(self._captured[key])
         if key not in self._compiled:
             compiled = compile_model(self.model, self.masks, batch, point_only, self._captures)
             if compiled.own_point:
                 self.planned(batch, point_only=True)  # if it cannot be captured, nothing is gained
-            self._compiled[key] = compiled
+            self._compiled[key], self._captured[key] = compiled, compiled.captured
         return self._compiled[key]
+
+    def let_go(self) -> None:
+        """Let go of the copies of weights in the plans, which are made again where they are needed."""
+        self._compiled.clear()
 
     def compiled(self, batch: MutantBatch, point_only: bool = False) -> Compiled:
         """The captured model and its plan for inputs of this shape, checked against the model."""
         compiled = self.planned(batch, point_only)
-        if compiled.checked:
+        if compiled.captured.checked:
             return compiled
         try:
             check_compiled(compiled, self.model, self.masks, batch)
@@ -97,6 +106,7 @@ class IncrementalEngine:
                 raise
             self._captures = None  # it may be another network's: capture this one by itself
             self._compiled.clear()
+            self._captured.clear()
             return self.compiled(batch, point_only)
         return compiled
 
@@ -215,6 +225,8 @@ class IncrementalEngine:
                 continue
             yield ref, alt
             done += len(part)
+        if run is not None:
+            run.close()
 
     def _references(self, compiled: Compiled, batch: MutantBatch, rows: slice) -> References:
         owners = np.unique(batch.owner[rows])

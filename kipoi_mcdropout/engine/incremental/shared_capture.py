@@ -19,6 +19,7 @@ from kipoi_mcdropout.arrays.nested import Nested
 from kipoi_mcdropout.arrays.used_outputs import UsedOutputs
 from kipoi_mcdropout.dropout.locked_model import LockedModel
 from kipoi_mcdropout.dropout.sites import Site, SitePlan
+from kipoi_mcdropout.dropout.stored_weights import tensors_by_name
 from kipoi_mcdropout.engine.incremental.capture import capture
 from kipoi_mcdropout.engine.incremental.graph import Graph, map_leaves, walk
 
@@ -79,14 +80,6 @@ class SharedCaptures:
             if emptied is not None:
                 self._templates[key] = _Template(emptied, sites.sites, model.used(inputs))
         return graph
-
-
-def tensors_by_name(module: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers; each under all of its names."""
-    return {
-        **dict(module.named_parameters(remove_duplicate=False)),
-        **dict(module.named_buffers(remove_duplicate=False)),
-    }
 
 
 def _emptied(graph: Graph, module: nn.Module) -> Graph | None:
