@@ -12,6 +12,7 @@ from typing import Any
 from kipoi_mcdropout.arrays.outputs import Targets, as_targets
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.effects.columns import MEMBER_STATISTICS
+from kipoi_mcdropout.effects.member_names import asked_columns
 from kipoi_mcdropout.engine import Choice
 from kipoi_mcdropout.errors import InputError, InputWarning, OutputError, TargetError
 from kipoi_mcdropout.files.same_file import check_not_inputs
@@ -125,6 +126,8 @@ def score_vcf(
     check_not_inputs(
         paths.all(), {"the genome": fasta, "the contig map": wanted.options.contig_map_file}
     )
+    if wanted.vcf.member_means:
+        _check_member_means(model, paths)
     wanted, options = _with_draws(wanted, model), wanted.options
     placement = options.placement(model.sequences.length, known_only=not model.sequences.knows_n)
     with ExitStack() as stack:
@@ -150,7 +153,7 @@ def score_vcf(
         written = VariantLayout(
             wanted.vcf.info_prefix, tuple(plan.fields), plan.targets.labels,
             wanted.effects.quantiles, wanted.vcf.q_values, contigs, len(model.ensemble) > 1,
-            plan.targets.eps,
+            plan.targets.eps, asked_columns(record),
         )  # fmt: skip
         assembler = VariantAssembler(written, reader.header)
         scheduler = stack.enter_context(running.open_scheduler())
@@ -171,6 +174,16 @@ def score_vcf(
     return VariantRun(
         ledger, plan.targets.labels, record, plan.choice, nothing_left, tuple(notices)
     )
+
+
+def _check_member_means(model: Model, paths: OutputPaths) -> None:
+    """Raise InputError unless there is a place for the mean effect of each member."""
+    model.ensemble.check_several("member_means (--member_means)")
+    if paths.table is None:
+        raise InputError(
+            "member_means (--member_means) adds columns to the table, and the annotated VCF has no "
+            "place for them; give a table too (-t, or output=[..., 'table.parquet'])"
+        )
 
 
 def _with_draws(wanted: VariantEffects, model: Model) -> VariantEffects:
@@ -258,6 +271,7 @@ def _recorded(plan: _Plan, contig_map: dict[str, str]) -> dict[str, Any]:
         "unknown": sequences.unknown_as, "ignore": list(plan.model.settings.ignore),
         "info_prefix": wanted.vcf.info_prefix, "vcf_statistics": list(wanted.vcf.statistics),
         "vcf_targets": list(as_targets(wanted.vcf.targets)), "q_values": wanted.vcf.q_values,
+        **({"member_means": True} if wanted.vcf.member_means else {}),
         "chunk_alleles": plan.n_alleles,
         "engine": running.engine if isinstance(running.engine, str) else "custom",
         "engine_used": plan.choice.engine, "memory_bytes": running.memory_bytes,

@@ -10,6 +10,7 @@ from kipoi_mcdropout.cli.arguments import (
     Parser,
     add_draw_arguments,
     add_engine_arguments,
+    add_member_means,
     add_run_arguments,
     parse_shard,
 )
@@ -94,6 +95,7 @@ def add_result_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="add q-values (Benjamini-Hochberg false discovery rate) to the table",
     )
+    add_member_means(parser)
     parser.add_argument(
         "--vcf_target",
         nargs="+",
@@ -219,7 +221,7 @@ def _wanted(options: argparse.Namespace, shifts: tuple[int, ...]) -> tuple[Any, 
     )  # fmt: skip
     written = VcfOptions(
         options.skipped, options.vcf_target, options.vcf_statistics or DEFAULT_STATISTICS,
-        options.info_prefix, options.q_values, options.strict,
+        options.info_prefix, options.q_values, options.member_means, options.strict,
     )  # fmt: skip
     running = RunOptions(
         options.batch_size, options.engine, options.memory, not options.no_verify, options.scheduler,

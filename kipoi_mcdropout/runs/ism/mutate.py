@@ -46,6 +46,9 @@ class MutationOptions:
         Quantiles of the effect over the draws to report.
     keep_draws : bool
         Also keep the effect of every draw.
+    member_means : bool
+        Also report the mean effect of each member in tables, in columns `effect_mean_1`,
+        `effect_mean_2`, ..., in the order in which the members were given. HDF5 always has them.
     """
 
     start: int = 0
@@ -54,6 +57,7 @@ class MutationOptions:
     mask_scope: str = "run"
     quantiles: Sequence[float] = ()
     keep_draws: bool = False
+    member_means: bool = False
 
 
 def ism(
@@ -137,10 +141,12 @@ def ism_options(
     InputError
         If one of them is not as stated.
     """
+    if options.member_means:
+        model.ensemble.check_several("member_means (--member_means)")
     return IsmOptions(
         model.settings.model_input, effects, seed, as_targets(targets), model.encoding,
         options.start, options.end, options.include_reference, options.mask_scope, running.batch_size,
-        running.engine, running.memory, running.verify,
+        running.engine, running.memory, running.verify, options.member_means,
     )  # fmt: skip
 
 

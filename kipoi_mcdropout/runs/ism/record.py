@@ -80,6 +80,7 @@ def run_record(
             "memory_bytes": options.memory_bytes,
             "quantiles": list(options.effects.quantiles),
             "keep_draws": options.effects.keep_draws,
+            **({"member_means": True} if options.member_means else {}),
             "ignore": list(model.settings.ignore),
             "output_sel_fn": asked.output_sel_fn,
             **sequences.recorded(),
