@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kipoi_mcdropout.runs.options import RunOptions
     from kipoi_mcdropout.runs.predict import mc_predict
     from kipoi_mcdropout.runs.shard import Shard
+    from kipoi_mcdropout.significance.evaluation import EvaluationOptions, EvaluationResult, evaluate
     from kipoi_mcdropout.vcf.call import score_variants
     from kipoi_mcdropout.vcf.options import VariantOptions, VcfOptions
 
@@ -34,6 +35,8 @@ __version__ = "0.1.0"
 __all__ = [
     "POINT",
     "Effects",
+    "EvaluationOptions",
+    "EvaluationResult",
     "FastaSequences",
     "MCDropoutISM",
     "McDropoutError",
@@ -47,6 +50,7 @@ __all__ = [
     "VcfOptions",
     "audit",
     "cli_main",
+    "evaluate",
     "ism",
     "load_kipoi_model",
     "load_model",
@@ -65,6 +69,8 @@ DataloaderParser = None
 _HOMES = {
     "POINT": "dropout.locked_model",
     "Effects": "files.effects",
+    "EvaluationOptions": "significance.evaluation",
+    "EvaluationResult": "significance.evaluation",
     "FastaSequences": "model.fasta_sequences",
     "MCDropoutISM": "plugin.mutation",
     "McDropoutError": "errors",
@@ -78,6 +84,7 @@ _HOMES = {
     "VcfOptions": "vcf.options",
     "audit": "model.audit",
     "cli_main": "cli",
+    "evaluate": "significance.evaluation",
     "ism": "runs.ism.mutate",
     "load_kipoi_model": "model.load",
     "load_model": "model.description",

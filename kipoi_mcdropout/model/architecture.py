@@ -14,8 +14,8 @@ from kipoi_mcdropout.model.adapter import KipoiModel
 def architecture(model: KipoiModel) -> Hashable:
     """Equal where two models differ by the values of their weights alone.
 
-    It covers code and settings (`identity.made_of`); name, type, shape and device of each parameter and
-    buffer; and which of these are one, or share memory.
+    It covers code, settings (`identity.made_of`) and readout; name, type, shape and device of each
+    parameter and buffer; and which of these are one, or share memory.
     """
     first: dict[tuple[str, int], str] = {}
     state = []
@@ -25,5 +25,6 @@ def architecture(model: KipoiModel) -> Hashable:
         same = first.setdefault(("object", id(x)), name)
         shared = first.setdefault(("memory", x.untyped_storage()._cdata), name)
         state.append((name, type(x), x.dtype, tuple(x.shape), x.stride(), x.device, same, shared))
-    ways = isinstance(model.model, nn.Module), model.locked.ignore
+    readout = None if model.reader is None else id(model.reader.readout)
+    ways = isinstance(model.model, nn.Module), model.locked.ignore, readout
     return tuple(sorted(model.made_of.items())), ways, tuple(state)

@@ -16,12 +16,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from kipoi_mcdropout.arrays.nested import Nested
-from kipoi_mcdropout.arrays.used_outputs import UsedOutputs
 from kipoi_mcdropout.dropout.locked_model import LockedModel
 from kipoi_mcdropout.dropout.sites import Site, SitePlan
 from kipoi_mcdropout.dropout.stored_weights import tensors_by_name
 from kipoi_mcdropout.engine.incremental.capture import capture
 from kipoi_mcdropout.engine.incremental.graph import Graph, map_leaves, walk
+from kipoi_mcdropout.outputs.used import UsedOutputs
 
 
 @dataclass(frozen=True)
