@@ -85,6 +85,16 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_member_means(parser: argparse.ArgumentParser) -> None:
+    """Columns of each member."""
+    parser.add_argument(
+        "--member_means",
+        action="store_true",
+        help="for a model with several members: add the mean effect of each to the table, in columns "
+        "effect_mean_1, effect_mean_2, ..., in the order in which they were given",
+    )
+
+
 def add_run_arguments(parser: argparse.ArgumentParser, unit: str) -> None:
     """Where a long run is computed, and how it is taken up again; `unit` is what it is made of."""
     parser.add_argument(

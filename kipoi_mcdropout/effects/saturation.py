@@ -48,7 +48,7 @@ class IsmOptions:
     `engine` is "incremental", "full", or "auto" (`engine.Engines.choose`), or one of them for each
     member; `memory_bytes` what the incremental one may hold above the weights; with `verify` a sample of
     what it computes is compared with the plain forward pass. `encoding` says how the input holds the
-    bases.
+    bases. With `member_means` tables have the mean effect of each member.
     """
 
     model_input: Any
@@ -64,6 +64,7 @@ class IsmOptions:
     engine: str | tuple[str, ...] = "auto"
     memory_bytes: int = DEFAULT_MEMORY_BYTES
     verify: bool = True
+    member_means: bool = False
 
     def __post_init__(self) -> None:
         check_seed(self.seed)

@@ -92,6 +92,9 @@ class VcfOptions:
         Of all INFO IDs that are added.
     q_values : bool
         Add Benjamini-Hochberg q-values to the table, over all its rows of a score.
+    member_means : bool
+        Add the mean effect of each member to the table, in columns `effect_mean_1`, `effect_mean_2`,
+        ..., in the order in which the members were given.
     strict : bool
         Raise SkippedAllelesError at the end if anything was skipped; the outputs are written.
     """
@@ -101,6 +104,7 @@ class VcfOptions:
     statistics: Sequence[str] = DEFAULT_STATISTICS
     info_prefix: str = "MCD"
     q_values: bool = False
+    member_means: bool = False
     strict: bool = False
 
 

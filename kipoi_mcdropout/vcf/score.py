@@ -12,6 +12,7 @@ from typing import Any
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.effects.columns import MEMBER_STATISTICS
 from kipoi_mcdropout.effects.member_engines import draws_of_each
+from kipoi_mcdropout.effects.member_names import asked_columns
 from kipoi_mcdropout.effects.scores import scores_as_dict
 from kipoi_mcdropout.effects.until import check_until
 from kipoi_mcdropout.engine import Choice
@@ -130,6 +131,8 @@ def score_vcf(
     check_not_inputs(
         paths.all(), {"the genome": fasta, "the contig map": wanted.options.contig_map_file}
     )
+    if wanted.vcf.member_means:
+        _check_member_means(model, paths)
     wanted, options = _with_draws(wanted, model), wanted.options
     placement = options.placement(model.sequences.length, known_only=not model.sequences.knows_n)
     with ExitStack() as stack:
@@ -155,7 +158,7 @@ def score_vcf(
         written = VariantLayout(
             wanted.vcf.info_prefix, tuple(plan.fields), plan.targets.labels,
             wanted.effects.quantiles, wanted.vcf.q_values, contigs, len(model.ensemble) > 1,
-            plan.targets.eps,
+            plan.targets.eps, asked_columns(record),
         )  # fmt: skip
         assembler = VariantAssembler(written, reader.header)
         scheduler = stack.enter_context(running.open_scheduler())
@@ -173,9 +176,17 @@ def score_vcf(
             f"strict: {ledger.n_skipped} of {ledger.alleles} alleles were skipped; the reasons are in "
             f"INFO and in the table of skipped alleles\n{ledger.summary()}"
         )
-    return VariantRun(
-        ledger, plan.targets.labels, record, plan.choice, nothing_left, tuple(notices)
-    )
+    return VariantRun(ledger, plan.targets.labels, record, plan.choice, nothing_left, tuple(notices))
+
+
+def _check_member_means(model: Model, paths: OutputPaths) -> None:
+    """Raise InputError unless there is a place for the mean effect of each member."""
+    model.ensemble.check_several("member_means (--member_means)")
+    if paths.table is None:
+        raise InputError(
+            "member_means (--member_means) adds columns to the table, and the annotated VCF has no "
+            "place for them; give a table too (-t, or output=[..., 'table.parquet'])"
+        )
 
 
 def _with_draws(wanted: VariantEffects, model: Model) -> VariantEffects:
@@ -211,9 +222,7 @@ class _Plan:
         if isinstance(scheduler, InProcess):
             return Work(self.here)
         if not self.engine.by_name:
-            raise InputError(
-                f"other processes need the engine by its name; got {self.engine.engine!r}"
-            )
+            raise InputError(f"other processes need the engine by its name; got {self.engine.engine!r}")
         # The alphabet may be that of a dataloader, and a worker loads none.
         settings = self.model.settings
         if settings.vocabulary is None:
@@ -293,6 +302,7 @@ def _recorded(plan: _Plan, contig_map: dict[str, str]) -> dict[str, Any]:
         "dtype": plan.model.settings.dtype,
         "info_prefix": wanted.vcf.info_prefix, "vcf_statistics": list(wanted.vcf.statistics),
         "vcf_targets": list(as_targets(wanted.vcf.targets)), "q_values": wanted.vcf.q_values,
+        **({"member_means": True} if wanted.vcf.member_means else {}),
         "chunk_alleles": plan.n_alleles,
         "engine": running.engine if isinstance(running.engine, str) else "custom",
         "engine_used": plan.choice.engine, "memory_bytes": running.memory_bytes,
@@ -317,9 +327,7 @@ def _judge(ledger: Ledger, survey: Survey, told: list[str], is_shard: bool) -> l
     return later
 
 
-def _fields(
-    wanted: VariantEffects, chosen: Targets, model: Model
-) -> list[InfoField]:
+def _fields(wanted: VariantEffects, chosen: Targets, model: Model) -> list[InfoField]:
     """The INFO fields of the annotated VCF.
 
     Raises

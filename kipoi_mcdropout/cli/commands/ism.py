@@ -10,6 +10,7 @@ from kipoi_mcdropout.cli.arguments import (
     Parser,
     add_draw_arguments,
     add_engine_arguments,
+    add_member_means,
     add_output_arguments,
     add_run_arguments,
     add_until_arguments,
@@ -115,6 +116,7 @@ def _add_mutation_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep_draws", action="store_true", help="also write the effect of every draw (HDF5 only)"
     )
+    add_member_means(parser)
     parser.add_argument("--test_ref_ref", action="store_true", help="also 'mutate' each base to itself")
 
 
@@ -189,7 +191,10 @@ class _Prepared:
                 scores, draws_of(get("n_draws")), tuple(get("quantiles")), get("keep_draws"),
                 Until.of(options.until, options.threshold, len(scores)),
             )  # fmt: skip
-            mutation = MutationOptions(get("start"), get("end"), get("test_ref_ref"), get("mask_scope"))
+            mutation = MutationOptions(
+                get("start"), get("end"), get("test_ref_ref"), get("mask_scope"),
+                member_means=options.member_means,
+            )  # fmt: skip
             running = RunOptions(
                 get("batch_size"), get("engine"), get("memory_bytes"), get("verify"), options.scheduler,
                 options.on_error, options.overwrite, options.resume, parse_shard(options.shard),

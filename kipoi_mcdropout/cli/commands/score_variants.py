@@ -10,6 +10,7 @@ from kipoi_mcdropout.cli.arguments import (
     Parser,
     add_draw_arguments,
     add_engine_arguments,
+    add_member_means,
     add_run_arguments,
     add_until_arguments,
     parse_shard,
@@ -97,6 +98,7 @@ def add_result_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="add q-values (Benjamini-Hochberg false discovery rate) to the table",
     )
+    add_member_means(parser)
     parser.add_argument(
         "--vcf_target",
         nargs="+",
@@ -184,16 +186,12 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
     files = (options.output_vcf, options.table)
     paths = output_paths(options.input_vcf, *files, wanted.vcf, running)
     description = describe_model(options)
-    settings = with_readout(
-        description.settings, readout_words(options), wanted.effects.scores
-    )
-    model = Model.of(load_for_files(description), settings)
+    settings = with_readout(description.settings, readout_words(options), wanted.effects.scores)
+    model = Model.of(load_for_files(description, options.memory), settings)
     bar = _Bar(_expected(options, running.shard))
     told = Told([*prog.split(), *args], bar.update)
     try:
-        run = score_vcf(
-            model, options.input_vcf, options.fasta_file, paths, wanted, running, told
-        )
+        run = score_vcf(model, options.input_vcf, options.fasta_file, paths, wanted, running, told)
     except SkippedAllelesError as error:
         bar.close()
         warn(str(error))
@@ -232,7 +230,7 @@ def _wanted(options: argparse.Namespace, shifts: tuple[int, ...]) -> tuple[Any, 
     )  # fmt: skip
     written = VcfOptions(
         options.skipped, options.vcf_target, options.vcf_statistics or DEFAULT_STATISTICS,
-        options.info_prefix, options.q_values, options.strict,
+        options.info_prefix, options.q_values, options.member_means, options.strict,
     )  # fmt: skip
     running = RunOptions(
         options.batch_size, options.engine, options.memory, not options.no_verify, options.scheduler,

@@ -53,6 +53,9 @@ class MutationOptions:
         each gets only as many as it needs. See `effects.until.Until`.
     threshold : float, or sequence of float with one for each score, optional
         The smallest effect that matters, for `until`, in the units of the score.
+    member_means : bool
+        Also report the mean effect of each member in tables, in columns `effect_mean_1`,
+        `effect_mean_2`, ..., in the order in which the members were given. HDF5 always has them.
     """
 
     start: int = 0
@@ -63,6 +66,7 @@ class MutationOptions:
     keep_draws: bool = False
     until: float | None = None
     threshold: float | Sequence[float] | None = None
+    member_means: bool = False
 
 
 def ism(
@@ -152,10 +156,12 @@ def ism_options(
     InputError
         If one of them is not as stated.
     """
+    if options.member_means:
+        model.ensemble.check_several("member_means (--member_means)")
     return IsmOptions(
         model.settings.model_input, effects, seed, as_targets(targets), model.encoding,
         options.start, options.end, options.include_reference, options.mask_scope, running.batch_size,
-        running.engine, running.memory, running.verify,
+        running.engine, running.memory, running.verify, options.member_means,
     )  # fmt: skip
 
 
