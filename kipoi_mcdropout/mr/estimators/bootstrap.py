@@ -7,7 +7,7 @@ error, like the `mcse`: it shrinks like 1 / sqrt(n_draws), and it refers to the 
 many draws would give. It is not an uncertainty like the `sd`, which does not shrink with more draws.
 `draw_slopes` shows how the slope differs between thinned networks.
 
-Why it is recommended. MR-Egger and IVW treat instruments as independent. Effects of mutants that share
+Why it is used. MR-Egger and IVW treat instruments as independent. Effects of mutants that share
 masks are not: when a hidden unit is dropped, the effects of many mutants on both outputs change
 together. The formulas then give intervals that are too short (with `mcse`) or far too long (with `sd`,
 whose square is n_draws times the variance of the mean). The bootstrap needs no formula and no inverse of

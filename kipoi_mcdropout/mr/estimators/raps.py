@@ -142,7 +142,7 @@ def _psi_prime(t: FloatArray, loss: str) -> FloatArray:
 
 @cache
 def _constants(loss: str) -> tuple[float, float, float, float]:
-    """delta = E[t psi], E[psi**2], Var[t psi], E[t**2 psi'] of a standard normal t."""
+    """Delta = E[t psi], E[psi**2], Var[t psi], E[t**2 psi'] of a standard normal t."""
     if loss == "l2":
         return 1.0, 1.0, 2.0, 1.0
     edge = THRESHOLD[loss]
