@@ -24,9 +24,9 @@ matter |
 and, for the bootstrap and the correlated methods, an array of the effects of each draw, shape=(n_draws,
 rows), with a column per row of the table. `Instruments` takes plain arrays.
 
-Then: `select_instruments`, `answer` for the number to show first (or why there is none), one of the ``mr_*``
-methods or `estimates` for a table of several, `find_groups` for groups of mutants with one ratio,
-`diagnose` for reasons to doubt the estimates, `export_mr` for R.
+Then: `select_instruments`, `answer` for the number to show first (or why there is none), one of the
+``mr_*`` methods or `estimates` for a table of several, `find_groups` for groups of mutants with one
+ratio, `diagnose` for reasons to doubt the estimates, `export_mr` for R.
 
 sd or mcse
 ----------

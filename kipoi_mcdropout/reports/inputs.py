@@ -48,8 +48,8 @@ class Inputs:
     """All inputs of a report.
 
     `tables` has, by kind, the path and rows of each of: estimates, across_sequences, leave_one_out and
-    chosen of `mr` (its instruments), instruments of `export_mr`, skipped alleles of `score_variants`, and failed sequences of
-    `ism`, which are looked for beside its result too.
+    chosen of `mr` (its instruments), instruments of `export_mr`, skipped alleles of `score_variants`,
+    and failed sequences of `ism`, which are looked for beside its result too.
     """
 
     effects: EffectFile | None = None

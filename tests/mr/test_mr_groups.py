@@ -127,9 +127,11 @@ def test_scatter_is_in_the_interval_that_is_shown() -> None:
     one = drawn(0.7 + 0.04 * rng.normal(size=60), noise=0.02)
     found = answer(one, n_bootstrap=200)
     assert found.kind == "one_number"
-    assert found.shown is not None and found.shown.method == "ivw_bootstrap_both"
+    assert found.shown is not None
+    assert found.shown.method == "ivw_bootstrap_both"
     many = answer(drawn(0.7 + 0.04 * rng.normal(size=60), noise=0.02, sequence=np.arange(60) // 10))
-    assert many.shown is not None and many.shown.method == "ivw_bootstrap_sequences"
+    assert many.shown is not None
+    assert many.shown.method == "ivw_bootstrap_sequences"
 
 
 def test_two_groups_are_told_and_no_number_is() -> None:
@@ -139,7 +141,8 @@ def test_two_groups_are_told_and_no_number_is() -> None:
     assert found.words.startswith("no single number: methods disagree: ")
     assert "(IVW" in found.words
     assert "two groups of mutations: 0.70 (" in found.words
-    assert "n = 40) and 1.6" in found.words and "n = 16)" in found.words
+    assert "n = 40) and 1.6" in found.words
+    assert "n = 16)" in found.words
     table = estimates(one, n_bootstrap=200)
     assert table["method"].tolist()[:3] == ["group_1", "group_2", "ivw_bootstrap_draws"]
     assert table["n_instruments"].tolist()[:3] == [40, 16, 56]

@@ -63,7 +63,8 @@ def test_an_interval_of_the_mixture_has_as_many_parts_as_there_are_groups() -> N
     )
     estimate = mr_conmix(one)
     parts = estimate.ci_parts
-    assert parts is not None and len(parts) == 2
+    assert parts is not None
+    assert len(parts) == 2
     assert parts[0][0] < -0.7 < parts[0][1] < parts[1][0] < 0.7 < parts[1][1]
     assert (estimate.ci_lower, estimate.ci_upper) == (parts[0][0], parts[1][1])
     row = estimate.as_dict()
@@ -88,11 +89,12 @@ def test_sequences_are_resampled_as_wholes() -> None:
     x = one.draws_exposure
     assert x is not None
     slope = np.repeat([0.5, 0.9], 10)
-    two = from_draws(np.ones((30, 1)) * x.mean(0), np.ones((30, 1)) * x.mean(0) * slope,
-                     sequence=np.repeat(["a", "b"], 10), se_type="sd")  # fmt: skip
-    flat = Instruments(**{f: getattr(two, f) for f in ("snp", "beta_exposure", "beta_outcome", "sequence")},
-                       se_exposure=np.ones(20), se_outcome=np.ones(20),
-                       draws_exposure=two.draws_exposure, draws_outcome=two.draws_outcome)  # fmt: skip
+    draws = np.ones((30, 1)) * x.mean(0)
+    flat = Instruments(
+        snp=one.snp, beta_exposure=x.mean(0), se_exposure=np.ones(20), beta_outcome=slope * x.mean(0),
+        se_outcome=np.ones(20), draws_exposure=draws, draws_outcome=slope * draws,
+        sequence=np.repeat(["a", "b"], 10),
+    )  # fmt: skip
     found = bootstrap_estimates(flat, "ivw", resample="sequences", n_bootstrap=60)
     expected = {0.5, 0.9, round(mr_ivw(flat).estimate, 9)}
     assert set(found.round(9).tolist()) == expected

@@ -144,8 +144,8 @@ def draw_slopes(instruments: Instruments, method: str = "egger") -> FloatArray:
 
     Their sd is the model's uncertainty about the slope. It is not an interval for the slope of the mean
     effects: noise in the exposure effects of a draw makes each of these slopes too small. A method that
-    needs ratios leaves out, in each draw, the mutants without an effect on the exposure; a draw with fewer
-    than 3 others gives NaN.
+    needs ratios leaves out, in each draw, the mutants without an effect on the exposure; a draw with
+    fewer than 3 others gives NaN.
     """
     used = _used(instruments, method)
     x, y = used.draws_exposure, used.draws_outcome
@@ -166,7 +166,7 @@ def draw_slopes(instruments: Instruments, method: str = "egger") -> FloatArray:
 
 
 def _not_zero(bx: FloatArray, least: float) -> FloatArray:
-    """An exposure effect that no draw of a replicate has is taken as tiny: it has a ratio, and no weight."""
+    """An exposure effect that no draw of a replicate has is taken as tiny: a ratio without weight."""
     return np.where(bx == 0, least, bx)
 
 

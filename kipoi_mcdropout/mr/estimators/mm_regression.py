@@ -1,9 +1,9 @@
 """MM-estimation of a linear regression (Yohai, Ann Stat 1987), as ``robustbase::lmrob`` does it.
 
-First an S-estimate: the coefficients whose residuals have the least robust scale; a minority of rows that
-do not fit, even far away, has no influence. Then, with this scale, the M-estimate with Tukey's bisquare
-that starts there, for 95 % efficiency. Standard errors are those of Croux, Dhaene and Hoorelbeke (2003),
-which do not assume symmetric or equally spread residuals.
+First an S-estimate: the coefficients whose residuals have the least robust scale; a minority of rows
+that do not fit, even far away, has no influence. Then, with this scale, the M-estimate with Tukey's
+bisquare that starts there, for 95 % efficiency. Standard errors are those of Croux, Dhaene and
+Hoorelbeke (2003), which do not assume symmetric or equally spread residuals.
 """
 
 from __future__ import annotations
