@@ -13,10 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kipoi_mcdropout.effects.columns import (
+    INTERVAL_STATISTICS,
     MEMBER_REFERENCE_STATISTICS,
     MEMBER_STATISTICS,
     MUTANT_STATISTICS,
     REFERENCE_STATISTICS,
+    SHRINKAGE_STATISTICS,
 )
 
 # An empty one of these is a name that is empty; of other texts it is a missing value.
@@ -44,6 +46,7 @@ _STATISTICS = frozenset(
     {
         *REFERENCE_STATISTICS, *MUTANT_STATISTICS, *MEMBER_REFERENCE_STATISTICS, *MEMBER_STATISTICS,
         "z", "p_value", "q_value", "mean", "var", "sd", "mcse", "point", "var_within", "var_between",
+        *INTERVAL_STATISTICS, *SHRINKAGE_STATISTICS,
     }
 )  # fmt: skip
 _OF_EFFECTS, _OF_PREDICTIONS = {"output", "effect_mean"}, {"output", "mean", "mcse"}

@@ -18,7 +18,7 @@ matter |
 | effect_mean | float | mean effect over draws |
 | effect_sd | float | standard deviation over draws (ddof=1): the model's uncertainty |
 | effect_mcse | float | effect_sd / sqrt(n_draws): the Monte Carlo error of the mean |
-| n_draws | int | number of draws, the same in all rows |
+| n_draws | int | number of draws, the same for both outputs of a mutant |
 | score | str | optional; scores without a sign are refused |
 
 and, for the bootstrap and the correlated methods, an array of the effects of each draw, shape=(n_draws,

@@ -178,7 +178,8 @@ def _draw_mutants(ax: Axes, used: Instruments, groups: Mapping[str, str]) -> Non
         rows = of == name
         ax.scatter(
             used.beta_exposure[rows], used.beta_outcome[rows], s=6, linewidths=0,
-            color=_GROUP_COLORS.get(name, style.GREY), zorder=3.5, gid=f"group {name}", rasterized=raster,
+            color=_GROUP_COLORS.get(name, style.GREY), zorder=3.5, gid=f"group {name}",
+            rasterized=raster,
         )  # fmt: skip
 
 

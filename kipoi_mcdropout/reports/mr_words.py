@@ -107,9 +107,9 @@ def _noisy_correlation(row: Row) -> str:
 
 def _mcse_large(row: Row) -> str:
     n = _value(row, "n_draws")
-    share = f" of {100 / math.sqrt(n):.0f} % of the sd" if n else ""
+    share = f" of up to {100 / math.sqrt(n):.0f} % of the sd" if n else ""
     return (
-        f"{_number(row, 'n_draws')} draws leave every mean effect with a Monte Carlo error{share}. With "
+        f"{_number(row, 'n_draws')} draws leave the mean effects with a Monte Carlo error{share}. With "
         "25 draws or more it is at most 20 %."
     )
 

@@ -85,6 +85,8 @@ def instruments_from_table(
         raise InputError(f"se_type must be 'sd' or 'mcse'; got {se_type!r}.")
     other = "sd" if se_type == "mcse" else "mcse"
     draws = None if draws is None else _check_draws_shape(draws, table)
+    fewest, most = _n_draws(x, y)
+    both = n_members > 1 or most > fewest
     places = _places(x, where)
     reason = _reasons(x, y, places)
     return Instruments(
@@ -98,12 +100,12 @@ def instruments_from_table(
         exposure=exposure,
         outcome=outcome,
         se_type=se_type,
-        n_draws=_one_n_draws(x, y),
+        n_draws=int(fewest),
         draws_exposure=None if draws is None else draws[:, x_rows],
         draws_outcome=None if draws is None else draws[:, y_rows],
         n_members=n_members,
-        other_se_exposure=x[f"effect_{other}"].to_numpy(float) if n_members > 1 else None,
-        other_se_outcome=y[f"effect_{other}"].to_numpy(float) if n_members > 1 else None,
+        other_se_exposure=x[f"effect_{other}"].to_numpy(float) if both else None,
+        other_se_outcome=y[f"effect_{other}"].to_numpy(float) if both else None,
         sequence=x[where[0]].to_numpy(str),
         chrom=places.chrom,
         position=places.position,
@@ -242,13 +244,16 @@ def _rows_of(table: pd.DataFrame, usable: NDArray[np.bool_], output: str) -> NDA
     return rows
 
 
-def _one_n_draws(x: pd.DataFrame, y: pd.DataFrame) -> int:
-    counts = sorted(set(x["n_draws"]) | set(y["n_draws"]))
-    if len(counts) != 1:
+def _n_draws(x: pd.DataFrame, y: pd.DataFrame) -> tuple[int, int]:
+    """The fewest and the most draws of a mutant; under --until they differ."""
+    ours, theirs = x["n_draws"].to_numpy(), y["n_draws"].to_numpy()
+    if (ours != theirs).any():
+        i = int(np.flatnonzero(ours != theirs)[0])
         raise InputError(
-            f"one number of draws is required; the rows have {counts}. Do not mix runs in one table."
+            "one number of draws is required of both outputs of a mutant; one has "
+            f"{ours[i]} and {theirs[i]}. Do not mix runs in one table."
         )
-    return int(counts[0])
+    return int(ours.min()), int(ours.max())
 
 
 def _check_draws_shape(draws: NDArray[Any], table: pd.DataFrame) -> NDArray[Any]:
