@@ -68,7 +68,9 @@ def members_table(facts: MrFacts) -> Table:
     columns = [
         text("Mutation", rows["SNP"]),
         text("Group", rows["group"].fillna("")),
-        numbers("Ratio", rows["ratio"], decimals(rows["ratio"].dropna()), "Outcome effect / exposure effect"),
+        numbers(
+            "Ratio", rows["ratio"], decimals(rows["ratio"].dropna()), "Outcome effect / exposure effect"
+        ),
         numbers("Probability", rows["group_probability"], 2, "That the mutation belongs to its group"),
     ]
     return build("Mutations by group", columns)

@@ -20,8 +20,8 @@ _DESCRIPTION = """\
 Mendelian randomization: estimate how much an outcome changes per change of an exposure (the causal
 slope). Exposure and outcomes are outputs of the model; the mutants are the instruments. The command
 compares several methods and looks for groups of mutations. If all agree, its answer is one number with
-an interval; else it says what they disagree about. Read this answer first: it goes to stderr and into the
-column advice. Warnings go to stderr and, as codes, into the table."""
+an interval; else it says what they disagree about. Read this answer first: it goes to stderr and into
+the column advice. Warnings go to stderr and, as codes, into the table."""
 
 
 def get_parser(prog: str = "kipoi mcdropout mr") -> argparse.ArgumentParser:
@@ -33,14 +33,14 @@ def get_parser(prog: str = "kipoi mcdropout mr") -> argparse.ArgumentParser:
         nargs="+",
         default=None,
         metavar="METHOD",
-        help="estimators to run (default: ivw, ivw_robust, egger, conmix, weighted_median, weighted_mode "
-        "and, if the result has draws, their bootstraps over draws and mutants)",
+        help="estimators to run (default: ivw, ivw_robust, egger, conmix, weighted_median, "
+        "weighted_mode and, if the result has draws, their bootstraps over draws and mutants)",
     )
     parser.add_argument(
         "--save_instruments",
         metavar="FILE",
-        help="also write each mutant: whether it is used, why not, its ratio and its group; `export_mr`, "
-        "`plot mr` and `report` take the same mutants from this file",
+        help="also write each mutant: whether it is used, why not, its ratio and its group; "
+        "`export_mr`, `plot mr` and `report` take the same mutants from this file",
     )
     parser.add_argument(
         "--convention",
@@ -70,7 +70,8 @@ def get_parser(prog: str = "kipoi mcdropout mr") -> argparse.ArgumentParser:
         "--beside",
         nargs="+",
         metavar="OUTPUT",
-        help="further exposures, for --multivariable: outputs by which mutations may change the outcome too",
+        help="further exposures, for --multivariable: outputs by which mutations may change the "
+        "outcome too",
     )
     parser.add_argument(
         "-o",

@@ -1,8 +1,8 @@
 """Multivariable Mendelian randomization: the direct effect of each of several exposures.
 
-IVW and MR-Egger with several exposures at once (Burgess and Thompson, Am J Epidemiol 2015; Rees, Wood and
-Burgess, Stat Med 2017). A mutant that changes the outcome through a second exposure too is then no longer
-invalid: in the example HNF4A beside FOXA2.
+IVW and MR-Egger with several exposures at once (Burgess and Thompson, Am J Epidemiol 2015; Rees, Wood
+and Burgess, Stat Med 2017). A mutant that changes the outcome through a second exposure too is then no
+longer invalid: in the example HNF4A beside FOXA2.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def mr_multivariable(
     Raises
     ------
     InputError
-        Fewer than 2 exposures, different mutants or outcomes, too few mutants, or exposures whose effects
-        are proportional to each other.
+        Fewer than 2 exposures, different mutants or outcomes, too few mutants, or exposures whose
+        effects are proportional to each other.
     """
     used = _aligned(exposures)
     first = used[0]
@@ -69,8 +69,8 @@ def mr_multivariable(
         design.shape[1]
     ):
         raise InputError(
-            "the effects on the exposures are proportional to each other, so their direct effects cannot "
-            "be told apart. Use mutants of more kinds, or fewer exposures."
+            "the effects on the exposures are proportional to each other, so their direct effects "
+            "cannot be told apart. Use mutants of more kinds, or fewer exposures."
         )
     fit = WLS(y, design, weights=sy**-2.0).fit()
     residual_se = float(np.sqrt(fit.scale))
@@ -115,8 +115,8 @@ def _aligned(exposures: Sequence[Instruments]) -> list[Instruments]:
     for other in exposures[1:]:
         if not np.array_equal(other.snp, first.snp) or other.outcome != first.outcome:
             raise InputError(
-                f"the same mutants and outcome are required for all exposures; those of {other.exposure} "
-                f"differ from those of {first.exposure}. Take all from one result."
+                f"the same mutants and outcome are required for all exposures; those of "
+                f"{other.exposure} differ from those of {first.exposure}. Take all from one result."
             )
     rows = np.flatnonzero(first.mr_keep)
     first.kept(3, "multivariable MR")
