@@ -32,8 +32,8 @@ GROUPS = {
     ),
     "output": (
         "output", "kipoi", "output_vcf", "table", "skipped", "leave_one_out", "across_sequences",
-        "scaled", "plot", "keep_draws", "vcf_target", "vcf_statistics", "info_prefix", "no_plan", "title",
-        "no_figures", "width_mm", "dpi", "labels", "bed3", "overwrite", "remove",
+        "scaled", "plot", "keep_draws", "vcf_target", "vcf_statistics", "info_prefix", "no_plan",
+        "title", "no_figures", "width_mm", "dpi", "labels", "bed3", "overwrite", "remove",
     ),
     "running": (
         "batch_size", "num_workers", "engine", "memory", "no_verify", "scheduler", "shard", "resume",
