@@ -66,7 +66,8 @@ def _rows(record: SequenceRecord, summary: EffectSummary, rows: slice) -> pa.Tab
         if name not in OF_EACH:
             kind = np.int32 if name in summary.counts else np.float32
             columns[name] = pa.array(values[rows].reshape(-1).astype(kind))
-    columns["n_draws"] = constant(summary.n_draws, pa.int32())
+    if "n_draws" not in summary.counts:  # the same of all mutants
+        columns["n_draws"] = constant(summary.n_draws, pa.int32())
     if summary.eps > FLOAT32_EPS:
         columns[OUTPUT_EPS] = constant(summary.eps, pa.float64())
     return pa.table(columns)

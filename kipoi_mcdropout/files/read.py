@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from kipoi_mcdropout.arrays.outputs import select_targets
 from kipoi_mcdropout.effects.columns import (
     COUNTS,
+    INTERVAL_STATISTICS,
     MEMBER_REFERENCE_STATISTICS,
     MEMBER_STATISTICS,
     MUTANT_STATISTICS,
@@ -30,9 +30,11 @@ from kipoi_mcdropout.files.first_line import PROVENANCE_KEY
 from kipoi_mcdropout.files.open_hdf5 import check_score, existing, is_hdf5, open_hdf5
 from kipoi_mcdropout.files.read_tables import is_parquet, read_header, read_table, reading
 from kipoi_mcdropout.files.record import range_of, sequence_name
+from kipoi_mcdropout.outputs.targets import select_targets
 
 _STATISTICS = (
     *REFERENCE_STATISTICS, *MEMBER_REFERENCE_STATISTICS, *MUTANT_STATISTICS, *MEMBER_STATISTICS,
+    *INTERVAL_STATISTICS,
 )  # fmt: skip
 _QUANTILE = "effect_q"
 EFFECT_COLUMNS = ("output", "score", "effect_mean", "effect_sd", "effect_mcse", "n_draws")
@@ -281,7 +283,8 @@ def sequence_rows(file: h5py.File, i: int, score: str, columns: list[int], n_dra
             if per_mutant
             else np.tile(values[columns], len(mutated))
         )
-    rows["n_draws"] = n_draws
+    if "n_draws" not in group:  # the same of all mutants
+        rows["n_draws"] = n_draws
     if OUTPUT_EPS in group.attrs:
         rows[OUTPUT_EPS] = float(group.attrs[OUTPUT_EPS])
     n = len(mutated) * n_outputs

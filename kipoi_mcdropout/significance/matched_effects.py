@@ -7,10 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from kipoi_mcdropout.arrays.array_types import FloatArray
 from kipoi_mcdropout.effects.rounding import effect_rounding
-from kipoi_mcdropout.effects.row_identity import first_of_each_variant, genomic_variants, variant_names
+from kipoi_mcdropout.effects.row_identity import (
+    first_of_each_variant,
+    genomic_variants,
+    sequence_names,
+    variant_names,
+)
 from kipoi_mcdropout.errors import InputError
 
 MIN_VARIANTS = 10
@@ -29,6 +35,8 @@ class Matched:
         Predicted.
     n_only_measured, n_only_predicted, n_no_spread, n_repeated : int
         What was left out; see `calibration.CalibrationResult`.
+    n_sequences : int
+        Sequences that the variants lie in; 0 where the table has none.
     """
 
     effect: FloatArray
@@ -39,6 +47,7 @@ class Matched:
     n_only_predicted: int
     n_no_spread: int
     n_repeated: int
+    n_sequences: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +58,8 @@ class Pairs:
     ----------
     table : DataFrame
         `variant`; of the measured table `effect` and `se` (0 where it has none), and the columns that
-        were asked for; of the predicted one `mean`, `sd`, `least` (what is only rounding), and
-        `prob_positive` where it has it.
+        were asked for; of the predicted one `mean`, `sd`, `least` (what is only rounding), `sequence`
+        (None where it has none), and `prob_positive` where it has it.
     n_only_measured, n_only_predicted, n_repeated : int
         What was left out; see `calibration.CalibrationResult`.
     """
@@ -61,8 +70,12 @@ class Pairs:
     n_repeated: int
 
 
-def match(measured: pd.DataFrame, predicted: pd.DataFrame, output: str | None) -> Matched:
+def match(
+    measured: pd.DataFrame, predicted: pd.DataFrame, output: str | None, *, all_spreads: bool = False
+) -> Matched:
     """The variants of both tables that have an interval; see `calibration.calibrate` for the columns.
+
+    With `all_spreads`, variants without a spread are kept.
 
     Raises
     ------
@@ -70,11 +83,13 @@ def match(measured: pd.DataFrame, predicted: pd.DataFrame, output: str | None) -
         Columns missing, names repeated, numbers not finite, or fewer than 10 variants.
     """
     pairs = pair(measured, predicted, output)
-    spread, n_no_spread = _with_spread(pairs.table)
-    columns = {name: spread[name].to_numpy(np.float64) for name in ("effect", "se", "mean", "sd")}
+    wide = _has_spread(pairs.table)
+    used = pairs.table if all_spreads else pairs.table[wide]
+    columns = {name: used[name].to_numpy(np.float64) for name in ("effect", "se", "mean", "sd")}
     return Matched(
         **columns, n_only_measured=pairs.n_only_measured, n_only_predicted=pairs.n_only_predicted,
-        n_no_spread=n_no_spread, n_repeated=pairs.n_repeated,
+        n_no_spread=int((~wide).sum()), n_repeated=pairs.n_repeated,
+        n_sequences=used["sequence"].nunique(),
     )  # fmt: skip
 
 
@@ -157,6 +172,7 @@ def _predicted(table: pd.DataFrame, output: str | None) -> tuple[pd.DataFrame, i
     rows = pd.DataFrame(
         {"variant": names, "mean": table["effect_mean"], "sd": table["effect_sd"]}
     ).assign(least=effect_rounding(table))
+    rows["sequence"] = sequence_names(table) if "sequence" in table else None
     if "prob_positive" in table.columns:
         rows["prob_positive"] = table["prob_positive"]
     return rows[first], int((~first).sum())
@@ -199,13 +215,13 @@ def _check_numbers(both: pd.DataFrame) -> None:
         )
 
 
-def _with_spread(both: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    """The variants that have an interval, and the number of the others."""
+def _has_spread(both: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which variants have an interval."""
     spread = np.hypot(both["sd"].to_numpy(float), both["se"].to_numpy(float))
-    wide = spread > both["least"].to_numpy(float)
+    wide: NDArray[np.bool_] = spread > both["least"].to_numpy(float)
     if wide.sum() < MIN_VARIANTS:
         raise InputError(
             f"at least {MIN_VARIANTS} variants whose effects vary over the draws are required; got "
             f"{wide.sum()}. Is there a dropout between the mutations and the output? See `audit`"
         )
-    return both[wide].reset_index(drop=True), int((~wide).sum())
+    return wide
