@@ -13,11 +13,11 @@ import pytest
 from paths import ROOT
 from torch import nn
 
-from kipoi_mcdropout import MCDropoutISM
+from kipoi_mcdropout import MCDropoutISM, Model
 from kipoi_mcdropout.effects.draws_enough import TOLERANCE, draws_enough, draws_for_sd, sd_error
 from kipoi_mcdropout.effects.until import Until
 from kipoi_mcdropout.engine import explain
-from kipoi_mcdropout.model.ensemble import DEFAULT_DRAWS, Ensemble, default_draws
+from kipoi_mcdropout.model.ensemble import DEFAULT_DRAWS, default_draws
 from kipoi_mcdropout.model.predict import PredictionOptions
 from kipoi_mcdropout.mr.checks.diagnose import MAX_MCSE_TO_SD
 from kipoi_mcdropout.plots import plot_convergence
@@ -49,8 +49,8 @@ def test_defaults_of_signatures() -> None:
     for function in (MCDropoutISM, McDropoutEffects, veff_score_variants):
         default = inspect.signature(function).parameters["n_draws"].default
         assert default is None, "the model decides it: see the next lines"
-    alone = Ensemble.of([nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(4, 1))])
-    assert default_draws(alone, np.zeros((1, 4))) == DEFAULT_DRAWS
+    alone = Model(nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(4, 1)))
+    assert default_draws(alone.ensemble, np.zeros((1, 4))) == DEFAULT_DRAWS
     assert explain._REPORTED_DRAWS == DEFAULT_DRAWS
     for function in (draws_enough, plot_convergence):
         assert inspect.signature(function).parameters["tolerance"].default == TOLERANCE
