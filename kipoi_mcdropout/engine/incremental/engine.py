@@ -36,8 +36,8 @@ class IncrementalEngine:
     model : LockedModel
         Within `borrow()` while running.
     masks : MaskBank
-    batch_size : int
-        Inputs in one forward pass, where whole inputs are computed.
+    batch_size : int, optional
+        Inputs in one forward pass, where whole inputs are computed; by default `LockedModel.fitting`.
     memory_bytes : int
         Approximate memory for activations.
 
@@ -56,7 +56,7 @@ class IncrementalEngine:
         self,
         model: LockedModel,
         masks: MaskBank,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         memory_bytes: int = DEFAULT_MEMORY_BYTES,
     ) -> None:
         self.model, self.masks = model, masks
@@ -184,7 +184,8 @@ class IncrementalEngine:
             try:
                 if run is None:
                     references = self._references(compiled, batch, rows)
-                    run = SliceRun(compiled, references, self.batch_size, shrink, self.paths)
+                    whole = self._whole_at_a_time(batch)
+                    run = SliceRun(compiled, references, whole, shrink, self.paths)
                     run.prepare(batch, rows, n_draws, as_whole=not finite)
                 alt, ref = run.outputs(part, selected)
             except NonFiniteReference:
@@ -197,6 +198,12 @@ class IncrementalEngine:
                 continue
             yield ref, alt
             done += len(part)
+
+    def _whole_at_a_time(self, batch: MutantBatch) -> int:
+        if self.batch_size is not None:
+            return self.batch_size
+        one = to_tensors(take(batch.references, [0]), self.model.device)
+        return self.model.fitting(one, self.memory_bytes)
 
     def _references(self, compiled: Compiled, batch: MutantBatch, rows: slice) -> References:
         owners = np.unique(batch.owner[rows])
