@@ -75,8 +75,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         type=parse_memory,
         default=None,
         metavar="SIZE",
-        help="approximate memory for activations of the incremental engine, in addition to the weights, "
-        "e.g. 1.5GB",
+        help="approximate memory for activations, in addition to the weights, e.g. 1.5GB (default 1GB)",
     )
     parser.add_argument(
         "--no_verify",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from kipoi_mcdropout.dropout.locked_model import MOST_AT_A_TIME
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.effects.columns import MEMBER_STATISTICS
 from kipoi_mcdropout.effects.member_engines import draws_of_each
@@ -126,8 +127,6 @@ def score_vcf(
         If something about the VCF or the FASTA must be known before the results are used, and if no
         allele was scored.
     """
-    if running.batch_size < 1:
-        raise InputError(f"batch_size must be at least 1; got {running.batch_size}")
     check_not_inputs(
         paths.all(), {"the genome": fasta, "the contig map": wanted.options.contig_map_file}
     )
@@ -248,7 +247,7 @@ def _plan(
     _check_strands(wanted, model)
     fields = _fields(wanted, chosen, model) if carries_vcf else []
     n_alleles = chunk_alleles(
-        len(chosen.columns), len(effects.scores), effects.n_draws, running.batch_size,
+        len(chosen.columns), len(effects.scores), effects.n_draws, running.batch_size or MOST_AT_A_TIME,
         0 if chosen.profiles is None else chosen.profiles.size,
     )  # fmt: skip
     asked = EngineChoice(running.engine, running.batch_size, running.memory, running.verify)
