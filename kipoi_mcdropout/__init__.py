@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from kipoi_mcdropout import mr
     from kipoi_mcdropout.cli import cli_main
     from kipoi_mcdropout.dropout.locked_model import POINT, locked_forward
+    from kipoi_mcdropout.effects.scores import Score
     from kipoi_mcdropout.errors import McDropoutError
     from kipoi_mcdropout.files.effects import Effects, read
     from kipoi_mcdropout.files.predictions import Predictions
@@ -20,12 +21,14 @@ if TYPE_CHECKING:
     from kipoi_mcdropout.model.load import load_kipoi_model
     from kipoi_mcdropout.model.model import Model
     from kipoi_mcdropout.model.regions import Regions
+    from kipoi_mcdropout.outputs.readout import Readout
     from kipoi_mcdropout.plugin.mutation import MCDropoutISM
     from kipoi_mcdropout.reports.call import report
     from kipoi_mcdropout.runs.ism.mutate import MutationOptions, ism
     from kipoi_mcdropout.runs.options import RunOptions
     from kipoi_mcdropout.runs.predict import mc_predict
     from kipoi_mcdropout.runs.shard import Shard
+    from kipoi_mcdropout.significance.evaluation import EvaluationOptions, EvaluationResult, evaluate
     from kipoi_mcdropout.vcf.call import score_variants
     from kipoi_mcdropout.vcf.options import VariantOptions, VcfOptions
 
@@ -34,19 +37,24 @@ __version__ = "0.1.0"
 __all__ = [
     "POINT",
     "Effects",
+    "EvaluationOptions",
+    "EvaluationResult",
     "FastaSequences",
     "MCDropoutISM",
     "McDropoutError",
     "Model",
     "MutationOptions",
     "Predictions",
+    "Readout",
     "Regions",
     "RunOptions",
+    "Score",
     "Shard",
     "VariantOptions",
     "VcfOptions",
     "audit",
     "cli_main",
+    "evaluate",
     "ism",
     "load_kipoi_model",
     "load_model",
@@ -65,19 +73,24 @@ DataloaderParser = None
 _HOMES = {
     "POINT": "dropout.locked_model",
     "Effects": "files.effects",
+    "EvaluationOptions": "significance.evaluation",
+    "EvaluationResult": "significance.evaluation",
     "FastaSequences": "model.fasta_sequences",
     "MCDropoutISM": "plugin.mutation",
     "McDropoutError": "errors",
     "Model": "model.model",
     "MutationOptions": "runs.ism.mutate",
     "Predictions": "files.predictions",
+    "Readout": "outputs.readout",
     "Regions": "model.regions",
     "RunOptions": "runs.options",
+    "Score": "effects.scores",
     "Shard": "runs.shard",
     "VariantOptions": "vcf.options",
     "VcfOptions": "vcf.options",
     "audit": "model.audit",
     "cli_main": "cli",
+    "evaluate": "significance.evaluation",
     "ism": "runs.ism.mutate",
     "load_kipoi_model": "model.load",
     "load_model": "model.description",

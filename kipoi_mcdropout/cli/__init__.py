@@ -41,6 +41,7 @@ COMMANDS = {
     "calibrate": "compare predicted effects and their sd with measured effects",
     "intervals": "add calibrated intervals and the sign's probability to a result",
     "shrink": "add shrunken effects and the local false sign rate to a result",
+    "evaluate": "do predicted effects agree with measured ones, and does the sd help",
 }
 
 

@@ -19,6 +19,7 @@ from kipoi_mcdropout.files.read_stream import iter_effects
 from kipoi_mcdropout.mr.estimators.convention import CONVENTIONS, Convention
 from kipoi_mcdropout.reports.draws import follow
 from kipoi_mcdropout.reports.effects import EffectFacts
+from kipoi_mcdropout.reports.evaluation import EvaluationFacts
 from kipoi_mcdropout.reports.facts import Facts
 from kipoi_mcdropout.reports.mr import MrFacts, instruments_of_result
 from kipoi_mcdropout.reports.selection import Selection
@@ -195,6 +196,22 @@ def _thinned(s: Selection) -> str:
     )
 
 
+def evaluation_figures(facts: EvaluationFacts) -> list[Figure]:
+    """How right the most certain variants are, in each order."""
+    return list(
+        _draw(
+            "Does the sd help?",
+            "Left: the share of right signs (or, without measured effects, auPRC) in each order of "
+            "certainty. Right: the difference of each order from that by |effect|, with its interval.",
+            f"Sign accuracy against the share of variants kept, for {facts.name}, and the differences "
+            "between the orders.",
+            facts.name,
+            lambda: plots.plot_evaluation(facts.rows),
+            wide=True,
+        )
+    )
+
+
 def mr_figures(facts: Facts, pair: MrFacts) -> list[Figure]:
     """Scatter, funnel and leave-one-out of a pair, where the effects of its instruments are known."""
     instruments = pair.instruments
@@ -213,11 +230,14 @@ def mr_figures(facts: Facts, pair: MrFacts) -> list[Figure]:
     return [
         *_draw(
             "Outcome against exposure",
-            "Each point is a mutant with both error bars, turned to a positive effect on the exposure.",
-            f"Effects on {pair.outcome} against effects on {pair.exposure}, with the lines of IVW and "
-            "MR-Egger.",
+            "Each point is a mutant with both error bars, turned to a positive effect on the exposure. "
+            "Each method has a line, and each group of mutations a colour.",
+            f"Effects on {pair.outcome} against effects on {pair.exposure}, with a line for each "
+            "method.",
             name,
-            lambda: plots.plot_mr_scatter(found, convention=convention),
+            lambda: plots.plot_mr_scatter(
+                found, convention=convention, groups=pair.group_of, advice=pair.advice
+            ),
         ),
         *_draw(
             "Funnel",

@@ -10,13 +10,21 @@ from kipoi_mcdropout.cli.arguments import (
     Parser,
     add_draw_arguments,
     add_engine_arguments,
+    add_member_means,
     add_output_arguments,
     add_run_arguments,
+    add_until_arguments,
     parse_json,
     parse_shard,
 )
 from kipoi_mcdropout.cli.data_arguments import add_data_arguments_beside_function
 from kipoi_mcdropout.cli.model_arguments import MODEL_FLAGS, add_model, describe_model
+from kipoi_mcdropout.cli.readout_arguments import (
+    READOUT_FLAGS,
+    add_readout_arguments,
+    with_readout,
+)
+from kipoi_mcdropout.cli.score_arguments import add_scores
 from kipoi_mcdropout.errors import EXIT_OK, InputError
 
 METHOD = "mcdropout_ism"
@@ -37,7 +45,9 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
     add_model(parser)
     add_data_arguments_beside_function(parser)
     _add_score_arguments(parser)
+    add_readout_arguments(parser)
     add_draw_arguments(parser)
+    add_until_arguments(parser, "mutant")
     _add_mutation_arguments(parser)
     add_engine_arguments(parser)
     add_run_arguments(parser, "a sequence")
@@ -60,13 +70,7 @@ def _add_score_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="JSON",
         help="arguments of the method as JSON, such as '{\"n_draws\": 100}'; they replace the flags",
     )
-    parser.add_argument(
-        "-s",
-        "--scores",
-        nargs="+",
-        default=["diff"],
-        help="scores to compute: ref alt diff logit logit_ref logit_alt deepsea_effect (default diff)",
-    )
+    add_scores(parser)
     parser.add_argument(
         "-k",
         "--score_kwargs",
@@ -112,6 +116,7 @@ def _add_mutation_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep_draws", action="store_true", help="also write the effect of every draw (HDF5 only)"
     )
+    add_member_means(parser)
     parser.add_argument("--test_ref_ref", action="store_true", help="also 'mutate' each base to itself")
 
 
@@ -149,7 +154,8 @@ def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:
         done = mutate(model, sequences, settings, running, paths, watch, asked)
     finally:
         watch.close()
-    _report(done.run, done.n_draws, paths, watch.n_bad)
+    draws = f"at most {done.n_draws}" if settings.effects.stops_early else str(done.n_draws)
+    _report(done.run, f"{draws} draws", paths, watch.n_bad)
     return EXIT_OK
 
 
@@ -172,6 +178,7 @@ class _Prepared:
         """
         from kipoi_mcdropout.effects.scores import parse_scores
         from kipoi_mcdropout.effects.summary import EffectOptions
+        from kipoi_mcdropout.effects.until import Until
         from kipoi_mcdropout.model.ensemble import draws_of
         from kipoi_mcdropout.model.model import Model
         from kipoi_mcdropout.runs.ism.mutate import MutationOptions, ism_options
@@ -179,16 +186,21 @@ class _Prepared:
 
         get, options = self.keywords.__getitem__, self.options
         try:
+            scores = parse_scores(get("scores"), get("score_kwargs"), get("pseudocount"))
             effects = EffectOptions(
-                parse_scores(get("scores"), get("score_kwargs")), draws_of(get("n_draws")),
-                tuple(get("quantiles")), get("keep_draws"),
+                scores, draws_of(get("n_draws")), tuple(get("quantiles")), get("keep_draws"),
+                Until.of(options.until, options.threshold, len(scores)),
             )  # fmt: skip
-            mutation = MutationOptions(get("start"), get("end"), get("test_ref_ref"), get("mask_scope"))
+            mutation = MutationOptions(
+                get("start"), get("end"), get("test_ref_ref"), get("mask_scope"),
+                member_means=options.member_means,
+            )  # fmt: skip
             running = RunOptions(
                 get("batch_size"), get("engine"), get("memory_bytes"), get("verify"), options.scheduler,
                 options.on_error, options.overwrite, options.resume, parse_shard(options.shard),
             )  # fmt: skip
-            model = Model.of(self.loaded, settings, self.select)
+            words = {name: get(name) for name in READOUT_FLAGS if get(name) is not None}
+            model = Model.of(self.loaded, with_readout(settings, words, scores), self.select)
             chosen = ism_options(model, effects, get("seed"), get("targets"), mutation, running)
         except TypeError as error:
             if options.imp_score_kwargs is None:
@@ -224,6 +236,9 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
         "alphabet": options.alphabet,
         "label_axis": options.label_axis,
         "vocabulary": options.vocabulary,
+        "dtype": options.dtype,
+        "pseudocount": options.pseudocount,
+        **{name: getattr(options, name) for name in READOUT_FLAGS},
     }
     if options.imp_score_kwargs is not None:
         extra = parse_json(options.imp_score_kwargs, "--imp_score_kwargs")
@@ -267,7 +282,7 @@ def _watch(n_sequences: int | None, here: bool) -> Any:
     return Spoken()
 
 
-def _report(run: Any, n_draws: int, paths: Any, n_bad: int) -> None:
+def _report(run: Any, draws: str, paths: Any, n_bad: int) -> None:
     from kipoi_mcdropout.cli.messages import say, warn
     from kipoi_mcdropout.runs.session import shard_folder
 
@@ -277,7 +292,7 @@ def _report(run: Any, n_draws: int, paths: Any, n_bad: int) -> None:
     if run.nothing_left:
         say(f"this run was already complete; nothing was done: {where}")
         return
-    say(f"{run.n_sequences} sequences, {n_draws} draws: {where}")
+    say(f"{run.n_sequences} sequences, {draws}: {where}")
     if run.failed:
         warn(
             f"{len(run.failed)} sequences failed and are left out; the first failed because: "

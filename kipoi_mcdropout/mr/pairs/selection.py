@@ -2,7 +2,10 @@
 
 Choosing mutants by the same noisy effects that are then used to estimate favours those whose noise
 points away from zero (the winner's curse). With ``select_draws="half"`` the first half of the draws
-chooses and the second half estimates, so that the noise of the two has nothing in common.
+chooses and the second half estimates, so that the noise of the two has nothing in common. The standard
+errors, which are weights, still come from all draws: those of a half are noisy, and neighbouring mutants
+share their noise. In the example that alone moved IVW from 0.80 to 0.84, as mutants of one site got more
+than their share of the weight.
 """
 
 from __future__ import annotations
@@ -118,7 +121,8 @@ def from_draw_subset(instruments: Instruments, draws: NDArray[Any] | slice) -> I
         new[f"beta_{side}"] = part.mean(axis=0)
         of_mean, n_members = instruments.se_type == "mcse", instruments.n_members
         new[f"se_{side}"] = spread_of_draws(part, n_members, of_mean)
-        new[f"other_se_{side}"] = spread_of_draws(part, n_members, not of_mean)
+        other = spread_of_draws(part, n_members, not of_mean) if n_members > 1 else None
+        new[f"other_se_{side}"] = other
     return replace(instruments, **new, zero_variance_rtol=ZERO_VARIANCE_RTOL)
 
 
@@ -127,6 +131,22 @@ def _split(
 ) -> tuple[Instruments, Instruments, dict[str, Any]]:
     if select_draws == "all":
         return instruments, instruments, {}
+    half = _half(instruments)
+    chooser = from_draw_subset(instruments, slice(0, half))
+    split = {"n_draws_selection": half, "n_draws_estimation": (instruments.n_draws or 0) - half}
+    return chooser, use_half(instruments), split
+
+
+def use_half(instruments: Instruments) -> Instruments:
+    """Effects of the second half of the draws, which ``select_draws="half"`` estimates with.
+
+    The standard errors are those of all draws.
+    """
+    return _with_se_of(instruments, from_draw_subset(instruments, slice(_half(instruments), None)))
+
+
+def _half(instruments: Instruments) -> int:
+    """How many draws choose; the others estimate."""
     n_draws = instruments.n_draws or 0
     if instruments.draws_exposure is not None and n_draws < MIN_DRAWS_TO_SPLIT:
         raise InputError(
@@ -139,9 +159,24 @@ def _split(
             f"each of the {members} members needs at least 2 draws, so that they can be split; got "
             f"{n_draws} draws in all."
         )
-    chooser = from_draw_subset(instruments, slice(0, half))
-    used = from_draw_subset(instruments, slice(half, None))
-    return chooser, used, {"n_draws_selection": half, "n_draws_estimation": n_draws - half}
+    return half
+
+
+def _with_se_of(whole: Instruments, part: Instruments) -> Instruments:
+    """`part` with standard errors by the sd over all draws; what has none in the part stays out.
+
+    The mcse is for as many draws as the part has; with several members it is that of the part.
+    """
+    new: dict[str, Any] = {}
+    for side in ("exposure", "outcome"):
+        sd = spread_of_draws(getattr(whole, f"draws_{side}"), whole.n_members, False)
+        mcse, other = sd * (part.n_draws or 1) ** -0.5, None
+        of_mean = whole.se_type == "mcse"
+        if whole.n_members > 1:
+            mcse = getattr(part.with_se_type("mcse"), f"se_{side}")
+            other = sd if of_mean else mcse
+        new |= {f"se_{side}": mcse if of_mean else sd, f"other_se_{side}": other}
+    return part.with_se(**new)
 
 
 def _strongest(z: FloatArray, keep: NDArray[np.bool_], top_n: int) -> NDArray[np.bool_]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kipoi_mcdropout.arrays.outputs import as_targets
+from kipoi_mcdropout.effects.asked_outputs import asked_outputs
 from kipoi_mcdropout.effects.saturation import IsmOptions, SaturationMutagenesis
-from kipoi_mcdropout.effects.scores import Score, parse_scores
+from kipoi_mcdropout.effects.scores import Score
 from kipoi_mcdropout.effects.summary import EffectOptions
+from kipoi_mcdropout.effects.until import Until
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.effects import Effects
 from kipoi_mcdropout.model.choose_inputs import Inputs, choose_inputs, open_inputs
@@ -18,11 +19,12 @@ from kipoi_mcdropout.model.ensemble import decided_draws, draws_of
 from kipoi_mcdropout.model.model import Model, as_model
 from kipoi_mcdropout.model.reference import ModelReference
 from kipoi_mcdropout.model.sequences import Sequences
+from kipoi_mcdropout.outputs.targets import as_targets
 from kipoi_mcdropout.runs.ism.check_ranges import RangeCheck, genome_of, with_checked_ranges
 from kipoi_mcdropout.runs.ism.collect import collect_ism
 from kipoi_mcdropout.runs.ism.job import IsmJob
 from kipoi_mcdropout.runs.ism.paths import IsmPaths
-from kipoi_mcdropout.runs.ism.record import Asked, run_record
+from kipoi_mcdropout.runs.ism.record import Asked, dtype_check, run_record
 from kipoi_mcdropout.runs.ism.run import IsmRun, run_ism
 from kipoi_mcdropout.runs.ism.units import ism_units
 from kipoi_mcdropout.runs.ism.watch import Watch
@@ -46,6 +48,14 @@ class MutationOptions:
         Quantiles of the effect over the draws to report.
     keep_draws : bool
         Also keep the effect of every draw.
+    until : float, optional
+        Share to which each mean effect is to be known; then n_draws is the most that a mutant gets, and
+        each gets only as many as it needs. See `effects.until.Until`.
+    threshold : float, or sequence of float with one for each score, optional
+        The smallest effect that matters, for `until`, in the units of the score.
+    member_means : bool
+        Also report the mean effect of each member in tables, in columns `effect_mean_1`,
+        `effect_mean_2`, ..., in the order in which the members were given. HDF5 always has them.
     """
 
     start: int = 0
@@ -54,6 +64,9 @@ class MutationOptions:
     mask_scope: str = "run"
     quantiles: Sequence[float] = ()
     keep_draws: bool = False
+    until: float | None = None
+    threshold: float | Sequence[float] | None = None
+    member_means: bool = False
 
 
 def ism(
@@ -70,6 +83,7 @@ def ism(
     output: str | Path | Sequence[str | Path] | None = None,
     options: MutationOptions = MutationOptions(),
     running: RunOptions = RunOptions(),  # noqa: B008
+    **outputs: Any,
 ) -> Effects:
     """Effect of every single substitution of sequences, with the model's uncertainty.
 
@@ -95,13 +109,17 @@ def ism(
     seed : int
         0 <= seed < 2**64. The result is a function of model, inputs, seed and n_draws alone.
     scores : str or sequence of str
-        Any of ref, alt, diff, logit, logit_ref, logit_alt, deepsea_effect, applied within each draw.
+        Any of ref, alt, diff, logit, logit_ref, logit_alt, deepsea_effect, log2fc, applied within each
+        draw.
     targets : str, int, or sequence of them, optional
         Outputs to report, by label, index or shell pattern; all by default.
     output : str, Path, or sequence of them, optional
         Files to write: .h5, .tsv, .tsv.gz, .parquet. Without any, the effects are kept in memory.
     options : MutationOptions
     running : RunOptions
+    outputs
+        `head`, `tracks`, `center_bins`, `reduce` and the other words of a `Readout`: what is read of the
+        outputs of the model, and reduced, in each draw. And `pseudocount`, of the score log2fc.
 
     Returns
     -------
@@ -112,12 +130,13 @@ def ism(
     kipoi_mcdropout.errors.McDropoutError
         If the model cannot be run under locked dropout, or an argument is not as stated.
     """
-    ready = as_model(model)
+    ready, parsed = asked_outputs(as_model(model), scores, outputs, "ism")
     paths = _paths(output, running)
     inputs = open_inputs(ready, choose_inputs(x, fasta, regions, sequences))
     effects = EffectOptions(
-        parse_scores(scores), draws_of(n_draws), tuple(options.quantiles), options.keep_draws
-    )
+        parsed, draws_of(n_draws), tuple(options.quantiles), options.keep_draws,
+        Until.of(options.until, options.threshold, len(parsed)),
+    )  # fmt: skip
     settings = ism_options(ready, effects, seed, targets, options, running)
     return mutate(ready, inputs, settings, running, paths).effects
 
@@ -137,10 +156,12 @@ def ism_options(
     InputError
         If one of them is not as stated.
     """
+    if options.member_means:
+        model.ensemble.check_several("member_means (--member_means)")
     return IsmOptions(
         model.settings.model_input, effects, seed, as_targets(targets), model.encoding,
         options.start, options.end, options.include_reference, options.mask_scope, running.batch_size,
-        running.engine, running.memory, running.verify,
+        running.engine, running.memory, running.verify, options.member_means,
     )  # fmt: skip
 
 
@@ -194,11 +215,15 @@ def mutate(
         check = RangeCheck(genome_of(sequences.arguments))
         stream = with_checked_ranges(sequences.batches, check, key, options.encoding)
         first, sequences = sequences.with_batches(stream).peek()
-    choice = mutagenesis.fix_engine(first["inputs"])
+    choice = mutagenesis.fix_engine(first["inputs"], sequences.n)
     engines = tuple(of_member.engine for of_member in mutagenesis.choices(first["inputs"]))
     options = replace(options, engine=engines)  # the workers take the same
     record = run_record(model, mutagenesis, first["inputs"], sequences, asked)
-    watch.began(choice, mutagenesis.plan(first["inputs"]).notes)
+    notes = mutagenesis.plan(first["inputs"]).notes
+    if (compared := dtype_check(model, mutagenesis, first["inputs"])) is not None:
+        record["dtype_check"] = compared.to_dict()
+        notes += (str(compared),)
+    watch.began(choice, notes)
     units = ism_units(sequences.batches, mutagenesis)
     with running.open_scheduler() as scheduler:
         work = _work(model, mutagenesis, options, scheduler, watch, asked)
