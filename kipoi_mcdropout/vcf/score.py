@@ -29,6 +29,7 @@ from kipoi_mcdropout.runs.options import RunOptions
 from kipoi_mcdropout.runs.schedule import InProcess, Scheduler, Work
 from kipoi_mcdropout.runs.session import without_shard
 from kipoi_mcdropout.sequence.genome import Genome
+from kipoi_mcdropout.significance.add_intervals import with_conformal
 from kipoi_mcdropout.vcf.options import VariantEffects
 from kipoi_mcdropout.vcf.place.chunks import AlleleWindows, chunk_alleles, gather
 from kipoi_mcdropout.vcf.place.contigs import ContigNames
@@ -40,7 +41,7 @@ from kipoi_mcdropout.vcf.run import outputs_as_dict, run_variants
 from kipoi_mcdropout.vcf.run_record import run_record
 from kipoi_mcdropout.vcf.scoring import EngineChoice, VariantJob, VariantWork, which_are_random
 from kipoi_mcdropout.vcf.units import Summaries, variant_units
-from kipoi_mcdropout.vcf.write.annotate import MAX_FIELDS, InfoField, draws_field, info_fields
+from kipoi_mcdropout.vcf.write.annotate import MAX_FIELDS, InfoField, draws_field, info_fields, interval_fields
 from kipoi_mcdropout.vcf.write.assemble import VariantAssembler, VariantLayout
 from kipoi_mcdropout.vcf.write.ledger import Ledger, SkippedAllelesError
 from kipoi_mcdropout.vcf.write.output_paths import OutputPaths
@@ -151,6 +152,10 @@ def score_vcf(
             command=without_shard(told.command), options=_recorded(plan, contig_map),
             engine_reason=plan.choice.reason, dtype_check=plan.dtype_check,
         )  # fmt: skip
+        conformal = options.conformal
+        if conformal is not None:
+            conformal.check_fits(record, plan.targets.labels)
+            record = with_conformal(record, conformal)
         if reader.path is not None:
             record["reference_check"] = survey.to_dict()
         contigs = {} if reader.header.declared("contig") else genome.lengths
@@ -158,6 +163,7 @@ def score_vcf(
             wanted.vcf.info_prefix, tuple(plan.fields), plan.targets.labels,
             wanted.effects.quantiles, wanted.vcf.q_values, contigs, len(model.ensemble) > 1,
             plan.targets.eps, asked_columns(record),
+            None if conformal is None else conformal.to_dict(),
         )  # fmt: skip
         assembler = VariantAssembler(written, reader.header)
         scheduler = stack.enter_context(running.open_scheduler())
@@ -362,4 +368,6 @@ def _fields(wanted: VariantEffects, chosen: Targets, model: Model) -> list[InfoF
             "with targets (--target)"
         )
     fields = info_fields(vcf.info_prefix, scores, chosen.labels, columns, vcf.statistics)
+    if (conformal := wanted.options.conformal) is not None:
+        fields += interval_fields(vcf.info_prefix, conformal, chosen.labels, fields)
     return [*fields, draws_field(vcf.info_prefix, scores[0])] if effects.stops_early else fields

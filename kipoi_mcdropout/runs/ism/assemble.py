@@ -10,6 +10,7 @@ import pandas as pd
 
 from kipoi_mcdropout.files.group import OutputGroup, Writers
 from kipoi_mcdropout.files.record import SequenceBlocks, SequenceRecord
+from kipoi_mcdropout.runs.intervals import Complete
 from kipoi_mcdropout.runs.ism.codec import decode, failure_row
 from kipoi_mcdropout.runs.unit_file import StoredUnit
 
@@ -26,6 +27,8 @@ class EffectsAssembler:
         that only one is in memory at a time.
     release : callable
         Called with the number of each unit when its sequence is written.
+    complete : callable
+        Adds to each block what is not in the store.
 
     Attributes
     ----------
@@ -40,8 +43,10 @@ class EffectsAssembler:
         writers: Writers[SequenceBlocks] | None,
         load: Callable[[int], StoredUnit],
         release: Callable[[int], None] = lambda _number: None,
+        complete: Complete = lambda record: record,
     ) -> None:
         self._writers, self._load, self._release = writers, load, release
+        self._complete = complete
         self._numbers: list[int] = []
         self.failed: dict[int, dict[str, Any]] = {}
         self.sequences: set[int] = set()
@@ -70,11 +75,11 @@ class EffectsAssembler:
     def _blocks(self, last: StoredUnit) -> SequenceBlocks:
         """The sequence that ends with this block."""
         if len(self._numbers) == 1:
-            return SequenceBlocks.of(decode(last))
+            return SequenceBlocks.of(self._complete(decode(last)))
         numbers = list(self._numbers)
 
         def blocks() -> Iterator[SequenceRecord]:
-            return (decode(self._load(number)) for number in numbers)
+            return (self._complete(decode(self._load(number))) for number in numbers)
 
         return SequenceBlocks(blocks)
 

@@ -8,6 +8,7 @@ from kipoi_mcdropout.effects.saturation import SequenceEffects
 from kipoi_mcdropout.files.group import Writers
 from kipoi_mcdropout.files.record import SequenceBlocks, SequenceRecord
 from kipoi_mcdropout.runs.compute import Counts, Unit, check_not_all_failed, unit_error
+from kipoi_mcdropout.runs.intervals import Complete
 from kipoi_mcdropout.runs.ism.assemble import EffectsAssembler
 from kipoi_mcdropout.runs.ism.codec import IsmCodec, decode
 from kipoi_mcdropout.runs.ism.run import IsmRun
@@ -37,10 +38,12 @@ def collect_ism(
     scheduler: Scheduler,
     on_error: OnError,
     done: Callable[[SequenceRecord, bool], None],
+    complete: Complete = lambda record: record,
 ) -> tuple[IsmRun, list[SequenceBlocks]]:
     """The effects of all sequences, with the numbers as the files hold them.
 
-    The arguments are those of `run.run_ism`, which writes files.
+    The arguments are those of `run.run_ism`, which writes files; `complete` adds to each block what is
+    not in the store.
 
     Raises
     ------
@@ -63,7 +66,7 @@ def collect_ism(
 
     writers: Writers[SequenceBlocks] = Writers()
     writers.add(kept)
-    assembler = EffectsAssembler(writers, stored.__getitem__)
+    assembler = EffectsAssembler(writers, stored.__getitem__, complete=complete)
     assembler.add_all(computed())
     check_not_all_failed(counts)
     return IsmRun(len(assembler.sequences), list(assembler.failed.values())), kept.sequences

@@ -20,6 +20,7 @@ from kipoi_mcdropout.model.model import Model, as_model
 from kipoi_mcdropout.model.reference import ModelReference
 from kipoi_mcdropout.model.sequences import Sequences
 from kipoi_mcdropout.outputs.targets import as_targets
+from kipoi_mcdropout.runs.intervals import complete_by
 from kipoi_mcdropout.runs.ism.check_ranges import RangeCheck, genome_of, with_checked_ranges
 from kipoi_mcdropout.runs.ism.collect import collect_ism
 from kipoi_mcdropout.runs.ism.job import IsmJob
@@ -30,6 +31,7 @@ from kipoi_mcdropout.runs.ism.units import ism_units
 from kipoi_mcdropout.runs.ism.watch import Watch
 from kipoi_mcdropout.runs.options import RunOptions
 from kipoi_mcdropout.runs.schedule import InProcess, Scheduler, Work
+from kipoi_mcdropout.significance.add_intervals import ConformalOptions, with_conformal
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,9 @@ class MutationOptions:
     member_means : bool
         Also report the mean effect of each member in tables, in columns `effect_mean_1`,
         `effect_mean_2`, ..., in the order in which the members were given. HDF5 always has them.
+    conformal : ConformalOptions, optional
+        Calibrations that give each effect of their outputs an interval and the probability that its
+        sign is right; see `files.calibration.read_conformal`.
     """
 
     start: int = 0
@@ -67,6 +72,7 @@ class MutationOptions:
     until: float | None = None
     threshold: float | Sequence[float] | None = None
     member_means: bool = False
+    conformal: ConformalOptions | None = None
 
 
 def ism(
@@ -138,7 +144,9 @@ def ism(
         Until.of(options.until, options.threshold, len(parsed)),
     )  # fmt: skip
     settings = ism_options(ready, effects, seed, targets, options, running)
-    return mutate(ready, inputs, settings, running, paths).effects
+    return mutate(
+        ready, inputs, settings, running, paths, conformal=options.conformal
+    ).effects
 
 
 def ism_options(
@@ -182,6 +190,7 @@ def mutate(
     paths: IsmPaths | None,
     watch: Watch | None = None,
     asked: Asked = Asked(),  # noqa: B008 (it cannot be changed)
+    conformal: ConformalOptions | None = None,
 ) -> Mutated:
     """Mutate sequences, with options that were checked before; `ism` and the command both call it.
 
@@ -198,6 +207,8 @@ def mutate(
         Follows the run.
     asked : Asked
         The command line, for the record.
+    conformal : ConformalOptions, optional
+        See `MutationOptions`.
 
     Raises
     ------
@@ -219,6 +230,9 @@ def mutate(
     engines = tuple(of_member.engine for of_member in mutagenesis.choices(first["inputs"]))
     options = replace(options, engine=engines)  # the workers take the same
     record = run_record(model, mutagenesis, first["inputs"], sequences, asked)
+    if conformal is not None:
+        conformal.check_fits(record, mutagenesis.targets(first["inputs"]).labels)
+        record = with_conformal(record, conformal)
     notes = mutagenesis.plan(first["inputs"]).notes
     if (compared := dtype_check(model, mutagenesis, first["inputs"])) is not None:
         record["dtype_check"] = compared.to_dict()
@@ -228,7 +242,9 @@ def mutate(
     with running.open_scheduler() as scheduler:
         work = _work(model, mutagenesis, options, scheduler, watch, asked)
         if paths is None:
-            run, blocks = collect_ism(units, work, scheduler, running.on_error, watch.finished)
+            run, blocks = collect_ism(
+                units, work, scheduler, running.on_error, watch.finished, complete_by(record)
+            )
             return Mutated(run, Effects.of(blocks, record), effects.n_draws)
         run = run_ism(
             units, work, scheduler, paths, record, on_error=running.on_error, done=watch.finished

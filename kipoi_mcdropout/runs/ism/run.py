@@ -12,6 +12,7 @@ from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files import effect_writers
 from kipoi_mcdropout.files.record import SequenceRecord
 from kipoi_mcdropout.runs.compute import Counts, Unit, check_not_all_failed, compute_units
+from kipoi_mcdropout.runs.intervals import complete_by
 from kipoi_mcdropout.runs.ism.assemble import EffectsAssembler
 from kipoi_mcdropout.runs.ism.codec import IsmCodec, decode
 from kipoi_mcdropout.runs.ism.paths import IsmPaths
@@ -147,7 +148,7 @@ def _assemble(
         assembler.add_all(stored)
         return assembler
     with effect_writers(session.group, paths.outputs, session.record) as writers:
-        assembler = EffectsAssembler(writers, load, release)
+        assembler = EffectsAssembler(writers, load, release, complete_by(session.record))
         assembler.add_all(stored)
     assembler.write_failures(session.group, paths.failed)
     return assembler

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from kipoi_mcdropout.runs.intervals import summaries_with_intervals
 from kipoi_mcdropout.runs.session import RunSession
+from kipoi_mcdropout.significance.add_intervals import ConformalOptions
 from kipoi_mcdropout.vcf.place.placement import Scored
 from kipoi_mcdropout.vcf.read.header import Header
 from kipoi_mcdropout.vcf.read.reader import Record
@@ -43,6 +45,8 @@ class VariantLayout:
         Relative precision of the model's arithmetic.
     member_columns : dict of str to int
         Columns of the mean effects of members, with the number of the member, if they were asked for.
+    conformal : dict or None
+        `ConformalOptions.to_dict()` of the calibrations, if there are any.
     """
 
     prefix: str
@@ -54,6 +58,7 @@ class VariantLayout:
     several: bool = False
     eps: float = 0.0
     member_columns: dict[str, int] = field(default_factory=dict)
+    conformal: dict[str, Any] | None = None
 
     def annotator(self, header: Header) -> Annotator:
         """What makes the lines of the VCF."""
@@ -72,6 +77,7 @@ class VariantLayout:
             values["several"],
             values["eps"],
             dict(values["member_columns"]),
+            values["conformal"],
         )
 
 
@@ -85,6 +91,8 @@ class VariantAssembler:
         self.ledger = Ledger()
         self._layout = layout
         self._annotator = layout.annotator(header)
+        asked = layout.conformal
+        self._conformal = None if asked is None else ConformalOptions.from_dict(asked)
         self._vcf: TextOutput | None = None
         self._skipped: TextOutput | None = None
         self._table: TableOutput | None = None
@@ -119,11 +127,17 @@ class VariantAssembler:
         if paths.table is not None:
             file = group.files[paths.table]
             layout = self._layout
-            schema = schema_of(layout.quantiles, layout.several, layout.eps, layout.member_columns)
+            schema = schema_of(
+                layout.quantiles, layout.several, layout.eps, layout.member_columns,
+                self._conformal is not None,
+            )  # fmt: skip
             self._table = TableOutput(paths.table.name, file.rows, file.temporary, schema)
 
     def add(self, records: list[Record], result: VariantResult) -> None:
         """The records of a unit, with what was found."""
+        summaries = result.summaries
+        if self._conformal is not None:
+            summaries = summaries_with_intervals(summaries, self._layout.labels, self._conformal)
         scored = [
             (record, number, outcome)
             for record, outcomes in zip(records, result.outcomes, strict=True)
@@ -136,11 +150,11 @@ class VariantAssembler:
                 layout = self._layout
                 self._table.write(
                     rows(
-                        scored, result.owner, layout.labels, result.summaries, layout.quantiles,
+                        scored, result.owner, layout.labels, summaries, layout.quantiles,
                         layout.member_columns,
                     )
                 )  # fmt: skip
-            cells = field_cells(self._annotator.fields, result.summaries, result.owner)
+            cells = field_cells(self._annotator.fields, summaries, result.owner)
         done = 0
         for record, outcomes in zip(records, result.outcomes, strict=True):
             n = self.ledger.add(outcomes)
