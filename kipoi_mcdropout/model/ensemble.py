@@ -73,6 +73,11 @@ class Ensemble:
     def __len__(self) -> int:
         return len(self.members)
 
+    def check_several(self, what: str) -> None:
+        """Raise InputError for something that makes sense only where there are several members."""
+        if len(self) == 1:
+            raise InputError(f"{what} needs a model with several members (--member); this one is alone")
+
     @property
     def first_in_front(self) -> tuple[KipoiModel, ...]:
         """The members with the first in front, for `Ensemble.of` in another process."""

@@ -124,6 +124,7 @@ class Model:
                     settings.ignore,
                     settings.label_axis,
                     settings.outputs,
+                    settings.dtype,
                     settings.readout,
                 )
                 for member in given
@@ -151,6 +152,23 @@ class Model:
         made.settings = replace(self.settings, extra_inputs=values)
         made.__dict__.pop("sequences", None)  # cached
         return made
+
+    def with_dtype(self, dtype: str) -> Model:
+        """The same model, computing in another floating-point type.
+
+        Parameters
+        ----------
+        dtype : {"float32", "bfloat16"}
+            "float32": in its own types. "bfloat16": by torch.autocast, which is faster on some
+            processors and rounds to 8 binary digits; the masks are the same.
+
+        Raises
+        ------
+        InputError
+            If the weights are not float32, or the model runs by code of its own.
+        """
+        model, output_sel_fn = self._made_of
+        return Model.of(model, replace(self.settings, dtype=dtype), output_sel_fn)
 
     def with_readout(self, **words: Any) -> Model:
         """The same model with other outputs: numbers that are read of its own, in each draw.
