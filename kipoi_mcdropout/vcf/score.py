@@ -34,6 +34,7 @@ from kipoi_mcdropout.vcf.place.chunks import AlleleWindows, chunk_alleles, gathe
 from kipoi_mcdropout.vcf.place.contigs import ContigNames
 from kipoi_mcdropout.vcf.place.placement import Placer
 from kipoi_mcdropout.vcf.place.survey import Survey, survey_records
+from kipoi_mcdropout.vcf.place.views import check_bins
 from kipoi_mcdropout.vcf.read.input_stream import is_stream
 from kipoi_mcdropout.vcf.read.reader import VcfReader
 from kipoi_mcdropout.vcf.run import outputs_as_dict, run_variants
@@ -244,7 +245,7 @@ def _plan(
     effects, sequences = wanted.effects, model.sequences
     chosen = sequences.targets(wanted.targets)
     model.ensemble.check_targets(sequences.example(), as_targets(wanted.targets), chosen)
-    _check_strands(wanted, model)
+    check_bins(model.adapter.reader, wanted.options.rc, wanted.options.shifts)
     fields = _fields(wanted, chosen, model) if carries_vcf else []
     n_alleles = chunk_alleles(
         len(chosen.columns), len(effects.scores), effects.n_draws, running.batch_size or MOST_AT_A_TIME,
@@ -260,29 +261,6 @@ def _plan(
     draws = draws_of_each(effects.n_draws, is_random)
     compared = engine.dtype_check(model, masks, at_once, draws, chosen.selected)
     return _Plan(model, wanted, running, chosen, fields, n_alleles, engine, choice, here, compared)
-
-
-def _check_strands(wanted: VariantEffects, model: Model) -> None:
-    """Raise InputError where bins would be averaged that are not the same bases."""
-    reader, options = model.adapter.reader, wanted.options
-    views = "rc (--rc)" if options.rc else "shifts (--shifts)" if tuple(options.shifts) != (0,) else ""
-    if not views or reader is None:
-        return
-    if reader.readout.keeps_bins:
-        raise InputError(
-            f"{views} averages outputs whose bins are not the same bases, so profiles cannot be "
-            "compared after it; use it with scores of reduced values alone, such as diff or log2fc"
-        )
-    if not options.rc:
-        return
-    n_bins = reader.bound.axes.n_bins
-    for window in reader.bound.windows:
-        if window.start + window.end != n_bins:
-            raise InputError(
-                "rc (--rc) reads the other strand too, whose bins run the other way, so a window of "
-                f"bins must be symmetric about the centre; {window.reduction.name} takes the bins "
-                f"{window.start}:{window.end} of {n_bins}"
-            )
 
 
 def _recorded(plan: _Plan, contig_map: dict[str, str]) -> dict[str, Any]:
