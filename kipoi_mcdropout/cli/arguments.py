@@ -40,6 +40,28 @@ def add_draw_arguments(parser: Parser) -> None:
     )
 
 
+def add_until_arguments(parser: argparse.ArgumentParser, mutant: str) -> None:
+    """When a mutant needs no more draws; `mutant` is what it is called."""
+    parser.add_argument(
+        "--until",
+        type=float,
+        default=None,
+        metavar="SHARE",
+        help=f"give each {mutant} only the draws that it needs, --n_draws at most: stop when the Monte "
+        "Carlo error of its mean effect is at most SHARE times the effect, or times --threshold where "
+        "the effect is smaller, e.g. 0.15 (default: the same number of draws for all)",
+    )
+    parser.add_argument(
+        "--threshold",
+        nargs="+",
+        type=float,
+        default=None,
+        metavar="T",
+        help="smallest effect that matters, for --until, in the units of the score; one for each of "
+        "several scores (default: the sd of the effect)",
+    )
+
+
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     """How mutants are computed."""
     parser.add_argument(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 MODEL_FLAGS = (
     "source", "weights", "members", "model_kwargs", "trust_pickle", "outputs", "input_shape", "length",
     "model_input", "category_axis", "alphabet", "unknown", "vocabulary", "extra_inputs", "label_axis",
-    "ignore",
+    "ignore", "dtype",
 )  # fmt: skip
 MODEL_HELP = (
     "the model: path/to/file.py:NAME or package.module:NAME, a class or function that gives an "
@@ -148,6 +148,12 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="MODULE",
         help="modules whose dropout stays off, including the dropout inside them",
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=["float32", "bfloat16"],
+        help="type in which the model computes: float32, its own types (default), or bfloat16, which is "
+        "faster on some processors, but loses small effects to rounding; the masks are the same",
     )
 
 

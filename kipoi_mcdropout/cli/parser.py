@@ -21,7 +21,7 @@ GROUPS = {
     "model": (
         *MODEL_FLAGS, "output_sel_fn", *READOUT_FLAGS, "target", "exposure", "outcome",
     ),
-    "dropout": ("n_draws", "mask_scope"),
+    "dropout": ("n_draws", "until", "threshold", "mask_scope"),
     "effects": (
         "imp_score", "imp_score_kwargs", "scores", "score", "score_kwargs", "pseudocount", "start",
         "end", "test_ref_ref", "rc", "shifts", "normalize", "ref_mismatch", "quantiles", "q_values",

@@ -15,7 +15,7 @@ from kipoi_mcdropout.arrays.nested import Nested, leaves
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.stored_weights import is_stored
 from kipoi_mcdropout.effects.members import Member
-from kipoi_mcdropout.engine.choose import Choice, Engines, Job
+from kipoi_mcdropout.engine.choose import Choice, Engines, Job, check_dtype_of_engine
 from kipoi_mcdropout.engine.incremental.shared_capture import SharedCaptures
 from kipoi_mcdropout.model.adapter import KipoiModel
 from kipoi_mcdropout.model.architecture import architecture
@@ -68,11 +68,14 @@ class MemberEngines:
         place: Callable[[Nested], Place],
     ) -> None:
         self.ensemble, self.asked, self.n_draws, self._place = ensemble, engine, n_draws, place
+        for name in (engine,) if isinstance(engine, str) else engine:
+            check_dtype_of_engine(name, ensemble.first.locked.dtype)
         masks = MaskBank(seed)
         self._engines = [
             Engines(member.locked, masks, sizes.batch_size, sizes.memory_bytes, sizes.verify, captures)
             for member, captures in zip(ensemble.members, shared_captures(ensemble), strict=True)
         ]
+        self._n_units = 1
         self._fixed: tuple[Choice, ...] | None = None
         self._choices: dict[Any, tuple[Choice, ...]] = {}
         self._random: dict[Any, tuple[bool, ...]] = {}
@@ -90,8 +93,9 @@ class MemberEngines:
                     warnings.warn(f"engine: {choice}", stacklevel=3)
         return choices
 
-    def fix(self, inputs: Nested) -> tuple[Choice, ...]:
-        """Take the choices for these inputs for all that follow."""
+    def fix(self, inputs: Nested, n_sequences: int = 1) -> tuple[Choice, ...]:
+        """Take the choices for these inputs for all that follow: so many sequences like the first."""
+        self._n_units = n_sequences
         self._fixed = self._choose(inputs)
         return self._fixed
 
@@ -122,7 +126,7 @@ class MemberEngines:
         member = self.ensemble.members[number]
         inputs = member.arrays(inputs)
         place = self._place(inputs)
-        job = Job(place.n_mutants, n_draws)
+        job = Job(place.n_mutants, n_draws, n_units=self._n_units)
         engines = self._engines[number]
         with borrow_with(engines, member)():
             return engines.choose(inputs, place.key, place.layout, job)
@@ -137,9 +141,7 @@ class MemberEngines:
         return self._random[shapes]
 
 
-def borrow_with(
-    engines: Engines, member: KipoiModel
-) -> Callable[[], AbstractContextManager[object]]:
+def borrow_with(engines: Engines, member: KipoiModel) -> Callable[[], AbstractContextManager[object]]:
     """Borrows a member; engines let go of their copies of its weights where these are in a file."""
 
     @contextmanager

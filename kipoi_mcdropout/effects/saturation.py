@@ -16,8 +16,9 @@ from kipoi_mcdropout.dropout.sites import SitePlan
 from kipoi_mcdropout.effects.member_engines import MemberEngines, MemberSizes, Place
 from kipoi_mcdropout.effects.members import summarize_members
 from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary, concatenate
+from kipoi_mcdropout.effects.until import check_until
 from kipoi_mcdropout.engine.choose import Choice, check_engine, in_one
-from kipoi_mcdropout.engine.incremental.engine import DEFAULT_MEMORY_BYTES
+from kipoi_mcdropout.engine.full import DEFAULT_MEMORY_BYTES
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel
 from kipoi_mcdropout.model.ensemble import Ensemble
@@ -114,6 +115,7 @@ class SaturationMutagenesis:
         self.ensemble = model if isinstance(model, Ensemble) else Ensemble.of([model])
         self.model = self.ensemble.first
         self.options = options
+        check_until(options.effects.until, options.effects.n_draws, n_members=len(self.ensemble))
         sizes = MemberSizes(options.batch_size, options.memory_bytes, options.verify)
         self._engines = MemberEngines(
             self.ensemble, options.engine, options.seed, sizes, options.effects.n_draws, self._place
@@ -153,9 +155,12 @@ class SaturationMutagenesis:
         """The engine of the model, or of all members in one; see `choices`."""
         return in_one(self.choices(inputs))
 
-    def fix_engine(self, inputs: Nested) -> Choice:
-        """Choose the engines by these inputs for all that follow, so that a run has one for a member."""
-        return in_one(self._engines.fix(inputs))
+    def fix_engine(self, inputs: Nested, n_sequences: int | None = None) -> Choice:
+        """Choose the engines by these inputs for all that follow, so that a run has one for a member.
+
+        `n_sequences` is the number of sequences of the run, None where it is not known.
+        """
+        return in_one(self._engines.fix(inputs, n_sequences or 1))
 
     @property
     def n_passes(self) -> int:
@@ -241,7 +246,8 @@ class SaturationMutagenesis:
         targets, effects = self.targets(sequence.inputs), self.options.effects
         kept = effects.n_draws if effects.keep_draws or effects.quantiles else 0
         members = len(self.ensemble) if len(self.ensemble) > 1 else 0
-        per_output = 8 * len(effects.scores) * (16 + kept + 12 * members)
+        rounds = 16 if effects.stops_early else 0  # what is kept of mutants that go on
+        per_output = 8 * len(effects.scores) * (16 + kept + 12 * members + rounds)
         per_mutant = len(targets.columns) * per_output + sequence.layout.n_positions
         position = sequence.substitutions.position
         if len(position) * per_mutant <= _WHOLE_BYTES:

@@ -18,9 +18,9 @@ from kipoi_mcdropout.arrays.nested import Nested
 from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.memory import is_out_of_memory
-from kipoi_mcdropout.engine.full import Engine, FullEngine
+from kipoi_mcdropout.engine.full import DEFAULT_MEMORY_BYTES, Engine, FullEngine
 from kipoi_mcdropout.engine.incremental.capture_error import CaptureError
-from kipoi_mcdropout.engine.incremental.engine import DEFAULT_MEMORY_BYTES, IncrementalEngine
+from kipoi_mcdropout.engine.incremental.engine import IncrementalEngine
 from kipoi_mcdropout.engine.incremental.example import example_batch
 from kipoi_mcdropout.engine.incremental.plan import plan_cost
 from kipoi_mcdropout.engine.incremental.rules import RuleError
@@ -34,7 +34,17 @@ ENGINES = ("auto", "incremental", "full")
 # These numbers were set on benchmarks/networks.py.
 _MUST_GAIN = 0.6  # largest estimated share of the cost of whole inputs
 _MUST_WORK = 1e9  # floating point operations per draw below which the bookkeeping costs more
-_MUST_RUN = 200  # forward passes of a run; finding out costs up to about 40
+# Forward passes of a run; to capture the model costs 7 to 30, and to try the engine about 40 more.
+_MUST_RUN = 400
+
+
+def check_dtype_of_engine(engine: str, dtype: str) -> None:
+    """Raise InputError unless the engine of this name computes in this type."""
+    if engine == "incremental" and dtype != "float32":
+        raise InputError(
+            f"the engine 'incremental' computes in the model's own types; got dtype {dtype!r} "
+            "(--dtype). Use the engine 'auto' or 'full' (--engine) with it"
+        )
 
 
 def check_engine(engine: str) -> str:
@@ -51,16 +61,25 @@ class Job:
     n_mutants: int
     n_draws: int  # 0: the prediction with dropout off alone
     n_references: int = 1
+    n_units: int = 1  # of the run, of all shards together; 1 where it is not known
 
     @property
     def n_passes(self) -> int:
-        """Forward passes of mutants in whole inputs."""
-        return self.n_mutants * (self.n_draws + 1)
+        """Forward passes of mutants in whole inputs, in the run."""
+        return self.n_mutants * (self.n_draws + 1) * self.n_units
 
     @property
     def crowded(self) -> bool:
-        """Whether most references have few mutants; both engines run references whole."""
+        """Whether most references have few mutants."""
         return self.n_references * 4 > self.n_mutants
+
+    def share(self, mine: float, full: float) -> float:
+        """Cost in units of that of whole inputs; both engines run references whole.
+
+        `mine` is the cost of a mutant, `full` that of a whole input.
+        """
+        n = self.n_references + self.n_mutants
+        return (self.n_references + self.n_mutants * mine / full) / n
 
 
 @dataclass(frozen=True)
@@ -112,7 +131,7 @@ class Engines:
         verify: bool = False,
         captures: SharedCaptures | None = None,
     ) -> None:
-        self.full = FullEngine(model, masks, batch_size)
+        self.full = FullEngine(model, masks, batch_size, memory_bytes)
         self.incremental = IncrementalEngine(model, masks, batch_size, memory_bytes, captures)
         self._verify = verify
 
@@ -122,6 +141,7 @@ class Engines:
             return self.full
         if engine != "incremental":
             raise InputError(f"engine must be 'incremental' or 'full'; got {engine!r}")
+        check_dtype_of_engine(engine, self.full.model.dtype)
         if not self._verify:
             return self.incremental
         return VerifyingEngine(self.incremental, self.incremental.model, self.incremental.masks)
@@ -144,8 +164,10 @@ class Engines:
         McDropoutError
             If the model cannot be run with locked dropout.
         """
+        if self.full.model.dtype != "float32":
+            return Choice("full", f"because {self.full.model.dtype} is computed on whole inputs")
         if job.n_passes < _MUST_RUN:
-            passes = f"{job.n_passes} forward passes a unit"
+            passes = f"{job.n_passes} forward passes"
             return Choice(
                 "full", f"because {passes} are too few to test whether another engine is faster"
             )
@@ -169,9 +191,10 @@ class Engines:
 
     def _estimated(self, example: MutantBatch, job: Job) -> Choice:
         """By the counted cost; where that is low enough, after a trial."""
-        mine, full = plan_cost(self.incremental.planned(example, job.n_draws == 0).plan)
+        plan = self.incremental.planned(example, job.n_draws == 0).plan
+        mine, full = plan_cost(plan, job.n_draws)
         full = max(full, 1.0)
-        estimate = (mine + full) / (2 * full) if job.crowded else mine / full
+        estimate = job.share(mine, full)
         words = f"estimated at {estimate:.2f} of the cost of whole inputs"
         if not job.crowded and full * job.n_mutants < _MUST_WORK:
             return Choice("full", f"{words}, but the model has few operations")

@@ -12,7 +12,10 @@ from torch import Tensor
 from kipoi_mcdropout.arrays.nested import Nested, map_nested, take
 from kipoi_mcdropout.dropout.locked_model import LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
+from kipoi_mcdropout.dropout.shared_passes import SharedPasses
 from kipoi_mcdropout.sequence.mutants import MutantBatch, chunks
+
+DEFAULT_MEMORY_BYTES = 1_000_000_000
 
 
 class DrawBlock(NamedTuple):
@@ -45,6 +48,8 @@ def to_tensors(inputs: Nested, device: torch.device) -> Nested:
 class FullEngine:
     """Runs every mutant through the whole model in every draw, in mini-batches.
 
+    What comes before the first dropout is run once for a mini-batch, and serves all its draws.
+
     Parameters
     ----------
     model : LockedModel
@@ -52,12 +57,21 @@ class FullEngine:
     masks : MaskBank
     batch_size : int
         Inputs in one forward pass.
+    memory_bytes : int
+        Largest size of what is kept for the other draws of a mini-batch.
     """
 
-    def __init__(self, model: LockedModel, masks: MaskBank, batch_size: int = 32) -> None:
+    def __init__(
+        self,
+        model: LockedModel,
+        masks: MaskBank,
+        batch_size: int = 32,
+        memory_bytes: int = DEFAULT_MEMORY_BYTES,
+    ) -> None:
         self.model = model
         self.masks = masks
         self.batch_size = batch_size
+        self.memory_bytes = memory_bytes
 
     def run(
         self, batch: MutantBatch, draws: Sequence[int], selected: Tensor | None = None
@@ -65,15 +79,15 @@ class FullEngine:
         """See `Engine.run`: a block per mini-batch and draw."""
         device = self.model.device
 
-        def outputs(inputs: Nested, draw: int) -> Tensor:
-            return self.model.outputs(inputs, draw, self.masks, batch.scope, selected)
+        def outputs(inputs: Nested) -> Iterator[Tensor]:
+            shared = SharedPasses(self.memory_bytes) if len(draws) > 1 else None
+            for draw in draws:
+                yield self.model.outputs(inputs, draw, self.masks, batch.scope, selected, shared)
 
         references = to_tensors(batch.references, device)
-        slices = list(chunks(len(batch.reference_codes), self.batch_size))
-        ref = torch.stack(
-            [torch.cat([outputs(take(references, rows), draw) for rows in slices]) for draw in draws]
-        )
+        slices = chunks(len(batch.reference_codes), self.batch_size)
+        ref = torch.cat([torch.stack(list(outputs(take(references, rows)))) for rows in slices], dim=1)
         for rows in chunks(batch.n_mutants, self.batch_size):
             inputs = to_tensors(batch.inputs(rows), device)
-            for i, draw in enumerate(draws):
-                yield DrawBlock(rows, ref[i : i + 1], outputs(inputs, draw)[None])
+            for i, alt in enumerate(outputs(inputs)):
+                yield DrawBlock(rows, ref[i : i + 1], alt[None])

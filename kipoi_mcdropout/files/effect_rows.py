@@ -75,7 +75,8 @@ def _rows(
     for name, member in member_columns.items():
         assert summary.member_means is not None, "they are asked for of several members alone"
         columns[name] = pa.array(summary.member_means[member, rows].reshape(-1).astype(np.float32))
-    columns["n_draws"] = constant(summary.n_draws, pa.int32())
+    if "n_draws" not in summary.counts:  # the same of all mutants
+        columns["n_draws"] = constant(summary.n_draws, pa.int32())
     if summary.eps > FLOAT32_EPS:
         columns[OUTPUT_EPS] = constant(summary.eps, pa.float64())
     return pa.table(columns)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from kipoi_mcdropout.effects.columns import (
     COUNTS,
+    INTERVAL_STATISTICS,
     MEMBER_REFERENCE_STATISTICS,
     MEMBER_STATISTICS,
     MUTANT_STATISTICS,
@@ -35,6 +36,7 @@ from kipoi_mcdropout.outputs.targets import select_targets
 
 _STATISTICS = (
     *REFERENCE_STATISTICS, *MEMBER_REFERENCE_STATISTICS, *MUTANT_STATISTICS, *MEMBER_STATISTICS,
+    *INTERVAL_STATISTICS,
 )  # fmt: skip
 _QUANTILE = "effect_q"
 EFFECT_COLUMNS = ("output", "score", "effect_mean", "effect_sd", "effect_mcse", "n_draws")
@@ -287,7 +289,8 @@ def sequence_rows(file: h5py.File, i: int, score: str, columns: list[int], n_dra
     for name, member in asked_columns(json.loads(file.attrs["provenance"])).items():
         means = group["effect_member_mean"][i][..., member]
         rows[name] = means[mutated[:, 0], mutated[:, 1]][:, columns].ravel()
-    rows["n_draws"] = n_draws
+    if "n_draws" not in group:  # the same of all mutants
+        rows["n_draws"] = n_draws
     if OUTPUT_EPS in group.attrs:
         rows[OUTPUT_EPS] = float(group.attrs[OUTPUT_EPS])
     n = len(mutated) * n_outputs

@@ -10,7 +10,7 @@ from torch import nn
 
 from kipoi_mcdropout.dropout.named_parts import plain_module
 from kipoi_mcdropout.dropout.stored_weights import store_weights, weights_bytes
-from kipoi_mcdropout.engine.incremental.engine import DEFAULT_MEMORY_BYTES
+from kipoi_mcdropout.engine.full import DEFAULT_MEMORY_BYTES
 from kipoi_mcdropout.model.identity import torch_module
 
 _SHARE = 0.5  # of the memory, for the weights of all members

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from kipoi_mcdropout.arrays.moments import Moments
 from kipoi_mcdropout.arrays.nested import Nested, n_rows, take
 from kipoi_mcdropout.arrays.nested_variance import NestedVariance
-from kipoi_mcdropout.dropout.locked_model import POINT
+from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.masks import check_seed
+from kipoi_mcdropout.dropout.shared_passes import SharedPasses
+from kipoi_mcdropout.engine.full import DEFAULT_MEMORY_BYTES
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.model.adapter import KipoiModel
 from kipoi_mcdropout.model.ensemble import (
     Ensemble,
     check_balanced,
@@ -141,14 +142,21 @@ def _outputs(
     draws: list[torch.Tensor] = [torch.empty(0)] * n_draws
     for m, member in enumerate(ensemble.members):
         with member.locked.borrow():
+            own = range(m, n_draws, len(ensemble))
             inputs = member.tensors(x)
+            shared = SharedPasses(DEFAULT_MEMORY_BYTES) if is_random[m] and own else None
 
-            def outputs(draw: int, member: KipoiModel = member, inputs: Nested = inputs) -> torch.Tensor:
-                row = member.locked.outputs(inputs, draw, masks, selected=chosen.selected)
+            def outputs(
+                draw: int,
+                locked: LockedModel = member.locked,
+                inputs: Nested = inputs,
+                shared: SharedPasses | None = shared,
+            ) -> torch.Tensor:
+                row = locked.outputs(inputs, draw, masks, selected=chosen.selected, shared=shared)
                 return row.double().cpu()
 
             points.append(outputs(POINT))
-            for draw in range(m, n_draws, len(ensemble)):
+            for draw in own:
                 draws[draw] = outputs(draw) if is_random[m] else points[-1]
     return points, draws
 

@@ -81,6 +81,8 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
         axes have their length.
     vocabulary : dict, str, Path or Vocabulary, optional
         The token of each base, where the input to mutate is tokens; see `sequence.vocabulary`.
+    dtype : {"float32", "bfloat16"}
+        Type in which the model computes; see `kipoi_mcdropout.Model.with_dtype`.
     pseudocount : float, optional
         Of the score log2fc; 1 by default.
     outputs
@@ -127,9 +129,11 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
         alphabet: str | None = None,
         label_axis: int | None = None,
         vocabulary: Any = None,
+        dtype: str = "float32",
         pseudocount: float | None = None,
         **outputs: Any,
     ) -> None:
+        from kipoi_mcdropout.effects.asked_outputs import readout_for
         from kipoi_mcdropout.effects.saturation import IsmOptions, SaturationMutagenesis
         from kipoi_mcdropout.effects.scores import parse_scores
         from kipoi_mcdropout.effects.summary import EffectOptions
@@ -142,14 +146,13 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
         from kipoi_mcdropout.sequence.one_hot import check_alphabet
         from kipoi_mcdropout.sequence.vocabulary import as_vocabulary
 
-        readout = Readout.of(outputs, "MCDropoutISM")
         given = list(model) if isinstance(model, (list, tuple)) else [model]
-        ensemble = Ensemble.of(
-            [KipoiModel(member, output_sel_fn, ignore, label_axis, readout=readout) for member in given]
-        )
         letters = alphabet_of(given[0]) if alphabet is None else check_alphabet(alphabet)
         scores = [scores] if isinstance(scores, str) or callable(scores) else list(scores)
         chosen = parse_scores(scores, score_kwargs, pseudocount)
+        readout = readout_for(Readout.of(outputs, "MCDropoutISM"), chosen)
+        own = (output_sel_fn, ignore, label_axis)
+        ensemble = Ensemble.of([KipoiModel(one, *own, dtype=dtype, readout=readout) for one in given])
         names = [score for score in scores if score in scoring_options]  # those of kipoi-interpret
         super().__init__(
             model, model_input, names, None, batch_size, output_sel_fn, id_value,

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kipoi_mcdropout.effects.member_names import mean_columns, names_of, short_names
+from kipoi_mcdropout.files.provenance import has_own_draws
 from kipoi_mcdropout.reports.inputs import EffectKind
 
 _MOST_NAMES = 10
@@ -62,9 +63,10 @@ def _draws(record: dict[str, Any]) -> str:
             "Within a draw reference and mutant go through the same network; effects are taken within "
             "each draw and summarised over the draws."
         )
+    most = "at most " if has_own_draws(record) else ""
     scope = _SCOPES.get(record["options"].get("mask_scope", "run"), "")
     return (
-        f"Dropout stayed on at {_plural(sites, 'site')}: {_plural(n, 'draw')} of masks with seed "
+        f"Dropout stayed on at {_plural(sites, 'site')}: {most}{_plural(n, 'draw')} of masks with seed "
         f"{record['seed']}. Within a draw reference and mutant go through the same thinned network"
         f"{f', and {scope}' if scope else ''}; effects are taken within each draw and summarised over "
         f"the draws.{_of_members(record)}"

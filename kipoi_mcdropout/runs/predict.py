@@ -176,6 +176,7 @@ def prediction_record(
             "batch_size": options.batch_size,
             "keep_draws": options.keep_draws,
             "ignore": list(settings.ignore),
+            "dtype": settings.dtype,
             **sequences.recorded(),
         },
         files={**input_files(adapter.files), **input_files(sequences.arguments)},

@@ -37,6 +37,11 @@ class VariantOptions:
         From contigs of the VCF to those of the FASTA; a path is that of a file of two columns.
     quantiles : sequence of float
         Quantiles of the effect over the draws, in the table.
+    until : float, optional
+        Share to which each mean effect is to be known; then n_draws is the most that an allele gets, and
+        each gets only as many as it needs. See `effects.until.Until`.
+    threshold : float, or sequence of float with one for each score, optional
+        The smallest effect that matters, for `until`, in the units of the score.
     """
 
     rc: bool = False
@@ -47,6 +52,8 @@ class VariantOptions:
     region: str | None = None
     contig_map: Mapping[str, str] | str | Path | None = None
     quantiles: Sequence[float] = ()
+    until: float | None = None
+    threshold: float | Sequence[float] | None = None
 
     def placement(self, length: int, known_only: bool = False) -> PlacementOptions:
         """How alleles are placed in windows of a length, bp; see `PlacementOptions.known_only`."""

@@ -11,9 +11,12 @@ from typing import Any
 
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.effects.columns import MEMBER_STATISTICS
+from kipoi_mcdropout.effects.member_engines import draws_of_each
 from kipoi_mcdropout.effects.member_names import asked_columns
 from kipoi_mcdropout.effects.scores import scores_as_dict
+from kipoi_mcdropout.effects.until import check_until
 from kipoi_mcdropout.engine import Choice
+from kipoi_mcdropout.engine.dtype_check import DtypeCheck
 from kipoi_mcdropout.errors import InputError, InputWarning, OutputError, TargetError
 from kipoi_mcdropout.files.same_file import check_not_inputs
 from kipoi_mcdropout.model.ensemble import decided_draws
@@ -34,9 +37,9 @@ from kipoi_mcdropout.vcf.read.input_stream import is_stream
 from kipoi_mcdropout.vcf.read.reader import VcfReader
 from kipoi_mcdropout.vcf.run import outputs_as_dict, run_variants
 from kipoi_mcdropout.vcf.run_record import run_record
-from kipoi_mcdropout.vcf.scoring import EngineChoice, VariantJob, VariantWork
+from kipoi_mcdropout.vcf.scoring import EngineChoice, VariantJob, VariantWork, which_are_random
 from kipoi_mcdropout.vcf.units import Summaries, variant_units
-from kipoi_mcdropout.vcf.write.annotate import MAX_FIELDS, InfoField, info_fields
+from kipoi_mcdropout.vcf.write.annotate import MAX_FIELDS, InfoField, draws_field, info_fields
 from kipoi_mcdropout.vcf.write.assemble import VariantAssembler, VariantLayout
 from kipoi_mcdropout.vcf.write.ledger import Ledger, SkippedAllelesError
 from kipoi_mcdropout.vcf.write.output_paths import OutputPaths
@@ -141,11 +144,11 @@ def score_vcf(
         notices = [*reader.notices, *survey.notices]
         for notice in notices:
             warnings.warn(notice, InputWarning, stacklevel=2)
-        plan = _plan(model, wanted, running, carries_vcf=paths.vcf is not None)
+        plan = _plan(model, wanted, running, survey.records, carries_vcf=paths.vcf is not None)
         record = run_record(
             model, fasta, reader, seed=wanted.seed, n_draws=wanted.effects.n_draws,
             command=without_shard(told.command), options=_recorded(plan, contig_map),
-            engine_reason=plan.choice.reason,
+            engine_reason=plan.choice.reason, dtype_check=plan.dtype_check,
         )  # fmt: skip
         if reader.path is not None:
             record["reference_check"] = survey.to_dict()
@@ -171,9 +174,7 @@ def score_vcf(
             f"strict: {ledger.n_skipped} of {ledger.alleles} alleles were skipped; the reasons are in "
             f"INFO and in the table of skipped alleles\n{ledger.summary()}"
         )
-    return VariantRun(
-        ledger, plan.targets.labels, record, plan.choice, nothing_left, tuple(notices)
-    )
+    return VariantRun(ledger, plan.targets.labels, record, plan.choice, nothing_left, tuple(notices))
 
 
 def _checked(wanted: VariantEffects, model: Model, paths: OutputPaths) -> VariantEffects:
@@ -182,6 +183,7 @@ def _checked(wanted: VariantEffects, model: Model, paths: OutputPaths) -> Varian
         model.ensemble.check_several("member_means (--member_means)")
         paths.check_table("member_means (--member_means)")
     n_draws = decided_draws(wanted.effects.n_draws, model.ensemble, model.sequences.example())
+    check_until(wanted.effects.until, n_draws, n_members=len(model.ensemble))
     return replace(wanted, effects=replace(wanted.effects, n_draws=n_draws))
 
 
@@ -198,6 +200,7 @@ class _Plan:
     engine: EngineChoice  # one for the whole run, by its name
     choice: Choice
     here: VariantWork
+    dtype_check: DtypeCheck | None
 
     def work(self, scheduler: Scheduler) -> Work[AlleleWindows, Summaries]:
         """The function that computes one unit here and, for a cluster, the job that does it elsewhere.
@@ -210,9 +213,7 @@ class _Plan:
         if isinstance(scheduler, InProcess):
             return Work(self.here)
         if not self.engine.by_name:
-            raise InputError(
-                f"other processes need the engine by its name; got {self.engine.engine!r}"
-            )
+            raise InputError(f"other processes need the engine by its name; got {self.engine.engine!r}")
         # The alphabet may be that of a dataloader, and a worker loads none.
         settings = self.model.settings
         if settings.vocabulary is None:
@@ -225,29 +226,46 @@ class _Plan:
         return Work(self.here, job)
 
 
-def _plan(model: Model, wanted: VariantEffects, running: RunOptions, carries_vcf: bool) -> _Plan:
-    """Choose the outputs, the INFO fields and the engine, within `borrow()` of the model."""
+def _plan(
+    model: Model, wanted: VariantEffects, running: RunOptions, n_records: int, carries_vcf: bool
+) -> _Plan:
+    """Choose the outputs, the INFO fields and the engine, within `borrow()` of the model.
+
+    `n_records` are those of the VCF, 0 where it is a stream.
+    """
     effects, sequences = wanted.effects, model.sequences
     chosen = sequences.targets(wanted.targets)
     model.ensemble.check_targets(sequences.example(), as_targets(wanted.targets), chosen)
     _check_strands(wanted, model)
     fields = _fields(wanted, chosen, model) if carries_vcf else []
     n_alleles = chunk_alleles(
-        len(chosen.columns), len(effects.scores), effects.n_draws, running.batch_size
-    )
+        len(chosen.columns), len(effects.scores), effects.n_draws, running.batch_size,
+        0 if chosen.profiles is None else chosen.profiles.size,
+    )  # fmt: skip
     asked = EngineChoice(running.engine, running.batch_size, running.memory, running.verify)
     masks = MaskBank(wanted.seed)
-    is_random = _is_random(model, effects.n_draws)
-    engine, choice = asked.decide(model, masks, n_alleles, effects.n_draws, is_random)
+    is_random = which_are_random(model, effects.n_draws)
+    at_once, n_chunks = min(n_alleles, n_records or n_alleles), -(-n_records // n_alleles) or 1
+    engine, choice = asked.decide(model, masks, at_once, n_chunks, effects.n_draws, is_random)
     members = engine.members(model, masks, is_random)
     here = VariantWork(sequences, chosen, effects, members, wanted.options.rc)
-    return _Plan(model, wanted, running, chosen, fields, n_alleles, engine, choice, here)
+    draws = draws_of_each(effects.n_draws, is_random)
+    compared = engine.dtype_check(model, masks, at_once, draws, chosen.selected)
+    return _Plan(model, wanted, running, chosen, fields, n_alleles, engine, choice, here, compared)
 
 
 def _check_strands(wanted: VariantEffects, model: Model) -> None:
-    """Raise InputError where bins of both strands would be averaged that are not the same bases."""
-    reader = model.adapter.reader
-    if not wanted.options.rc or reader is None:
+    """Raise InputError where bins would be averaged that are not the same bases."""
+    reader, options = model.adapter.reader, wanted.options
+    views = "rc (--rc)" if options.rc else "shifts (--shifts)" if tuple(options.shifts) != (0,) else ""
+    if not views or reader is None:
+        return
+    if reader.readout.keeps_bins:
+        raise InputError(
+            f"{views} averages outputs whose bins are not the same bases, so profiles cannot be "
+            "compared after it; use it with scores of reduced values alone, such as diff or log2fc"
+        )
+    if not options.rc:
         return
     n_bins = reader.bound.axes.n_bins
     for window in reader.bound.windows:
@@ -259,26 +277,20 @@ def _check_strands(wanted: VariantEffects, model: Model) -> None:
             )
 
 
-def _is_random(model: Model, n_draws: int) -> tuple[bool, ...]:
-    """Whether each member has dropout; of one alone, or for no draws, that is asked elsewhere."""
-    if n_draws == 0 or len(model.ensemble) == 1:
-        return (True,) * len(model.ensemble)
-    return model.ensemble.is_random(model.sequences.example())
-
-
 def _recorded(plan: _Plan, contig_map: dict[str, str]) -> dict[str, Any]:
     """The options of a run, for its record, as plain values for JSON."""
     wanted, running, sequences = plan.wanted, plan.running, plan.model.sequences
     own = settings_as_dict(plan.model.settings)
     return {
         **wanted.options.placement_as_dict(), "rc": wanted.options.rc,
-        **scores_as_dict(wanted.effects.scores),
+        **scores_as_dict(wanted.effects.scores), **wanted.effects.until_as_dict(),
         "targets": list(plan.targets.labels), "quantiles": list(wanted.effects.quantiles),
         "region": wanted.options.region, "contig_map": contig_map,
         "batch_size": running.batch_size, "length": sequences.length,
         "input_shape": list(sequences.layout.shape), "alphabet": sequences.layout.alphabet,
         "vocabulary": own.get("vocabulary"), "readout": own.get("readout"),
         "unknown": sequences.unknown_as, "ignore": list(plan.model.settings.ignore),
+        "dtype": plan.model.settings.dtype,
         "info_prefix": wanted.vcf.info_prefix, "vcf_statistics": list(wanted.vcf.statistics),
         "vcf_targets": list(as_targets(wanted.vcf.targets)), "q_values": wanted.vcf.q_values,
         **({"member_means": True} if wanted.vcf.member_means else {}),
@@ -306,9 +318,7 @@ def _judge(ledger: Ledger, survey: Survey, told: list[str], is_shard: bool) -> l
     return later
 
 
-def _fields(
-    wanted: VariantEffects, chosen: Targets, model: Model
-) -> list[InfoField]:
+def _fields(wanted: VariantEffects, chosen: Targets, model: Model) -> list[InfoField]:
     """The INFO fields of the annotated VCF.
 
     Raises
@@ -343,4 +353,5 @@ def _fields(
             "it is to carry with VcfOptions.targets (--vcf_target; the table has all), or compute fewer "
             "with targets (--target)"
         )
-    return info_fields(vcf.info_prefix, scores, chosen.labels, columns, vcf.statistics)
+    fields = info_fields(vcf.info_prefix, scores, chosen.labels, columns, vcf.statistics)
+    return [*fields, draws_field(vcf.info_prefix, scores[0])] if effects.stops_early else fields

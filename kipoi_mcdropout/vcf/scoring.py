@@ -6,14 +6,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from torch import Tensor
 
-from kipoi_mcdropout.dropout.locked_model import LockedModel
+from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.effects.member_engines import borrow_with, draws_of_each, shared_captures
 from kipoi_mcdropout.effects.members import Member, summarize_members
 from kipoi_mcdropout.effects.summary import EffectOptions
-from kipoi_mcdropout.engine.choose import Choice, Engines, Job, check_engine, in_one
+from kipoi_mcdropout.engine.choose import (
+    Choice,
+    Engines,
+    Job,
+    check_dtype_of_engine,
+    check_engine,
+    in_one,
+)
+from kipoi_mcdropout.engine.dtype_check import DtypeCheck, check_dtype_error, sample_sizes
 from kipoi_mcdropout.engine.full import Engine
+from kipoi_mcdropout.engine.incremental.example import example_batch
 from kipoi_mcdropout.model.ensemble import Ensemble
 from kipoi_mcdropout.model.load_members import load_members
 from kipoi_mcdropout.model.model import Model
@@ -26,6 +36,13 @@ from kipoi_mcdropout.vcf.place.views import ViewAverage
 from kipoi_mcdropout.vcf.units import Summaries
 
 MakeEngine = Callable[[LockedModel, MaskBank, int], Engine]  # model, masks, batch_size
+
+
+def which_are_random(model: Model, n_draws: int) -> tuple[bool, ...]:
+    """Whether each member has dropout; of one alone, or for no draws, that is asked elsewhere."""
+    if n_draws == 0 or len(model.ensemble) == 1:
+        return (True,) * len(model.ensemble)
+    return model.ensemble.is_random(model.sequences.example())
 
 
 @dataclass(frozen=True)
@@ -47,7 +64,13 @@ class EngineChoice:
         return not callable(self.engine)
 
     def decide(
-        self, model: Model, masks: MaskBank, n_alleles: int, n_draws: int, is_random: Sequence[bool]
+        self,
+        model: Model,
+        masks: MaskBank,
+        n_alleles: int,
+        n_chunks: int,
+        n_draws: int,
+        is_random: Sequence[bool],
     ) -> tuple[EngineChoice, Choice]:
         """The same with one engine for each member for the whole run, by its name, and why it is.
 
@@ -57,6 +80,8 @@ class EngineChoice:
         ----------
         n_alleles : int
             Of a chunk, as planned; each is taken to have a reference of its own.
+        n_chunks : int
+            Of the run, all shards together.
         n_draws : int
             Of all members together.
         is_random : sequence of bool
@@ -65,6 +90,7 @@ class EngineChoice:
         if callable(self.engine):
             return self, Choice("custom", "as given")
         if self.engine != "auto":
+            check_dtype_of_engine(str(self.engine), model.settings.dtype)
             choice = Choice(str(self.engine), "as asked for")
             return replace(self, engine=(str(self.engine),) * len(model.ensemble)), choice
         sequences = model.sequences
@@ -73,10 +99,33 @@ class EngineChoice:
         draws = draws_of_each(n_draws, is_random)
         each = zip(self._engines(model.ensemble, masks), model.ensemble.members, draws, strict=True)
         for engines, member, own in each:
-            job = Job(n_alleles, own, n_alleles)
+            job = Job(n_alleles, own, n_alleles, n_chunks)
             with borrow_with(engines, member)():
                 choices.append(engines.choose(inputs, sequences.key, sequences.layout, job))
         return replace(self, engine=tuple(choice.engine for choice in choices)), in_one(choices)
+
+    def dtype_check(
+        self,
+        model: Model,
+        masks: MaskBank,
+        n_alleles: int,
+        draws_of_members: Sequence[int],
+        selected: Tensor | None,
+    ) -> DtypeCheck | None:
+        """What `dtype` rounds, on mutants of a random sequence; None if nothing is compared.
+
+        Within `borrow()` of the model. `n_alleles` are those of a chunk. Of a model with several members,
+        that of the first.
+        """
+        locked, sequences = model.adapter.locked, model.sequences
+        if locked.dtype == "float32" or not self.verify:
+            return None
+        own = draws_of_members[model.ensemble.members.index(model.adapter)]
+        n_mutants, n_draws = sample_sizes(n_alleles, own)
+        inputs = sequences.inputs(np.zeros((1, sequences.length), np.uint8))
+        batch = example_batch(inputs, sequences.key, sequences.layout, n_mutants)
+        draws = range(n_draws) if n_draws else [POINT]
+        return check_dtype_error(locked, masks, batch, draws, selected, self.batch_size)
 
     def members(self, model: Model, masks: MaskBank, is_random: Sequence[bool]) -> tuple[Member, ...]:
         """The members with their engines, once these are decided."""

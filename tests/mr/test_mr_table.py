@@ -365,3 +365,26 @@ def test_zero_variance_rows_stay_out_through_a_selection() -> None:
     chosen = select_instruments(one, top_n=2)
     assert chosen.reason.tolist() == ["zero_variance_exposure", ""]
     assert chosen.mr_keep.tolist() == [False, True]
+
+
+def test_mutants_may_have_different_numbers_of_draws() -> None:
+    """Under --until: sd and mcse are those of each row, and no factor makes one of the other."""
+    table, _ = tidy()
+    of_mutant = dict(zip(MUTANTS, (15, 15, 31, 63), strict=True))
+    keys = zip(*(table[name] for name in ("sequence", "position", "ref", "alt")), strict=True)
+    table["n_draws"] = [of_mutant[key] for key in keys]
+    table["effect_mcse"] = table["effect_sd"] / np.sqrt(table["n_draws"])
+    found = instruments_from_table(table, "FOXA2", "DNase", se_type="sd")
+    assert found.n_draws == 15, "the fewest"
+    mcse = found.with_se_type("mcse")
+    n = [of_mutant[(s, int(p), r, a)] for s, _, p, r, a in (name.split(":") for name in found.snp)]
+    assert_allclose(mcse.se_exposure, found.se_exposure / np.sqrt(n))
+    assert_allclose(mcse.se_outcome, found.se_outcome / np.sqrt(n))
+    for name in ("se_exposure", "se_outcome"):
+        assert_array_equal(getattr(mcse.with_se_type("sd"), name), getattr(found, name))
+    direct = instruments_from_table(table, "FOXA2", "DNase", se_type="mcse")
+    assert_array_equal(direct.se_exposure, mcse.se_exposure)
+    assert mr_estimate(mcse, "ivw").estimate == mr_estimate(direct, "ivw").estimate
+    (large,) = (d for d in diagnose(found) if d.code == "mcse_large")
+    assert "15 draws or more of each mutant leave the mean effects with an error of 22 %" in str(large)
+    assert "smaller --until" in str(large)

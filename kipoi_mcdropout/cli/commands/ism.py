@@ -13,6 +13,7 @@ from kipoi_mcdropout.cli.arguments import (
     add_member_means,
     add_output_arguments,
     add_run_arguments,
+    add_until_arguments,
     parse_json,
     parse_shard,
 )
@@ -46,6 +47,7 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
     _add_score_arguments(parser)
     add_readout_arguments(parser)
     add_draw_arguments(parser)
+    add_until_arguments(parser, "mutant")
     _add_mutation_arguments(parser)
     add_engine_arguments(parser)
     add_run_arguments(parser, "a sequence")
@@ -152,7 +154,8 @@ def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:
         done = mutate(model, sequences, settings, running, paths, watch, asked)
     finally:
         watch.close()
-    _report(done.run, done.n_draws, paths, watch.n_bad)
+    draws = f"at most {done.n_draws}" if settings.effects.stops_early else str(done.n_draws)
+    _report(done.run, f"{draws} draws", paths, watch.n_bad)
     return EXIT_OK
 
 
@@ -175,6 +178,7 @@ class _Prepared:
         """
         from kipoi_mcdropout.effects.scores import parse_scores
         from kipoi_mcdropout.effects.summary import EffectOptions
+        from kipoi_mcdropout.effects.until import Until
         from kipoi_mcdropout.model.ensemble import draws_of
         from kipoi_mcdropout.model.model import Model
         from kipoi_mcdropout.runs.ism.mutate import MutationOptions, ism_options
@@ -184,8 +188,8 @@ class _Prepared:
         try:
             scores = parse_scores(get("scores"), get("score_kwargs"), get("pseudocount"))
             effects = EffectOptions(
-                scores, draws_of(get("n_draws")),
-                tuple(get("quantiles")), get("keep_draws"),
+                scores, draws_of(get("n_draws")), tuple(get("quantiles")), get("keep_draws"),
+                Until.of(options.until, options.threshold, len(scores)),
             )  # fmt: skip
             mutation = MutationOptions(
                 get("start"), get("end"), get("test_ref_ref"), get("mask_scope"),
@@ -196,7 +200,7 @@ class _Prepared:
                 options.on_error, options.overwrite, options.resume, parse_shard(options.shard),
             )  # fmt: skip
             words = {name: get(name) for name in READOUT_FLAGS if get(name) is not None}
-            model = Model.of(self.loaded, with_readout(settings, words), self.select)
+            model = Model.of(self.loaded, with_readout(settings, words, scores), self.select)
             chosen = ism_options(model, effects, get("seed"), get("targets"), mutation, running)
         except TypeError as error:
             if options.imp_score_kwargs is None:
@@ -232,6 +236,7 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
         "alphabet": options.alphabet,
         "label_axis": options.label_axis,
         "vocabulary": options.vocabulary,
+        "dtype": options.dtype,
         "pseudocount": options.pseudocount,
         **{name: getattr(options, name) for name in READOUT_FLAGS},
     }
@@ -277,7 +282,7 @@ def _watch(n_sequences: int | None, here: bool) -> Any:
     return Spoken()
 
 
-def _report(run: Any, n_draws: int, paths: Any, n_bad: int) -> None:
+def _report(run: Any, draws: str, paths: Any, n_bad: int) -> None:
     from kipoi_mcdropout.cli.messages import say, warn
     from kipoi_mcdropout.runs.session import shard_folder
 
@@ -287,7 +292,7 @@ def _report(run: Any, n_draws: int, paths: Any, n_bad: int) -> None:
     if run.nothing_left:
         say(f"this run was already complete; nothing was done: {where}")
         return
-    say(f"{run.n_sequences} sequences, {n_draws} draws: {where}")
+    say(f"{run.n_sequences} sequences, {draws}: {where}")
     if run.failed:
         warn(
             f"{len(run.failed)} sequences failed and are left out; the first failed because: "

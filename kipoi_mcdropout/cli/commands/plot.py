@@ -36,7 +36,9 @@ KINDS = {
     ),
 }
 _ONE_PANEL = ("mean_variance", "effects", "ref_alt_covariance", "volcano")  # an Axes per output
-_HEIGHT_MM = {"mean_variance": 85, "ism": 92, "effects": 65, "ref_alt_covariance": 82, "volcano": 75}
+_HEIGHT_MM = {
+    "mean_variance": 85, "ism": 92, "effects": 65, "ref_alt_covariance": 82, "volcano": 75, "mr": 88,
+}  # fmt: skip
 _PANEL_HEIGHT_MM = 75
 _LEAST_WIDTH_MM = {
     "ism": 80, "effects": 80, "convergence": 150, "members": 110, "mr": 150, "calibration": 110,

@@ -160,6 +160,8 @@ def compile_model(
     RuleError
         If a rule for an operation fails.
     """
+    if model.dtype != "float32":
+        raise CaptureError(f"{model.dtype} is computed on whole inputs")
     probe = _probe_inputs(batch, model.device)
     site_plan = NO_SITES if point_only else model.plan(probe)
     if captures is None:

@@ -15,7 +15,7 @@ from kipoi_mcdropout.arrays.nested import take
 from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.memory import is_out_of_memory
-from kipoi_mcdropout.engine.full import DrawBlock, to_tensors
+from kipoi_mcdropout.engine.full import DEFAULT_MEMORY_BYTES, DrawBlock, to_tensors
 from kipoi_mcdropout.engine.incremental.capture_error import CaptureError
 from kipoi_mcdropout.engine.incremental.compiled import (
     Captured,
@@ -31,7 +31,6 @@ from kipoi_mcdropout.engine.incremental.shared_capture import SharedCaptures
 from kipoi_mcdropout.engine.incremental.slice_run import SliceRun
 from kipoi_mcdropout.sequence.mutants import MutantBatch, chunks
 
-DEFAULT_MEMORY_BYTES = 1_000_000_000
 _MOST_DRAWS = 16  # at a time; more gain nothing, see benchmarks/ENGINE.md
 _Graphs = list[tuple[Compiled, list[int]]]
 _SMALLEST_SHARE = 64  # of the planned sizes, before running out of memory is an error

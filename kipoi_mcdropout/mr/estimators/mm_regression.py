@@ -1,9 +1,9 @@
 """MM-estimation of a linear regression (Yohai, Ann Stat 1987), as ``robustbase::lmrob`` does it.
 
-First an S-estimate: the coefficients whose residuals have the least robust scale; a minority of rows that
-do not fit, even far away, has no influence. Then, with this scale, the M-estimate with Tukey's bisquare
-that starts there, for 95 % efficiency. Standard errors are those of Croux, Dhaene and Hoorelbeke (2003),
-which do not assume symmetric or equally spread residuals.
+First an S-estimate: the coefficients whose residuals have the least robust scale; a minority of rows
+that do not fit, even far away, has no influence. Then, with this scale, the M-estimate with Tukey's
+bisquare that starts there, for 95 % efficiency. Standard errors are those of Croux, Dhaene and
+Hoorelbeke (2003), which do not assume symmetric or equally spread residuals.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ BREAKDOWN = 0.5
 _SUBSETS = 2000
 _KEPT = 8
 _MOST_STEPS = 2000
+_EXACT_RTOL = 1e-12
 
 
 class MMFit(NamedTuple):
@@ -54,7 +55,7 @@ def mm_fit(x: FloatArray, y: FloatArray, seed: int = 0) -> MMFit:
         raise InputError(f"MM-estimation requires at least {2 * p + 1} instruments; got {n}.")
     start = _s_estimate(x, y, seed)
     scale = robust_scale(y - x @ start, p)
-    if scale <= 0:
+    if scale <= _EXACT_RTOL * np.median(np.abs(y)):
         raise InputError(
             "MM-estimation requires a scale above 0; more than half of the instruments lie on one line "
             "exactly."
@@ -154,11 +155,11 @@ def _candidates(x: FloatArray, y: FloatArray, seed: int) -> FloatArray:
 
 def _rho(u: FloatArray) -> FloatArray:
     """Bisquare loss, 1 from u = 1 on."""
-    return 1 - np.maximum(1 - u**2, 0) ** 3
+    return 1 - (1 - np.minimum(np.abs(u), 1) ** 2) ** 3
 
 
 def _weight(u: FloatArray) -> FloatArray:
-    return np.maximum(1 - u**2, 0) ** 2
+    return (1 - np.minimum(np.abs(u), 1) ** 2) ** 2
 
 
 def _least_squares(x: FloatArray, y: FloatArray, weight: FloatArray) -> FloatArray:

@@ -131,6 +131,8 @@ def sequences_of(instruments: Instruments) -> list[str]:
 def _head(instruments: Instruments) -> str:
     i = instruments
     draws, formula = f"{i.n_draws} draws", ", sd / sqrt(n_draws)"
+    if i.n_members == 1 and i.has_both_spreads:
+        draws = f"{draws} or more of each mutant"
     if i.n_members > 1:
         draws, formula = f"{draws} of {i.n_members} members", ""
     uncertainty = {

@@ -11,6 +11,7 @@ from kipoi_mcdropout.effects.asked_outputs import asked_outputs
 from kipoi_mcdropout.effects.saturation import IsmOptions, SaturationMutagenesis
 from kipoi_mcdropout.effects.scores import Score
 from kipoi_mcdropout.effects.summary import EffectOptions
+from kipoi_mcdropout.effects.until import Until
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.effects import Effects
 from kipoi_mcdropout.model.choose_inputs import Inputs, choose_inputs, open_inputs
@@ -23,7 +24,7 @@ from kipoi_mcdropout.runs.ism.check_ranges import RangeCheck, genome_of, with_ch
 from kipoi_mcdropout.runs.ism.collect import collect_ism
 from kipoi_mcdropout.runs.ism.job import IsmJob
 from kipoi_mcdropout.runs.ism.paths import IsmPaths
-from kipoi_mcdropout.runs.ism.record import Asked, run_record
+from kipoi_mcdropout.runs.ism.record import Asked, dtype_check, run_record
 from kipoi_mcdropout.runs.ism.run import IsmRun, run_ism
 from kipoi_mcdropout.runs.ism.units import ism_units
 from kipoi_mcdropout.runs.ism.watch import Watch
@@ -47,6 +48,11 @@ class MutationOptions:
         Quantiles of the effect over the draws to report.
     keep_draws : bool
         Also keep the effect of every draw.
+    until : float, optional
+        Share to which each mean effect is to be known; then n_draws is the most that a mutant gets, and
+        each gets only as many as it needs. See `effects.until.Until`.
+    threshold : float, or sequence of float with one for each score, optional
+        The smallest effect that matters, for `until`, in the units of the score.
     member_means : bool
         Also report the mean effect of each member in tables, in columns `effect_mean_1`,
         `effect_mean_2`, ..., in the order in which the members were given. HDF5 always has them.
@@ -58,6 +64,8 @@ class MutationOptions:
     mask_scope: str = "run"
     quantiles: Sequence[float] = ()
     keep_draws: bool = False
+    until: float | None = None
+    threshold: float | Sequence[float] | None = None
     member_means: bool = False
 
 
@@ -126,8 +134,9 @@ def ism(
     paths = _paths(output, running)
     inputs = open_inputs(ready, choose_inputs(x, fasta, regions, sequences))
     effects = EffectOptions(
-        parsed, draws_of(n_draws), tuple(options.quantiles), options.keep_draws
-    )
+        parsed, draws_of(n_draws), tuple(options.quantiles), options.keep_draws,
+        Until.of(options.until, options.threshold, len(parsed)),
+    )  # fmt: skip
     settings = ism_options(ready, effects, seed, targets, options, running)
     return mutate(ready, inputs, settings, running, paths).effects
 
@@ -206,11 +215,15 @@ def mutate(
         check = RangeCheck(genome_of(sequences.arguments))
         stream = with_checked_ranges(sequences.batches, check, key, options.encoding)
         first, sequences = sequences.with_batches(stream).peek()
-    choice = mutagenesis.fix_engine(first["inputs"])
+    choice = mutagenesis.fix_engine(first["inputs"], sequences.n)
     engines = tuple(of_member.engine for of_member in mutagenesis.choices(first["inputs"]))
     options = replace(options, engine=engines)  # the workers take the same
     record = run_record(model, mutagenesis, first["inputs"], sequences, asked)
-    watch.began(choice, mutagenesis.plan(first["inputs"]).notes)
+    notes = mutagenesis.plan(first["inputs"]).notes
+    if (compared := dtype_check(model, mutagenesis, first["inputs"])) is not None:
+        record["dtype_check"] = compared.to_dict()
+        notes += (str(compared),)
+    watch.began(choice, notes)
     units = ism_units(sequences.batches, mutagenesis)
     with running.open_scheduler() as scheduler:
         work = _work(model, mutagenesis, options, scheduler, watch, asked)

@@ -8,7 +8,7 @@ that of the averaged prediction.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,6 +24,12 @@ class ViewedBatch(MutantBatch):
     """A batch that is the first of several views of the same mutants, in the same order."""
 
     views: tuple[MutantBatch, ...] = ()  # all of them
+
+    def some(self, mutants: NDArray[np.int64]) -> ViewedBatch:
+        """See `MutantBatch.some`; of all views."""
+        first = super().some(mutants)
+        assert isinstance(first, ViewedBatch)
+        return replace(first, views=tuple(view.some(mutants) for view in self.views))
 
     def unchanged(self) -> NDArray[np.bool_]:
         """Which mutants equal their reference in all views, shape=(mutants,)."""
