@@ -76,7 +76,8 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         metavar="SIZE",
         help="approximate memory for activations of the incremental engine, in addition to the weights, "
-        "e.g. 1.5GB",
+        "e.g. 1.5GB (default 1GB); weights of several members that are larger than half of it are kept "
+        "in temporary files",
     )
     parser.add_argument(
         "--no_verify",

@@ -176,7 +176,7 @@ def _matrices(instruments: Instruments, files: list[str], max_matrix: int) -> st
                 if instruments.n_members == 1
                 else f"The draws are of {instruments.n_members} members\n(draw t is of member t mod "
                 f"{instruments.n_members}): the matrices are those of a draw of a random member, "
-                "and\nbetween members; for means over draws do not divide by their number."
+                "within and\nbetween members; for means over draws do not divide by their number."
             )
         )
     elif "draws.parquet" in files:
