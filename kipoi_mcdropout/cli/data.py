@@ -24,6 +24,7 @@ _OF_DATALOADER = ("dataloader_args", "dataloader", "dataloader_source")
 _OF_REGIONS = ("edge", "use_strand", "contig_map")
 _OF_FILES = ("unknown", "extra_inputs")
 _OTHER_WAYS = "or give -f FASTA with --regions BED, or --sequences FASTA"
+_READ_AT_ONCE = 32  # sequences, where --batch_size is not given
 
 
 class Data:
@@ -47,7 +48,7 @@ class Data:
         self.files = _files(options)
         if self.files is None:
             _need(options, (*_OF_FILES, *only_of_files), "-f and --regions, or with --sequences")
-        elif options.batch_size < 1:
+        elif options.batch_size is not None and options.batch_size < 1:
             raise InputError(f"--batch_size must be at least 1; got {options.batch_size}")
         self._made: tuple[Any, dict[str, Any]] | None = None
 
@@ -81,7 +82,7 @@ class Data:
         from kipoi_mcdropout.model.sequences import Sequences
 
         if self.files is not None:
-            sequences = self.files.open(model, self.options.batch_size)
+            sequences = self.files.open(model, self.options.batch_size or _READ_AT_ONCE)
             for note in sequences.notes:
                 say(note)
             return sequences
@@ -222,7 +223,8 @@ def dataloader_batches(args: argparse.Namespace, dataloader: Any) -> Iterator[di
         If it gives none, or fails while reading.
     """
     n = 0
-    iterator = iter(dataloader.batch_iter(batch_size=args.batch_size, num_workers=args.num_workers))
+    size = args.batch_size or _READ_AT_ONCE
+    iterator = iter(dataloader.batch_iter(batch_size=size, num_workers=args.num_workers))
     while True:
         with explained(f"the dataloader failed after {n} sequences"):
             try:

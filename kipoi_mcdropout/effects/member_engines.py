@@ -27,7 +27,7 @@ from kipoi_mcdropout.sequence.layout import SequenceLayout
 class MemberSizes:
     """See `engine.Engines`."""
 
-    batch_size: int
+    batch_size: int | None
     memory_bytes: int
     verify: bool
 

@@ -18,7 +18,7 @@ from kipoi_mcdropout.effects.members import summarize_members
 from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary, concatenate
 from kipoi_mcdropout.effects.until import check_until
 from kipoi_mcdropout.engine.choose import Choice, check_engine, in_one
-from kipoi_mcdropout.engine.full import DEFAULT_MEMORY_BYTES
+from kipoi_mcdropout.engine.full import DEFAULT_MEMORY_BYTES, check_batch_size
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel
 from kipoi_mcdropout.model.ensemble import Ensemble
@@ -45,10 +45,11 @@ class IsmOptions:
 
     `start` and `end` are the window of positions, 0-based and half-open. Under `mask_scope` "run" all
     sequences of a draw see the same masks; under "sequence" each has its own, made from its content.
+    `batch_size` is the number of inputs in one forward pass, by default as many as fit into memory.
     `engine` is "incremental", "full", or "auto" (`engine.Engines.choose`), or one of them for each
-    member; `memory_bytes` what the incremental one may hold above the weights; with `verify` a sample of
-    what it computes is compared with the plain forward pass. `encoding` says how the input holds the
-    bases. With `member_means` tables have the mean effect of each member.
+    member; `memory_bytes` what it may hold above the weights, about; with `verify` a sample of what the
+    incremental one computes is compared with the plain forward pass. `encoding` says how the input holds
+    the bases. With `member_means` tables have the mean effect of each member.
     """
 
     model_input: Any
@@ -60,7 +61,7 @@ class IsmOptions:
     end: int | None = None
     include_reference: bool = False
     mask_scope: str = "run"
-    batch_size: int = 32
+    batch_size: int | None = None
     engine: str | tuple[str, ...] = "auto"
     memory_bytes: int = DEFAULT_MEMORY_BYTES
     verify: bool = True
@@ -72,10 +73,7 @@ class IsmOptions:
             raise InputError(f"mask_scope must be 'run' or 'sequence'; got {self.mask_scope!r}")
         for engine in (self.engine,) if isinstance(self.engine, str) else self.engine:
             check_engine(engine)
-        if isinstance(self.batch_size, bool) or not isinstance(self.batch_size, (int, np.integer)):
-            raise InputError(f"batch_size must be an integer; got {self.batch_size!r}")
-        if self.batch_size < 1:
-            raise InputError(f"batch_size must be at least 1; got {self.batch_size}")
+        check_batch_size(self.batch_size)
 
 
 @dataclass(frozen=True)

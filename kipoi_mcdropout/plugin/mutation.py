@@ -37,8 +37,8 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
         draw.
     score_kwargs : sequence of dict, optional
         One per score, as in kipoi-interpret.
-    batch_size : int
-        Inputs in one forward pass.
+    batch_size : int, optional
+        Inputs in one forward pass; by default as many as fit into memory, at most 32.
     output_sel_fn : callable, optional
         Applied to each input's outputs before scoring.
     id_value : int
@@ -108,7 +108,7 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
         model_input: Any,
         scores: Sequence[str | Callable[..., Any]] | str = ("diff",),
         score_kwargs: Sequence[dict[str, Any]] | None = None,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         output_sel_fn: Callable[..., Any] | None = None,
         id_value: int = 0,
         category_axis: int | None = None,

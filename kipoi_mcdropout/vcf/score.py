@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from kipoi_mcdropout.dropout.locked_model import MOST_AT_A_TIME
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.effects.columns import MEMBER_STATISTICS
 from kipoi_mcdropout.effects.member_engines import draws_of_each
@@ -28,6 +29,7 @@ from kipoi_mcdropout.runs.options import RunOptions
 from kipoi_mcdropout.runs.schedule import InProcess, Scheduler, Work
 from kipoi_mcdropout.runs.session import without_shard
 from kipoi_mcdropout.sequence.genome import Genome
+from kipoi_mcdropout.vcf.check_strands import check_strands
 from kipoi_mcdropout.vcf.options import VariantEffects
 from kipoi_mcdropout.vcf.place.chunks import AlleleWindows, chunk_alleles, gather
 from kipoi_mcdropout.vcf.place.contigs import ContigNames
@@ -126,8 +128,6 @@ def score_vcf(
         If something about the VCF or the FASTA must be known before the results are used, and if no
         allele was scored.
     """
-    if running.batch_size < 1:
-        raise InputError(f"batch_size must be at least 1; got {running.batch_size}")
     check_not_inputs(
         paths.all(), {"the genome": fasta, "the contig map": wanted.options.contig_map_file}
     )
@@ -236,10 +236,10 @@ def _plan(
     effects, sequences = wanted.effects, model.sequences
     chosen = sequences.targets(wanted.targets)
     model.ensemble.check_targets(sequences.example(), as_targets(wanted.targets), chosen)
-    _check_strands(wanted, model)
+    check_strands(wanted, model)
     fields = _fields(wanted, chosen, model) if carries_vcf else []
     n_alleles = chunk_alleles(
-        len(chosen.columns), len(effects.scores), effects.n_draws, running.batch_size,
+        len(chosen.columns), len(effects.scores), effects.n_draws, running.batch_size or MOST_AT_A_TIME,
         0 if chosen.profiles is None else chosen.profiles.size,
     )  # fmt: skip
     asked = EngineChoice(running.engine, running.batch_size, running.memory, running.verify)
@@ -252,29 +252,6 @@ def _plan(
     draws = draws_of_each(effects.n_draws, is_random)
     compared = engine.dtype_check(model, masks, at_once, draws, chosen.selected)
     return _Plan(model, wanted, running, chosen, fields, n_alleles, engine, choice, here, compared)
-
-
-def _check_strands(wanted: VariantEffects, model: Model) -> None:
-    """Raise InputError where bins would be averaged that are not the same bases."""
-    reader, options = model.adapter.reader, wanted.options
-    views = "rc (--rc)" if options.rc else "shifts (--shifts)" if tuple(options.shifts) != (0,) else ""
-    if not views or reader is None:
-        return
-    if reader.readout.keeps_bins:
-        raise InputError(
-            f"{views} averages outputs whose bins are not the same bases, so profiles cannot be "
-            "compared after it; use it with scores of reduced values alone, such as diff or log2fc"
-        )
-    if not options.rc:
-        return
-    n_bins = reader.bound.axes.n_bins
-    for window in reader.bound.windows:
-        if window.start + window.end != n_bins:
-            raise InputError(
-                "rc (--rc) reads the other strand too, whose bins run the other way, so a window of "
-                f"bins must be symmetric about the centre; {window.reduction.name} takes the bins "
-                f"{window.start}:{window.end} of {n_bins}"
-            )
 
 
 def _recorded(plan: _Plan, contig_map: dict[str, str]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from kipoi_mcdropout.vcf.place.chunks import AlleleWindows, to_batch
 from kipoi_mcdropout.vcf.place.views import ViewAverage
 from kipoi_mcdropout.vcf.units import Summaries
 
-MakeEngine = Callable[[LockedModel, MaskBank, int], Engine]  # model, masks, batch_size
+MakeEngine = Callable[[LockedModel, MaskBank, int | None], Engine]  # model, masks, batch_size
 
 
 def which_are_random(model: Model, n_draws: int) -> tuple[bool, ...]:
@@ -50,7 +50,7 @@ class EngineChoice:
     """How alleles are computed; see `engine.Engines`. After `decide`, `engine` has one a member."""
 
     engine: str | MakeEngine | tuple[str, ...]
-    batch_size: int
+    batch_size: int | None
     memory_bytes: int
     verify: bool
 
@@ -114,8 +114,8 @@ class EngineChoice:
     ) -> DtypeCheck | None:
         """What `dtype` rounds, on mutants of a random sequence; None if nothing is compared.
 
-        Within `borrow()` of the model. `n_alleles` are those of a chunk. Of a model with several members,
-        that of the first.
+        Within `borrow()` of the model. `n_alleles` are those of a chunk. Of a model with several
+        members, that of the first.
         """
         locked, sequences = model.adapter.locked, model.sequences
         if locked.dtype == "float32" or not self.verify:

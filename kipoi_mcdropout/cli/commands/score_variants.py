@@ -165,7 +165,9 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--strict", action="store_true", help="exit code 3 if any allele is skipped")
     parser.add_argument(
-        "--batch_size", type=int, default=32, help="number of inputs in one forward pass (default 32)"
+        "--batch_size",
+        type=int,
+        help="number of inputs in one forward pass (default: as many as fit into memory, at most 32)",
     )
     add_engine_arguments(parser)
 

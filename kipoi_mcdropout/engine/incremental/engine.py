@@ -44,8 +44,8 @@ class IncrementalEngine:
     model : LockedModel
         Within `borrow()` while running.
     masks : MaskBank
-    batch_size : int
-        Inputs in one forward pass, where whole inputs are computed.
+    batch_size : int, optional
+        Inputs in one forward pass, where whole inputs are computed; by default `LockedModel.fitting`.
     memory_bytes : int
         Approximate memory for activations.
     captures : SharedCaptures, optional
@@ -66,7 +66,7 @@ class IncrementalEngine:
         self,
         model: LockedModel,
         masks: MaskBank,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         memory_bytes: int = DEFAULT_MEMORY_BYTES,
         captures: SharedCaptures | None = None,
     ) -> None:
@@ -211,7 +211,8 @@ class IncrementalEngine:
             try:
                 if run is None:
                     references = self._references(compiled, batch, rows)
-                    run = SliceRun(compiled, references, self.batch_size, shrink, self.paths)
+                    whole = self._whole_at_a_time(batch)
+                    run = SliceRun(compiled, references, whole, shrink, self.paths)
                     run.prepare(batch, rows, n_draws, as_whole=not finite)
                 alt, ref = run.outputs(part, selected)
             except NonFiniteReference:
@@ -226,6 +227,12 @@ class IncrementalEngine:
             done += len(part)
         if run is not None:
             run.close()
+
+    def _whole_at_a_time(self, batch: MutantBatch) -> int:
+        if self.batch_size is not None:
+            return self.batch_size
+        one = to_tensors(take(batch.references, [0]), self.model.device)
+        return self.model.fitting(one, self.memory_bytes)
 
     def _references(self, compiled: Compiled, batch: MutantBatch, rows: slice) -> References:
         owners = np.unique(batch.owner[rows])
