@@ -131,9 +131,7 @@ def score_vcf(
     check_not_inputs(
         paths.all(), {"the genome": fasta, "the contig map": wanted.options.contig_map_file}
     )
-    if wanted.vcf.member_means:
-        _check_member_means(model, paths)
-    wanted, options = _with_draws(wanted, model), wanted.options
+    wanted, options = _checked(wanted, model, paths), wanted.options
     placement = options.placement(model.sequences.length, known_only=not model.sequences.knows_n)
     with ExitStack() as stack:
         stack.enter_context(model.adapter.locked.borrow())
@@ -179,18 +177,11 @@ def score_vcf(
     return VariantRun(ledger, plan.targets.labels, record, plan.choice, nothing_left, tuple(notices))
 
 
-def _check_member_means(model: Model, paths: OutputPaths) -> None:
-    """Raise InputError unless there is a place for the mean effect of each member."""
-    model.ensemble.check_several("member_means (--member_means)")
-    if paths.table is None:
-        raise InputError(
-            "member_means (--member_means) adds columns to the table, and the annotated VCF has no "
-            "place for them; give a table too (-t, or output=[..., 'table.parquet'])"
-        )
-
-
-def _with_draws(wanted: VariantEffects, model: Model) -> VariantEffects:
+def _checked(wanted: VariantEffects, model: Model, paths: OutputPaths) -> VariantEffects:
     """With a number of draws, where it was left to the model."""
+    if wanted.vcf.member_means:
+        model.ensemble.check_several("member_means (--member_means)")
+        paths.check_table("member_means (--member_means)")
     n_draws = decided_draws(wanted.effects.n_draws, model.ensemble, model.sequences.example())
     check_until(wanted.effects.until, n_draws, n_members=len(model.ensemble))
     return replace(wanted, effects=replace(wanted.effects, n_draws=n_draws))
