@@ -65,21 +65,19 @@ def networks(n: int) -> list[torch.nn.Module]:
     return found
 
 
-def planning() -> list[float]:
-    """Seconds of each choice of an engine from now on."""
-    from kipoi_mcdropout.engine.choose import Engines
-
+def timed(owner: object, name: str) -> list[float]:
+    """Seconds of each call of a function from now on."""
     spent: list[float] = []
-    choose = Engines.choose
+    function = getattr(owner, name)
 
-    def timed(*args: object) -> object:
+    def call(*args: object) -> object:
         start = time.perf_counter()
         try:
-            return choose(*args)
+            return function(*args)
         finally:
             spent.append(time.perf_counter() - start)
 
-    Engines.choose = timed
+    setattr(owner, name, call)
     return spent
 
 
@@ -167,9 +165,16 @@ def main() -> None:
         return time.perf_counter() - start
 
     if options.planning:
-        spent = planning()
+        from kipoi_mcdropout.engine.choose import Engines
+        from kipoi_mcdropout.engine.incremental import shared_capture
+
+        seconds([mcd.Model(nets)], options.draws)  # warms up
+        chosen, captured = timed(Engines, "choose"), timed(shared_capture, "capture")
         whole = seconds([mcd.Model(nets)], options.draws)
-        print(f"{sum(spent):.2f} s of {whole:.2f} s, {len(spent)} members")
+        print(
+            f"{sum(chosen):.2f} s of {whole:.2f} s for the engines of {len(chosen)} members; of these "
+            f"{sum(captured):.3f} s for {len(captured)} capture"
+        )
         return
     ratios = []
     for turn in range(options.turns + 1):

@@ -75,7 +75,8 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         type=parse_memory,
         default=None,
         metavar="SIZE",
-        help="approximate memory for activations, in addition to the weights, e.g. 1.5GB (default 1GB)",
+        help="approximate memory for activations, in addition to the weights, e.g. 1.5GB (default 1GB); "
+        "weights of several members that are larger than half of it are kept in temporary files",
     )
     parser.add_argument(
         "--no_verify",

@@ -26,5 +26,5 @@ def architecture(model: KipoiModel) -> Hashable:
         shared = first.setdefault(("memory", x.untyped_storage()._cdata), name)
         state.append((name, type(x), x.dtype, tuple(x.shape), x.stride(), x.device, same, shared))
     readout = None if model.reader is None else id(model.reader.readout)
-    ways = isinstance(model.model, nn.Module), model.locked.ignore, readout
+    ways = isinstance(model.model, nn.Module), model.locked.ignore, model.locked.dtype, readout
     return tuple(sorted(model.made_of.items())), ways, tuple(state)

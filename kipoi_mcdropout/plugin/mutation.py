@@ -147,12 +147,12 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
         from kipoi_mcdropout.sequence.vocabulary import as_vocabulary
 
         given = list(model) if isinstance(model, (list, tuple)) else [model]
-        letters = alphabet_of(given[0]) if alphabet is None else check_alphabet(alphabet)
         scores = [scores] if isinstance(scores, str) or callable(scores) else list(scores)
         chosen = parse_scores(scores, score_kwargs, pseudocount)
         readout = readout_for(Readout.of(outputs, "MCDropoutISM"), chosen)
         own = (output_sel_fn, ignore, label_axis)
         ensemble = Ensemble.of([KipoiModel(one, *own, dtype=dtype, readout=readout) for one in given])
+        letters = alphabet_of(given[0]) if alphabet is None else check_alphabet(alphabet)
         names = [score for score in scores if score in scoring_options]  # those of kipoi-interpret
         super().__init__(
             model, model_input, names, None, batch_size, output_sel_fn, id_value,

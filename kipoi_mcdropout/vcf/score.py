@@ -35,6 +35,7 @@ from kipoi_mcdropout.vcf.place.chunks import AlleleWindows, chunk_alleles, gathe
 from kipoi_mcdropout.vcf.place.contigs import ContigNames
 from kipoi_mcdropout.vcf.place.placement import Placer
 from kipoi_mcdropout.vcf.place.survey import Survey, survey_records
+from kipoi_mcdropout.vcf.place.views import check_bins
 from kipoi_mcdropout.vcf.read.input_stream import is_stream
 from kipoi_mcdropout.vcf.read.reader import VcfReader
 from kipoi_mcdropout.vcf.run import outputs_as_dict, run_variants
@@ -131,9 +132,7 @@ def score_vcf(
     check_not_inputs(
         paths.all(), {"the genome": fasta, "the contig map": wanted.options.contig_map_file}
     )
-    if wanted.vcf.member_means:
-        _check_member_means(model, paths)
-    wanted, options = _with_draws(wanted, model), wanted.options
+    wanted, options = _checked(wanted, model, paths), wanted.options
     placement = options.placement(model.sequences.length, known_only=not model.sequences.knows_n)
     with ExitStack() as stack:
         stack.enter_context(model.adapter.locked.borrow())
@@ -184,18 +183,11 @@ def score_vcf(
     return VariantRun(ledger, plan.targets.labels, record, plan.choice, nothing_left, tuple(notices))
 
 
-def _check_member_means(model: Model, paths: OutputPaths) -> None:
-    """Raise InputError unless there is a place for the mean effect of each member."""
-    model.ensemble.check_several("member_means (--member_means)")
-    if paths.table is None:
-        raise InputError(
-            "member_means (--member_means) adds columns to the table, and the annotated VCF has no "
-            "place for them; give a table too (-t, or output=[..., 'table.parquet'])"
-        )
-
-
-def _with_draws(wanted: VariantEffects, model: Model) -> VariantEffects:
+def _checked(wanted: VariantEffects, model: Model, paths: OutputPaths) -> VariantEffects:
     """With a number of draws, where it was left to the model."""
+    if wanted.vcf.member_means:
+        model.ensemble.check_several("member_means (--member_means)")
+        paths.check_table("member_means (--member_means)")
     n_draws = decided_draws(wanted.effects.n_draws, model.ensemble, model.sequences.example())
     check_until(wanted.effects.until, n_draws, n_members=len(model.ensemble))
     return replace(wanted, effects=replace(wanted.effects, n_draws=n_draws))
@@ -250,7 +242,7 @@ def _plan(
     effects, sequences = wanted.effects, model.sequences
     chosen = sequences.targets(wanted.targets)
     model.ensemble.check_targets(sequences.example(), as_targets(wanted.targets), chosen)
-    _check_strands(wanted, model)
+    check_bins(model.adapter.reader, wanted.options.rc, wanted.options.shifts)
     fields = _fields(wanted, chosen, model) if carries_vcf else []
     n_alleles = chunk_alleles(
         len(chosen.columns), len(effects.scores), effects.n_draws, running.batch_size or MOST_AT_A_TIME,
@@ -266,29 +258,6 @@ def _plan(
     draws = draws_of_each(effects.n_draws, is_random)
     compared = engine.dtype_check(model, masks, at_once, draws, chosen.selected)
     return _Plan(model, wanted, running, chosen, fields, n_alleles, engine, choice, here, compared)
-
-
-def _check_strands(wanted: VariantEffects, model: Model) -> None:
-    """Raise InputError where bins would be averaged that are not the same bases."""
-    reader, options = model.adapter.reader, wanted.options
-    views = "rc (--rc)" if options.rc else "shifts (--shifts)" if tuple(options.shifts) != (0,) else ""
-    if not views or reader is None:
-        return
-    if reader.readout.keeps_bins:
-        raise InputError(
-            f"{views} averages outputs whose bins are not the same bases, so profiles cannot be "
-            "compared after it; use it with scores of reduced values alone, such as diff or log2fc"
-        )
-    if not options.rc:
-        return
-    n_bins = reader.bound.axes.n_bins
-    for window in reader.bound.windows:
-        if window.start + window.end != n_bins:
-            raise InputError(
-                "rc (--rc) reads the other strand too, whose bins run the other way, so a window of "
-                f"bins must be symmetric about the centre; {window.reduction.name} takes the bins "
-                f"{window.start}:{window.end} of {n_bins}"
-            )
 
 
 def _recorded(plan: _Plan, contig_map: dict[str, str]) -> dict[str, Any]:
