@@ -153,6 +153,11 @@ class Ensemble:
                     f"input, the first model has {chosen.n_outputs}"
                 )
             _check_labels("outputs", chosen.labels, name, theirs.labels)
+            if theirs.profiles != chosen.profiles:
+                raise InputError(
+                    f"all members must have profiles of the same bins; {name} has others than the first "
+                    "model"
+                )
 
 
 def check_balanced(n_draws: int, n_members: int) -> int:

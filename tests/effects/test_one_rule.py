@@ -85,7 +85,8 @@ def test_tables_of_errors(name: str) -> None:
 def test_words_of_the_pages() -> None:
     tolerance = rounded(TOLERANCE)
     assert f"{DEFAULT_DRAWS} draws, the default, are enough" in page("concepts.md")
-    assert f"Below {ENOUGH} draws, which know each sd to {tolerance}," in page("concepts.md")
+    few = f"With fewer than {ENOUGH} draws, each sd has an error of more than {tolerance}"
+    assert few in page("concepts.md")
     finer = f"10 % for {draws_for_sd(0.1)}, 5 % for {draws_for_sd(0.05)}"
     default = f"{rounded(sd_error(DEFAULT_DRAWS))} for the default of {DEFAULT_DRAWS}"
     assert f"{default}, {finer}" in page("how_to/plots_and_report.md")

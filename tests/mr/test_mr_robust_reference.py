@@ -31,7 +31,8 @@ FIELDS = {"estimate": 1e-6, "se": 1e-6, "residual_se": 1e-6, "intercept": 1e-6, 
 TWOSAMPLEMR = (
     "wald_ratio", "two_sample_ml", "egger_regression", "egger_regression_bootstrap", "simple_median",
     "weighted_median", "penalised_weighted_median", "ivw", "ivw_radial", "ivw_mre", "ivw_fe",
-    "simple_mode", "weighted_mode", "weighted_mode_nome", "simple_mode_nome", "raps", "sign", "uwr", "grip",
+    "simple_mode", "weighted_mode", "weighted_mode_nome", "simple_mode_nome", "raps",
+    "sign", "uwr", "grip",
 )  # fmt: skip
 MENDELIANRANDOMIZATION = (
     "divw", "ivw", "egger", "allmethods", "plot", "maxlik", "mvivwme", "hetpen", "conmix", "mvmedian",

@@ -12,12 +12,14 @@ import pytest
 import torch
 from profile_world import LENGTH, TRACKS, OneHead, profile_net, sequences, write_files
 from scipy.spatial.distance import jensenshannon
+from torch.multiprocessing.reductions import StorageWeakRef
 from variant_world import random_sequence, write_fasta, write_vcf
 
 import kipoi_mcdropout as mcd
 from kipoi_mcdropout.cli import interpret_ism, run
 from kipoi_mcdropout.dropout.locked_model import POINT, locked_forward
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.vcf.place.chunks import chunk_alleles
 
 WORDS: dict[str, Any] = {"head": "profile", "tracks": ["plus", "total"], "reduce": ["sum@16", "max"]}
 FLAGS = [
@@ -189,6 +191,40 @@ def test_mutants_far_from_the_window_have_no_effect_at_all() -> None:
     assert far.any()
     assert (table["effect_mean"][far] == 0).all()
     assert (table["effect_sd"][far] == 0).all()
+
+
+class Watched(torch.nn.Module):
+    """Counts how many of its profiles are in memory when it makes another one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = OneHead(profile_net())
+        self.made: list[StorageWeakRef] = []
+        self.most = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.most = max(self.most, sum(not ref.expired() for ref in self.made))
+        profile: torch.Tensor = self.net(x)
+        self.made.append(StorageWeakRef(profile.untyped_storage()))
+        return profile
+
+
+def test_no_profile_is_kept_where_it_is_reduced() -> None:
+    net = Watched()
+    mcd.ism(
+        mcd.Model(net, outputs=TRACKS), sequences(1), n_draws=3, reduce=["sum", "max@9"],
+        scores=["diff", "log2fc"], running=mcd.RunOptions(engine="full", batch_size=8),
+        options=mcd.MutationOptions(START, END),
+    )  # fmt: skip
+    assert len(net.made) > 12
+    assert net.most == 0
+
+
+def test_fewer_alleles_at_a_time_for_wide_profiles() -> None:
+    assert chunk_alleles(4, 1, 30, 32) == 1024
+    assert chunk_alleles(4, 1, 30, 32, profile_size=2000) == 96  # 8 bytes x 31 x 2000 an allele
+    assert chunk_alleles(4, 1, 30, 32, profile_size=50_000) == 5
+    assert chunk_alleles(4, 1, 30, 32, profile_size=5_000_000) == 1
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,8 @@ C_SLOPE = 4.685061  # with it 95 % of the efficiency of least squares under norm
 BREAKDOWN = 0.5
 _SUBSETS = 2000
 _KEPT = 8
+_FIRST_STEPS = 30
+_REFINED = 2
 _MOST_STEPS = 2000
 _EXACT_RTOL = 1e-12
 
@@ -118,21 +120,28 @@ def robust_scale(residual: FloatArray, n_coefficients: int) -> float:
 
 
 def _s_estimate(x: FloatArray, y: FloatArray, seed: int) -> FloatArray:
-    found = []
-    for candidate in _candidates(x, y, seed):
-        slope = candidate
-        for _ in range(_MOST_STEPS):
-            residual = y - x @ slope
-            scale = robust_scale(residual, x.shape[1])
-            if scale <= 0:
-                return slope
-            new = _least_squares(x, y, _weight(residual / (scale * C_SCALE)))
-            done = np.abs(new - slope).max() <= 1e-13 * np.abs(new).max()
-            slope = new
-            if done:
-                break
-        found.append((robust_scale(y - x @ slope, x.shape[1]), tuple(slope.tolist())))
-    return np.array(min(found)[1])
+    """Refine all candidates a little, and the best of them until they stay."""
+    tried = [_refine(x, y, candidate, _FIRST_STEPS) for candidate in _candidates(x, y, seed)]
+    tried.sort(key=lambda found: (found[1], tuple(found[0].tolist())))
+    best = [_refine(x, y, slope, _MOST_STEPS) for slope, _ in tried[:_REFINED]]
+    return min(best, key=lambda found: found[1])[0]
+
+
+def _refine(x: FloatArray, y: FloatArray, slope: FloatArray, steps: int) -> tuple[FloatArray, float]:
+    """Coefficients and scale in turn, each a step; returns the coefficients and their scale."""
+    scale = float(np.median(np.abs(y - x @ slope))) / 0.6745
+    target = BREAKDOWN * (len(y) - x.shape[1])
+    for _ in range(steps):
+        u = (y - x @ slope) / (max(scale, 1e-300) * C_SCALE)
+        scale *= float(np.sqrt(_rho(u).sum() / target))
+        if scale <= 0:
+            return slope, 0.0
+        new = _least_squares(x, y, _weight(u))
+        done = np.abs(new - slope).max() <= 1e-14 * np.abs(new).max()
+        slope = new
+        if done:
+            break
+    return slope, robust_scale(y - x @ slope, x.shape[1])
 
 
 def _candidates(x: FloatArray, y: FloatArray, seed: int) -> FloatArray:
