@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from kipoi_mcdropout.arrays.outputs import select_targets
 from kipoi_mcdropout.effects.columns import (
     COUNTS,
+    BACKGROUND_STATISTICS,
     MEMBER_REFERENCE_STATISTICS,
     MEMBER_STATISTICS,
     MUTANT_STATISTICS,
     OF_EACH,
     OUTPUT_EPS,
+    Q_EMPIRICAL,
     REFERENCE_STATISTICS,
 )
 from kipoi_mcdropout.errors import InputError
@@ -33,6 +35,7 @@ from kipoi_mcdropout.files.record import range_of, sequence_name
 
 _STATISTICS = (
     *REFERENCE_STATISTICS, *MEMBER_REFERENCE_STATISTICS, *MUTANT_STATISTICS, *MEMBER_STATISTICS,
+    *BACKGROUND_STATISTICS, Q_EMPIRICAL,
 )  # fmt: skip
 _QUANTILE = "effect_q"
 EFFECT_COLUMNS = ("output", "score", "effect_mean", "effect_sd", "effect_mcse", "n_draws")
