@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from kipoi_mcdropout.model.regions import Regions
     from kipoi_mcdropout.plugin.mutation import MCDropoutISM
     from kipoi_mcdropout.reports.call import report
+    from kipoi_mcdropout.runs.background.make import background
+    from kipoi_mcdropout.runs.background.options import BackgroundOptions
     from kipoi_mcdropout.runs.ism.mutate import MutationOptions, ism
     from kipoi_mcdropout.runs.options import RunOptions
     from kipoi_mcdropout.runs.predict import mc_predict
@@ -33,6 +35,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "POINT",
+    "BackgroundOptions",
     "Effects",
     "FastaSequences",
     "MCDropoutISM",
@@ -46,6 +49,7 @@ __all__ = [
     "VariantOptions",
     "VcfOptions",
     "audit",
+    "background",
     "cli_main",
     "ism",
     "load_kipoi_model",
@@ -64,6 +68,7 @@ DataloaderParser = None
 
 _HOMES = {
     "POINT": "dropout.locked_model",
+    "BackgroundOptions": "runs.background.options",
     "Effects": "files.effects",
     "FastaSequences": "model.fasta_sequences",
     "MCDropoutISM": "plugin.mutation",
@@ -77,6 +82,7 @@ _HOMES = {
     "VariantOptions": "vcf.options",
     "VcfOptions": "vcf.options",
     "audit": "model.audit",
+    "background": "runs.background.make",
     "cli_main": "cli",
     "ism": "runs.ism.mutate",
     "load_kipoi_model": "model.load",

@@ -15,7 +15,7 @@ GROUPS = {
     "input": (
         "input_vcf", "fasta_file", "regions", "sequences", "edge", "use_strand", "dataloader",
         "dataloader_source", "dataloader_args", "region", "contig_map", "peaks", "blacklist", "chroms",
-        "exclude_chroms", "measured",
+        "exclude_chroms", "measured", "background",
     ),
     "model": (
         *MODEL_FLAGS, "output_sel_fn", "target", "exposure", "outcome",
@@ -23,7 +23,7 @@ GROUPS = {
     "dropout": ("n_draws", "mask_scope"),
     "effects": (
         "imp_score", "imp_score_kwargs", "scores", "score", "score_kwargs", "start", "end",
-        "test_ref_ref", "rc", "shifts", "normalize", "ref_mismatch", "quantiles", "q_values",
+        "n_effects", "per_window", "sample_seed", "from_regions", "for_variants", "test_ref_ref", "rc", "shifts", "normalize", "ref_mismatch", "quantiles", "q_values",
     ),
     "statistics": (
         "se_type", "methods", "convention", "n_bootstrap", "seed", "align", "sd", "sd_scale",

@@ -166,6 +166,10 @@ class SaturationMutagenesis:
         """Draws of all members, and the point prediction of each."""
         return self.options.effects.n_draws + len(self.ensemble)
 
+    def set_positions(self, start: int, end: int) -> None:
+        """Mutate these positions, 0-based and half-open, in all sequences that follow."""
+        self.options = replace(self.options, start=start, end=end)
+
     def rank_against(self, ranking: Ranking) -> None:
         """Compare all effects that follow with a background."""
         effects = replace(self.options.effects, ranking=ranking)

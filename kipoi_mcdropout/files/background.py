@@ -1,13 +1,15 @@
-"""The file of a background: Parquet, a row per mutant, output and score, with the effect of every draw."""
+"""The file of a background: Parquet, a row per mutant, output and score, with all draws in it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 from numpy.typing import NDArray
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from kipoi_mcdropout.effects.columns import OUTPUT_EPS
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.effect_rows import effect_tables
+from kipoi_mcdropout.files.group import OutputGroup, Writers, open_writers
 from kipoi_mcdropout.files.open_hdf5 import existing
 from kipoi_mcdropout.files.provenance import file_checksum
 from kipoi_mcdropout.files.read import read_provenance
@@ -22,16 +25,23 @@ from kipoi_mcdropout.files.read_tables import is_parquet, reading
 from kipoi_mcdropout.files.record import SequenceBlocks
 from kipoi_mcdropout.files.table import ParquetTable, RowWriter
 from kipoi_mcdropout.significance.background import Background, OutputBackground, rank_floor
-from kipoi_mcdropout.significance.same_run import METHOD
+from kipoi_mcdropout.significance.same_run import METHOD, check_same_run
 
 SUFFIXES = (".parquet", ".pq")
 DRAWS = "effect_draws"
 _COLUMNS = ("output", "score", "effect_mean", "effect_point", "ref_point", "alt_point")
 
 
-def background_writer(path: Path, provenance: dict[str, Any]) -> RowWriter:
-    """Writes the effects of sequences, one `SequenceBlocks` at a time, with their draws."""
-    return RowWriter(ParquetTable(path, provenance), _tables)
+def background_writers(
+    group: OutputGroup, paths: Sequence[Path], provenance: dict[str, Any]
+) -> AbstractContextManager[Writers[SequenceBlocks]]:
+    """A writer of the effects of sequences with their draws; use as a context."""
+
+    def open_one(_name: str, temporary: Path | None) -> RowWriter:
+        assert temporary is not None, "a background is written to a file"
+        return RowWriter(ParquetTable(temporary, provenance), _tables)
+
+    return open_writers(group, paths, open_one)
 
 
 def _tables(sequence: SequenceBlocks) -> Iterator[pa.Table]:
@@ -83,11 +93,22 @@ def _sort_rows(
     if n_draws:
         flat = batch.column(DRAWS).flatten().to_numpy()
         draws = flat.reshape(len(score), n_draws)
-    for s in dict.fromkeys(score.tolist()):
-        for o in dict.fromkeys(output[score == s].tolist()):
-            rows = (score == s) & (output == o)
-            own = (*(x[rows] for x in numbers), eps[rows], draws[rows])
-            parts.setdefault((s, o), []).append(own)
+    keys, first, group = _groups(score, output)
+    order = np.argsort(group, kind="stable")
+    for key, rows in zip(keys, np.split(order, first[1:]), strict=True):
+        parts.setdefault(key, []).append((*(x[rows] for x in numbers), eps[rows], draws[rows]))
+
+
+def _groups(
+    score: NDArray[Any], output: NDArray[Any]
+) -> tuple[list[tuple[str, str]], NDArray[np.int64], NDArray[np.int64]]:
+    """The distinct pairs, in the order of their first row; where each begins once sorted; and the
+    number of the pair of each row.
+    """
+    pairs = pd.MultiIndex.from_arrays([score, output])
+    group, found = pd.factorize(pairs)
+    counts = np.bincount(group, minlength=len(found))
+    return [(str(s), str(o)) for s, o in found], np.cumsum(counts) - counts, group
 
 
 def _of_output(score: str, parts: list[tuple[NDArray[Any], ...]]) -> OutputBackground:
@@ -96,8 +117,32 @@ def _of_output(score: str, parts: list[tuple[NDArray[Any], ...]]) -> OutputBackg
     return OutputBackground.of(effects, draws.T, floor)
 
 
+def background_for(
+    path: str | Path, record: dict[str, Any], labels: Sequence[str], scores: Sequence[str]
+) -> tuple[Background, dict[str, Any]]:
+    """The background for a run, and the record of the run with it.
+
+    Parameters
+    ----------
+    path : str or Path
+    record : dict
+        Of the run.
+    labels, scores : sequence of str
+        Of the run's outputs and scores.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or does not fit the run.
+    """
+    background = read_background(path)
+    check_same_run(background.provenance, record)
+    return background.select(labels, scores), recorded_with(background, record)
+
+
 def recorded_with(background: Background, record: dict[str, Any]) -> dict[str, Any]:
     """The record of a run with the background against which its effects are ranked."""
     options = {**record["options"], "background": background.provenance["options"]["background_of"]}
     files = {**record["files"], "background": background.provenance["file"]}
-    return json.loads(json.dumps({**record, "options": options, "files": files}))
+    plain: dict[str, Any] = json.loads(json.dumps({**record, "options": options, "files": files}))
+    return plain

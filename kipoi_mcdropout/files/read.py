@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from kipoi_mcdropout.arrays.outputs import select_targets
 from kipoi_mcdropout.effects.columns import (
-    COUNTS,
     BACKGROUND_STATISTICS,
+    COUNTS,
     MEMBER_REFERENCE_STATISTICS,
     MEMBER_STATISTICS,
     MUTANT_STATISTICS,
@@ -196,13 +196,26 @@ def _of_each(
         if name not in group:
             raise InputError(missing)
         columns = _columns(file, outputs)
-        parts = []
-        for i in range(len(file["reference"])):
-            mutated = np.argwhere(_mutated(group["n_nonfinite"][i]))
-            values = group[name][i][mutated[:, 0], mutated[:, 1]][:, columns]
-            parts.append(values.reshape(-1, values.shape[-1]))
-    stacked: NDArray[np.float32] = np.concatenate(parts).T
+        n = len(file["reference"])
+        parts = [_sequence_of_each(file, i, name, score, columns) for i in range(n)]
+    stacked: NDArray[np.float32] = np.concatenate(parts, axis=1)
     return stacked
+
+
+def _sequence_of_each(
+    file: h5py.File, i: int, name: str, score: str, columns: list[int]
+) -> NDArray[np.float32]:
+    """The same for one sequence, in the order of `sequence_rows`."""
+    group = file[f"scores/{score}"]
+    mutated = np.argwhere(_mutated(group["n_nonfinite"][i]))
+    values = group[name][i][mutated[:, 0], mutated[:, 1]][:, columns]
+    of_each: NDArray[np.float32] = values.reshape(-1, values.shape[-1]).T
+    return of_each
+
+
+def sequence_draws(file: h5py.File, i: int, score: str, columns: list[int]) -> NDArray[np.float32]:
+    """The effect of every draw, shape=(draws, rows of `sequence_rows`)."""
+    return _sequence_of_each(file, i, "effect_draws", score, columns)
 
 
 def has_draws(path: str | Path) -> bool:

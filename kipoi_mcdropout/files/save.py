@@ -19,7 +19,7 @@ from kipoi_mcdropout.files.table import open_table
 if TYPE_CHECKING:
     from kipoi_mcdropout.files.effects import Effects
 
-__all__ = ["SUFFIXES", "save_records", "save_table"]
+__all__ = ["SUFFIXES", "arrow_rows", "save_records", "save_table"]
 _HDF5 = (".h5", ".hdf5")
 _INT32 = ("allele", "n_draws", "n_nonfinite", "n_saturated")
 
@@ -51,7 +51,7 @@ def save_table(effects: Effects, path: Path, overwrite: bool) -> None:
         with atomic_path(path, overwrite) as temporary:
             shutil.copyfile(source, temporary)
         return
-    rows = _arrow(effects.table())
+    rows = arrow_rows(effects.table())
     with atomic_path(path, overwrite) as temporary:
         table = open_table(path.name, temporary, effects.provenance)
         try:
@@ -60,7 +60,7 @@ def save_table(effects: Effects, path: Path, overwrite: bool) -> None:
             table.close()
 
 
-def _arrow(frame: pd.DataFrame) -> pa.Table:
+def arrow_rows(frame: pd.DataFrame) -> pa.Table:
     """The rows with the types that the commands write."""
     table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
     for i, name in enumerate(table.column_names):

@@ -1,9 +1,9 @@
 """Shuffles a sequence so that it keeps the count of each dinucleotide exactly.
 
-Altschul and Erickson, "Significance of nucleotide sequence alignments" (1985). The bases of a sequence
-are the nodes of a graph, and each pair of neighbours is an edge. Every path that uses each edge once is a
-sequence with the same dinucleotides, the same first and the same last base. A path is drawn uniformly
-from all of them:
+Altschul and Erickson, "Significance of nucleotide sequence alignments" (1985). The bases of a
+sequence are the nodes of a graph, and each pair of neighbours is an edge. Every path that uses each edge
+once is a sequence with the same dinucleotides, the same first and the same last base. A path is drawn
+uniformly from all of them:
 
 1. choose, for each base but the last of the sequence, which of its edges is used last, until these edges
    lead from every base to the last one;
@@ -12,6 +12,8 @@ from all of them:
 """
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +39,10 @@ def shuffle_dinucleotides(
     numpy.ndarray of uint8, shape=(positions,)
         Drawn uniformly from all such sequences.
     """
-    shuffled = codes.copy()
-    ends = np.flatnonzero(np.diff(np.concatenate([[False], known, [False]]).astype(np.int8)))
+    shuffled: NDArray[np.uint8] = codes.copy()
+    padded = np.zeros(len(known) + 2, np.int8)
+    padded[1:-1] = known
+    ends = np.flatnonzero(np.diff(padded))
     for start, end in ends.reshape(-1, 2):
         shuffled[start:end] = _shuffled_run(codes[start:end].tolist(), random)
     return shuffled
@@ -49,7 +53,7 @@ def _shuffled_run(run: list[int], random: np.random.Generator) -> list[int]:
     if len(run) < 4:  # first and last stay, so nothing else can change place
         return run
     followers: dict[int, list[int]] = {}
-    for base, following in zip(run, run[1:], strict=False):
+    for base, following in itertools.pairwise(run):
         followers.setdefault(base, []).append(following)
     final = _last_edges(followers, run[-1], random)
     order: dict[int, list[int]] = {}

@@ -36,7 +36,9 @@ class Ranks(NamedTuple):
         """
         size = np.abs(values)
         left, right = (np.searchsorted(background, size, side) for side in ("left", "right"))
-        minus_left, minus_right = (np.searchsorted(background, -size, side) for side in ("left", "right"))
+        minus_left, minus_right = (
+            np.searchsorted(background, -size, side) for side in ("left", "right")
+        )
         negative = values < 0
         return cls(
             values, len(background),
@@ -55,7 +57,7 @@ class Ranks(NamedTuple):
         return self._known(50.0 * (self.below + self.not_above) / self.n)
 
     def p_value(self) -> FloatArray:
-        """p of the size: (1 + how many are at least as large) / (1 + n).
+        """P of the size: (1 + how many are at least as large) / (1 + n).
 
         Phipson and Smyth, "Permutation P-values should never be zero" (2010).
         """

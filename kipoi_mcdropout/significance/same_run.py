@@ -77,7 +77,8 @@ def _model(background: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
     ]
     if wrong:
         name, other = background["model"]["name"], run["model"]["name"]
-        return [f"another model ({name}, here {other}): the checksum of its {' and '.join(wrong)} differs"]
+        what = " and ".join(wrong)
+        return [f"another model ({name}, here {other}): the checksum of its {what} differs"]
     own, others = (record["options"].get("output_sel_fn") for record in (background, run))
     return [] if own == others else [f"output_sel_fn is {own} there and {others} here"]
 

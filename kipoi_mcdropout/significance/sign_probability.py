@@ -56,9 +56,9 @@ def independent_draws(
 ) -> FloatArray:
     """How many independent draws the draws of several members are worth, from n_members to n_draws.
 
-    Draws of one member resemble each other. With R draws of each member and the share rho of the variance
-    that lies between members they are worth n_draws / (1 + (R - 1) rho) (Kish, "Survey Sampling", 1965).
-    Where rho is not known (one draw of each member) they are worth n_members.
+    Draws of one member resemble each other. With R draws of each member, and the share rho of the
+    variance that lies between members, they are worth n_draws / (1 + (R - 1) rho) (Kish, "Survey
+    Sampling", 1965). Where rho is not known (one draw of each member) they are worth n_members.
 
     >>> independent_draws([1.0, 0.0], [0.0, 1.0], 30, 5).tolist()
     [30.0, 5.0]
