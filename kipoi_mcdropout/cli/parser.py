@@ -23,7 +23,8 @@ GROUPS = {
     "dropout": ("n_draws", "mask_scope"),
     "effects": (
         "imp_score", "imp_score_kwargs", "scores", "score", "score_kwargs", "start", "end",
-        "n_effects", "per_window", "sample_seed", "from_regions", "for_variants", "test_ref_ref", "rc", "shifts", "normalize", "ref_mismatch", "quantiles", "q_values",
+        "n_effects", "per_window", "sample_seed", "from_regions", "for_variants", "test_ref_ref", "rc",
+        "shifts", "normalize", "ref_mismatch", "quantiles", "q_values",
     ),
     "statistics": (
         "se_type", "methods", "convention", "n_bootstrap", "seed", "align", "sd", "sd_scale",

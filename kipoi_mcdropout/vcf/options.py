@@ -37,6 +37,10 @@ class VariantOptions:
         From contigs of the VCF to those of the FASTA; a path is that of a file of two columns.
     quantiles : sequence of float
         Quantiles of the effect over the draws, in the table.
+    background : str or Path, optional
+        File of a background made with `BackgroundOptions(for_variants=True)`, among whose effects each
+        effect is ranked: p-values, percentiles and q-values are added. p and q are those of single
+        substitutions; other alleles have percentiles alone.
     """
 
     rc: bool = False
@@ -47,6 +51,7 @@ class VariantOptions:
     region: str | None = None
     contig_map: Mapping[str, str] | str | Path | None = None
     quantiles: Sequence[float] = ()
+    background: str | Path | None = None
 
     def placement(self, length: int, known_only: bool = False) -> PlacementOptions:
         """How alleles are placed in windows of a length, bp; see `PlacementOptions.known_only`."""

@@ -16,18 +16,18 @@ from kipoi_mcdropout.cli.model_arguments import add_model, describe_model
 from kipoi_mcdropout.errors import EXIT_OK
 
 _DESCRIPTION = """\
-Compute the effects of random substitutions in sequences that should mean nothing: the given sequences with
-their dinucleotides shuffled (Altschul and Erickson 1985), or, with --from_regions, windows of the genome
-with the same GC content. `significance`, and `ism` and `score_variants` with --background, then say how
-often such a substitution has an effect as large as yours.
+Compute the effects of random substitutions in sequences that should mean nothing: the given sequences
+with their dinucleotides shuffled (Altschul and Erickson 1985), or, with --from_regions, windows of the
+genome with the same GC content. `significance`, and `ism` and `score_variants` with --background, then
+say how often such a substitution has an effect as large as yours.
 
-Give the model, --n_draws, --seed, --scores, --start and --end of the run that is to be compared: the file
-records them, and a run that differs is refused. For `score_variants` add --for_variants, so that the
+Give the model, --n_draws, --seed, --scores, --start and --end of the run that is to be compared. The
+file records them, and a run that differs is refused. For `score_variants` add --for_variants: then the
 middle of the window is mutated, where a variant lies.
 
-Positions chosen at random in a genome are no fair comparison: most of them do nothing in any sequence, so
-that nearly every effect looks significant beside them. Shuffles of your own windows, or windows with
-their GC content, are a fairer one."""
+Random positions of a genome flatter: most of a genome is unlike your windows, and a substitution there
+does little, so that your effects look large beside it. Shuffles of your own windows, or windows with
+their GC content, are a fairer comparison."""
 
 
 def get_parser(prog: str = "kipoi mcdropout background") -> argparse.ArgumentParser:

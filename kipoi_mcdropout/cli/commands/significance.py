@@ -11,18 +11,19 @@ _DESCRIPTION = """\
 Compare the effects of a result with those of a background: random substitutions in sequences that should
 mean nothing (`kipoi mcdropout background`). The table has the columns of the result and
 
-  p_empirical            (1 + how many background effects are at least as large) / (1 + how many there are)
+  p_empirical            (1 + number of background effects at least as large) / (1 + number of all)
   p_empirical_signed     the same for each direction by itself: twice the smaller of the two p
   percentile             percentage of the background effects that are smaller, the sign left out
   percentile_signed      the same with the sign: 50 is the middle of the background
   percentile_sd, percentile_signed_sd
                          sd of the percentile over the draws: each draw is ranked among the background
-                         effects of the same draw; only where the result was written with --keep_draws
-  q_empirical            p_empirical adjusted for the number of effects on this output (Benjamini-Hochberg)
+                         effects of the same draw; only for a result written with --keep_draws
+  q_empirical            p_empirical adjusted for the number of effects on the output (Benjamini and
+                         Hochberg)
   sign_probability       share of the draws that agree with the sign of the mean effect
   sign_probability_mcse  its Monte Carlo error
 
-The same columns come from --background in `ism` and `score_variants`, where the draws need not be kept."""
+`ism` and `score_variants` with --background give the same columns, and need not keep the draws."""
 
 
 def get_parser(prog: str = "kipoi mcdropout significance") -> argparse.ArgumentParser:
@@ -60,7 +61,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout significance") -> int:
     say(f"{ranked.n_rows} effects: {options.output}")
     if not ranked.with_draws:
         say(
-            "note: the result has no draws, so percentile_sd and percentile_signed_sd are left out. Give "
-            "--background to the run itself, or write HDF5 with --keep_draws"
+            "note: the result has no draws, so percentile_sd and percentile_signed_sd are left out. "
+            "Give --background to the run itself, or write HDF5 with --keep_draws"
         )
     return EXIT_OK

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from kipoi_mcdropout.effects.summary import EffectSummary
 from kipoi_mcdropout.runs.session import RunSession
+from kipoi_mcdropout.significance.ranked_rows import OF_SUBSTITUTIONS, SUBSTITUTION
 from kipoi_mcdropout.vcf.place.placement import Scored
 from kipoi_mcdropout.vcf.read.header import Header
 from kipoi_mcdropout.vcf.read.reader import Record
@@ -41,6 +45,8 @@ class VariantLayout:
         Whether the model has several members, so that the table has the parts of the variances.
     eps : float
         Relative precision of the model's arithmetic.
+    ranked : bool
+        Whether the effects were compared with a background.
     """
 
     prefix: str
@@ -51,6 +57,7 @@ class VariantLayout:
     contigs: dict[str, int]
     several: bool = False
     eps: float = 0.0
+    ranked: bool = False
 
     def annotator(self, header: Header) -> Annotator:
         """What makes the lines of the VCF."""
@@ -68,6 +75,7 @@ class VariantLayout:
             dict(values["contigs"]),
             values["several"],
             values["eps"],
+            values["ranked"],
         )
 
 
@@ -96,7 +104,7 @@ class VariantAssembler:
                     text.close()
             if self._table is not None:
                 record = {**session.record, "ledger": self.ledger.to_dict()}
-                self._table.finish(record, self._layout.q_values)
+                self._table.finish(record, self._layout.q_values, self._layout.ranked)
         except BaseException:
             for output in (self._vcf, self._skipped, self._table):
                 if output is not None:
@@ -114,7 +122,8 @@ class VariantAssembler:
             self._skipped.write("\t".join(SKIPPED_COLUMNS) + "\n")
         if paths.table is not None:
             file = group.files[paths.table]
-            schema = schema_of(self._layout.quantiles, self._layout.several, self._layout.eps)
+            layout = self._layout
+            schema = schema_of(layout.quantiles, layout.several, layout.eps, layout.ranked)
             self._table = TableOutput(paths.table.name, file.rows, file.temporary, schema)
 
     def add(self, records: list[Record], result: VariantResult) -> None:
@@ -127,6 +136,8 @@ class VariantAssembler:
         ]
         cells: list[list[str]] = []
         if scored:
+            if self._layout.ranked:
+                _no_p_of_others([outcome for _, _, outcome in scored], result.summaries)
             if self._table is not None:
                 layout = self._layout
                 self._table.write(
@@ -144,3 +155,11 @@ class VariantAssembler:
                 self._skipped.write(skipped_rows(record, outcomes))
         if self._vcf is not None:
             self._vcf.flush()
+
+
+def _no_p_of_others(outcomes: Sequence[Scored], summaries: Sequence[EffectSummary]) -> None:
+    """Take p from alleles that are no single substitution, as those of the background are."""
+    other = np.array([outcome.kind != SUBSTITUTION for outcome in outcomes])
+    for summary in summaries:
+        for name in OF_SUBSTITUTIONS:
+            summary.mutant[name] = np.where(other[:, None], np.nan, summary.mutant[name])
