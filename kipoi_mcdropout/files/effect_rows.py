@@ -34,7 +34,7 @@ def effect_tables(sequence: SequenceBlocks, with_draws: bool = False) -> Iterato
             for rows in chunks(n_mutants, max(1, _ROWS // len(record.effects.targets.labels))):
                 summary = record.effects.summaries[score]
                 table = _rows(record, summary, rows)
-                if with_draws and summary.draws is not None:
+                if with_draws and summary.draws is not None and len(summary.draws):
                     table = table.append_column("effect_draws", _draws(summary.draws[:, rows]))
                 yield table
 
