@@ -49,5 +49,6 @@ def test_an_effect_of_zero_is_never_significant(background: np.ndarray) -> None:
 
 def test_no_number_has_no_rank() -> None:
     ranks = ranked([1, 2], [np.nan, 1])
-    for values in (ranks.p_value(), ranks.p_value_signed(), ranks.percentile(), ranks.percentile_signed()):
+    for of in (Ranks.p_value, Ranks.p_value_signed, Ranks.percentile, Ranks.percentile_signed):
+        values = of(ranks)
         assert np.isnan(values).tolist() == [True, False]
