@@ -154,7 +154,12 @@ def memory(options: argparse.Namespace) -> None:
     from variants import small_network
 
     import kipoi_mcdropout.vcf.score as score
+    from kipoi_mcdropout import Model, RunOptions, VcfOptions
+    from kipoi_mcdropout.effects.scores import parse_scores
+    from kipoi_mcdropout.effects.summary import EffectOptions
     from kipoi_mcdropout.runs.schedule.dask_cluster import DaskCluster
+    from kipoi_mcdropout.vcf.call import output_paths
+    from kipoi_mcdropout.vcf.options import VariantEffects
 
     per_chunk = 8
     score.chunk_alleles = lambda *_: per_chunk  # type: ignore[assignment]
@@ -178,10 +183,10 @@ def memory(options: argparse.Namespace) -> None:
         model = kipoi_model(folder / "model", "small_network", kwargs, net, (4, 100))
         fasta, vcf = write_world(folder, options.chunks * per_chunk, 1, 100)
         begin = time.perf_counter()
-        score.score_variants(
-            model, vcf, fasta, folder / "out.vcf.gz", folder / "t.parquet", n_draws=2, progress=look,
-            scheduler=cluster,
-        )  # fmt: skip
+        running = RunOptions(scheduler=cluster)
+        paths = output_paths(vcf, folder / "out.vcf.gz", folder / "t.parquet", VcfOptions(), running)
+        wanted = VariantEffects(EffectOptions(parse_scores("diff"), 2))
+        score.score_vcf(Model(model), vcf, fasta, paths, wanted, running, score.Told(progress=look))
         print(f"{options.chunks} chunks: {time.perf_counter() - begin:.0f} s")
     few, many = seen[options.chunks // 10], seen[options.chunks]
     for who in few:

@@ -138,13 +138,13 @@ def plain(model: Any, options: argparse.Namespace) -> Callable[[], tuple[int, st
 
 def ours(model: Any, options: argparse.Namespace) -> Callable[[], tuple[int, str]]:
     """FullEngine with locked masks, all statistics of all outputs; a pass more, with dropout off."""
-    from kipoi_mcdropout.arrays.outputs import Targets
     from kipoi_mcdropout.dropout.locked_model import LockedModel
     from kipoi_mcdropout.dropout.mask_bank import MaskBank
     from kipoi_mcdropout.effects.scores import SCORES
     from kipoi_mcdropout.effects.summarize import summarize_effects
     from kipoi_mcdropout.effects.summary import EffectOptions
     from kipoi_mcdropout.engine.full import FullEngine
+    from kipoi_mcdropout.outputs.targets import Targets
 
     batch = mutant_batch(model, options.mutants)
     columns = tuple(range(options.outputs))

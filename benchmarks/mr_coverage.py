@@ -1,10 +1,11 @@
 """How often a 95 % interval of the slope holds the slope that was planted.
 
-    python benchmarks/mr_coverage.py [--datasets 400] [--n-bootstrap 500] [--seed 0]
+    python benchmarks/mr_coverage.py [--datasets 400] [--n-bootstrap 500] [--seed 0] [--answer]
 
 Prints a table, a row per scenario and method: coverage (its Monte Carlo error is 1.1 % at 95 % and
 400 data sets), mean length of the interval, and mean error of the estimate, both in units of the
-slope.
+slope. With --answer the rows are of the answer that is shown first (`mr.answer`): in which share of the
+data sets it gives a number, and how often the interval of this number holds the slope.
 
 Each data set is a last layer with dropout (p = 0.5, locked) over hidden units, 60 mutants, and two
 outputs. Unit h carries a[j, h] of the exposure effect of mutant j and b[j, h] of its outcome
@@ -23,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.mr import Instruments, mr_estimate
+from kipoi_mcdropout.mr import Instruments, answer, mr_estimate
 
 SLOPE = 0.5
 N_MUTANTS = 60
@@ -44,6 +45,9 @@ class Scenario:
     locked: bool = True  # else every mutant has masks of its own, as if dropout were not locked
     coupled: bool = False  # a unit's exposure noise goes into the outcome too, with another slope
     direct: float = 0.0  # sd of direct effects on the outcome, in units of slope * effects' sd
+    minority: float = 0.0  # share of mutants that are pleiotropic, each by the next field
+    minority_ratio: float = 0.0  # direct effect in units of slope * their own exposure effect
+    minority_push: float = 0.0  # direct effect towards the exposure's side, as `direct`
 
 
 SCENARIOS = (
@@ -55,6 +59,16 @@ SCENARIOS = (
     Scenario("masks not locked", locked=False),
     Scenario("coupled noise x 2", n_sites=12, noise=2.0, coupled=True),
     Scenario("12 sites, direct effects", n_sites=12, direct=0.5),
+)
+# The same, and mutants that are not valid instruments.
+PLEIOTROPIC = (
+    Scenario("12 sites, small direct effects", n_sites=12, direct=0.1),
+    Scenario("30 % have a ratio 2.4 times as large", n_sites=12, minority=0.3, minority_ratio=1.4),
+    Scenario("10 % have a ratio 2.4 times as large", n_sites=12, minority=0.1, minority_ratio=1.4),
+    Scenario("30 % have a ratio 1.3 times as large", n_sites=12, minority=0.3, minority_ratio=0.3),
+    Scenario("30 % have no effect on the outcome", n_sites=12, minority=0.3, minority_ratio=-1.0),
+    Scenario("30 % pushed one way", n_sites=12, minority=0.3, minority_push=1.0),
+    Scenario("30 %, and direct effects", n_sites=12, direct=0.5, minority=0.3, minority_ratio=1.4),
 )
 METHODS = (
     ("egger", "sd"),
@@ -88,6 +102,10 @@ def simulate(scenario: Scenario, rng: np.random.Generator) -> Instruments:
     s = scenario
     effect = rng.normal(0, EFFECT_SD, N_MUTANTS)
     outcome = SLOPE * effect + s.direct * SLOPE * EFFECT_SD * rng.normal(size=N_MUTANTS)
+    invalid = rng.random(N_MUTANTS) < s.minority
+    outcome += SLOPE * invalid * (
+        s.minority_ratio * effect + s.minority_push * EFFECT_SD * np.sign(effect) * rng.random(N_MUTANTS)
+    )
     a_noise, b_noise = unit_noise(rng, s, effect), SLOPE * unit_noise(rng, s, effect)
     a = effect[:, None] / s.n_units + a_noise
     b = outcome[:, None] / s.n_units + (2 * SLOPE * a_noise if s.coupled else b_noise)
@@ -131,13 +149,47 @@ def coverage(
             yield name, se_type, float(mean[0]), float(mean[1]), float(mean[2])
 
 
+def answers(
+    scenario: Scenario, n_datasets: int, n_bootstrap: int, seed: int
+) -> tuple[dict[str, int], list[tuple[bool, float, float]]]:
+    """How often each kind of answer came, and of the numbers: coverage, length and error."""
+    rng = np.random.default_rng([seed, (*SCENARIOS, *PLEIOTROPIC).index(scenario)])
+    kinds: dict[str, int] = {}
+    found = []
+    for number in range(n_datasets):
+        a = answer(simulate(scenario, rng), n_bootstrap=n_bootstrap, seed=number)
+        kinds[a.kind] = kinds.get(a.kind, 0) + 1
+        if a.shown is not None:
+            e = a.shown
+            inside = e.ci_lower <= SLOPE <= e.ci_upper
+            found.append((inside, e.ci_upper - e.ci_lower, e.estimate - SLOPE))
+    return kinds, found
+
+
+def print_answers(args: argparse.Namespace) -> None:
+    """A row per scenario."""
+    print("| scenario | a number | groups | methods disagree | coverage | length | error |")
+    print("|---|---|---|---|---|---|---|")
+    for scenario in (*SCENARIOS, *PLEIOTROPIC):
+        kinds, found = answers(scenario, args.datasets, args.n_bootstrap, args.seed)
+        shares = [kinds.get(k, 0) / args.datasets for k in ("one_number", "groups", "methods_disagree")]
+        mean = np.mean(np.array(found, dtype=float), axis=0) if found else None
+        numbers = "- | - | -" if mean is None else f"{mean[0]:.3f} | {mean[1]:.3f} | {mean[2]:+.3f}"
+        shown = " | ".join(f"{share:.3f}" for share in shares)
+        print(f"| {scenario.name} | {shown} | {numbers} |", flush=True)
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--datasets", type=int, default=400)
     parser.add_argument("--n-bootstrap", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--answer", action="store_true", help="of the answer that is shown first")
     args = parser.parse_args()
+    if args.answer:
+        print_answers(args)
+        return
     print("| scenario | method | se | coverage | length | error |")
     print("|---|---|---|---|---|---|")
     for scenario in SCENARIOS:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from kipoi_mcdropout.runs.options import RunOptions
     from kipoi_mcdropout.runs.predict import mc_predict
     from kipoi_mcdropout.runs.shard import Shard
+    from kipoi_mcdropout.significance.evaluation import EvaluationOptions, EvaluationResult, evaluate
     from kipoi_mcdropout.vcf.call import score_variants
     from kipoi_mcdropout.vcf.options import VariantOptions, VcfOptions
 
@@ -37,6 +38,8 @@ __all__ = [
     "POINT",
     "BackgroundOptions",
     "Effects",
+    "EvaluationOptions",
+    "EvaluationResult",
     "FastaSequences",
     "MCDropoutISM",
     "McDropoutError",
@@ -51,6 +54,7 @@ __all__ = [
     "audit",
     "background",
     "cli_main",
+    "evaluate",
     "ism",
     "load_kipoi_model",
     "load_model",
@@ -70,6 +74,8 @@ _HOMES = {
     "POINT": "dropout.locked_model",
     "BackgroundOptions": "runs.background.options",
     "Effects": "files.effects",
+    "EvaluationOptions": "significance.evaluation",
+    "EvaluationResult": "significance.evaluation",
     "FastaSequences": "model.fasta_sequences",
     "MCDropoutISM": "plugin.mutation",
     "McDropoutError": "errors",
@@ -84,6 +90,7 @@ _HOMES = {
     "audit": "model.audit",
     "background": "runs.background.make",
     "cli_main": "cli",
+    "evaluate": "significance.evaluation",
     "ism": "runs.ism.mutate",
     "load_kipoi_model": "model.load",
     "load_model": "model.description",

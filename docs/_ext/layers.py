@@ -32,6 +32,7 @@ LAYERS = (
     Layer(("engine",), "outputs of mutants under masks"),
     Layer(("sequence",), "one-hot, edits, genome"),
     Layer(("dropout",), "masks, sites, the locked forward pass"),
+    Layer(("outputs",), "which numbers are scored?"),
     Layer(("arrays", "errors"), "the ground"),
 )
 LEVEL = {folder: i for i, layer in enumerate(LAYERS) for folder in layer.folders}

@@ -41,6 +41,9 @@ COMMANDS = {
     "background": "effects of random substitutions that should mean nothing, to compare with",
     "significance": "p-values, percentiles and q-values of a result against a background",
     "calibrate": "compare predicted effects and their sd with measured effects",
+    "intervals": "add calibrated intervals and the sign's probability to a result",
+    "shrink": "add shrunken effects and the local false sign rate to a result",
+    "evaluate": "do predicted effects agree with measured ones, and does the sd help",
 }
 
 

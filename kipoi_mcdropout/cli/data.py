@@ -18,9 +18,10 @@ from kipoi_mcdropout.errors import InputError
 if TYPE_CHECKING:
     from kipoi_mcdropout.model.description import ModelDescription
     from kipoi_mcdropout.model.fasta_sequences import FastaSequences
-    from kipoi_mcdropout.model.model import Model, ModelSettings
+    from kipoi_mcdropout.model.model import Model
     from kipoi_mcdropout.model.regions import Regions
     from kipoi_mcdropout.model.sequences import Sequences
+    from kipoi_mcdropout.model.settings import ModelSettings
     from kipoi_mcdropout.runs.background.options import BackgroundOptions
 
 _OF_DATALOADER = ("dataloader_args", "dataloader", "dataloader_source")

@@ -8,6 +8,7 @@ from typing import Any
 from kipoi_mcdropout.cli.file_arguments import check_files
 from kipoi_mcdropout.cli.messages import add_message_arguments, set_level
 from kipoi_mcdropout.cli.model_arguments import MODEL_FLAGS
+from kipoi_mcdropout.cli.readout_arguments import READOUT_FLAGS
 from kipoi_mcdropout.files.standard_output import results
 
 # Group of the help: names of the options that stand in it, with all commands taken together.
@@ -18,22 +19,24 @@ GROUPS = {
         "exclude_chroms", "measured", "background",
     ),
     "model": (
-        *MODEL_FLAGS, "output_sel_fn", "target", "exposure", "outcome",
+        *MODEL_FLAGS, "output_sel_fn", *READOUT_FLAGS, "target", "exposure", "outcome",
     ),
     "dropout": ("n_draws", "mask_scope"),
     "effects": (
-        "imp_score", "imp_score_kwargs", "scores", "score", "score_kwargs", "start", "end",
-        "n_effects", "per_window", "sample_seed", "from_regions", "for_variants", "test_ref_ref", "rc",
-        "shifts", "normalize", "ref_mismatch", "quantiles", "q_values",
+        "imp_score", "imp_score_kwargs", "scores", "score", "score_kwargs", "pseudocount", "start",
+        "end", "n_effects", "per_window", "sample_seed", "from_regions", "for_variants", "test_ref_ref",
+        "rc", "shifts", "normalize", "ref_mismatch", "quantiles", "q_values",
     ),
     "statistics": (
         "se_type", "methods", "convention", "n_bootstrap", "seed", "align", "sd", "sd_scale",
-        "leave_out", "level", "tolerance", "min_z", "sequence", "rank_by", "top",
+        "leave_out", "level", "bins", "conformal", "tolerance", "min_z", "sequence", "rank_by", "top",
+        "label", "coverage", "min_measured", "cluster", "block_bp",
     ),
     "output": (
         "output", "kipoi", "output_vcf", "table", "skipped", "leave_one_out", "across_sequences",
-        "scaled", "keep_draws", "vcf_target", "vcf_statistics", "info_prefix", "no_plan", "title",
-        "no_figures", "width_mm", "dpi", "labels", "bed3", "overwrite", "remove",
+        "scaled", "plot", "conformal_output", "keep_draws", "vcf_target", "vcf_statistics",
+        "info_prefix", "no_plan", "title", "no_figures", "width_mm", "dpi", "labels", "bed3",
+        "overwrite", "remove",
     ),
     "running": (
         "batch_size", "num_workers", "engine", "memory", "no_verify", "scheduler", "shard", "resume",

@@ -15,9 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from kipoi_mcdropout.arrays.nested import Nested, leaves, n_rows, take
-from kipoi_mcdropout.arrays.outputs import flatten_outputs
 from kipoi_mcdropout.arrays.precision import eps_of
-from kipoi_mcdropout.arrays.used_outputs import UsedOutputs, usable_keys, used_outputs
 from kipoi_mcdropout.dropout.keras_network import is_leaf
 from kipoi_mcdropout.dropout.probe import Probe, Recording
 from kipoi_mcdropout.errors import (
@@ -26,6 +24,8 @@ from kipoi_mcdropout.errors import (
     ModelForwardError,
     UnlockableDropoutError,
 )
+from kipoi_mcdropout.outputs.matrix import flatten_outputs
+from kipoi_mcdropout.outputs.used import UsedOutputs, usable_keys, used_outputs
 
 # Largest accepted difference in units of the output's scale. Between batches of one size only rounding
 # differs; for another size the kernels are others.

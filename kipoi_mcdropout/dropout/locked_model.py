@@ -10,8 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested, n_rows
-from kipoi_mcdropout.arrays.outputs import flatten_outputs
-from kipoi_mcdropout.arrays.used_outputs import OutputLeftOutWarning, UsedOutputs
 from kipoi_mcdropout.dropout.batch_check import Observed, observe
 from kipoi_mcdropout.dropout.borrow import borrowed, user_code
 from kipoi_mcdropout.dropout.call import DropoutCall
@@ -37,6 +35,8 @@ from kipoi_mcdropout.errors import (
     ModelForwardError,
     UnlockableDropoutError,
 )
+from kipoi_mcdropout.outputs.matrix import flatten_outputs
+from kipoi_mcdropout.outputs.used import OutputLeftOutWarning, UsedOutputs
 
 POINT = -1  # in place of a draw: the prediction with dropout off
 _NOT_THE_MODELS = (

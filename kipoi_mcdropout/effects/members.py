@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kipoi_mcdropout.arrays.nested_variance import NestedVariance, nested_covariance
-from kipoi_mcdropout.arrays.outputs import Targets
 from kipoi_mcdropout.dropout.locked_model import POINT
 from kipoi_mcdropout.effects.rounding import DIFFERENCES, difference_rounding
 from kipoi_mcdropout.effects.summarize import summarize_effects
@@ -24,6 +23,7 @@ from kipoi_mcdropout.effects.summary import Array, EffectOptions, EffectSummary
 from kipoi_mcdropout.engine.full import DrawBlock, Engine
 from kipoi_mcdropout.errors import McDropoutError
 from kipoi_mcdropout.model.ensemble import check_balanced
+from kipoi_mcdropout.outputs.targets import Targets
 from kipoi_mcdropout.sequence.mutants import MutantBatch
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kipoi_mcdropout.arrays.nested import Nested, leaves, n_rows, take
-from kipoi_mcdropout.arrays.outputs import Targets
 from kipoi_mcdropout.dropout.masks import RUN_SCOPE, check_seed
 from kipoi_mcdropout.dropout.sites import SitePlan
 from kipoi_mcdropout.effects.member_engines import MemberEngines, MemberSizes, Place
@@ -27,6 +26,7 @@ from kipoi_mcdropout.engine.incremental.engine import DEFAULT_MEMORY_BYTES
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel
 from kipoi_mcdropout.model.ensemble import Ensemble
+from kipoi_mcdropout.outputs.targets import Targets
 from kipoi_mcdropout.sequence.layout import Encoding, SequenceLayout
 from kipoi_mcdropout.sequence.mutants import (
     MutantBatch,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-PREFERRED_SCORES = ("diff", "logit")
+# In the order in which they are listed; `scores.SCORES` has them.
+SCORE_NAMES = ("ref", "alt", "diff", "logit", "logit_ref", "logit_alt", "deepsea_effect", "log2fc")
+PREFERRED_SCORES = ("diff", "logit", "log2fc")
 # Summaries of predictions, which have no effect in them: they would head any list by |z|.
 NO_EFFECT = frozenset({"ref", "alt", "logit_ref", "logit_alt"})
 # Scores that have no direction, and why.
@@ -16,9 +18,16 @@ UNSIGNED_SCORES = {
     "logit_alt": "is the mutant's own prediction, not a change",
 }
 
+_UNDEFINED = {"log2fc": "a value and the pseudocount together are not above 0"}
+
+
+def undefined(score: str) -> str:
+    """Why a score has no finite value where the outputs are finite."""
+    return _UNDEFINED.get(score, "a probability is 0 or 1")
+
 
 def preferred_score(known: Sequence[str]) -> str:
-    """Of several scores the one to look at first: diff, else logit, else the first that is an effect.
+    """Of several scores the one to look at first: diff, logit, log2fc, else the first that is an effect.
 
     The first of all where none is; "" of none.
     """

@@ -1,4 +1,4 @@
-"""Scores of kipoi-interpret, applied to reference and mutant within one draw."""
+"""Scores of reference and mutant within one draw: those of kipoi-interpret, and the log2 fold change."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kipoi_mcdropout.effects.log2_fold_change import Log2FoldChange
 from kipoi_mcdropout.errors import InputError
 
 PairFunction = Callable[[Tensor, Tensor], Tensor]  # (ref, alt), broadcastable, float64
@@ -53,6 +54,7 @@ SCORES = {
         Score("logit_ref", lambda ref, alt: ref.expand_as(alt), logit_scale=True),
         Score("logit_alt", lambda _ref, alt: alt, logit_scale=True),
         Score("deepsea_effect", _deepsea_effect),
+        Score("log2fc", Log2FoldChange()),
     )
 }
 
@@ -64,14 +66,18 @@ def get_score(score: str | Score | Callable[..., object], **options: object) -> 
     ----------
     score : str, Score, or callable
     options
-        `rc_merging` is accepted for kipoi-interpret's sake; strands are averaged inside a draw, so
-        only "mean" can be asked for.
+        `pseudocount` of log2fc (`Log2FoldChange`). `rc_merging` is accepted for kipoi-interpret's sake;
+        strands are averaged inside a draw, so only "mean" can be asked for.
 
     Raises
     ------
     InputError
         If there is no such score.
     """
+    if score == "log2fc" and "pseudocount" in options:
+        function = Log2FoldChange(options.pop("pseudocount"))  # type: ignore[arg-type]
+        get_score(score, **options)
+        return Score("log2fc", function)
     unknown = set(options) - {"rc_merging"}
     if unknown or options.get("rc_merging", "mean") != "mean":
         raise InputError(f"the only option of score {score!r} is rc_merging='mean'; got {options}")
@@ -89,13 +95,17 @@ def get_score(score: str | Score | Callable[..., object], **options: object) -> 
 def parse_scores(
     scores: str | Score | Callable[..., object] | Sequence[str | Score | Callable[..., object]],
     score_kwargs: Sequence[dict[str, Any]] | None = None,
+    pseudocount: float | None = None,
 ) -> tuple[Score, ...]:
     """Scores as kipoi-interpret takes them: one or several, maybe with options for each.
+
+    `pseudocount` is that of log2fc.
 
     Raises
     ------
     InputError
-        If there is no such score, or there are more or fewer options than scores.
+        If there is no such score, or there are more or fewer options than scores; or if there is a
+        pseudocount and no log2fc.
     """
     if isinstance(scores, (str, Score)) or callable(scores):
         scores = [scores]
@@ -103,10 +113,23 @@ def parse_scores(
         raise InputError(
             f"score_kwargs must have one dict per score ({len(scores)}); got {len(score_kwargs)}"
         )
-    kwargs = score_kwargs or [{}] * len(scores)
-    return tuple(
-        get_score(score, **(options or {})) for score, options in zip(scores, kwargs, strict=True)
-    )
+    kwargs = [dict(options or {}) for options in score_kwargs or [{}] * len(scores)]
+    if pseudocount is not None:
+        if "log2fc" not in scores:
+            raise InputError(
+                "pseudocount (--pseudocount) is that of the score log2fc, which is not asked for"
+            )
+        kwargs[list(scores).index("log2fc")].setdefault("pseudocount", pseudocount)
+    return tuple(get_score(score, **options) for score, options in zip(scores, kwargs, strict=True))
+
+
+def scores_as_dict(scores: Sequence[Score]) -> dict[str, Any]:
+    """The scores for the record of a run, as plain values."""
+    found: dict[str, Any] = {"scores": [score.name for score in scores]}
+    for score in scores:
+        if isinstance(score.function, Log2FoldChange):
+            found["pseudocount"] = float(score.function.pseudocount)
+    return found
 
 
 def _on_numpy(function: Callable[..., object]) -> PairFunction:

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kipoi_mcdropout.arrays.outputs import Targets
 from kipoi_mcdropout.dropout.locked_model import POINT
 from kipoi_mcdropout.effects.accumulator import Accumulator
 from kipoi_mcdropout.effects.columns import COUNTS, MUTANT_STATISTICS, REFERENCE_STATISTICS
@@ -17,6 +16,7 @@ from kipoi_mcdropout.effects.scores import Score
 from kipoi_mcdropout.effects.summary import Array, EffectOptions, EffectSummary
 from kipoi_mcdropout.engine.full import Engine
 from kipoi_mcdropout.errors import NonFiniteOutputError
+from kipoi_mcdropout.outputs.targets import Targets
 from kipoi_mcdropout.sequence.mutants import MutantBatch
 
 _CELLS = 400_000  # mutants x outputs whose statistics are computed at a time

@@ -36,7 +36,8 @@ class EffectSummary:
         On the logit scale for the logit scores, else on that of the output.
     counts : dict of numpy.ndarray of int32, each shape=(mutants, outputs)
         `n_nonfinite`: draws in which the model gave NaN or infinity; `n_saturated`: draws in which
-        the score is infinite or undefined since a probability is 0 or 1. Where one is not 0 the
+        the score is infinite or undefined, since a probability is 0 or 1, or since a value and the
+        pseudocount of log2fc are not above 0 together. Where one is not 0 the
         statistics are NaN: such draws are not averaged away. With n_draws = 0, where there are
         point effects only, they count the point prediction.
     quantiles : dict of float to numpy.ndarray, shape=(mutants, outputs)

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from kipoi_mcdropout.arrays.outputs import select_targets
 from kipoi_mcdropout.effects.summary import EffectSummary
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.column_types import to_frame
@@ -25,6 +24,7 @@ from kipoi_mcdropout.files.read import (
     read_provenance,
 )
 from kipoi_mcdropout.files.record import SequenceBlocks, SequenceRecord
+from kipoi_mcdropout.outputs.targets import select_targets
 
 Chosen = Sequence[str | int] | None
 

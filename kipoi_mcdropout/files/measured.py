@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -24,11 +25,21 @@ class _Row(NamedTuple):
     fields: list[str]
 
 
-def read_measured(path: str | Path) -> pd.DataFrame:
+def read_measured(
+    path: str | Path, texts: Sequence[str] = (), needs_effect: bool = True
+) -> pd.DataFrame:
     """Columns `variant` (str), `effect`, and `se` where the file has it (float64).
 
     The file has columns separated by tabs. Lines before the header that begin with ``#`` are comments;
     the header itself may begin with ``#``. Other columns are passed over.
+
+    Parameters
+    ----------
+    path : str or Path
+    texts : sequence of str
+        Further columns to read, as str; a field that is empty becomes None.
+    needs_effect : bool
+        Whether the column `effect` is required; without it, it is read where the file has it.
 
     Raises
     ------
@@ -38,13 +49,16 @@ def read_measured(path: str | Path) -> pd.DataFrame:
     """
     path = Path(path)
     names, rows = _read(path)
-    missing = [name for name in ("variant", "effect") if name not in names]
+    needed = ["variant", *(["effect"] if needs_effect else []), *texts]
+    missing = [name for name in needed if name not in names]
     if missing:
         raise InputError(
-            f"{path} must have the columns variant and effect, and may have se, separated by tabs; it "
-            f"lacks {', '.join(missing)} and has {', '.join(names) or 'nothing'}"
+            f"{path} must have the columns {', '.join(needed[:-1])} and {needed[-1]}, and may have se, "
+            f"separated by tabs; it lacks {', '.join(missing)} and has {', '.join(names) or 'nothing'}"
         )
-    table: dict[str, list[str] | list[float]] = {"variant": _column(rows, names.index("variant"))}
+    table: dict[str, Sequence[Any]] = {"variant": _column(rows, names.index("variant"))}
+    for name in texts:
+        table[name] = [text or None for text in _column(rows, names.index(name))]
     for name in NUMBERS:
         if name in names:
             table[name] = _numbers(path, rows, names.index(name), name)

@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from kipoi_mcdropout.arrays.outputs import select_targets
 from kipoi_mcdropout.effects.columns import (
     BACKGROUND_STATISTICS,
     COUNTS,
@@ -32,6 +31,7 @@ from kipoi_mcdropout.files.first_line import PROVENANCE_KEY
 from kipoi_mcdropout.files.open_hdf5 import check_score, existing, is_hdf5, open_hdf5
 from kipoi_mcdropout.files.read_tables import is_parquet, read_header, read_table, reading
 from kipoi_mcdropout.files.record import range_of, sequence_name
+from kipoi_mcdropout.outputs.targets import select_targets
 
 _STATISTICS = (
     *REFERENCE_STATISTICS, *MEMBER_REFERENCE_STATISTICS, *MUTANT_STATISTICS, *MEMBER_STATISTICS,

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files import SUFFIXES, effect_files
-from kipoi_mcdropout.files.atomic import atomic_path
+from kipoi_mcdropout.files.atomic import STDOUT, atomic_path
 from kipoi_mcdropout.files.record import SequenceBlocks
 from kipoi_mcdropout.files.table import open_table
 
@@ -51,13 +51,30 @@ def save_table(effects: Effects, path: Path, overwrite: bool) -> None:
         with atomic_path(path, overwrite) as temporary:
             shutil.copyfile(source, temporary)
         return
-    rows = arrow_rows(effects.table())
+    write_effects(effects.table(), path, effects.provenance, overwrite)
+
+
+def write_effects(
+    frame: pd.DataFrame, path: Path, provenance: dict[str, Any], overwrite: bool = False
+) -> None:
+    """Write rows of effects as .parquet, .pq, .tsv or .tsv.gz, or as text to standard output ("-").
+
+    Columns of `effect_rows` get the types that the commands write; others keep their own.
+    """
+    rows = arrow_rows(frame)
+    if str(path) == STDOUT:
+        _write(rows, path.name, None, provenance)
+        return
     with atomic_path(path, overwrite) as temporary:
-        table = open_table(path.name, temporary, effects.provenance)
-        try:
-            table.write(rows)
-        finally:
-            table.close()
+        _write(rows, path.name, temporary, provenance)
+
+
+def _write(rows: pa.Table, name: str, path: Path | None, provenance: dict[str, Any]) -> None:
+    table = open_table(name, path, provenance)
+    try:
+        table.write(rows)
+    finally:
+        table.close()
 
 
 def arrow_rows(frame: pd.DataFrame) -> pa.Table:

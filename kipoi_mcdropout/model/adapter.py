@@ -7,6 +7,7 @@ import fnmatch
 import importlib.metadata
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested, n_rows, take
-from kipoi_mcdropout.arrays.outputs import Targets, as_targets, select_targets
 from kipoi_mcdropout.dropout.input_types import InputTypes, as_arrays
 from kipoi_mcdropout.dropout.keras_network import KerasNetwork
 from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, call_module
@@ -37,6 +37,9 @@ from kipoi_mcdropout.model.identity import (
 )
 from kipoi_mcdropout.model.network import source_of
 from kipoi_mcdropout.model.output_names import label_outputs, name_outputs
+from kipoi_mcdropout.model.read_outputs import ReadOutputs
+from kipoi_mcdropout.outputs.readout import Readout
+from kipoi_mcdropout.outputs.targets import Targets, as_targets, select_targets
 from kipoi_mcdropout.sequence.one_hot import DNA, check_alphabet
 
 OutputFunction = Callable[[Nested], Nested]  # one input's outputs (numpy) -> the outputs wanted
@@ -56,11 +59,15 @@ class KipoiModel:
         The axis of an output that its column labels name, where more than one has their length.
     output_labels : sequence of str, optional
         Names of the outputs, in place of those in the model's schema.
+    readout : Readout, optional
+        What is read of the outputs: the numbers that it makes are the outputs then.
 
     Raises
     ------
     ModelError
         If the model holds no torch module, or has NaN or infinite weights.
+    InputError
+        If there is a readout beside `output_sel_fn`.
     """
 
     def __init__(
@@ -70,6 +77,7 @@ class KipoiModel:
         ignore: Sequence[str] = (),
         label_axis: int | None = None,
         output_labels: Sequence[str] | None = None,
+        readout: Readout | None = None,
     ) -> None:
         self.model = model
         self.label_axis = label_axis
@@ -85,8 +93,16 @@ class KipoiModel:
         self._own_types = not _runs_by_its_module(model)
         call = _own_call(model, module) if self._own_types else self._types.wrap(call_module(module))
         call = name_memory(call)
+        self.reader: ReadOutputs | None = None
         if output_sel_fn is not None:
+            if readout is not None:
+                raise InputError(
+                    "give either output_sel_fn (--output_sel_fn) or a readout (--tracks, --reduce, ...)"
+                )
             call = _with_selection(call, output_sel_fn)
+        elif readout is not None:
+            schema = getattr(getattr(model, "schema", None), "targets", None)
+            call = self.reader = ReadOutputs(call, readout, schema, output_labels, label_axis)
         self.locked = LockedModel(module, call, tuple(ignore))
         self.has_selection = output_sel_fn is not None
 
@@ -153,7 +169,10 @@ class KipoiModel:
         ModelError
             If outputs and schema have different names.
         """
-        if self.output_labels is not None:
+        labels: Sequence[str]
+        if self.reader is not None:
+            labels = self.reader.bound.labels
+        elif self.output_labels is not None:
             labels = name_outputs(outputs, self.output_labels, self.label_axis)
         else:
             schema = None if self.has_selection else getattr(self.model, "schema", None)
@@ -164,6 +183,10 @@ class KipoiModel:
             _refuse_left_out(as_targets(wanted), self.locked.left_out)
             raise
         return replace(chosen, eps=self.locked.eps)
+
+    def whole_outputs(self) -> AbstractContextManager[None]:
+        """Within it, the model gives its own outputs, whatever is read of them."""
+        return contextlib.nullcontext() if self.reader is None else self.reader.off()
 
     def arrays(self, inputs: Nested) -> Nested:
         """Inputs as numpy arrays, in the type that the model takes (`InputTypes`)."""

@@ -12,13 +12,16 @@ from typing import Any
 
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.member_sources import member_sources
-from kipoi_mcdropout.model.model import Model, ModelSettings
+from kipoi_mcdropout.model.model import Model
 from kipoi_mcdropout.model.model_file import find_model_file, read_model_file
+from kipoi_mcdropout.model.settings import ModelSettings
 from kipoi_mcdropout.model.source import ModelSource, Say
 from kipoi_mcdropout.sequence.vocabulary import as_vocabulary
 
 _OF_SOURCE = tuple(field.name for field in dataclasses.fields(ModelSource))
-_OF_SETTINGS = tuple(field.name for field in dataclasses.fields(ModelSettings))
+_OF_SETTINGS = tuple(
+    field.name for field in dataclasses.fields(ModelSettings) if field.name != "readout"
+)  # a readout is said of a run
 # Of `load_model`, of mcdropout.yaml and, with --, of the commands.
 WORDS = (*_OF_SOURCE, *_OF_SETTINGS, "members")
 _NAMES = ("outputs", "ignore", "members")  # lists of texts

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kipoi_mcdropout.arrays.nested import Nested, leaves, take
-from kipoi_mcdropout.arrays.outputs import Targets
 from kipoi_mcdropout.dropout.masks import check_n_draws
 from kipoi_mcdropout.dropout.sites import NO_SITES, SitePlan
 from kipoi_mcdropout.errors import InputError, ModelError, NoRandomSiteError
 from kipoi_mcdropout.model.adapter import KipoiModel, alphabet_of
 from kipoi_mcdropout.model.network import source_of
+from kipoi_mcdropout.outputs.targets import Targets
 
 DEFAULT_DRAWS = 30
 OWN_DRAWS = -1  # in place of a number of draws: as many as suit the model (`default_draws`)

@@ -170,7 +170,7 @@ class _Probe:
     def _run(self, length: int) -> int | None:
         x = np.zeros((_ROWS, *self.shape(length)), self.model.input_dtype)
         inputs = self.place.inputs(x)
-        with _linear_layers(self.model.locked.module) as seen:
+        with _linear_layers(self.model.locked.module) as seen, self.model.whole_outputs():
             try:
                 outputs = self.model.locked.raw_outputs(self.model.tensors(inputs), POINT, MaskBank(0))
             except (ModelForwardError, InputError, RuntimeError, ValueError, TypeError) as error:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -12,53 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested
-from kipoi_mcdropout.arrays.output_labels import unique_names
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel, OutputFunction, alphabet_of
 from kipoi_mcdropout.model.ensemble import Ensemble
 from kipoi_mcdropout.model.sequence_model import SequenceModel, Unknown, sequence_model
+from kipoi_mcdropout.model.settings import ModelSettings
+from kipoi_mcdropout.outputs.readout import Readout
 from kipoi_mcdropout.sequence.layout import Encoding
-from kipoi_mcdropout.sequence.one_hot import check_alphabet
-from kipoi_mcdropout.sequence.vocabulary import Vocabulary, as_vocabulary
-
-
-@dataclass(frozen=True)
-class ModelSettings:
-    """What is said of a model beside the model itself; see `Model`."""
-
-    outputs: tuple[str, ...] | None = None
-    input_shape: tuple[int | None, ...] | None = None
-    length: int | None = None
-    model_input: str | int | None = None
-    category_axis: int | None = None
-    alphabet: str | None = None
-    unknown: Unknown | None = None
-    label_axis: int | None = None
-    ignore: tuple[str, ...] = ()
-    vocabulary: Vocabulary | None = None
-    extra_inputs: Mapping[str, Any] | None = None
-
-    def __post_init__(self) -> None:
-        if self.outputs is not None:
-            _check_outputs(self.outputs)
-            object.__setattr__(self, "outputs", unique_names(self.outputs))
-        if self.unknown not in (None, "uniform", "zero"):
-            raise InputError(f'unknown must be "uniform" or "zero"; got {self.unknown!r}')
-        shape, least = self.input_shape, 2 if self.vocabulary is None else 1
-        if shape is not None and (len(shape) < least or any(n is not None and n < 1 for n in shape)):
-            raise InputError(
-                "input_shape must be the shape of one input without the batch, such as (4, 500), or "
-                f"(502,) for tokens with a vocabulary; got {shape}"
-            )
-        if self.vocabulary is not None:
-            _check_no_one_hot(self)
-        if self.extra_inputs is not None and not isinstance(self.extra_inputs, Mapping):
-            raise InputError(
-                "extra_inputs must be a dict of the values of inputs, such as {'organism': 0}; got "
-                f"{self.extra_inputs!r}"
-            )
-        if self.alphabet is not None:
-            object.__setattr__(self, "alphabet", check_alphabet(self.alphabet))
+from kipoi_mcdropout.sequence.vocabulary import as_vocabulary
 
 
 class Model:
@@ -153,11 +114,17 @@ class Model:
         if isinstance(model, Model):
             raise InputError("a Model is ready already; give the model that it was made of")
         self.settings = settings
+        self._made_of = model, output_sel_fn
         given = list(model) if isinstance(model, (list, tuple)) else [model]
         self.ensemble = Ensemble.of(
             [
                 KipoiModel(
-                    member, output_sel_fn, settings.ignore, settings.label_axis, settings.outputs
+                    member,
+                    output_sel_fn,
+                    settings.ignore,
+                    settings.label_axis,
+                    settings.outputs,
+                    settings.readout,
                 )
                 for member in given
             ]
@@ -184,6 +151,46 @@ class Model:
         made.settings = replace(self.settings, extra_inputs=values)
         made.__dict__.pop("sequences", None)  # cached
         return made
+
+    def with_readout(self, **words: Any) -> Model:
+        """The same model with other outputs: numbers that are read of its own, in each draw.
+
+        Some tracks of an output, a window of their bins, and one number of it. `ism`,
+        `score_variants` and `mc_predict` take the same words.
+
+        Parameters
+        ----------
+        words
+            `head`, `tracks`, `track_axis`, `center_bins`, `center_bp`, `bin_bp`, `bins`,
+            `track_groups`, `projection`, `projection_labels`, `reduce`; see `Readout`.
+
+        Raises
+        ------
+        InputError
+            If a word is not known or not as stated, or the model has a readout already.
+
+        Examples
+        --------
+        >>> Model(net).with_readout(tracks="DNASE*", reduce="sum", center_bins=32)  # doctest: +SKIP
+        """
+        readout = Readout.of(words, "with_readout")
+        return self if readout is None else self.reading(readout)
+
+    def reading(self, readout: Readout) -> Model:
+        """The same model with a readout.
+
+        Raises
+        ------
+        InputError
+            If it has one already.
+        """
+        if self.settings.readout is not None:
+            raise InputError(
+                "the model has a readout already; give tracks, reduce and the like once, to the model "
+                "or to the call"
+            )
+        model, output_sel_fn = self._made_of
+        return Model.of(model, replace(self.settings, readout=readout), output_sel_fn)
 
     @cached_property
     def alphabet(self) -> str:
@@ -278,37 +285,6 @@ def as_model(model: Any, **settings: Any) -> Model:
     if given:
         raise InputError(f"a Model has its settings already; make it with {', '.join(given)}")
     return model
-
-
-def settings_as_dict(settings: ModelSettings) -> dict[str, Any]:
-    """Those settings that are not the default, as plain values."""
-    return {
-        field.name: _plain(value)
-        for field in fields(settings)
-        if (value := getattr(settings, field.name)) != field.default
-    }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Vocabulary):
-        return str(value)
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _check_no_one_hot(settings: ModelSettings) -> None:
-    """Refuse what is said of one-hot inputs beside a vocabulary."""
-    for name in ("category_axis", "alphabet", "unknown"):
-        if (value := getattr(settings, name)) is not None:
-            raise InputError(
-                f"{name} is for one-hot inputs, and vocabulary for tokens; give one of them. Got "
-                f"{name}={value!r} and the vocabulary {settings.vocabulary}"
-            )
-
-
-def _check_outputs(names: tuple[Any, ...]) -> None:
-    wrong = [name for name in names if not isinstance(name, str) or not name]
-    if wrong:
-        raise InputError(f"outputs must be names, texts that are not empty; got {wrong[0]!r}")
 
 
 def _check_no_tokens(schema: Any, embeds: bool) -> None:

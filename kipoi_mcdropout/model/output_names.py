@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kipoi_mcdropout.arrays.nested import Nested, entries, is_named, leaves
-from kipoi_mcdropout.arrays.output_labels import ArrayLabels, OutputLabels, unique_names
-from kipoi_mcdropout.arrays.outputs import MAX_UNASKED
 from kipoi_mcdropout.errors import InputError, InputWarning, ModelError, TargetError
+from kipoi_mcdropout.outputs.labels import ArrayLabels, OutputLabels, unique_names
+from kipoi_mcdropout.outputs.targets import MAX_UNASKED
 
 
 class OutputLabelWarning(InputWarning):
@@ -19,7 +19,7 @@ class OutputLabelWarning(InputWarning):
 
 
 @dataclass(frozen=True)
-class _Array:
+class SaidArray:
     """What a schema says of one output array."""
 
     title: str
@@ -51,13 +51,19 @@ def label_outputs(
         If more than one axis has the length of the column labels, or `label_axis` is no such axis.
     """
     found = list(leaves(outputs))
-    said = _said(outputs, [path for path, _ in found], schema)
-    titles = unique_names([array.title for array in said]) if len(said) > 1 else _lone(outputs, found)
     arrays = [
-        _array_labels(title, tuple(leaf.shape[1:]), array.names, label_axis)
-        for title, (_, leaf), array in zip(titles, found, said, strict=True)
+        array_labels(array.title, tuple(leaf.shape[1:]), array.names, label_axis)
+        for (_, leaf), array in zip(found, titled_arrays(outputs, schema), strict=True)
     ]
     return _different(OutputLabels(arrays))
+
+
+def titled_arrays(outputs: Nested, schema: Any = None) -> list[SaidArray]:
+    """What the schema says of each output array, with titles that differ; see `label_outputs`."""
+    found = list(leaves(outputs))
+    said = _said(outputs, [path for path, _ in found], schema)
+    titles = unique_names([array.title for array in said]) if len(said) > 1 else _lone(outputs, found)
+    return [replace(array, title=title) for array, title in zip(said, titles, strict=True)]
 
 
 def name_outputs(outputs: Nested, names: Sequence[str], label_axis: int | None = None) -> Sequence[str]:
@@ -82,7 +88,7 @@ def name_outputs(outputs: Nested, names: Sequence[str], label_axis: int | None =
     if len(names) == n_outputs:
         return tuple(names)
     if len(shapes) == 1 and len(names) in shapes[0]:
-        return OutputLabels([_array_labels("", shapes[0], tuple(names), label_axis)])
+        return OutputLabels([array_labels("", shapes[0], tuple(names), label_axis)])
     raise InputError(
         f"outputs must have a name for each of the model's {n_outputs} outputs; got {len(names)}: "
         f"{_shown(names)}. To report only some outputs of all, use targets"
@@ -113,21 +119,21 @@ def _beginnings(titles: Sequence[str]) -> set[str]:
     return {title[:i] for title in titles for i, letter in enumerate(title) if letter == "/"}
 
 
-def _said(outputs: Nested, paths: list[str], schema: Any) -> list[_Array]:
+def _said(outputs: Nested, paths: list[str], schema: Any) -> list[SaidArray]:
     """What the schema says of each output array, in the order of the arrays."""
-    unknown = [_Array(path) for path in paths]
+    unknown = [SaidArray(path) for path in paths]
     if schema is None:
         return unknown
     items = [(str(name), array) for name, array in entries(schema) or [("", schema)]]
     if isinstance(schema, Mapping) and is_named(outputs):
         values = {str(name): value for name, value in entries(outputs) or ()}
         _check_keys(values, [name for name, _ in items])
-        by_name = {name: _Array(name, _names(array)) for name, array in items}
-        return [by_name.get(path, _Array(path)) for path in paths]
-    titled = [_Array(_title(name, array, schema), _names(array)) for name, array in items]
+        by_name = {name: SaidArray(name, _names(array)) for name, array in items}
+        return [by_name.get(path, SaidArray(path)) for path in paths]
+    titled = [SaidArray(_title(name, array, schema), _names(array)) for name, array in items]
     if is_named(outputs) and all(array.title in paths for array in titled):
         by_name = {array.title: array for array in titled}
-        return [by_name.get(path, _Array(path)) for path in paths]
+        return [by_name.get(path, SaidArray(path)) for path in paths]
     if is_named(outputs) and len(paths) > 1 and isinstance(outputs, Mapping):
         if all(getattr(array, "name", None) for _, array in items):
             values = {str(name): value for name, value in entries(outputs) or ()}
@@ -164,9 +170,17 @@ def _names(array: Any) -> tuple[str, ...]:
     return unique_names(list(getattr(array, "column_labels", None) or []))
 
 
-def _array_labels(
-    title: str, shape: tuple[int, ...], names: tuple[str, ...], label_axis: int | None
+def array_labels(
+    title: str,
+    shape: tuple[int, ...],
+    names: tuple[str, ...],
+    label_axis: int | None,
+    word: str = "label_axis",
 ) -> ArrayLabels:
+    """Labels of one array: the names belong to the axis of their number; see `label_outputs`.
+
+    `word` is the user's word for the axis.
+    """
     if not names:
         return ArrayLabels(shape, title)
     axes = [axis for axis, size in enumerate(shape) if size == len(names)]
@@ -175,7 +189,7 @@ def _array_labels(
     if len(axes) == 1 and (label_axis is None or label_axis % len(shape) == axes[0]):
         return ArrayLabels(shape, title, names, axes[0])
     if axes:
-        return ArrayLabels(shape, title, names, _asked_for(label_axis, axes, shape, title))
+        return ArrayLabels(shape, title, names, _asked_for(label_axis, axes, shape, title, word))
     if len(names) == math.prod(shape):
         return ArrayLabels(shape, title, names, None)
     _warn(
@@ -186,16 +200,18 @@ def _array_labels(
     return ArrayLabels(shape, title)
 
 
-def _asked_for(label_axis: int | None, axes: list[int], shape: tuple[int, ...], title: str) -> int:
+def _asked_for(
+    label_axis: int | None, axes: list[int], shape: tuple[int, ...], title: str, word: str
+) -> int:
     what = f"the model's output{f' {title!r}' if title else ''} has shape {shape} (without the batch)"
     choices = " or ".join(map(str, axes))
     if label_axis is None:
         raise TargetError(
             f"{what} and its {shape[axes[0]]} column labels fit axes {choices}: choose the axis that "
-            f"they name, with label_axis={axes[0]} for the first of them (--label_axis)"
+            f"they name, with {word}={axes[0]} for the first of them (--{word})"
         )
     if not -len(shape) <= label_axis < len(shape) or label_axis % len(shape) not in axes:
-        raise TargetError(f"label_axis must be {choices}, as {what}; got {label_axis}")
+        raise TargetError(f"{word} must be {choices}, as {what}; got {label_axis}")
     return label_axis % len(shape)
 
 

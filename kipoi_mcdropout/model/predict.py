@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from kipoi_mcdropout.arrays.moments import Moments
 from kipoi_mcdropout.arrays.nested import Nested, n_rows, take
 from kipoi_mcdropout.arrays.nested_variance import NestedVariance
-from kipoi_mcdropout.arrays.outputs import Targets
 from kipoi_mcdropout.dropout.locked_model import POINT
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.masks import check_seed
@@ -25,6 +24,7 @@ from kipoi_mcdropout.model.ensemble import (
     check_balanced,
     check_draws,
 )
+from kipoi_mcdropout.outputs.targets import Targets
 from kipoi_mcdropout.sequence.mutants import chunks
 
 

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from kipoi_mcdropout.arrays.nested import Nested
-from kipoi_mcdropout.arrays.outputs import Targets
 from kipoi_mcdropout.dropout.keras_network import KerasNetwork
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel, alphabet_of
 from kipoi_mcdropout.model.extra_inputs import SequenceInput, sequence_input
 from kipoi_mcdropout.model.find_shape import OpenLengthError, find_input_shape
+from kipoi_mcdropout.outputs.targets import Targets
 from kipoi_mcdropout.sequence.layout import SequenceLayout
 from kipoi_mcdropout.sequence.letters import check_bases, letter_codes
 from kipoi_mcdropout.sequence.mutants import MutantBatch

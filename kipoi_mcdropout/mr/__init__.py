@@ -52,6 +52,7 @@ from kipoi_mcdropout.mr.checks.strength import f_statistics, i2_gx, mean_f
 from kipoi_mcdropout.mr.estimate_table import estimates
 from kipoi_mcdropout.mr.estimators.across_sequences import SequencesResult, mr_across_sequences
 from kipoi_mcdropout.mr.estimators.bootstrap import bootstrap_estimates, draw_slopes, mr_bootstrap
+from kipoi_mcdropout.mr.estimators.conmix import mr_conmix
 from kipoi_mcdropout.mr.estimators.convention import CONVENTIONS, Convention
 from kipoi_mcdropout.mr.estimators.debiased_ivw import mr_debiased_ivw
 from kipoi_mcdropout.mr.estimators.egger import mr_egger
@@ -63,8 +64,12 @@ from kipoi_mcdropout.mr.estimators.methods import METHODS, mr_estimate
 from kipoi_mcdropout.mr.estimators.mode import mr_simple_mode, mr_weighted_mode
 from kipoi_mcdropout.mr.estimators.multiple import mr_multiple
 from kipoi_mcdropout.mr.estimators.r_methods import NOT_OFFERED, R_EQUIVALENTS
+from kipoi_mcdropout.mr.estimators.raps import mr_raps
 from kipoi_mcdropout.mr.estimators.ratio import wald_ratios
+from kipoi_mcdropout.mr.estimators.robust import mr_egger_robust, mr_ivw_robust
 from kipoi_mcdropout.mr.export.files import export_mr
+from kipoi_mcdropout.mr.groups.answer import Answer, answer
+from kipoi_mcdropout.mr.groups.find import Group, Groups, find_groups
 from kipoi_mcdropout.mr.pairs.correlation import (
     correlation_of_draws,
     covariance_of_draws,
@@ -80,12 +85,16 @@ __all__ = [
     "METHODS",
     "NOT_OFFERED",
     "R_EQUIVALENTS",
+    "Answer",
     "Convention",
     "Diagnosis",
     "Estimate",
+    "Group",
+    "Groups",
     "Instruments",
     "MetaResult",
     "SequencesResult",
+    "answer",
     "bootstrap_estimates",
     "combine",
     "correlation_of_draws",
@@ -96,6 +105,7 @@ __all__ = [
     "estimates",
     "export_mr",
     "f_statistics",
+    "find_groups",
     "heterogeneity",
     "i2_gx",
     "instruments",
@@ -104,11 +114,15 @@ __all__ = [
     "mean_f",
     "mr_across_sequences",
     "mr_bootstrap",
+    "mr_conmix",
     "mr_debiased_ivw",
     "mr_egger",
+    "mr_egger_robust",
     "mr_estimate",
     "mr_ivw",
+    "mr_ivw_robust",
     "mr_multiple",
+    "mr_raps",
     "mr_simple_median",
     "mr_simple_mode",
     "mr_weighted_median",

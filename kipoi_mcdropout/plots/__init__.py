@@ -17,6 +17,7 @@ from kipoi_mcdropout.effects.draws_enough import DrawsEnough, draws_enough
 from kipoi_mcdropout.plots.calibration import plot_calibration
 from kipoi_mcdropout.plots.convergence import plot_convergence
 from kipoi_mcdropout.plots.effects import plot_effects
+from kipoi_mcdropout.plots.evaluation import plot_evaluation
 from kipoi_mcdropout.plots.ism import plot_ism
 from kipoi_mcdropout.plots.mean_variance import plot_mean_variance
 from kipoi_mcdropout.plots.members import plot_members
@@ -32,6 +33,7 @@ __all__ = [
     "plot_calibration",
     "plot_convergence",
     "plot_effects",
+    "plot_evaluation",
     "plot_ism",
     "plot_mean_variance",
     "plot_members",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from kipoi_interpret.importance_scores.ism import Mutation
+from kipoi_interpret.importance_scores.ism_scores import scoring_options
 
 from kipoi_mcdropout.errors import InputError
 
@@ -30,7 +31,8 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
     model_input : str or int
         Name (or number) of the input to mutate.
     scores : sequence of str or callable
-        Any of ref, alt, diff, logit, logit_ref, logit_alt, deepsea_effect, applied within each draw.
+        Any of ref, alt, diff, logit, logit_ref, logit_alt, deepsea_effect, log2fc, applied within each
+        draw.
     score_kwargs : sequence of dict, optional
         One per score, as in kipoi-interpret.
     batch_size : int
@@ -76,6 +78,11 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
         axes have their length.
     vocabulary : dict, str, Path or Vocabulary, optional
         The token of each base, where the input to mutate is tokens; see `sequence.vocabulary`.
+    pseudocount : float, optional
+        Of the score log2fc; 1 by default.
+    outputs
+        `head`, `tracks`, `center_bins`, `reduce` and the other words of a `Readout`: what is read of the
+        outputs of the model, and reduced, in each draw.
 
     Raises
     ------
@@ -117,21 +124,25 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
         alphabet: str | None = None,
         label_axis: int | None = None,
         vocabulary: Any = None,
+        pseudocount: float | None = None,
+        **outputs: Any,
     ) -> None:
-        from kipoi_mcdropout.arrays.outputs import as_targets
         from kipoi_mcdropout.effects.saturation import IsmOptions, SaturationMutagenesis
         from kipoi_mcdropout.effects.scores import parse_scores
         from kipoi_mcdropout.effects.summary import EffectOptions
         from kipoi_mcdropout.engine import DEFAULT_MEMORY_BYTES
         from kipoi_mcdropout.model.adapter import KipoiModel, alphabet_of
+        from kipoi_mcdropout.outputs.readout import Readout
+        from kipoi_mcdropout.outputs.targets import as_targets
         from kipoi_mcdropout.sequence.layout import Encoding
         from kipoi_mcdropout.sequence.one_hot import check_alphabet
         from kipoi_mcdropout.sequence.vocabulary import as_vocabulary
 
+        readout = Readout.of(outputs, "MCDropoutISM")
         letters = alphabet_of(model) if alphabet is None else check_alphabet(alphabet)
         scores = [scores] if isinstance(scores, str) or callable(scores) else list(scores)
-        chosen = parse_scores(scores, score_kwargs)
-        names = [score for score in scores if isinstance(score, str)]
+        chosen = parse_scores(scores, score_kwargs, pseudocount)
+        names = [score for score in scores if score in scoring_options]  # those of kipoi-interpret
         super().__init__(
             model, model_input, names, None, batch_size, output_sel_fn, id_value,
             1 if category_axis is None else category_axis, test_ref_ref,
@@ -153,7 +164,7 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
         )
         self.options = options
         self.mutagenesis: SaturationMutagenesis = SaturationMutagenesis(
-            KipoiModel(model, output_sel_fn, ignore, label_axis), options
+            KipoiModel(model, output_sel_fn, ignore, label_axis, readout=readout), options
         )
 
     @classmethod

@@ -33,8 +33,8 @@ def report(
     output : str or Path
         .html; it appears when it is whole.
     tables : sequence of DataFrame, str or Path
-        What else is shown: tables of `mr.estimates`, or files and folders that the commands `mr` and
-        `export_mr` have written, or the table of skipped alleles.
+        What else is shown: tables of `mr.estimates`, `EvaluationResult.table`, or files and folders that
+        the commands `mr`, `export_mr` and `evaluate` have written, or the table of skipped alleles.
     top : int
         Rows of the table of top effects.
     rank_by : "z" or "effect"

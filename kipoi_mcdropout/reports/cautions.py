@@ -9,6 +9,7 @@ from kipoi_mcdropout.effects.draws_enough import TOLERANCE, draws_for_sd
 from kipoi_mcdropout.effects.score_names import NO_EFFECT
 from kipoi_mcdropout.reports.draws import DrawFacts
 from kipoi_mcdropout.reports.effects import SHIFTED_SD, EffectFacts
+from kipoi_mcdropout.reports.evaluation import EvaluationFacts
 from kipoi_mcdropout.reports.ledger import LedgerFacts
 from kipoi_mcdropout.reports.mr import MrFacts
 
@@ -72,6 +73,20 @@ def cautions(
                 )
             )
     return found
+
+
+def cautions_of_evaluations(evaluations: Sequence[EvaluationFacts]) -> list[Caution]:
+    """Reasons for caution in comparisons with measured effects."""
+    return [
+        Caution(
+            f"Against measured effects, {one.name}: {len(one.warnings)} "
+            f"warning{'s' if len(one.warnings) > 1 else ''}",
+            " ".join(words for _, words in one.warnings),
+            "measured",
+        )
+        for one in evaluations
+        if one.warnings
+    ]
 
 
 def _of_few_draws(draws: DrawFacts) -> Caution:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from kipoi_mcdropout.files.read_stream import iter_effects
-from kipoi_mcdropout.reports.cautions import Caution, cautions
+from kipoi_mcdropout.reports.cautions import Caution, cautions, cautions_of_evaluations
 from kipoi_mcdropout.reports.draws import DrawFacts, gather_draws
 from kipoi_mcdropout.reports.effects import EffectFacts, RankBy, gather_effects
+from kipoi_mcdropout.reports.evaluation import EvaluationFacts, gather_evaluations
 from kipoi_mcdropout.reports.inputs import EffectKind, Inputs, find_inputs
 from kipoi_mcdropout.reports.ledger import LedgerFacts, gather_ledger
 from kipoi_mcdropout.reports.mr import MrFacts, gather_mr
@@ -21,8 +22,8 @@ from kipoi_mcdropout.reports.selection import Selection, select_rows
 class Facts:
     """What a report says.
 
-    `kind`, `record`, `effects`, `ledger` and `draws` are None where only results of `mr` were given;
-    `draws` is None too where there are point effects only. `selections` are the rows for figures.
+    `kind`, `record`, `effects`, `ledger` and `draws` are None where no effects were given; `draws` is
+    None too where there are point effects only. `selections` are the rows for figures.
     """
 
     inputs: Inputs
@@ -34,6 +35,7 @@ class Facts:
     mr: list[MrFacts]
     cautions: list[Caution]
     selections: list[Selection] = field(default_factory=list)
+    evaluations: list[EvaluationFacts] = field(default_factory=list)
 
 
 def gather(paths: Sequence[str | Path], *, top: int = 200, rank_by: RankBy = "z") -> Facts:
@@ -42,8 +44,8 @@ def gather(paths: Sequence[str | Path], *, top: int = 200, rank_by: RankBy = "z"
     Parameters
     ----------
     paths : sequence of str or Path
-        A result of `ism`, or a table of `score_variants` (and of its skipped alleles), and tables of
-        `mr`, or folders that have these.
+        A result of `ism`, or a table of `score_variants` (and of its skipped alleles), tables of `mr`,
+        or folders that have these, and tables of `evaluate`.
     top : int
         Rows of the table of top effects.
     rank_by : "z" or "effect"
@@ -55,13 +57,17 @@ def gather(paths: Sequence[str | Path], *, top: int = 200, rank_by: RankBy = "z"
         If a file is none of these, or they do not belong together.
     """
     inputs = find_inputs(paths)
-    mr = gather_mr(inputs)
+    mr, evaluations = gather_mr(inputs), gather_evaluations(inputs)
     file = inputs.effects
     if file is None:
-        return Facts(inputs, None, None, None, None, None, mr, cautions(None, None, None, mr))
+        found = [*cautions(None, None, None, mr), *cautions_of_evaluations(evaluations)]
+        return Facts(inputs, None, None, None, None, None, mr, found, evaluations=evaluations)
     effects = gather_effects(iter_effects(file.path), top, rank_by)
     ledger = gather_ledger(inputs, effects)
     selections = select_rows(file.path, effects)
     draws = gather_draws(file.path, effects, selections)
     found = cautions(effects, ledger, draws, mr, file.record)
-    return Facts(inputs, file.kind, file.record, effects, ledger, draws, mr, found, selections)
+    found += cautions_of_evaluations(evaluations)
+    return Facts(
+        inputs, file.kind, file.record, effects, ledger, draws, mr, found, selections, evaluations
+    )

@@ -19,6 +19,7 @@ from kipoi_mcdropout.files.read_stream import iter_effects
 from kipoi_mcdropout.mr.estimators.convention import CONVENTIONS, Convention
 from kipoi_mcdropout.reports.draws import follow
 from kipoi_mcdropout.reports.effects import EffectFacts
+from kipoi_mcdropout.reports.evaluation import EvaluationFacts
 from kipoi_mcdropout.reports.facts import Facts
 from kipoi_mcdropout.reports.mr import MrFacts, instruments_of_result
 from kipoi_mcdropout.reports.selection import Selection
@@ -192,6 +193,22 @@ def _thinned(s: Selection) -> str:
     return (
         f" The figure shows {len(s.thinned):,} of {s.n_rows:,} effects: the strongest, and an even "
         "selection of the others."
+    )
+
+
+def evaluation_figures(facts: EvaluationFacts) -> list[Figure]:
+    """How right the most certain variants are, in each order."""
+    return list(
+        _draw(
+            "Does the sd help?",
+            "Left: the share of right signs (or, without measured effects, auPRC) in each order of "
+            "certainty. Right: the difference of each order from that by |effect|, with its interval.",
+            f"Sign accuracy against the share of variants kept, for {facts.name}, and the differences "
+            "between the orders.",
+            facts.name,
+            lambda: plots.plot_evaluation(facts.rows),
+            wide=True,
+        )
     )
 
 

@@ -1,4 +1,4 @@
-"""Finds out what each file has: effects of an ISM, of a VCF, or results of `mr`."""
+"""Finds out what each file has: effects of an ISM, of a VCF, or results of `mr` and `evaluate`."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ _COLUMNS = {
     "leave_one_out": {"without", "estimate", "exposure", "outcome"},
     "instruments": {"SNP", "beta.exposure", "se.exposure", "beta.outcome", "se.outcome", "mr_keep"},
     "skipped": {"chrom", "pos", "allele", "line", "reason", "detail"},
+    "evaluation": {"quantity", "order", "minus", "coverage", "value", "lower", "upper", "level"},
     "failed": {"sequence", "name", "reason"},
 }
 _FAILED_SUFFIX = ".failed.tsv"  # of what `ism --on_error skip` writes beside its first output
 _WANTED = (
     "the result of `kipoi mcdropout ism` (.h5, .parquet, .tsv), the table of `score_variants` (if you "
-    "like, with the table of --skipped), and the tables of `mr` or a folder that has them"
+    "like, with the table of --skipped), the tables of `mr` or a folder that has them, and those of "
+    "`evaluate`"
 )
 _BINARY = (".h5", ".hdf5", ".parquet", ".pq")
 _TEXT = (".tsv", ".tsv.gz")
@@ -47,8 +49,8 @@ class Inputs:
     """All inputs of a report.
 
     `tables` has, by kind, the path and rows of each of: estimates, across_sequences, leave_one_out and
-    instruments of `mr` and `export_mr`, skipped alleles of `score_variants`, and failed sequences of
-    `ism`, which are looked for beside its result too.
+    instruments of `mr` and `export_mr`, evaluation of `evaluate`, skipped alleles of `score_variants`,
+    and failed sequences of `ism`, which are looked for beside its result too.
     """
 
     effects: EffectFile | None = None

@@ -13,7 +13,7 @@ from typing import Any
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.atomic import atomic_path, check_free, check_outputs
 from kipoi_mcdropout.files.same_file import check_not_inputs
-from kipoi_mcdropout.reports import effect_tables, mr_tables, story
+from kipoi_mcdropout.reports import effect_tables, evaluation, mr_tables, story
 from kipoi_mcdropout.reports.effects import RankBy
 from kipoi_mcdropout.reports.facts import Facts, gather
 from kipoi_mcdropout.reports.numbers import percent, significant
@@ -88,17 +88,30 @@ def render(facts: Facts, *, title: str | None = None, figures: bool = True) -> s
         story=story,
         tables=effect_tables,
         mr_tables=mr_tables,
-        figures=_figures(facts) if figures else {"effects": [], "mr": [[] for _ in facts.mr]},
+        evaluation=evaluation,
+        figures=_figures(facts) if figures else _no_figures(facts),
     )
     return page
 
 
 def _figures(facts: Facts) -> dict[str, Any]:
-    from kipoi_mcdropout.reports.figures import by_group, effect_figures, mr_figures
+    from kipoi_mcdropout.reports.figures import (
+        by_group,
+        effect_figures,
+        evaluation_figures,
+        mr_figures,
+    )
 
     return {
         "effects": by_group(effect_figures(facts)),
         "mr": [mr_figures(facts, pair) for pair in facts.mr],
+        "evaluations": [evaluation_figures(one) for one in facts.evaluations],
+    }
+
+
+def _no_figures(facts: Facts) -> dict[str, Any]:
+    return {
+        "effects": [], "mr": [[] for _ in facts.mr], "evaluations": [[] for _ in facts.evaluations]
     }
 
 

@@ -145,5 +145,7 @@ def title_of(record: dict[str, Any] | None, pairs: Sequence[tuple[str, str]]) ->
     """A title for the report."""
     if record is not None:
         return f"Variant effects of {record['model']['name']}"
+    if not pairs:
+        return "Predicted and measured effects"
     names = ", ".join(f"{exposure} \u2192 {outcome}" for exposure, outcome in pairs[:3])
     return f"Mendelian randomization: {names}"

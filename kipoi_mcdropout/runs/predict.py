@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from kipoi_mcdropout.arrays.nested import Nested, n_rows
-from kipoi_mcdropout.arrays.outputs import as_targets
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.sites import SitePlan
 from kipoi_mcdropout.errors import InputError
@@ -18,9 +17,12 @@ from kipoi_mcdropout.files.provenance import input_files, provenance
 from kipoi_mcdropout.files.record import PredictionRecord, metadata_rows
 from kipoi_mcdropout.model.choose_inputs import Inputs, open_files
 from kipoi_mcdropout.model.ensemble import decided_draws, draws_of
-from kipoi_mcdropout.model.model import Model, as_model, settings_as_dict
+from kipoi_mcdropout.model.model import Model, as_model
 from kipoi_mcdropout.model.predict import PredictionOptions, predict_batch
 from kipoi_mcdropout.model.sequences import Sequences
+from kipoi_mcdropout.model.settings import settings_as_dict
+from kipoi_mcdropout.outputs.readout import Readout
+from kipoi_mcdropout.outputs.targets import as_targets
 
 METHOD = "mc_predict"
 
@@ -36,6 +38,7 @@ def mc_predict(
     batch_size: int = 32,
     keep_draws: bool = False,
     ignore: Sequence[str] = (),
+    **outputs: Any,
 ) -> Predictions:
     """Mean and variance of a model's predictions under locked dropout.
 
@@ -63,6 +66,9 @@ def mc_predict(
     ignore : sequence of str
         Modules whose dropout is left off, and that of the modules inside them. Only for a model that is
         no `Model`, which has its own.
+    outputs
+        `head`, `tracks`, `center_bins`, `reduce` and the other words of a `Readout`: what is read of the
+        outputs of the model, and reduced, in each draw.
 
     Raises
     ------
@@ -73,6 +79,8 @@ def mc_predict(
         draws_of(n_draws), seed, as_targets(targets), batch_size, keep_draws
     )
     ready = as_model(model, ignore=tuple(ignore), label_axis=label_axis)
+    readout = Readout.of(outputs, "mc_predict")
+    ready = ready if readout is None else ready.reading(readout)
     sequences = open_files(ready, x)
     x = ready.adapter.arrays(x if sequences is None else sequences.all_inputs())
     if n_rows(x) == 0:
@@ -146,6 +154,7 @@ def prediction_record(
 ) -> dict[str, Any]:
     """The provenance of predictions, as plain values; `inputs` are those of a first batch."""
     adapter, settings = model.adapter, model.settings
+    own = settings_as_dict(settings)
     with adapter.locked.borrow():
         outputs = adapter.example_outputs(adapter.arrays(inputs))
         chosen = adapter.targets(outputs, options.targets or None)
@@ -160,7 +169,8 @@ def prediction_record(
         options={
             "method": METHOD,
             "outputs": len(chosen.labels),
-            "output_names": settings_as_dict(settings).get("outputs"),
+            "output_names": own.get("outputs"),
+            "readout": own.get("readout"),
             "target": list(options.targets),
             "label_axis": settings.label_axis,
             "batch_size": options.batch_size,

@@ -38,6 +38,7 @@ from kipoi_mcdropout.significance.cautions import (
     Correlation,
     cautions_of,
     correlation_of,
+    scale_cautions,
 )
 from kipoi_mcdropout.significance.matched_effects import Matched, match, require
 from kipoi_mcdropout.significance.quantile_map import QuantileMap
@@ -74,7 +75,8 @@ class CalibrationResult:
     correlation : Correlation
         Of measured and predicted effects, before a line is fitted.
     cautions : tuple of Caution
-        Codes: ``no_correlation``, ``negative_correlation``, ``sd_scale_far_from_one``.
+        Codes: ``no_correlation``, ``negative_correlation``, ``sd_scale_far_from_one``,
+        ``mostly_zero``, ``scaled_intervals_too_wide``.
     n, n_only_measured, n_only_predicted : int
         Variants used, and those that only one of the two tables has.
     n_no_spread : int
@@ -188,7 +190,7 @@ def calibrate(
     """
     _check_options(levels, align)
     found = match(measured, predicted, output)
-    slope, intercept = (1.0, 0.0) if align == "none" else _line(found)
+    slope, intercept = (1.0, 0.0) if align == "none" else fitted_line(found)
     error = found.effect - (intercept + slope * found.mean)
     sd = abs(slope) * found.sd
     z = _standardised(error, sd, found.se)
@@ -208,7 +210,10 @@ def calibrate(
         slope=float(slope),
         align=align,
         correlation=correlation,
-        cautions=tuple(cautions_of(correlation, sd_scale, slope, align)),
+        cautions=(
+            *cautions_of(correlation, sd_scale, slope, align),
+            *scale_cautions(found, sd_scale * sd),
+        ),
         n=len(z),
         n_only_measured=found.n_only_measured,
         n_only_predicted=found.n_only_predicted,
@@ -263,12 +268,23 @@ def with_spread(predicted: pd.DataFrame, spread: str) -> pd.DataFrame:
 def _check_options(levels: Sequence[float], align: str) -> None:
     if not len(levels) or not all(0 < level < 1 for level in levels):
         raise InputError(f"levels must lie between 0 and 1; got {list(levels)}.")
+    check_align(align)
+
+
+def check_align(align: str) -> None:
+    """Raise InputError unless the word is known."""
     if align not in ("none", "linear"):
         raise InputError(f"align must be 'none' or 'linear'; got {align!r}.")
 
 
-def _line(found: Matched) -> tuple[float, float]:
-    """Slope and intercept of measured on predicted."""
+def fitted_line(found: Matched) -> tuple[float, float]:
+    """Slope and intercept of measured on predicted.
+
+    Raises
+    ------
+    InputError
+        If there is no line with a slope.
+    """
     if np.ptp(found.mean) == 0 or np.ptp(found.effect) == 0:
         raise InputError(
             "align 'linear' requires effects that differ; in one of the tables all are equal. Use "

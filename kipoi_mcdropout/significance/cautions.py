@@ -1,21 +1,34 @@
 """Reasons why a calibration has no meaning, although its numbers look good.
 
 A line can be fitted to all data, also to effects of the wrong sign and to unrelated effects. So we check
-the correlation of measured and predicted effects, and how far the sd is from the right size.
+the correlation of measured and predicted effects, and how far the sd is from the right size. And any
+interval holds the measurements if it is wide enough. So we compare its width with the range of the
+measurements themselves, and see whether there are effects at all.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy.special import ndtri
 
+from kipoi_mcdropout.arrays.array_types import FloatArray
+from kipoi_mcdropout.significance.conformal import (
+    ConformalGroups,
+    default_edges,
+    describe_group,
+    group_of,
+)
 from kipoi_mcdropout.significance.matched_effects import Matched
 
 Align = Literal["none", "linear"]
 MAX_SD_FACTOR = 10.0  # beyond, or below a tenth, the two scales are likely not the same
+ZERO_SHARE = 0.01  # of the largest effect: an effect below it counts as 0
+FEW_SEQUENCES = 20
+TOO_WIDE = 1.5  # an interval, beside that of as many measured effects
 
 
 class Caution(NamedTuple):
@@ -85,3 +98,100 @@ def cautions_of(found: Correlation, sd_scale: float, slope: float, align: Align)
             )
         )
     return cautions
+
+
+def scale_cautions(found: Matched, scaled_sd: FloatArray) -> list[Caution]:
+    """Reasons to doubt a factor for the sd: effects that are mostly 0, and intervals that say nothing.
+
+    Parameters
+    ----------
+    found : Matched
+    scaled_sd : numpy.ndarray, shape=(n,)
+        On the scale of the measured effects.
+    """
+    cautions = _mostly_zero(found)
+    width = 2 * float(ndtri(0.975)) * scaled_sd
+    if wide := _too_wide(found, width, default_edges(np.abs(found.mean)), 0.95):
+        cautions.append(
+            Caution(
+                "scaled_intervals_too_wide",
+                f"after sd_scale, half of the 95 % intervals are over {TOO_WIDE:g} times as wide as the "
+                f"range of 95 % of the measured effects ({wide}): such intervals say less than the "
+                "measured effects without any model. Do not use sd_scale there",
+            )
+        )
+    return cautions
+
+
+def interval_cautions(
+    found: Matched, groups: ConformalGroups, spread: FloatArray, level: float
+) -> list[Caution]:
+    """Reasons to doubt conformal intervals.
+
+    Parameters
+    ----------
+    found : Matched
+    groups : ConformalGroups
+    spread : numpy.ndarray, shape=(n,)
+        On the scale of the measured effects.
+    level : float
+    """
+    cautions = _mostly_zero(found) if len(groups.n) == 1 else []
+    width = 2 * groups.at(np.abs(found.mean), level) * spread
+    if wide := _too_wide(found, width, groups.edges, level):
+        cautions.append(
+            Caution(
+                "conformal_intervals_too_wide",
+                f"half of the {level:g} intervals are over {TOO_WIDE:g} times as wide as the range of "
+                f"as many of the measured effects ({wide}): here the predictions add nothing to the "
+                "measured effects",
+            )
+        )
+    if 0 < found.n_sequences < FEW_SEQUENCES:
+        cautions.append(
+            Caution(
+                "few_sequences",
+                f"the effects lie in {found.n_sequences} sequences. Effects in one sequence share their "
+                "errors, so the share of measurements that the intervals hold varies more from one new "
+                "sequence to the next than the number of effects suggests",
+            )
+        )
+    return cautions
+
+
+def _mostly_zero(found: Matched) -> list[Caution]:
+    """Whether more than half of the predicted or of the measured effects are as good as 0."""
+    cautions = []
+    for effects, what in ((found.mean, "predicted"), (found.effect, "measured")):
+        size = np.abs(effects)
+        share = float(np.mean(size <= ZERO_SHARE * size.max()))
+        if share > 0.5:
+            cautions.append(
+                Caution(
+                    "mostly_zero",
+                    f"{share:.0%} of the {what} effects are smaller than a hundredth of the largest: "
+                    "numbers over all effects, such as sd_scale, say little about large effects. Take "
+                    "the variants with a large predicted effect alone, or use intervals by groups "
+                    "(--conformal)",
+                )
+            )
+    return cautions
+
+
+def _too_wide(found: Matched, width: FloatArray, edges: Sequence[float], level: float) -> str:
+    """Groups whose median interval is much wider than what holds as many measured effects, in words.
+
+    The group where this is worst stands for the others; empty if there is none.
+    """
+    group = group_of(np.abs(found.mean), edges)
+    wide = {}
+    for number in range(len(edges) - 1):
+        mine = group == number
+        low, high = np.quantile(found.effect[mine], [(1 - level) / 2, (1 + level) / 2])
+        median = float(np.median(width[mine]))
+        if median > TOO_WIDE * (high - low):
+            told = f"{describe_group(edges, number)}: {median:.3g} against {high - low:.3g}"
+            wide[told] = median / (high - low) if high > low else np.inf
+    if not wide:
+        return ""
+    return f"in {len(wide)} of {len(edges) - 1} groups; {max(wide, key=lambda told: wide[told])}"

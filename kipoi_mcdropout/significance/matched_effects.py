@@ -7,10 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from kipoi_mcdropout.arrays.array_types import FloatArray
 from kipoi_mcdropout.effects.rounding import effect_rounding
-from kipoi_mcdropout.effects.row_identity import first_of_each_variant, genomic_variants, variant_names
+from kipoi_mcdropout.effects.row_identity import (
+    first_of_each_variant,
+    genomic_variants,
+    sequence_names,
+    variant_names,
+)
 from kipoi_mcdropout.errors import InputError
 
 MIN_VARIANTS = 10
@@ -29,6 +35,8 @@ class Matched:
         Predicted.
     n_only_measured, n_only_predicted, n_no_spread, n_repeated : int
         What was left out; see `calibration.CalibrationResult`.
+    n_sequences : int
+        Sequences that the variants lie in; 0 where the table has none.
     """
 
     effect: FloatArray
@@ -39,17 +47,74 @@ class Matched:
     n_only_predicted: int
     n_no_spread: int
     n_repeated: int
+    n_sequences: int = 0
 
 
-def match(measured: pd.DataFrame, predicted: pd.DataFrame, output: str | None) -> Matched:
-    """The variants of both tables; see `calibration.calibrate` for their columns.
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """The variants that two tables have, in the order of the measured ones.
+
+    Attributes
+    ----------
+    table : DataFrame
+        `variant`; of the measured table `effect` and `se` (0 where it has none), and the columns that
+        were asked for; of the predicted one `mean`, `sd`, `least` (what is only rounding), `sequence`
+        (None where it has none), and `prob_positive` where it has it.
+    n_only_measured, n_only_predicted, n_repeated : int
+        What was left out; see `calibration.CalibrationResult`.
+    """
+
+    table: pd.DataFrame
+    n_only_measured: int
+    n_only_predicted: int
+    n_repeated: int
+
+
+def match(
+    measured: pd.DataFrame, predicted: pd.DataFrame, output: str | None, *, all_spreads: bool = False
+) -> Matched:
+    """The variants of both tables that have an interval; see `calibration.calibrate` for the columns.
+
+    With `all_spreads`, variants without a spread are kept.
 
     Raises
     ------
     InputError
         Columns missing, names repeated, numbers not finite, or fewer than 10 variants.
     """
-    left = _measured(measured)
+    pairs = pair(measured, predicted, output)
+    wide = _has_spread(pairs.table)
+    used = pairs.table if all_spreads else pairs.table[wide]
+    columns = {name: used[name].to_numpy(np.float64) for name in ("effect", "se", "mean", "sd")}
+    return Matched(
+        **columns, n_only_measured=pairs.n_only_measured, n_only_predicted=pairs.n_only_predicted,
+        n_no_spread=int((~wide).sum()), n_repeated=pairs.n_repeated,
+        n_sequences=used["sequence"].nunique(),
+    )  # fmt: skip
+
+
+def pair(
+    measured: pd.DataFrame,
+    predicted: pd.DataFrame,
+    output: str | None,
+    columns: Sequence[str] = ("variant", "effect"),
+) -> Pairs:
+    """The variants of both tables, side by side; see `calibration.calibrate` for their columns.
+
+    Parameters
+    ----------
+    measured, predicted : DataFrame
+    output : str or None
+        As of `calibration.calibrate`.
+    columns : sequence of str
+        Columns that the measured table must have, `variant` one of them.
+
+    Raises
+    ------
+    InputError
+        Columns missing, names repeated, numbers not finite, or fewer than 10 variants.
+    """
+    left = _measured(measured, columns)
     right, n_repeated = _predicted(predicted, output)
     for table, what in ((left, "measured"), (right, "predicted")):
         again = table["variant"][table["variant"].duplicated()]
@@ -66,11 +131,7 @@ def match(measured: pd.DataFrame, predicted: pd.DataFrame, output: str | None) -
             "the same form?"
         )
     _check_numbers(both)
-    spread, n_no_spread = _with_spread(both)
-    columns = {name: spread[name].to_numpy(np.float64) for name in ("effect", "se", "mean", "sd")}
-    only = (len(left) - len(both), len(right) - len(both))
-    return Matched(**columns, n_only_measured=only[0], n_only_predicted=only[1],
-                   n_no_spread=n_no_spread, n_repeated=n_repeated)  # fmt: skip
+    return Pairs(both, len(left) - len(both), len(right) - len(both), n_repeated)
 
 
 def require(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:
@@ -83,16 +144,15 @@ def require(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:
         )
 
 
-def _measured(table: pd.DataFrame) -> pd.DataFrame:
-    require(table, ("variant", "effect"), "the table of measured effects")
+def _measured(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    require(table, columns, "the table of measured effects")
     se = table["se"] if "se" in table.columns else 0.0
-    columns = {"variant": table["variant"].astype(str), "effect": table["effect"], "se": se}
-    measured: pd.DataFrame = pd.DataFrame(columns)
+    measured: pd.DataFrame = table[list(columns)].assign(variant=table["variant"].astype(str), se=se)
     return measured
 
 
 def _predicted(table: pd.DataFrame, output: str | None) -> tuple[pd.DataFrame, int]:
-    """variant, mean, sd and least (what is only rounding), and the number of rows left out."""
+    """The columns of `Pairs.table` that are of predictions, and the number of rows left out."""
     require(table, ("effect_mean", "effect_sd"), "the table of predicted effects")
     table = _one_output(table, output)
     first = np.ones(len(table), bool)
@@ -112,6 +172,9 @@ def _predicted(table: pd.DataFrame, output: str | None) -> tuple[pd.DataFrame, i
     rows = pd.DataFrame(
         {"variant": names, "mean": table["effect_mean"], "sd": table["effect_sd"]}
     ).assign(least=effect_rounding(table))
+    rows["sequence"] = sequence_names(table) if "sequence" in table else None
+    if "prob_positive" in table.columns:
+        rows["prob_positive"] = table["prob_positive"]
     return rows[first], int((~first).sum())
 
 
@@ -136,7 +199,8 @@ def _example(table: pd.DataFrame) -> str:
 
 
 def _check_numbers(both: pd.DataFrame) -> None:
-    values = both[["effect", "mean", "sd", "se"]].to_numpy(float)
+    numbers = [name for name in ("effect", "mean", "sd", "se") if name in both]
+    values = both[numbers].to_numpy(float)
     bad = ~np.isfinite(values).all(axis=1)
     if bad.any():
         raise InputError(
@@ -151,13 +215,13 @@ def _check_numbers(both: pd.DataFrame) -> None:
         )
 
 
-def _with_spread(both: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    """The variants that have an interval, and the number of the others."""
+def _has_spread(both: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which variants have an interval."""
     spread = np.hypot(both["sd"].to_numpy(float), both["se"].to_numpy(float))
-    wide = spread > both["least"].to_numpy(float)
+    wide: NDArray[np.bool_] = spread > both["least"].to_numpy(float)
     if wide.sum() < MIN_VARIANTS:
         raise InputError(
             f"at least {MIN_VARIANTS} variants whose effects vary over the draws are required; got "
             f"{wide.sum()}. Is there a dropout between the mutations and the output? See `audit`"
         )
-    return both[wide].reset_index(drop=True), int((~wide).sum())
+    return wide

@@ -13,6 +13,8 @@ VARIANT_FLANK_BP = 12
 _CHECKSUMS = {
     "weights_sha256": "weights", "code_sha256": "code", "settings_sha256": "settings",
 }  # fmt: skip
+# What is read of the outputs of a network and how it is scored, beside the names of outputs and scores.
+_READ_BY = ("output_sel_fn", "readout", "pseudocount")
 
 
 def centre_of(length: int) -> tuple[int, int]:
@@ -79,8 +81,12 @@ def _model(background: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
         name, other = background["model"]["name"], run["model"]["name"]
         what = " and ".join(wrong)
         return [f"another model ({name}, here {other}): the checksum of its {what} differs"]
-    own, others = (record["options"].get("output_sel_fn") for record in (background, run))
-    return [] if own == others else [f"output_sel_fn is {own} there and {others} here"]
+    there_said, here_said = background["options"], run["options"]
+    return [
+        f"{name} is {there_said.get(name)} there and {here_said.get(name)} here"
+        for name in _READ_BY
+        if there_said.get(name) != here_said.get(name)
+    ]
 
 
 def _networks(record: Mapping[str, Any]) -> list[dict[str, Any]]:

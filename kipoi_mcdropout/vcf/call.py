@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kipoi_mcdropout.effects.scores import Score, parse_scores
+from kipoi_mcdropout.effects.asked_outputs import asked_outputs
+from kipoi_mcdropout.effects.scores import Score
 from kipoi_mcdropout.effects.summary import EffectOptions
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.atomic import STDOUT
@@ -34,6 +35,7 @@ def score_variants(
     options: VariantOptions = VariantOptions(),  # noqa: B008 (it cannot be changed)
     vcf_options: VcfOptions = VcfOptions(),  # noqa: B008
     running: RunOptions = RunOptions(),  # noqa: B008
+    **outputs: Any,
 ) -> Effects:
     """Effect of every ALT allele of a VCF, with the model's uncertainty.
 
@@ -55,7 +57,8 @@ def score_variants(
     seed : int
         0 <= seed < 2**64; all variants see the same masks in a draw.
     scores : str or sequence of str
-        kipoi-interpret's and kipoi-veff's names: ref alt diff logit logit_ref logit_alt deepsea_effect.
+        kipoi-interpret's and kipoi-veff's names, ref alt diff logit logit_ref logit_alt deepsea_effect,
+        and log2fc.
     targets : str, int, or sequence of them, optional
         Outputs to compute, by label, index from 0, or shell pattern.
     output : str, Path, or sequence of them, optional
@@ -64,6 +67,9 @@ def score_variants(
     options : VariantOptions
     vcf_options : VcfOptions
     running : RunOptions
+    outputs
+        `head`, `tracks`, `center_bins`, `reduce` and the other words of a `Readout`: what is read of the
+        outputs of the model, and reduced, in each draw. And `pseudocount`, of the score log2fc.
 
     Returns
     -------
@@ -81,9 +87,9 @@ def score_variants(
         If something about the VCF or the FASTA must be known before the results are used, and if no
         allele was scored.
     """
-    ready = as_model(model)
+    ready, parsed = asked_outputs(as_model(model), scores, outputs, "score_variants")
     wanted = VariantEffects(
-        EffectOptions(parse_scores(scores), draws_of(n_draws), tuple(options.quantiles)),
+        EffectOptions(parsed, draws_of(n_draws), tuple(options.quantiles)),
         seed, targets, options, vcf_options,
     )  # fmt: skip
     if output is not None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kipoi_mcdropout.arrays.outputs import Targets
 from kipoi_mcdropout.effects.columns import BACKGROUND_STATISTICS, MEMBER_STATISTICS
 from kipoi_mcdropout.errors import OutputError, TargetError
 from kipoi_mcdropout.model.model import Model
+from kipoi_mcdropout.outputs.targets import Targets
 from kipoi_mcdropout.vcf.options import VariantEffects
 from kipoi_mcdropout.vcf.write.annotate import (
     DEFAULT_RANKED,

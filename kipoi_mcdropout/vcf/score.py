@@ -9,15 +9,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from kipoi_mcdropout.arrays.outputs import Targets, as_targets
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
+from kipoi_mcdropout.effects.scores import scores_as_dict
 from kipoi_mcdropout.engine import Choice
 from kipoi_mcdropout.errors import InputError, InputWarning
 from kipoi_mcdropout.files.background import background_for
 from kipoi_mcdropout.files.same_file import check_not_inputs
 from kipoi_mcdropout.model.ensemble import decided_draws
-from kipoi_mcdropout.model.model import Model, settings_as_dict
+from kipoi_mcdropout.model.model import Model
 from kipoi_mcdropout.model.reference import ModelReference
+from kipoi_mcdropout.model.settings import settings_as_dict
+from kipoi_mcdropout.outputs.targets import Targets, as_targets
 from kipoi_mcdropout.runs.options import RunOptions
 from kipoi_mcdropout.runs.schedule import InProcess, Scheduler, Work
 from kipoi_mcdropout.runs.session import without_shard
@@ -248,6 +250,7 @@ def _plan(model: Model, wanted: VariantEffects, running: RunOptions, carries_vcf
     effects, sequences = wanted.effects, model.sequences
     chosen = sequences.targets(wanted.targets)
     model.ensemble.check_targets(sequences.example(), as_targets(wanted.targets), chosen)
+    _check_strands(wanted, model)
     fields = carried_fields(wanted, chosen, model) if carries_vcf else []
     n_alleles = chunk_alleles(
         len(chosen.columns), len(effects.scores), effects.n_draws, running.batch_size
@@ -261,6 +264,21 @@ def _plan(model: Model, wanted: VariantEffects, running: RunOptions, carries_vcf
     return _Plan(model, wanted, running, chosen, fields, n_alleles, engine, choice, here)
 
 
+def _check_strands(wanted: VariantEffects, model: Model) -> None:
+    """Raise InputError where bins of both strands would be averaged that are not the same bases."""
+    reader = model.adapter.reader
+    if not wanted.options.rc or reader is None:
+        return
+    n_bins = reader.bound.axes.n_bins
+    for window in reader.bound.windows:
+        if window.start + window.end != n_bins:
+            raise InputError(
+                "rc (--rc) reads the other strand too, whose bins run the other way, so a window of "
+                f"bins must be symmetric about the centre; {window.reduction.name} takes the bins "
+                f"{window.start}:{window.end} of {n_bins}"
+            )
+
+
 def _is_random(model: Model, n_draws: int) -> tuple[bool, ...]:
     """Whether each member has dropout; of one alone, or for no draws, that is asked elsewhere."""
     if n_draws == 0 or len(model.ensemble) == 1:
@@ -271,14 +289,15 @@ def _is_random(model: Model, n_draws: int) -> tuple[bool, ...]:
 def _recorded(plan: _Plan, contig_map: dict[str, str]) -> dict[str, Any]:
     """The options of a run, for its record, as plain values for JSON."""
     wanted, running, sequences = plan.wanted, plan.running, plan.model.sequences
+    own = settings_as_dict(plan.model.settings)
     return {
         **wanted.options.placement_as_dict(), "rc": wanted.options.rc,
-        "scores": [score.name for score in wanted.effects.scores],
+        **scores_as_dict(wanted.effects.scores),
         "targets": list(plan.targets.labels), "quantiles": list(wanted.effects.quantiles),
         "region": wanted.options.region, "contig_map": contig_map,
         "batch_size": running.batch_size, "length": sequences.length,
         "input_shape": list(sequences.layout.shape), "alphabet": sequences.layout.alphabet,
-        "vocabulary": settings_as_dict(plan.model.settings).get("vocabulary"),
+        "vocabulary": own.get("vocabulary"), "readout": own.get("readout"),
         "unknown": sequences.unknown_as, "ignore": list(plan.model.settings.ignore),
         "info_prefix": wanted.vcf.info_prefix, "vcf_statistics": list(wanted.vcf.statistics),
         "vcf_targets": list(as_targets(wanted.vcf.targets)), "q_values": wanted.vcf.q_values,

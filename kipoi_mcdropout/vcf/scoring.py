@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kipoi_mcdropout.arrays.outputs import Targets
 from kipoi_mcdropout.dropout.locked_model import LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.effects.member_engines import draws_of_each
@@ -15,9 +14,11 @@ from kipoi_mcdropout.effects.members import Member, summarize_members
 from kipoi_mcdropout.effects.summary import EffectOptions
 from kipoi_mcdropout.engine.choose import Choice, Engines, Job, check_engine, in_one
 from kipoi_mcdropout.engine.full import Engine
-from kipoi_mcdropout.model.model import Model, ModelSettings
+from kipoi_mcdropout.model.model import Model
 from kipoi_mcdropout.model.reference import ModelReference
 from kipoi_mcdropout.model.sequence_model import SequenceModel
+from kipoi_mcdropout.model.settings import ModelSettings
+from kipoi_mcdropout.outputs.targets import Targets
 from kipoi_mcdropout.vcf.place.chunks import AlleleWindows, to_batch
 from kipoi_mcdropout.vcf.place.views import ViewAverage
 from kipoi_mcdropout.vcf.units import Summaries

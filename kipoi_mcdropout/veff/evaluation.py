@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kipoi_mcdropout.arrays.nested import Nested, leaves, n_rows, take
-from kipoi_mcdropout.arrays.outputs import Targets
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.effects.scores import Score, get_score
 from kipoi_mcdropout.effects.summarize import summarize_effects
@@ -21,6 +20,7 @@ from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary
 from kipoi_mcdropout.engine.full import DrawBlock
 from kipoi_mcdropout.errors import InputError, TargetError
 from kipoi_mcdropout.model.adapter import KipoiModel, alphabet_of
+from kipoi_mcdropout.outputs.targets import Targets
 from kipoi_mcdropout.sequence.one_hot import DNA
 from kipoi_mcdropout.vcf.read.alleles import Edit as _Edit
 from kipoi_mcdropout.vcf.read.alleles import kind_of, unscorable

@@ -35,6 +35,8 @@ INPUTS = {
     "mr across_sequences": f"{MR} -o o.tsv --across_sequences {{out}}",
     "calibrate": "calibrate effects.tsv measured.tsv --target a -o {out}",
     "calibrate scaled": "calibrate effects.tsv --target a --sd_scale 2 --scaled {out}",
+    "evaluate": "evaluate effects.tsv measured.tsv --target a -o {out}",
+    "evaluate plot": "evaluate effects.tsv measured.png --target a -o o.tsv --plot {out}",
     "sample_regions peaks": f"{REGIONS} -o {{out}}",
     "sample_regions blacklist": f"{REGIONS} --blacklist black.tsv -o {{out}}",
     "report": "report effects.tsv -o {out}",
@@ -46,7 +48,7 @@ OF = {
     "predict arguments": "args.tsv", "predict words": "genome.tsv",
     "score_variants genome": "genome.tsv", "score_variants vcf": "in.vcf",
     "score_variants skipped": "genome.tsv", "score_variants map": "map.tsv",
-    "calibrate": "measured.tsv", "sample_regions peaks": "peaks.tsv",
+    "calibrate": "measured.tsv", "evaluate plot": "measured.png", "sample_regions peaks": "peaks.tsv",
     "sample_regions blacklist": "black.tsv", "plot calibration": "measured.tsv",
 }  # fmt: skip
 
@@ -77,7 +79,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "model.yaml").write_text("args: {weights: weights.pt}\n")
     for name in ("genome.tsv", "in.vcf", "effects.tsv", "measured.tsv", "peaks.tsv", "black.tsv",
-                 "map.tsv", "pick.tsv", "model/weights.pt"):  # fmt: skip
+                 "map.tsv", "pick.tsv", "measured.png", "model/weights.pt"):  # fmt: skip
         (tmp_path / name).write_text(name)
     (tmp_path / "args.tsv").write_text('{"fasta_file": "genome.tsv", "more": ["black.tsv"]}')
     monkeypatch.chdir(tmp_path)
@@ -122,6 +124,7 @@ def test_files_named_within_json_are_inputs(capsys: pytest.CaptureFixture[str]) 
         "predict model -o old.tsv link.tsv",
         "score_variants model -i in.vcf -f genome.tsv -o x.vcf -t old.tsv --skipped link.tsv",
         "calibrate effects.tsv measured.tsv --target a -o old.tsv --scaled link.tsv",
+        "evaluate effects.tsv measured.tsv --target a -o e.tsv --plot a.png ./a.png",
         "plot ism effects.tsv -o a.png ./a.png",
     ],
 )

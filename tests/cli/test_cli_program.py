@@ -60,6 +60,7 @@ FIRST_WORDS = {  # of the first line of what each command writes to standard out
     "mr effects.h5 --exposure FOXA1 --outcome DNase --n_bootstrap 9 -o -": '# {"kipoi_mcdropout"',
     "calibrate effects.h5 measured.tsv --target DNase -o -": '# {"kipoi_mcdropout"',
     "calibrate effects.h5 --sd_scale 2 --target DNase --scaled -": '# {"kipoi_mcdropout"',
+    "evaluate effects.h5 measured.tsv --target DNase --n_bootstrap 100 -o -": '# {"kipoi_mcdropout"',
     "sample_regions -f genome.fa --peaks peaks.bed -n 2 --length 6 -o -": "chr1\t",
     "ism --help": "usage: kipoi mcdropout ism",
     "--version": "kipoi_mcdropout ",

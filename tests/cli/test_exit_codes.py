@@ -95,6 +95,8 @@ BAD_INPUT = [
     "calibrate effects.h5 dir.tsv --target DNase -o o.tsv",
     "calibrate effects.h5 empty.tsv --target DNase -o o.tsv",
     "calibrate effects.h5 measured.tsv --target DNase -o o.tsv",
+    "evaluate effects.h5 bin.tsv --target DNase -o o.tsv",
+    "evaluate effects.h5 measured.tsv --target none -o o.tsv",
     f"{REGIONS} -f none.fa --peaks peaks.bed -o o.bed",
     f"{REGIONS} -f genome.fa --peaks bin.tsv -o o.bed",
     f"{REGIONS} -f genome.fa --peaks dir.tsv -o o.bed",

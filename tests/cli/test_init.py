@@ -17,7 +17,7 @@ from toy import make_toy
 import kipoi_mcdropout as mcd
 from kipoi_mcdropout.cli import run
 from kipoi_mcdropout.model.description import ModelDescription
-from kipoi_mcdropout.model.model import settings_as_dict
+from kipoi_mcdropout.model.settings import settings_as_dict
 
 
 @pytest.fixture

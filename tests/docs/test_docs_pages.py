@@ -16,7 +16,7 @@ from kipoi_mcdropout.cli import COMMANDS
 from kipoi_mcdropout.mr import diagnose as diagnose_function
 from kipoi_mcdropout.mr.pairs import selection
 from kipoi_mcdropout.mr.pairs.table import REPEATED
-from kipoi_mcdropout.significance import cautions
+from kipoi_mcdropout.significance import cautions, evaluation_words
 from kipoi_mcdropout.vcf.place.placement import FLAGS
 from kipoi_mcdropout.vcf.read.alleles import REASONS
 
@@ -104,6 +104,13 @@ def test_warnings_of_calibrate() -> None:
     codes = set(re.findall(r"Caution\(\s*\"(\w+)\"", source))
     assert len(codes) >= 3
     assert _listed("Warnings of calibrate") == codes
+
+
+def test_warnings_of_evaluate() -> None:
+    source = Path(evaluation_words.__file__).read_text()
+    codes = set(re.findall(r"Caution\(\s*\"(\w+)\"", source))
+    assert len(codes) >= 6
+    assert _listed("Warnings of evaluate") == codes == set(evaluation_words.WARNING_WORDS)
 
 
 def test_every_page_is_in_the_index() -> None:

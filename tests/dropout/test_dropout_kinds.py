@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kipoi_mcdropout.arrays.outputs import flatten_outputs
 from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, locked_forward
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.masks import keep_mask
 from kipoi_mcdropout.dropout.sites import SitePlan
 from kipoi_mcdropout.errors import ModelError, NoRandomSiteError, UnlockableDropoutError
+from kipoi_mcdropout.outputs.matrix import flatten_outputs
 
 SEED = 11
 TIGHT = {"rtol": 1e-12, "atol": 1e-12}  # float64; only the order of summation differs

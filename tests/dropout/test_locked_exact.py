@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor, nn
 
-from kipoi_mcdropout.arrays.outputs import Targets
 from kipoi_mcdropout.dropout.locked_model import LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.masks import RUN_SCOPE, keep_mask
@@ -22,6 +21,7 @@ from kipoi_mcdropout.effects.scores import SCORES
 from kipoi_mcdropout.effects.summarize import summarize_effects
 from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary
 from kipoi_mcdropout.engine.full import FullEngine
+from kipoi_mcdropout.outputs.targets import Targets
 from kipoi_mcdropout.sequence.mutants import MutantBatch, all_substitutions, sequence_scope, substituted
 from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from kipoi_mcdropout.arrays.nested import map_nested
-from kipoi_mcdropout.arrays.outputs import select_targets
 from kipoi_mcdropout.dropout.locked_model import LockedModel, locked_forward
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.sites import Site
@@ -23,6 +22,7 @@ from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary
 from kipoi_mcdropout.engine.full import FullEngine
 from kipoi_mcdropout.errors import ModelForwardError
 from kipoi_mcdropout.model.output_names import label_outputs
+from kipoi_mcdropout.outputs.targets import select_targets
 from kipoi_mcdropout.sequence.mutants import MutantBatch, all_substitutions, substituted
 from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 

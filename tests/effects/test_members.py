@@ -12,7 +12,6 @@ from small_models import Linear, NoDropout, fixed, one_hot
 from torch import Tensor, nn
 
 from kipoi_mcdropout.arrays.nested_variance import NestedVariance
-from kipoi_mcdropout.arrays.outputs import Targets
 from kipoi_mcdropout.dropout.locked_model import LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.effects.members import Member, summarize_members
@@ -21,6 +20,7 @@ from kipoi_mcdropout.effects.summarize import summarize_effects
 from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary
 from kipoi_mcdropout.engine.full import FullEngine
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.outputs.targets import Targets
 from kipoi_mcdropout.sequence.mutants import MutantBatch, all_substitutions, substituted
 from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kipoi_mcdropout.arrays.outputs import Targets
 from kipoi_mcdropout.dropout.locked_model import LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.effects.rounding import (
@@ -26,6 +25,7 @@ from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary
 from kipoi_mcdropout.effects.z import z_ratio, z_values
 from kipoi_mcdropout.engine.choose import make_engine
 from kipoi_mcdropout.engine.full import DrawBlock, Engine
+from kipoi_mcdropout.outputs.targets import Targets
 from kipoi_mcdropout.sequence.mutants import MutantBatch, all_substitutions, substituted
 from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 from kipoi_mcdropout.vcf.write.table import z_and_p

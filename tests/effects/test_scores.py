@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
 from kipoi_interpret.importance_scores.ism_scores import scoring_options
 
-from kipoi_mcdropout.effects.score_names import NO_EFFECT, PREFERRED_SCORES, UNSIGNED_SCORES
-from kipoi_mcdropout.effects.scores import SCORES, get_score, is_probability, logit
+from kipoi_mcdropout.effects.score_names import (
+    NO_EFFECT,
+    PREFERRED_SCORES,
+    SCORE_NAMES,
+    UNSIGNED_SCORES,
+)
+from kipoi_mcdropout.effects.scores import (
+    SCORES,
+    get_score,
+    is_probability,
+    logit,
+    parse_scores,
+    scores_as_dict,
+)
 from kipoi_mcdropout.errors import InputError
 
 REF = np.array([[0.2, 0.5, 0.9]])
@@ -24,7 +38,8 @@ def _ours(name: str) -> np.ndarray:
 
 
 def test_all_of_kipoi_interprets_scores_are_offered() -> None:
-    assert set(SCORES) == set(scoring_options)
+    assert set(SCORES) == {*scoring_options, "log2fc"}
+    assert tuple(SCORES) == SCORE_NAMES
 
 
 @pytest.mark.parametrize("name", sorted(set(scoring_options) - {"deepsea_effect"}))
@@ -39,8 +54,8 @@ def test_deepsea_effect_equals_kipoi_interprets_for_a_palindrome() -> None:
 
 
 def test_scores_without_a_direction_are_marked() -> None:
-    assert set(SCORES) - set(UNSIGNED_SCORES) == {"diff", "logit"}
-    assert set(PREFERRED_SCORES) == {"diff", "logit"}
+    assert set(SCORES) - set(UNSIGNED_SCORES) == {"diff", "logit", "log2fc"}
+    assert set(PREFERRED_SCORES) == {"diff", "logit", "log2fc"}
     assert set(SCORES) > NO_EFFECT
 
 
@@ -64,3 +79,25 @@ def test_logit_of_certainty_is_infinite_and_probabilities_are_told_from_other_ou
     assert logit(torch.tensor([0.0, 1.0])).tolist() == [-np.inf, np.inf]
     assert is_probability(torch.tensor([0.0, 1.0, torch.nan]))
     assert not is_probability(torch.tensor([0.5, 1.5]))
+
+
+def test_log2_fold_change_by_hand() -> None:
+    ref, alt = torch.tensor([[3.0, 7.0]]), torch.tensor([[7.0, 0.0]])
+    assert SCORES["log2fc"].function(ref, alt).tolist() == [[1.0, -3.0]]  # 8/4, 1/8
+    none = get_score("log2fc", pseudocount=0)
+    assert none.function(torch.tensor([2.0]), torch.tensor([8.0])).tolist() == [2.0]
+    assert none.function(torch.tensor([2.0]), torch.tensor([0.0])).tolist() == [-np.inf]
+    both_negative = SCORES["log2fc"].function(torch.tensor([-3.0]), torch.tensor([-5.0]))
+    assert both_negative.isnan().all(), "the ratio of two negative numbers is no fold change"
+
+
+def test_the_pseudocount_is_that_of_log2fc_alone_and_is_recorded() -> None:
+    scores = parse_scores(["diff", "log2fc"], pseudocount=0.5)
+    assert scores_as_dict(scores) == {"scores": ["diff", "log2fc"], "pseudocount": 0.5}
+    assert pickle.loads(pickle.dumps(scores[1])) == scores[1]
+    assert scores_as_dict(parse_scores("log2fc"))["pseudocount"] == 1.0
+    with pytest.raises(InputError, match="log2fc, which is not asked for"):
+        parse_scores("diff", pseudocount=1)
+    for wrong in (-1, float("nan"), float("inf"), True):
+        with pytest.raises(InputError, match="pseudocount must be a finite number"):
+            parse_scores("log2fc", pseudocount=wrong)

@@ -15,8 +15,8 @@ from small_models import LENGTH, Linear, array, fixed, one_hot, with_schema
 from torch import Tensor, nn
 
 from kipoi_mcdropout import MCDropoutISM, Model, mc_predict
-from kipoi_mcdropout.arrays.used_outputs import OutputLeftOutWarning
 from kipoi_mcdropout.errors import ModelError, TargetError
+from kipoi_mcdropout.outputs.used import OutputLeftOutWarning
 
 ENGINES = ["full", "incremental"]
 
@@ -89,7 +89,7 @@ def test_nothing_is_said_where_all_is_used() -> None:
     assert found.labels == ("a/0", "a/1", "a/2", "b/0")
 
 
-@pytest.mark.filterwarnings("ignore::kipoi_mcdropout.arrays.used_outputs.OutputLeftOutWarning")
+@pytest.mark.filterwarnings("ignore::kipoi_mcdropout.outputs.used.OutputLeftOutWarning")
 @pytest.mark.parametrize("wanted", ["loss", "lo*s", "hidden/0/1"])
 def test_a_target_that_is_left_out_is_an_error_with_the_reason(wanted: str) -> None:
     net = fixed(Returns(lambda y: {"logits": y, "loss": y.mean(), "hidden": [y.T]}))

@@ -13,7 +13,7 @@ from network_files import LENGTH, Files, make_files
 import kipoi_mcdropout as mcd
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.description import ModelDescription
-from kipoi_mcdropout.model.model import ModelSettings
+from kipoi_mcdropout.model.settings import ModelSettings
 
 
 @pytest.fixture

@@ -164,11 +164,11 @@ def test_engines_are_compared_by_the_precision_of_the_arithmetic() -> None:
 
 def test_the_mean_of_both_strands_is_not_more_precise_than_the_strands() -> None:
     """`ViewAverage` adds in float64; the rounding of float32 is in what it adds."""
-    from kipoi_mcdropout.arrays.outputs import Targets
     from kipoi_mcdropout.effects.scores import SCORES
     from kipoi_mcdropout.effects.summarize import summarize_effects
     from kipoi_mcdropout.effects.summary import EffectOptions
     from kipoi_mcdropout.engine.full import DrawBlock
+    from kipoi_mcdropout.outputs.targets import Targets
     from kipoi_mcdropout.sequence.mutants import MutantBatch
     from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from kipoi_mcdropout import MCDropoutISM, Model, RunOptions, audit, ism, locked_forward, mc_predict, read
 from kipoi_mcdropout.errors import InputError, ModelError
-from kipoi_mcdropout.model.model import ModelSettings, settings_as_dict
+from kipoi_mcdropout.model.settings import ModelSettings, settings_as_dict
 from kipoi_mcdropout.runs.options import RunOptions as Running
 
 ENGINES = ["full", "incremental", "auto"]

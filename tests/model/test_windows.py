@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import kipoi_mcdropout as mcd
 from kipoi_mcdropout.arrays.nested import concatenate
 from kipoi_mcdropout.errors import InputError, InputWarning
-from kipoi_mcdropout.model.model import ModelSettings
+from kipoi_mcdropout.model.settings import ModelSettings
 from kipoi_mcdropout.sequence.bed import Interval
 from kipoi_mcdropout.sequence.fasta import read_fasta
 from kipoi_mcdropout.sequence.letters import letter_codes, reverse_complement

@@ -72,10 +72,11 @@ def test_effects_of_a_model_with_members_say_so() -> None:
     np.testing.assert_allclose(bare.with_se_type("mcse").se_exposure, table["effect_mcse"])
     half = mcd.mr.instruments(effects, "A", "B", select_draws="half", top_n=10)
     assert half.n_draws == 6
-    draws = effects.draws(["A"]).astype(float)[6:].reshape(2, 3, -1)
-    within = draws.var(axis=0, ddof=1).mean(axis=0)
-    total = draws.mean(axis=0).var(axis=0, ddof=1) - within / 2 + within
-    np.testing.assert_allclose(half.se_exposure, np.sqrt(total), rtol=1e-4)
+    # The sd, which is a weight, is that of all draws; the error of the mean is that of the half.
+    np.testing.assert_allclose(half.se_exposure, found.se_exposure, rtol=1e-4)
+    means = effects.draws(["A"]).astype(float)[6:].reshape(2, 3, -1).mean(axis=0)
+    of_mean = half.with_se_type("mcse").se_exposure
+    np.testing.assert_allclose(of_mean, np.sqrt(means.var(axis=0, ddof=1) / 3), rtol=1e-4)
 
 
 def test_draws_that_are_not_as_many_of_each_member_are_refused() -> None:

@@ -22,6 +22,7 @@ from kipoi_mcdropout import plots
 from kipoi_mcdropout.plots import style
 from kipoi_mcdropout.plots.save import figure_of
 from kipoi_mcdropout.significance.calibration import calibrate
+from kipoi_mcdropout.significance.evaluation import EvaluationOptions, evaluate
 
 LONG = "wgEncodeAwgDnaseUwdukeGm12878UniPk_replicate_1.narrowPeak"
 
@@ -115,6 +116,26 @@ def test_calibration() -> None:
     measured = pd.DataFrame({"variant": names, "effect": mean + 2 * random.normal(size=300)})
     predicted = pd.DataFrame({"variant": names, "effect_mean": mean, "effect_sd": 1.0})
     look(plots.plot_calibration(calibrate(measured, predicted)))
+
+
+def test_evaluation() -> None:
+    """Looked for: four curves told apart by colour or dash, which meet at 1; the band behind them;
+    chance as a dotted line at 0.5; names of the points whole, beside their point; what is right of the
+    line is better. First seen and mended: numbers on the axis of the differences ran together.
+    """
+    random = np.random.default_rng(0)
+    names = [f"chr1:{i}:A:C" for i in range(300)]
+    mean, sd = random.normal(size=300), random.uniform(0.2, 2, 300)
+    effect = mean + sd * random.normal(size=300)
+    measured = pd.DataFrame({"variant": names, "effect": effect, "large": np.abs(effect) > 1})
+    predicted = pd.DataFrame(
+        {"variant": names, "effect_mean": mean, "effect_sd": sd, "prob_positive": 1.0 * (mean > 0)}
+    )
+    options = EvaluationOptions(n_bootstrap=100)
+    found = evaluate(predicted, measured, label="large", options=options)
+    look(plots.plot_evaluation(found.table))
+    found = evaluate(predicted, measured.drop(columns="effect"), label="large", options=options)
+    look(plots.plot_evaluation(found.table))
 
 
 KINDS: dict[str, Callable[..., Any]] = {

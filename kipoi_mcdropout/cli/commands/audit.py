@@ -7,6 +7,7 @@ import argparse
 from kipoi_mcdropout.cli.arguments import Parser
 from kipoi_mcdropout.cli.data_arguments import add_data_arguments
 from kipoi_mcdropout.cli.model_arguments import add_model, describe_model, load_described
+from kipoi_mcdropout.cli.readout_arguments import add_readout_arguments, readout_words, with_readout
 from kipoi_mcdropout.errors import EXIT_OK
 
 _DESCRIPTION = """\
@@ -23,6 +24,7 @@ def get_parser(prog: str = "kipoi mcdropout audit") -> argparse.ArgumentParser:
     parser = Parser(prog, _DESCRIPTION, f"{prog} example/model --source dir")
     add_model(parser)
     add_data_arguments(parser)
+    add_readout_arguments(parser)
     parser.add_argument("--no_plan", action="store_true", help="print only the dropout sites")
     return parser
 
@@ -44,7 +46,8 @@ def main(args: list[str], prog: str = "kipoi mcdropout audit") -> int:
     with_data = data.files is not None or options.dataloader_args is not None
     description = describe_model(options)
     loaded = data.load_model(description) if with_data else load_described(description, False)
-    model = Model.of(loaded, description.settings)
+    settings = with_readout(description.settings, readout_words(options))
+    model = Model.of(loaded, settings)
     if with_data:
         inputs = next(data.open(model).batches)["inputs"]
     else:
@@ -57,8 +60,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout audit") -> int:
     if not options.no_plan:
         adapter = model.adapter
         reference = take(adapter.arrays(inputs), slice(0, 1))
-        settings = description.settings
-        key = adapter.input_key(settings.model_input, reference)
+        key = adapter.input_key(model.settings.model_input, reference)
         sequence = get_input(reference, key)
         layout = model.encoding.layout(sequence)
         layout.codes(sequence)  # refuses an input that is not one-hot

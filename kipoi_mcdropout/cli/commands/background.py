@@ -13,6 +13,12 @@ from kipoi_mcdropout.cli.arguments import (
 )
 from kipoi_mcdropout.cli.data_arguments import add_data_arguments
 from kipoi_mcdropout.cli.model_arguments import add_model, describe_model
+from kipoi_mcdropout.cli.readout_arguments import (
+    add_readout_arguments,
+    readout_words,
+    with_readout,
+)
+from kipoi_mcdropout.cli.score_arguments import add_scores
 from kipoi_mcdropout.errors import EXIT_OK
 
 _DESCRIPTION = """\
@@ -41,6 +47,7 @@ def get_parser(prog: str = "kipoi mcdropout background") -> argparse.ArgumentPar
     add_model(parser)
     add_data_arguments(parser)
     _add_sampling(parser)
+    add_readout_arguments(parser)
     add_draw_arguments(parser)
     add_engine_arguments(parser)
     add_run_arguments(parser, "a window", shards=False)
@@ -53,13 +60,7 @@ def get_parser(prog: str = "kipoi mcdropout background") -> argparse.ArgumentPar
 
 def _add_sampling(parser: argparse.ArgumentParser) -> None:
     """What is mutated, and how the effects are measured."""
-    parser.add_argument(
-        "-s",
-        "--scores",
-        nargs="+",
-        default=["diff"],
-        help="scores to compute: diff logit deepsea_effect (default diff)",
-    )
+    add_scores(parser)
     parser.add_argument(
         "--n_effects",
         type=int,
@@ -122,10 +123,12 @@ def main(args: list[str], prog: str = "kipoi mcdropout background") -> int:
     wanted, running = _wanted(options)
     paths = background_paths(options.output, running)
     data = Data(options, only_of_files=("length",))
-    effects = EffectOptions(parse_scores(options.scores), draws_of(options.n_draws))
+    scores = parse_scores(options.scores, pseudocount=options.pseudocount)
+    effects = EffectOptions(scores, draws_of(options.n_draws))
     description = describe_model(options)
     loaded = data.load_model(description)
-    model = Model.of(loaded, data.settings(description.settings, loaded))
+    own = with_readout(data.settings(description.settings, loaded), readout_words(options))
+    model = Model.of(loaded, own)
     watch = run_watch(wanted.n_windows, options.scheduler == "none")
     asked = Asked([*prog.split(), *args])
     with data.sources(model, wanted) as sequences:

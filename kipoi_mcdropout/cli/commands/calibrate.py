@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kipoi_mcdropout.cli.arguments import Parser
 from kipoi_mcdropout.errors import EXIT_OK
@@ -61,6 +61,7 @@ def get_parser(prog: str = "kipoi mcdropout calibrate") -> argparse.ArgumentPars
         help="factor by which --scaled multiplies effect_sd, e.g. one found on other variants (default: "
         "the sd_scale of this comparison)",
     )
+    _add_interval_arguments(parser)
     parser.add_argument(
         "--sd",
         choices=["total", "within", "between"],
@@ -70,6 +71,32 @@ def get_parser(prog: str = "kipoi mcdropout calibrate") -> argparse.ArgumentPars
     )
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     return parser
+
+
+def _add_interval_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--conformal",
+        dest="conformal_output",
+        metavar="FILE",
+        help="also write a calibration of intervals and of the sign's probability: .json",
+    )
+    parser.add_argument(
+        "--bins",
+        nargs="+",
+        type=float,
+        default=[],
+        metavar="EFFECT",
+        help="with --conformal: where groups by |predicted effect| end, e.g. 0.05 0.5 for three groups "
+        "(default: groups that hold half of the effects, then a quarter, 15, 7 and 3 percent of them; "
+        "those with fewer than 100 effects are merged)",
+    )
+    parser.add_argument(
+        "--level",
+        type=float,
+        default=0.95,
+        help="with --conformal: level that each group must have enough effects for; --bins with fewer "
+        "are merged, with a warning (default 0.95)",
+    )
 
 
 def main(args: list[str], prog: str = "kipoi mcdropout calibrate") -> int:
@@ -85,17 +112,20 @@ def main(args: list[str], prog: str = "kipoi mcdropout calibrate") -> int:
     _check_words(options)
     wanted = [path for path in (options.output, options.scaled) if path is not None]
     check_free(check_outputs(wanted, (".tsv",)), options.overwrite)
-    predicted = read_effects(options.result, [options.target], options.score)
-    one_score(predicted, options.score)
-    _check_one_output(predicted["output"], options.target)
+    if options.conformal_output is not None:
+        check_free(check_outputs([options.conformal_output], (".json",)), options.overwrite)
+    whole = read_effects(options.result, [options.target], options.score)
+    one_score(whole, options.score)
+    _check_one_output(whole["output"], options.target)
     record = read_provenance(options.result)
-    predicted = with_spread(predicted, options.sd)
+    predicted = with_spread(whole, options.sd)
     result = None
     if options.measured is not None:
         measured = read_measured(options.measured)
         result = calibrate(measured, predicted, align=options.align)
         made = {**record, "calibration": {**result.provenance(), "sd": options.sd}}
-        write_tsv(result.table(), options.output, options.overwrite, provenance=made)
+        if options.output is not None:
+            write_tsv(result.table(), options.output, options.overwrite, provenance=made)
     if options.scaled:
         made = {} if result is None else result.provenance()
         factor = options.sd_scale if result is None or options.sd_scale else result.sd_scale
@@ -106,7 +136,39 @@ def main(args: list[str], prog: str = "kipoi mcdropout calibrate") -> int:
         say(f"effect_sd multiplied by {options.sd_scale:g}: {options.scaled}")
     else:
         _tell(result)
+    if options.conformal_output is not None:
+        _write_intervals(options, measured, whole, record, prog, args)
     return EXIT_OK
+
+
+def _write_intervals(
+    options: argparse.Namespace,
+    measured: pd.DataFrame,
+    predicted: pd.DataFrame,
+    record: dict[str, Any],
+    prog: str,
+    args: list[str],
+) -> None:
+    """Write the calibration of intervals, and say what is in it."""
+    from kipoi_mcdropout.cli.messages import say, warn
+    from kipoi_mcdropout.files.calibration import calibration_record, write_calibration
+    from kipoi_mcdropout.significance.conformal import describe_group
+    from kipoi_mcdropout.significance.interval_calibration import calibrate_intervals
+
+    made = calibration_record(record, options.measured, [*prog.split(), *args])
+    calibration = calibrate_intervals(
+        measured, predicted, record, align=options.align, sd=options.sd, bins=options.bins,
+        level=options.level, made=made,
+    )  # fmt: skip
+    write_calibration(calibration, options.conformal_output, options.overwrite)
+    groups = calibration.groups
+    say(f"intervals by {calibration.n} effects: {options.conformal_output}")
+    widths = groups.half_widths[:, groups.levels.index(options.level)]
+    for number, (n, width) in enumerate(zip(groups.n, widths, strict=True)):
+        where = describe_group(groups.edges, number)
+        say(f"  {where}: {n} effects, {options.level:g} interval effect +- {width:.3g} spreads")
+    for code, message in calibration.cautions:
+        warn(f"warning: {code}: {message}")
 
 
 def _tell(result: CalibrationResult) -> None:
@@ -154,8 +216,11 @@ def _check_words(options: argparse.Namespace) -> None:
         raise InputError("--sd_scale is used by --scaled only; give --scaled FILE too")
     if options.measured is None and options.sd_scale is None:
         raise InputError("give a table of measured effects, or --sd_scale with a factor found before")
-    if (options.measured is None) != (options.output is None):
+    made = [path for path in (options.output, options.conformal_output) if path is not None]
+    if (options.measured is None) != (not made):
         raise InputError(
-            "-o writes the coverage of measured effects: give both -o and the table of "
-            "measured effects, or neither"
+            "-o and --conformal write what measured effects say: give the table of measured effects "
+            "with one of them or both, or neither"
         )
+    if options.bins and options.conformal_output is None:
+        raise InputError("--bins is used by --conformal only; give --conformal FILE too")

@@ -92,7 +92,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout init") -> int:
 
 def _words(description: ModelDescription) -> dict[str, Any]:
     """All words that are not the default."""
-    from kipoi_mcdropout.model.model import settings_as_dict
+    from kipoi_mcdropout.model.settings import settings_as_dict
 
     source = {
         field.name: value

@@ -18,6 +18,12 @@ from kipoi_mcdropout.cli.arguments import (
 )
 from kipoi_mcdropout.cli.data_arguments import add_data_arguments_beside_function
 from kipoi_mcdropout.cli.model_arguments import MODEL_FLAGS, add_model, describe_model
+from kipoi_mcdropout.cli.readout_arguments import (
+    READOUT_FLAGS,
+    add_readout_arguments,
+    with_readout,
+)
+from kipoi_mcdropout.cli.score_arguments import add_scores
 from kipoi_mcdropout.errors import EXIT_OK, InputError
 
 METHOD = "mcdropout_ism"
@@ -38,6 +44,7 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
     add_model(parser)
     add_data_arguments_beside_function(parser)
     _add_score_arguments(parser)
+    add_readout_arguments(parser)
     add_draw_arguments(parser)
     _add_mutation_arguments(parser)
     add_engine_arguments(parser)
@@ -61,13 +68,7 @@ def _add_score_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="JSON",
         help="arguments of the method as JSON, such as '{\"n_draws\": 100}'; they replace the flags",
     )
-    parser.add_argument(
-        "-s",
-        "--scores",
-        nargs="+",
-        default=["diff"],
-        help="scores to compute: ref alt diff logit logit_ref logit_alt deepsea_effect (default diff)",
-    )
+    add_scores(parser)
     parser.add_argument(
         "-k",
         "--score_kwargs",
@@ -182,8 +183,9 @@ class _Prepared:
 
         get, options = self.keywords.__getitem__, self.options
         try:
+            scores = parse_scores(get("scores"), get("score_kwargs"), get("pseudocount"))
             effects = EffectOptions(
-                parse_scores(get("scores"), get("score_kwargs")), draws_of(get("n_draws")),
+                scores, draws_of(get("n_draws")),
                 tuple(get("quantiles")), get("keep_draws"),
             )  # fmt: skip
             mutation = MutationOptions(get("start"), get("end"), get("test_ref_ref"), get("mask_scope"))
@@ -191,7 +193,8 @@ class _Prepared:
                 get("batch_size"), get("engine"), get("memory_bytes"), get("verify"), options.scheduler,
                 options.on_error, options.overwrite, options.resume, parse_shard(options.shard),
             )  # fmt: skip
-            model = Model.of(self.loaded, settings, self.select)
+            words = {name: get(name) for name in READOUT_FLAGS if get(name) is not None}
+            model = Model.of(self.loaded, with_readout(settings, words), self.select)
             chosen = ism_options(model, effects, get("seed"), get("targets"), mutation, running)
         except TypeError as error:
             if options.imp_score_kwargs is None:
@@ -227,6 +230,8 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
         "alphabet": options.alphabet,
         "label_axis": options.label_axis,
         "vocabulary": options.vocabulary,
+        "pseudocount": options.pseudocount,
+        **{name: getattr(options, name) for name in READOUT_FLAGS},
     }
     if options.imp_score_kwargs is not None:
         extra = parse_json(options.imp_score_kwargs, "--imp_score_kwargs")

@@ -12,6 +12,7 @@ from kipoi_mcdropout.cli.arguments import (
 )
 from kipoi_mcdropout.cli.data_arguments import add_data_arguments
 from kipoi_mcdropout.cli.model_arguments import add_model, describe_model
+from kipoi_mcdropout.cli.readout_arguments import add_readout_arguments, readout_words, with_readout
 from kipoi_mcdropout.errors import EXIT_OK
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def get_parser(prog: str = "kipoi mcdropout predict") -> argparse.ArgumentParser
     )
     add_model(parser)
     add_data_arguments(parser)
+    add_readout_arguments(parser)
     add_draw_arguments(parser)
     parser.add_argument("--keep_draws", action="store_true", help="also write every draw (HDF5 only)")
     add_output_arguments(parser, ".h5 .tsv .tsv.gz .parquet, any number of them")
@@ -48,12 +50,12 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
 
     check_free(check_outputs(options.output, SUFFIXES), options.overwrite)
 
-    from kipoi_mcdropout.arrays.outputs import as_targets
     from kipoi_mcdropout.cli.data import Data
     from kipoi_mcdropout.cli.messages import say, warn
     from kipoi_mcdropout.model.ensemble import draws_of
     from kipoi_mcdropout.model.model import Model
     from kipoi_mcdropout.model.predict import PredictionOptions
+    from kipoi_mcdropout.outputs.targets import as_targets
     from kipoi_mcdropout.runs.predict import predict_to_files
 
     settings = PredictionOptions(
@@ -62,7 +64,8 @@ def main(args: list[str], prog: str = "kipoi mcdropout predict") -> int:
     )  # fmt: skip
     data = Data(options, only_of_files=("length", "model_input", "category_axis", "alphabet"))
     description = describe_model(options)
-    model = Model.of(data.load_model(description), description.settings)
+    own = with_readout(description.settings, readout_words(options))
+    model = Model.of(data.load_model(description), own)
     bad = _BadValues()
 
     def began(plan: SitePlan) -> None:

@@ -15,6 +15,7 @@ The file is complete in itself and opens without a network. This command needs t
 Give any of these files, in any order; the command recognises each by its content:
   the result of `ism` (.h5, .parquet, .tsv), or the table of `score_variants -t`, one of them
   the table of `score_variants --skipped`, or of failed sequences of `ism`, of the same run
+  tables of `evaluate`
   tables of `mr` (-o, --leave_one_out, --across_sequences), `export_mr`, or a folder that has them
 
 exit codes: 0 done, 2 bad input (no report is written)."""

@@ -15,6 +15,12 @@ from kipoi_mcdropout.cli.arguments import (
     parse_shard,
 )
 from kipoi_mcdropout.cli.model_arguments import add_model, describe_model
+from kipoi_mcdropout.cli.readout_arguments import (
+    add_readout_arguments,
+    readout_words,
+    with_readout,
+)
+from kipoi_mcdropout.cli.score_arguments import add_scores
 from kipoi_mcdropout.errors import EXIT_OK, EXIT_STRICT, InputError
 from kipoi_mcdropout.runs.interrupt import raise_if_interrupted
 
@@ -38,6 +44,7 @@ def get_parser(prog: str = "kipoi mcdropout score_variants") -> argparse.Argumen
     )
     add_model(parser)
     add_file_arguments(parser)
+    add_readout_arguments(parser)
     add_draw_arguments(parser)
     add_result_arguments(parser)
     add_window_arguments(parser)
@@ -75,13 +82,7 @@ def add_file_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_result_arguments(parser: argparse.ArgumentParser) -> None:
     """What is computed and where it goes."""
-    parser.add_argument(
-        "-s",
-        "--scores",
-        nargs="+",
-        default=["diff"],
-        help="scores to compute: ref alt diff logit logit_ref logit_alt deepsea_effect (default diff)",
-    )
+    add_scores(parser)
     parser.add_argument(
         "--quantiles",
         nargs="+",
@@ -184,7 +185,8 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
     files = (options.output_vcf, options.table)
     paths = output_paths(options.input_vcf, *files, wanted.vcf, running)
     description = describe_model(options)
-    model = Model.of(load_for_files(description), description.settings)
+    settings = with_readout(description.settings, readout_words(options))
+    model = Model.of(load_for_files(description), settings)
     bar = _Bar(_expected(options, running.shard))
     told = Told([*prog.split(), *args], bar.update)
     try:
@@ -215,7 +217,8 @@ def _wanted(options: argparse.Namespace, shifts: tuple[int, ...]) -> tuple[Any, 
     from kipoi_mcdropout.vcf.write.annotate import DEFAULT_STATISTICS
 
     n_draws = draws_of(options.n_draws)
-    effects = EffectOptions(parse_scores(options.scores), n_draws, tuple(options.quantiles))
+    scores = parse_scores(options.scores, pseudocount=options.pseudocount)
+    effects = EffectOptions(scores, n_draws, tuple(options.quantiles))
     placed = VariantOptions(
         options.rc, shifts, options.normalize, options.edge, options.ref_mismatch, options.region,
         options.contig_map, (), options.background,

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested, n_rows
-from kipoi_mcdropout.arrays.outputs import flatten_outputs
 from kipoi_mcdropout.dropout.input_types import weights_dtype
 from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
@@ -27,6 +26,7 @@ from kipoi_mcdropout.engine.incremental.looked_at import looked_at
 from kipoi_mcdropout.engine.incremental.plan import Plan, make_plan
 from kipoi_mcdropout.engine.incremental.references import References
 from kipoi_mcdropout.engine.incremental.tail import Tail, find_tail
+from kipoi_mcdropout.outputs.matrix import flatten_outputs
 from kipoi_mcdropout.sequence.mutants import MutantBatch, get_input, set_input
 
 _CHECK_ROWS = 4  # more than the three that were recorded

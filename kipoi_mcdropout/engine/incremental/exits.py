@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from kipoi_mcdropout.engine.incremental.costs import MOVED
 from kipoi_mcdropout.engine.incremental.graph import Node
-from kipoi_mcdropout.engine.incremental.layout import Layout
-from kipoi_mcdropout.engine.incremental.rules.base import Builder, Key, NoRule, dim_of
+from kipoi_mcdropout.engine.incremental.layout import Layout, from_canonical, to_canonical
+from kipoi_mcdropout.engine.incremental.rules.base import (
+    Builder,
+    Key,
+    NoRule,
+    dim_of,
+    known_int,
+)
 from kipoi_mcdropout.engine.incremental.rules.linear import linear_weight
-from kipoi_mcdropout.engine.incremental.windows import BlockContext, Window
+from kipoi_mcdropout.engine.incremental.windows import BlockContext, Window, clear_outside
 
 
 class Exit:
@@ -51,9 +59,10 @@ class FlatLinear(Exit):
 
 
 class Reduce(Exit):
-    """Sum, mean or maximum over all positions.
+    """Sum, mean, maximum or logsumexp over all positions.
 
-    The maximum of a mutant is that of its window and of the reference's on either side of it.
+    The maximum of a mutant is that of its window and of the reference's on either side of it, and so is
+    its logsumexp.
     """
 
     label = "window against the rest of the reference"
@@ -62,41 +71,97 @@ class Reduce(Exit):
         super().__init__(node, source, layout)
         self.kind = kind
 
+    @property
+    def on_values(self) -> bool:
+        """Whether it takes values and looks at the reference beside the windows; else differences."""
+        return self.kind in ("max", "logsumexp")
+
     def run(self, context: BlockContext, key: Key, window: Window, reference: Tensor) -> Tensor:
-        """Result, shape=(draws, mutants, channels).
+        """Result, shape=(draws, mutants, results).
 
         Parameters
         ----------
         reference : Tensor, shape=(draws, references, ...)
             The operation's result for the references.
         """
-        if self.kind == "max":
-            return self._maximum(context, key, window)
+        if self.on_values:
+            return self._around(context, key, window)
         total = context.delta(key, window).sum(dim=2)
         if self.kind == "mean":
             total = total / self.layout.n_positions
         owner = torch.from_numpy(context.owner).to(total.device)
         return reference.flatten(2)[:, owner] + total
 
-    def _maximum(self, context: BlockContext, key: Key, window: Window) -> Tensor:
+    def _around(self, context: BlockContext, key: Key, window: Window) -> Tensor:
+        """Of the values on the windows, and of the reference's before and after them."""
+        running, join, within = _AROUND[self.kind]
         place = context.places[key]
         new, outside = context.new(key, window), place.outside(context.device)
         if len(outside):
-            new = new.clone()
-            new.view(new.shape[0], -1, new.shape[3]).index_fill_(1, outside, -math.inf)
+            new = clear_outside(new.clone(), outside, -math.inf)
         full = context.reference(*key)
-        best = new.amax(dim=2)
         edge = full.new_full((*full.shape[:2], 1, full.shape[3]), -math.inf)
-        before = torch.cat([edge, full.cummax(dim=2)[0]], dim=2)
-        after = torch.cat([edge, full.flip(2).cummax(dim=2)[0]], dim=2)
+        before = torch.cat([edge, running(full)], dim=2)
+        after = torch.cat([edge, running(full.flip(2))], dim=2)
         owner = torch.from_numpy(context.owner).to(full.device)
         start = torch.from_numpy(place.start).to(full.device).clamp(0, place.length)
         end = torch.from_numpy(place.start + place.width).to(full.device).clamp(0, place.length)
-        best = torch.maximum(best, before[:, owner, start])
-        return torch.maximum(best, after[:, owner, place.length - end])
+        best = join(within(new), before[:, owner, start])
+        best = join(best, after[:, owner, place.length - end])
+        assert isinstance(best, Tensor)
+        return best
 
 
-_REDUCTIONS = {"mean": "mean", "sum": "sum", "amax": "max"}
+class CropRows(Reduce):
+    """Some positions as whole rows: the reference's with the windows put in.
+
+    What follows takes these positions, which are few, and not all that the windows lie in.
+    """
+
+    label = "window put into the positions that are taken"
+
+    def __init__(self, node: Node, source: int, layout: Layout, begin: int, after: Layout) -> None:
+        super().__init__(node, source, layout, "crop")
+        self.begin, self.after = begin, after  # first position; layout of the result
+
+    def run(self, context: BlockContext, key: Key, window: Window, reference: Tensor) -> Tensor:
+        """See Reduce."""
+        place, n = context.places[key], self.after.n_positions
+        delta = context.delta(key, window)
+        draws, mutants, _, channels = delta.shape
+        owner = torch.from_numpy(context.owner).to(delta.device)
+        n_draws, n_references = reference.shape[:2]
+        own = to_canonical(reference, self.after, n_draws * n_references)
+        own = own.reshape(n_draws, n_references, n, channels)[:, owner]
+        rows = own.expand(draws, *own.shape[1:]).clone().flatten(1, 2)
+        at = place.positions() - self.begin
+        inside = (at >= 0) & (at < n)
+        target = (np.arange(mutants)[:, None] * n + at)[inside]
+        source = np.flatnonzero(inside.ravel())
+        picked = delta.flatten(1, 2).index_select(1, torch.from_numpy(source).to(delta.device))
+        rows.index_add_(1, torch.from_numpy(target).to(delta.device), picked)
+        whole = from_canonical(rows.reshape(draws * mutants, n, channels), self.after)
+        return whole.reshape(draws, mutants, -1)
+
+    def cost(self, width: float) -> float:
+        """See Exit."""
+        return MOVED * (width + self.after.n_positions) * self.layout.n_channels
+
+
+def _cummax(x: Tensor) -> Tensor:
+    return x.cummax(dim=2)[0]
+
+
+def _logcumsumexp(x: Tensor) -> Tensor:
+    return torch.logcumsumexp(x, dim=2)
+
+
+# Of a reduction along the positions: its running results, two results joined, and the whole.
+_AROUND: dict[str, tuple[Any, Any, Any]] = {
+    "max": (_cummax, torch.maximum, lambda x: x.amax(dim=2)),
+    "logsumexp": (_logcumsumexp, torch.logaddexp, lambda x: torch.logsumexp(x, dim=2)),
+}
+_REDUCTIONS = {"mean": "mean", "sum": "sum", "amax": "max", "logsumexp": "logsumexp"}
 
 
 def exit_for(node: Node, builder: Builder) -> Exit:
@@ -109,7 +174,26 @@ def exit_for(node: Node, builder: Builder) -> Exit:
         whole = builder.nodes[node.args[0].index]
         if whole.name == "max" or whole.name.startswith("adaptive_max_pool"):
             return _reduction(node, whole, builder)
+    if node.name in ("narrow", "slice"):
+        return _crop(node, builder)
     raise NoRule("")
+
+
+def _crop(node: Node, builder: Builder) -> Exit:
+    source, arguments = builder.only_source(node), builder.arguments(node)
+    layout = builder.layouts[source]
+    dim = dim_of(arguments["dim"], layout)
+    assert node.shape is not None
+    if not layout.alone(dim, "position") or not layout.alone(0, "batch"):
+        raise NoRule("")
+    if node.name == "slice" and arguments["step"] != 1:
+        raise NoRule("takes positions in steps")
+    length, n = layout.n_positions, known_int(node.shape[dim])
+    begin = known_int(arguments["start"] or 0)
+    begin = max(begin + length, 0) if begin < 0 else min(begin, length)
+    if n == 0:
+        raise NoRule("takes no position")
+    return CropRows(node, source, layout, begin, layout.with_positions(n))
 
 
 def _flat_linear(node: Node, builder: Builder) -> Exit:

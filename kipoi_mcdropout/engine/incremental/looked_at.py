@@ -41,9 +41,9 @@ def looked_at(plan: Plan, tails: Iterable[Tail]) -> frozenset[int]:
             as_values[index] = _windows(step, as_values, take, found)
         elif step.kind == "leaving" and step.exit is not None:
             found.add(index)
-            maximum = isinstance(step.exit, Reduce) and step.exit.kind == "max"
-            take(step.exit.source, maximum)
-            if maximum:
+            on_values = isinstance(step.exit, Reduce) and step.exit.on_values
+            take(step.exit.source, on_values)
+            if on_values:
                 found.add(step.exit.source)
     for index in whole_row_nodes(plan)[1]:
         if plan.steps[index].kind in ("windows", "reference"):

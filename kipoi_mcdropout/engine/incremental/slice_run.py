@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kipoi_mcdropout.arrays.outputs import flatten_outputs
 from kipoi_mcdropout.engine.full import to_tensors
 from kipoi_mcdropout.engine.incremental.blocks import Block, changed_spans, make_blocks
 from kipoi_mcdropout.engine.incremental.compiled import Compiled, input_dtype
@@ -23,6 +22,7 @@ from kipoi_mcdropout.engine.incremental.rules.site import multipliers
 from kipoi_mcdropout.engine.incremental.steps import take_step
 from kipoi_mcdropout.engine.incremental.thinning import Thinning
 from kipoi_mcdropout.engine.incremental.windows import BlockContext, Ints, Span, Window
+from kipoi_mcdropout.outputs.matrix import flatten_outputs
 from kipoi_mcdropout.sequence.mutants import MutantBatch
 
 _BLOCK_BYTES = 20 * 2**20  # largest window tensor; about what stays in the last cache

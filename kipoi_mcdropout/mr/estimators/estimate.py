@@ -40,6 +40,14 @@ class Estimate:
         than their standard errors say.
     se_type : "sd", "mcse" or None
         What the standard errors of the instruments were.
+    ci_parts : tuple of (lower, upper), optional
+        The parts of an interval that has several; `ci_lower` and `ci_upper` are its outermost ends.
+    valid : tuple of str, optional
+        Names of the mutants that a method takes as valid.
+    tau2 : float, optional
+        Variance of direct effects on the outcome (overdispersion).
+    psi : float, optional
+        Of the contamination mixture: spread of invalid ratios.
     """
 
     method: str
@@ -62,10 +70,19 @@ class Estimate:
     i2: float | None = None
     residual_se: float | None = None
     se_type: SeType | None = None
+    ci_parts: tuple[tuple[float, float], ...] | None = None
+    valid: tuple[str, ...] | None = None
+    tau2: float | None = None
+    psi: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Fields by name, for a row of a table."""
-        return asdict(self)
+        """Fields by name, for a row of a table: `ci_parts` as a text, `n_valid` for the names."""
+        row = asdict(self)
+        valid, parts = row.pop("valid"), row.pop("ci_parts")
+        several = parts is not None and len(parts) > 1
+        row["ci_parts"] = "; ".join(f"{a:.6g} to {b:.6g}" for a, b in parts) if several else None
+        row["n_valid"] = None if valid is None else len(valid)
+        return row
 
 
 def wald_test(estimate: float, se: float, df: int | None = None) -> tuple[float, float, float, str]:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from functools import partial
 
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.mr.estimators.bootstrap import mr_bootstrap
+from kipoi_mcdropout.mr.estimators.bootstrap import NEED_NO_RATIO, mr_bootstrap
+from kipoi_mcdropout.mr.estimators.conmix import mr_conmix
 from kipoi_mcdropout.mr.estimators.convention import Convention
 from kipoi_mcdropout.mr.estimators.debiased_ivw import mr_debiased_ivw
 from kipoi_mcdropout.mr.estimators.egger import mr_egger
@@ -14,6 +15,9 @@ from kipoi_mcdropout.mr.estimators.estimate import Estimate
 from kipoi_mcdropout.mr.estimators.ivw import mr_ivw
 from kipoi_mcdropout.mr.estimators.median import mr_simple_median, mr_weighted_median
 from kipoi_mcdropout.mr.estimators.mode import mr_simple_mode, mr_weighted_mode
+from kipoi_mcdropout.mr.estimators.points import POINT_ESTIMATORS
+from kipoi_mcdropout.mr.estimators.raps import mr_raps
+from kipoi_mcdropout.mr.estimators.robust import mr_egger_robust, mr_ivw_robust
 from kipoi_mcdropout.mr.pairs.instruments import Instruments
 
 CLOSED_FORM: dict[str, Callable[..., Estimate]] = {
@@ -24,6 +28,19 @@ CLOSED_FORM: dict[str, Callable[..., Estimate]] = {
     "debiased_ivw": mr_debiased_ivw,
     "egger_correlated": partial(mr_egger, correlated=True),
     "ivw_correlated": partial(mr_ivw, correlated=True),
+    "ivw_robust": mr_ivw_robust,
+    "ivw_penalised": partial(mr_ivw_robust, robust=False, penalised=True),
+    "ivw_penalised_robust": partial(mr_ivw_robust, penalised=True),
+    "egger_robust": mr_egger_robust,
+    "egger_penalised": partial(mr_egger_robust, robust=False, penalised=True),
+    "egger_penalised_robust": partial(mr_egger_robust, penalised=True),
+    "raps_huber": mr_raps,
+    "raps_tukey": partial(mr_raps, loss="tukey"),
+    "raps_l2": partial(mr_raps, loss="l2"),
+    "raps_simple_huber": partial(mr_raps, overdispersion=False),
+    "raps_simple_tukey": partial(mr_raps, overdispersion=False, loss="tukey"),
+    "raps_simple_l2": partial(mr_raps, overdispersion=False, loss="l2"),
+    "conmix": mr_conmix,
 }
 RESAMPLED: dict[str, Callable[..., Estimate]] = {
     "simple_median": mr_simple_median,
@@ -31,10 +48,12 @@ RESAMPLED: dict[str, Callable[..., Estimate]] = {
     "penalised_weighted_median": partial(mr_weighted_median, penalised=True),
     "simple_mode": mr_simple_mode,
     "weighted_mode": mr_weighted_mode,
-    "egger_bootstrap_draws": partial(mr_bootstrap, method="egger"),
-    "ivw_bootstrap_draws": partial(mr_bootstrap, method="ivw"),
-    "egger_bootstrap_both": partial(mr_bootstrap, method="egger", resample="both"),
-    "ivw_bootstrap_both": partial(mr_bootstrap, method="ivw", resample="both"),
+    **{
+        f"{method}_bootstrap_{resample}": partial(mr_bootstrap, method=method, resample=resample)
+        for method in POINT_ESTIMATORS
+        for resample in ("draws", "both", "sequences")
+        if resample != "sequences" or method in NEED_NO_RATIO
+    },
 }
 METHODS = (*CLOSED_FORM, *RESAMPLED)
 

@@ -11,6 +11,9 @@ from collections.abc import Callable
 import numpy as np
 
 from kipoi_mcdropout.arrays.array_types import FloatArray
+from kipoi_mcdropout.mr.estimators.conmix import conmix_slope
+from kipoi_mcdropout.mr.estimators.mm_regression import mm_slopes
+from kipoi_mcdropout.mr.estimators.raps import raps_slope
 
 GRID_POINTS = 512  # of R's density(), in which both R packages look for the mode
 GRID_MARGIN = 3.0  # bandwidths that the grid reaches beyond the ratios
@@ -117,6 +120,11 @@ def _precision(sx: FloatArray, bx: FloatArray, by: FloatArray, sy: FloatArray) -
 POINT_ESTIMATORS: dict[str, PointEstimator] = {
     "egger": lambda bx, by, _sx, sy: egger_slope(bx, by, sy**-2.0),
     "ivw": lambda bx, by, _sx, sy: ivw_slope(bx, by, sy**-2.0),
+    "ivw_robust": lambda bx, by, _sx, sy: mm_slopes(
+        bx / sy, by / sy, weighted_median(by / bx, (bx / sy) ** 2)
+    ),
+    "raps": raps_slope,
+    "conmix": lambda bx, by, _sx, sy: conmix_slope(by / bx, np.abs(sy / bx)),
     "simple_median": lambda bx, by, _sx, _sy: weighted_median(by / bx, np.ones_like(bx)),
     "weighted_median": lambda bx, by, sx, sy: weighted_median(by / bx, _precision(sx, bx, by, sy)),
     "simple_mode": lambda bx, by, _sx, _sy: mode(by / bx, np.ones_like(bx)),

@@ -310,6 +310,10 @@ class Instruments:
             new |= {f"se_{side}": other, f"other_se_{side}": mine}
         return new
 
+    def with_se(self, **se: FloatArray) -> Instruments:
+        """The same rows, and the same choice of those to use, with other standard errors."""
+        return self._derived(**se)
+
     def without_draws(self) -> Instruments:
         """Summary data only; a correlation that was given stays."""
         return self._derived(draws_exposure=None, draws_outcome=None)

@@ -2,7 +2,10 @@
 
 Choosing mutants by the same noisy effects that are then used to estimate favours those whose noise
 points away from zero (the winner's curse). With ``select_draws="half"`` the first half of the draws
-chooses and the second half estimates, so that the noise of the two has nothing in common.
+chooses and the second half estimates, so that the noise of the two has nothing in common. The standard
+errors, which are weights, still come from all draws: those of a half are noisy, and neighbouring mutants
+share their noise. In the example that alone moved IVW from 0.80 to 0.84, as mutants of one site got more
+than their share of the weight.
 """
 
 from __future__ import annotations
@@ -140,8 +143,24 @@ def _split(
             f"{n_draws} draws in all."
         )
     chooser = from_draw_subset(instruments, slice(0, half))
-    used = from_draw_subset(instruments, slice(half, None))
+    used = _with_se_of(instruments, from_draw_subset(instruments, slice(half, None)))
     return chooser, used, {"n_draws_selection": half, "n_draws_estimation": n_draws - half}
+
+
+def _with_se_of(whole: Instruments, part: Instruments) -> Instruments:
+    """`part` with standard errors by the sd over all draws; what has none in the part stays out.
+
+    The mcse is for as many draws as the part has; with several members it is that of the part.
+    """
+    new = {}
+    for side in ("exposure", "outcome"):
+        sd = spread_of_draws(getattr(whole, f"draws_{side}"), whole.n_members, False)
+        mcse = sd * (part.n_draws or 1) ** -0.5
+        if whole.n_members > 1:
+            mcse = getattr(part.with_se_type("mcse"), f"se_{side}")
+        of_mean = whole.se_type == "mcse"
+        new |= {f"se_{side}": mcse if of_mean else sd, f"other_se_{side}": sd if of_mean else mcse}
+    return part.with_se(**new)
 
 
 def _strongest(z: FloatArray, keep: NDArray[np.bool_], top_n: int) -> NDArray[np.bool_]:

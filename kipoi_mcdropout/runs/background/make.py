@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from kipoi_mcdropout.effects.asked_outputs import asked_outputs
 from kipoi_mcdropout.effects.score_names import NO_EFFECT
-from kipoi_mcdropout.effects.scores import Score, parse_scores
+from kipoi_mcdropout.effects.scores import Score
 from kipoi_mcdropout.effects.summary import EffectOptions
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.atomic import check_free, check_outputs
@@ -48,6 +49,7 @@ def background(
     output: str | Path | None = None,
     options: BackgroundOptions = BackgroundOptions(),  # noqa: B008 (it cannot be changed)
     running: RunOptions = RunOptions(),  # noqa: B008
+    **outputs: Any,
 ) -> Background:
     """Effects of random substitutions in sequences that should mean nothing.
 
@@ -56,7 +58,7 @@ def background(
 
     Parameters
     ----------
-    model, x, fasta, regions, sequences, n_draws, seed, scores, targets, running
+    model, x, fasta, regions, sequences, n_draws, seed, scores, targets, running, outputs
         As for `ism`. The sequences are those of the run.
     output : str or Path, optional
         File to write, .parquet. Without it the background is in memory only.
@@ -71,8 +73,8 @@ def background(
     kipoi_mcdropout.errors.McDropoutError
         If the model cannot be run under locked dropout, or an argument is not as stated.
     """
-    ready = as_model(model)
-    effects = EffectOptions(parse_scores(scores), draws_of(n_draws))
+    ready, parsed = asked_outputs(as_model(model), scores, outputs, "background")
+    effects = EffectOptions(parsed, draws_of(n_draws))
     inputs = choose_inputs(x, fasta, regions, sequences)
     with contextlib.ExitStack() as stack:
         if output is None and running.needs_files is not None:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kipoi_mcdropout.arrays.outputs import Targets
 from kipoi_mcdropout.effects.saturation import SequenceEffects
 from kipoi_mcdropout.files.record import SequenceRecord, range_of
+from kipoi_mcdropout.outputs.targets import Targets
 from kipoi_mcdropout.runs.ism.units import Block
 from kipoi_mcdropout.runs.schedule import Failure
 from kipoi_mcdropout.runs.summaries import decode_summaries, encode_summaries

@@ -10,8 +10,9 @@ from typing import Any
 
 from kipoi_mcdropout.effects.saturation import IsmOptions, SaturationMutagenesis, SequenceEffects
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.model.model import Model, ModelSettings
+from kipoi_mcdropout.model.model import Model
 from kipoi_mcdropout.model.reference import ModelReference
+from kipoi_mcdropout.model.settings import ModelSettings
 from kipoi_mcdropout.runs.ism.units import BlockTask
 
 

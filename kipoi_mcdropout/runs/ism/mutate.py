@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kipoi_mcdropout.arrays.outputs import as_targets
+from kipoi_mcdropout.effects.asked_outputs import asked_outputs
 from kipoi_mcdropout.effects.saturation import IsmOptions
-from kipoi_mcdropout.effects.scores import Score, parse_scores
+from kipoi_mcdropout.effects.scores import Score
 from kipoi_mcdropout.effects.summary import EffectOptions
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.background import background_for
@@ -18,6 +18,7 @@ from kipoi_mcdropout.model.choose_inputs import Inputs, choose_inputs, open_inpu
 from kipoi_mcdropout.model.ensemble import draws_of
 from kipoi_mcdropout.model.model import Model, as_model
 from kipoi_mcdropout.model.sequences import Sequences
+from kipoi_mcdropout.outputs.targets import as_targets
 from kipoi_mcdropout.runs.ism.collect import collect_ism
 from kipoi_mcdropout.runs.ism.paths import IsmPaths
 from kipoi_mcdropout.runs.ism.prepare import prepare
@@ -72,6 +73,7 @@ def ism(
     output: str | Path | Sequence[str | Path] | None = None,
     options: MutationOptions = MutationOptions(),
     running: RunOptions = RunOptions(),  # noqa: B008
+    **outputs: Any,
 ) -> Effects:
     """Effect of every single substitution of sequences, with the model's uncertainty.
 
@@ -97,13 +99,17 @@ def ism(
     seed : int
         0 <= seed < 2**64. The result is a function of model, inputs, seed and n_draws alone.
     scores : str or sequence of str
-        Any of ref, alt, diff, logit, logit_ref, logit_alt, deepsea_effect, applied within each draw.
+        Any of ref, alt, diff, logit, logit_ref, logit_alt, deepsea_effect, log2fc, applied within each
+        draw.
     targets : str, int, or sequence of them, optional
         Outputs to report, by label, index or shell pattern; all by default.
     output : str, Path, or sequence of them, optional
         Files to write: .h5, .tsv, .tsv.gz, .parquet. Without any, the effects are kept in memory.
     options : MutationOptions
     running : RunOptions
+    outputs
+        `head`, `tracks`, `center_bins`, `reduce` and the other words of a `Readout`: what is read of the
+        outputs of the model, and reduced, in each draw. And `pseudocount`, of the score log2fc.
 
     Returns
     -------
@@ -114,11 +120,11 @@ def ism(
     kipoi_mcdropout.errors.McDropoutError
         If the model cannot be run under locked dropout, or an argument is not as stated.
     """
-    ready = as_model(model)
+    ready, parsed = asked_outputs(as_model(model), scores, outputs, "ism")
     paths = _paths(output, running)
     inputs = open_inputs(ready, choose_inputs(x, fasta, regions, sequences))
     effects = EffectOptions(
-        parse_scores(scores), draws_of(n_draws), tuple(options.quantiles), options.keep_draws
+        parsed, draws_of(n_draws), tuple(options.quantiles), options.keep_draws
     )
     settings = ism_options(ready, effects, seed, targets, options, running)
     return mutate(

@@ -8,9 +8,11 @@ from typing import Any
 
 from kipoi_mcdropout.arrays.nested import Nested
 from kipoi_mcdropout.effects.saturation import SaturationMutagenesis
+from kipoi_mcdropout.effects.scores import scores_as_dict
 from kipoi_mcdropout.files.provenance import input_files, provenance
-from kipoi_mcdropout.model.model import Model, settings_as_dict
+from kipoi_mcdropout.model.model import Model
 from kipoi_mcdropout.model.sequences import Sequences
+from kipoi_mcdropout.model.settings import settings_as_dict
 from kipoi_mcdropout.runs.session import without_shard
 
 METHOD = "mcdropout_ism"
@@ -63,10 +65,11 @@ def run_record(
         options={
             "method": METHOD,
             "model_input": key if options.model_input is None else options.model_input,
-            "scores": [score.name for score in options.effects.scores],
+            **scores_as_dict(options.effects.scores),
             "score_kwargs": asked.score_kwargs,
             "outputs": len(mutagenesis.targets(inputs).labels),
             "output_names": own.get("outputs"),
+            "readout": own.get("readout"),
             "target": list(options.targets),
             "label_axis": model.settings.label_axis,
             **_encoding(mutagenesis, inputs),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 
+from kipoi_mcdropout.effects.score_names import undefined
 from kipoi_mcdropout.engine import Choice
 from kipoi_mcdropout.errors import InputWarning
 from kipoi_mcdropout.files.record import SequenceRecord
@@ -64,7 +65,7 @@ class Watch:
             if bad.any():
                 mutant, output = (int(i[0]) for i in bad.nonzero())
                 nonfinite = int(summary.counts["n_nonfinite"][mutant, output])
-                why = "the model's output is not finite" if nonfinite else "a probability is 0 or 1"
+                why = "the model's output is not finite" if nonfinite else undefined(summary.score.name)
                 self.warn(
                     f"sequence {record.name}, score {summary.score.name}: {int(bad.sum())} effects are "
                     f"NaN, first for output {record.effects.targets.labels[output]!r} at position "

@@ -52,6 +52,8 @@ class Crop(Rule):
         part = delta[:, :, at : at + (place.width - 1) * self.step + 1 : self.step]
         if part.shape[2] < place.width:  # nothing that changed is taken
             return Window(delta=delta.new_zeros(*delta.shape[:2], place.width, delta.shape[3]))
+        if part.is_contiguous() and not context.may_overwrite(sources[0]):
+            part = part.clone()  # what lies outside is cleared in place
         return Window(delta=part.contiguous())
 
     def flops(self, widths: list[float], width: int) -> float:

@@ -1,4 +1,4 @@
-"""A model's outputs as one row of labelled numbers per input, and the choice of some of them."""
+"""The choice of some of the outputs of a model by their labels."""
 
 from __future__ import annotations
 
@@ -13,50 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kipoi_mcdropout.arrays.nested import Nested, leaves
-from kipoi_mcdropout.arrays.output_labels import OutputLabels
-from kipoi_mcdropout.errors import ModelError, TargetError
+from kipoi_mcdropout.errors import TargetError
+from kipoi_mcdropout.outputs.labels import OutputLabels
 
 MAX_UNASKED = 100_000  # outputs that are all taken where none were asked for
 _SHOWN = 10  # labels listed in an error
-
-
-def flatten_outputs(outputs: Nested, n: int, selected: Tensor | None = None) -> Tensor:
-    """Outputs of a batch as a matrix.
-
-    Parameters
-    ----------
-    outputs : nested tensors, each shape=(n, ...)
-    n : int
-        Number of inputs.
-    selected : Tensor of int64, optional
-        Columns to keep.
-
-    Returns
-    -------
-    Tensor, shape=(n, outputs)
-        All leaves in order, each flattened in C order; floating point.
-    """
-    parts = []
-    for path, leaf in leaves(outputs):
-        is_tensor = isinstance(leaf, Tensor)
-        if not is_tensor or leaf.dim() == 0 or leaf.shape[0] != n or leaf.is_complex():
-            came = f"{tuple(leaf.shape)}, {leaf.dtype}" if is_tensor else type(leaf).__name__
-            raise ModelError(
-                f"model output {path!r} must be a tensor of real numbers with the batch of {n} first; "
-                f"got {came}. Wrap the model in a module that returns only such tensors"
-            )
-        parts.append(_floating(leaf).reshape(n, -1))
-    if not parts:
-        raise ModelError("the model must return one or more tensors; it returned nothing")
-    matrix = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-    return matrix if selected is None else matrix[:, selected]
-
-
-def _floating(leaf: Tensor) -> Tensor:
-    if leaf.is_quantized:
-        return leaf.dequantize()
-    return leaf if leaf.is_floating_point() else leaf.to(torch.float64)
 
 
 @dataclass(frozen=True)
@@ -75,8 +36,10 @@ class Targets:
         return None if everything else torch.tensor(self.columns, dtype=torch.int64)
 
 
-def as_targets(wanted: Any) -> tuple[str | int, ...]:
+def as_targets(wanted: Any, name: str = "targets") -> tuple[str | int, ...]:
     """What a user asks for, as a tuple: a single label or number counts as one; None is all.
+
+    `name` is the user's word for it.
 
     Raises
     ------
@@ -91,7 +54,7 @@ def as_targets(wanted: Any) -> tuple[str | int, ...]:
     for target in wanted:
         if isinstance(target, (bool, np.bool_)) or not isinstance(target, (str, int, np.integer)):
             raise TargetError(
-                f"targets must be labels, numbers from 0, or patterns with *; got {target!r}"
+                f"{name} must be labels, numbers from 0, or patterns with *; got {target!r}"
             )
         targets.append(target if isinstance(target, str) else int(target))
     return tuple(targets)
@@ -119,26 +82,39 @@ def select_targets(labels: Sequence[str], wanted: str | int | Sequence[str | int
     if not targets:
         if len(labels) > MAX_UNASKED:
             raise TargetError(
-                f"the model has {len(labels)} outputs for each input, {_shown(labels)}: choose some "
-                "with targets (--target), by label, number or pattern; '*' takes all"
+                f"the model has {len(labels)} outputs for each input, {_shown(labels)}: choose tracks "
+                "and reduce their bins (--tracks, --reduce), or choose some outputs with targets "
+                "(--target), by label, number or pattern; '*' takes all"
             )
         return Targets(tuple(labels), tuple(range(len(labels))), len(labels))
     chosen: set[int] = set()
     for target in targets:
-        found = _find(labels, target)
-        if not found:
-            raise TargetError(_names_nothing(labels, target))
-        chosen.update(found)
+        chosen.update(find_targets(labels, target))
     columns = tuple(sorted(chosen))
     return Targets(tuple(labels[i] for i in columns), columns, len(labels))
 
 
-def _names_nothing(labels: Sequence[str], target: str | int) -> str:
+def find_targets(labels: Sequence[str], target: str | int, what: str = "target") -> list[int]:
+    """Numbers of the labels that a label, a number from 0, or a pattern names.
+
+    Raises
+    ------
+    TargetError
+        If there is none; `what` is the user's word for it.
+    """
+    found = _find(labels, target)
+    if not found:
+        raise TargetError(_names_nothing(labels, target, what))
+    return found
+
+
+def _names_nothing(labels: Sequence[str], target: str | int, what: str) -> str:
     if isinstance(target, str) and (numbered := _match(labels, f"{glob.escape(target)}#*")):
         several = ", ".join(repr(labels[i]) for i in numbered[:_SHOWN])
-        return f"target {target!r} names {len(numbered)} outputs; name one of them: {several}"
+        return f"{what} {target!r} names {len(numbered)} outputs; name one of them: {several}"
+    of = "outputs" if what == "target" else f"{what}s"
     return (
-        f"target {target!r} names none of the model's {len(labels)} outputs; give a label, an "
+        f"{what} {target!r} names none of the model's {len(labels)} {of}; give a label, an "
         f"index from 0 to {len(labels) - 1}, or a pattern with *. Labels: {_shown(labels)}"
     )
 

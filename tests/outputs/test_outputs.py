@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from kipoi_mcdropout.arrays.nested import map_nested, take
-from kipoi_mcdropout.arrays.output_labels import ArrayLabels, OutputLabels, unique_names
-from kipoi_mcdropout.arrays.outputs import as_targets, flatten_outputs, select_targets
 from kipoi_mcdropout.errors import ModelError, TargetError
 from kipoi_mcdropout.model.output_names import OutputLabelWarning, label_outputs
+from kipoi_mcdropout.outputs.labels import ArrayLabels, OutputLabels, unique_names
+from kipoi_mcdropout.outputs.matrix import flatten_outputs
+from kipoi_mcdropout.outputs.targets import as_targets, select_targets
 
 LABELS = ["FOXA1", "FOXA2", "DNase", "2"]
 

@@ -1,0 +1,1 @@
+"""Which numbers of a model's outputs are scored."""

@@ -1,0 +1,65 @@
+"""What a result's numbers depend on beside the variants, taken from its provenance.
+
+A calibration by one result says something about another only if both have the same model and the same
+way of making an effect.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kipoi_mcdropout.errors import InputError
+
+_CHECKSUMS = ("weights_sha256", "code_sha256", "settings_sha256")
+
+
+@dataclass(frozen=True)
+class ResultIdentity:
+    """The model of a result, and how its effects were made.
+
+    Attributes
+    ----------
+    model : str
+        Its name, for people.
+    model_sha256 : str
+        SHA-256 over the checksums of its weights, code and settings; of all members where there are
+        several, in whatever order.
+    n_draws : int
+    options : dict
+        Options that change effects and their sd: averages over strands and shifts, and a function of the
+        user's own over the outputs.
+    """
+
+    model: str
+    model_sha256: str
+    n_draws: int
+    options: dict[str, Any]
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> ResultIdentity:
+        """From the provenance of a result.
+
+        Raises
+        ------
+        InputError
+            If the provenance does not say which model it was.
+        """
+        members = record.get("members") or [record.get("model", {})]
+        if not all(name in member for member in members for name in _CHECKSUMS):
+            raise InputError(
+                "the result does not say which model made it (model, weights_sha256, ... in its "
+                "provenance). Give a result of `ism` or `score_variants`"
+            )
+        checksums = sorted([member[name] for name in _CHECKSUMS] for member in members)
+        digest = hashlib.sha256(json.dumps(checksums).encode()).hexdigest()
+        options = record.get("options", {})
+        kept = {
+            "rc": bool(options.get("rc", False)),
+            "shifts": sorted(options.get("shifts", [0])),
+            "output_sel_fn": options.get("output_sel_fn"),
+        }
+        return cls(record["model"]["name"], digest, int(record["n_draws"]), kept)
