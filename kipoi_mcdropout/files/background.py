@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from kipoi_mcdropout.arrays.array_types import FloatArray
 from kipoi_mcdropout.effects.columns import OUTPUT_EPS
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.effect_rows import effect_tables
@@ -26,6 +28,9 @@ from kipoi_mcdropout.files.record import SequenceBlocks
 from kipoi_mcdropout.files.table import ParquetTable, RowWriter
 from kipoi_mcdropout.significance.background import Background, OutputBackground, rank_floor
 from kipoi_mcdropout.significance.same_run import METHOD, check_same_run
+
+if TYPE_CHECKING:
+    from kipoi_mcdropout.effects.summary import EffectSummary
 
 SUFFIXES = (".parquet", ".pq")
 DRAWS = "effect_draws"
@@ -117,10 +122,50 @@ def _of_output(score: str, parts: list[tuple[NDArray[Any], ...]]) -> OutputBackg
     return OutputBackground.of(effects, draws.T, floor)
 
 
+@dataclass(frozen=True)
+class FileRanking:
+    """Compares effects with a background from a file.
+
+    Pickled it is only the path: other processes read the file themselves, as it can be large.
+    """
+
+    path: Path
+    sha256: str
+    background: Background
+
+    def statistics(
+        self, summary: EffectSummary, owner: NDArray[np.int64]
+    ) -> dict[str, FloatArray]:
+        """See `Background.statistics`."""
+        return self.background.statistics(summary, owner)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        chosen = (self.background.labels, tuple(self.background.scores))
+        return _read_again, (self.path, self.sha256, *chosen)
+
+
+def _read_again(
+    path: Path, sha256: str, labels: Sequence[str], scores: Sequence[str]
+) -> FileRanking:
+    """The same in another process.
+
+    Raises
+    ------
+    InputError
+        If the file has changed.
+    """
+    background = read_background(path)
+    if background.provenance["file"]["sha256"] != sha256:
+        raise InputError(
+            f"the background {path} has changed since the run began. Put the file back, or run again"
+        )
+    return FileRanking(path, sha256, background.select(labels, scores))
+
+
 def background_for(
     path: str | Path, record: dict[str, Any], labels: Sequence[str], scores: Sequence[str]
-) -> tuple[Background, dict[str, Any]]:
-    """The background for a run, and the record of the run with it.
+) -> tuple[FileRanking, dict[str, Any]]:
+    """The comparison with a background for a run, and the record of the run with it.
 
     Parameters
     ----------
@@ -137,7 +182,9 @@ def background_for(
     """
     background = read_background(path)
     check_same_run(background.provenance, record)
-    return background.select(labels, scores), recorded_with(background, record)
+    chosen = background.select(labels, scores)
+    ranking = FileRanking(Path(path).absolute(), background.provenance["file"]["sha256"], chosen)
+    return ranking, recorded_with(background, record)
 
 
 def recorded_with(background: Background, record: dict[str, Any]) -> dict[str, Any]:

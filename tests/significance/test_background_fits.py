@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from small_models import LENGTH, Linear, fixed, one_hot
 
 import kipoi_mcdropout as mcd
 from kipoi_mcdropout.errors import InputError, InputWarning
+from kipoi_mcdropout.files.background import background_for
 from kipoi_mcdropout.significance.same_run import centre_of, check_same_run
 
 FEW = {"n_effects": 100, "per_window": 50}
@@ -152,3 +154,22 @@ def test_a_background_is_of_effects() -> None:
     shard = mcd.RunOptions(shard=mcd.Shard(1, 2))
     with pytest.raises(InputError, match="made in one run"):
         mcd.background(model(), one_hot(1), n_draws=3, output="x.parquet", running=shard)
+
+
+def test_other_processes_read_the_file_themselves(null: Path, tmp_path: Path) -> None:
+    own = tmp_path / "null.parquet"
+    own.write_bytes(null.read_bytes())
+    record = scored(None).provenance
+    ranking, recorded = background_for(own, record, ["b"], ["diff"])
+    assert recorded["files"]["background"] == {"path": str(own), "sha256": ranking.sha256}
+    sent = pickle.dumps(ranking)
+    assert len(sent) < 1000
+    there = pickle.loads(sent).background
+    here = ranking.background
+    assert there.labels == here.labels == ("b",)
+    assert there.scores["diff"][0].draws.tobytes() == here.scores["diff"][0].draws.tobytes()
+    other = mcd.BackgroundOptions(**FEW, sample_seed=1)
+    running = mcd.RunOptions(overwrite=True)
+    mcd.background(model(), one_hot(2), n_draws=3, output=own, options=other, running=running)
+    with pytest.raises(InputError, match="has changed since the run began"):
+        pickle.loads(sent)
