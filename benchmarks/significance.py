@@ -98,7 +98,9 @@ def called(table: pd.DataFrame) -> dict[str, np.ndarray]:
     rules["q <= 0.1 and abs z >= 2"] = (q <= 0.1) & (size >= 2)
     for cut in (95, 98, 99):
         rules[f"percentile >= {cut} and abs z >= 2"] = (percentile >= cut) & (size >= 2)
-    rules["percentile - 2 sd >= 95"] = percentile - 2 * table["percentile_sd"].to_numpy() >= 95
+    sign, sd = table["sign_probability"].to_numpy(), table["percentile_sd"].to_numpy()
+    rules["percentile >= 98 and sign_probability >= 0.98"] = (percentile >= 98) & (sign >= 0.98)
+    rules["percentile >= 98 and percentile_sd <= 0.5"] = (percentile >= 98) & (sd <= 0.5)
     rules[f"abs effect >= {REAL:g}"] = np.abs(table["effect_mean"].to_numpy()) >= REAL
     return rules
 
