@@ -30,9 +30,10 @@ from kipoi_mcdropout.significance.background import Background, OutputBackground
 from kipoi_mcdropout.significance.same_run import METHOD, check_same_run
 
 if TYPE_CHECKING:
-    from kipoi_mcdropout.effects.summary import EffectSummary
+    from kipoi_mcdropout.effects.summary import EffectSummary, Ranking
 
 SUFFIXES = (".parquet", ".pq")
+BackgroundSource = str | Path | Background
 DRAWS = "effect_draws"
 _COLUMNS = ("output", "score", "effect_mean", "effect_point", "ref_point", "alt_point")
 
@@ -163,13 +164,14 @@ def _read_again(
 
 
 def background_for(
-    path: str | Path, record: dict[str, Any], labels: Sequence[str], scores: Sequence[str]
-) -> tuple[FileRanking, dict[str, Any]]:
+    source: BackgroundSource, record: dict[str, Any], labels: Sequence[str], scores: Sequence[str]
+) -> tuple[Ranking, dict[str, Any]]:
     """The comparison with a background for a run, and the record of the run with it.
 
     Parameters
     ----------
-    path : str or Path
+    source : str, Path or Background
+        The file, or what is in memory.
     record : dict
         Of the run.
     labels, scores : sequence of str
@@ -180,11 +182,17 @@ def background_for(
     InputError
         If the file cannot be read, or does not fit the run.
     """
-    background = read_background(path)
+    background = as_background(source)
     check_same_run(background.provenance, record)
-    chosen = background.select(labels, scores)
-    ranking = FileRanking(Path(path).absolute(), background.provenance["file"]["sha256"], chosen)
-    return ranking, recorded_with(background, record)
+    chosen, made = background.select(labels, scores), recorded_with(background, record)
+    if isinstance(source, Background):
+        return chosen, made
+    return FileRanking(Path(source).absolute(), made["files"]["background"]["sha256"], chosen), made
+
+
+def as_background(source: BackgroundSource) -> Background:
+    """The background itself, or that of a file."""
+    return source if isinstance(source, Background) else read_background(source)
 
 
 def recorded_with(background: Background, record: dict[str, Any]) -> dict[str, Any]:

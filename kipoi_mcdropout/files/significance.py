@@ -14,7 +14,12 @@ from numpy.typing import NDArray
 from kipoi_mcdropout.effects.columns import BACKGROUND_STATISTICS, P_EMPIRICAL, Q_EMPIRICAL
 from kipoi_mcdropout.effects.streamed_q import StreamedQs
 from kipoi_mcdropout.files.atomic import STDOUT, atomic_path
-from kipoi_mcdropout.files.background import read_background, recorded_with
+from kipoi_mcdropout.files.background import (
+    BackgroundSource,
+    as_background,
+    read_background,
+    recorded_with,
+)
 from kipoi_mcdropout.files.open_hdf5 import existing, is_hdf5, open_hdf5
 from kipoi_mcdropout.files.read import (
     check_effects,
@@ -81,7 +86,7 @@ class _Comparison:
 def with_significance(
     pieces: Sequence[tuple[pd.DataFrame, NDArray[Any] | None]],
     record: dict[str, Any],
-    background: str | Path | Background,
+    background: BackgroundSource,
 ) -> pd.DataFrame:
     """Effects that are in memory, with their statistics against a background.
 
@@ -98,7 +103,7 @@ def with_significance(
     InputError
         If the background cannot be read or does not fit.
     """
-    known = background if isinstance(background, Background) else read_background(background)
+    known = as_background(background)
     comparison = _Comparison(known, record)
     for table, _ in pieces:
         comparison.add(table)

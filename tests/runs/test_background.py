@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from run_world import World, contents, make_world, same_date
+from small_models import Linear, fixed, one_hot
 from toy import LENGTH
 from variant_world import bcftools
 
 import kipoi_mcdropout as mcd
 from kipoi_mcdropout.cli import run
 from kipoi_mcdropout.effects.columns import BACKGROUND_STATISTICS, Q_EMPIRICAL
+from kipoi_mcdropout.errors import InputWarning
 from kipoi_mcdropout.files.read import read_provenance
 from kipoi_mcdropout.runs.background.units import background_units
 from kipoi_mcdropout.runs.compute import Unit
@@ -99,6 +101,39 @@ def test_the_windows_are_shuffles_of_the_regions(
     assert len(units) == 15
     assert changed > 10
     assert len({unit.load().inputs["seq"].tobytes() for unit in units}) > 10
+
+
+def test_few_positions_need_more_windows(world: World) -> None:
+    """Two positions have six substitutions."""
+    table = pd.read_parquet(background(world, "--start", "5", "--end", "7"))
+    one = table[table["output"] == "DNase"]
+    assert len(one) == 150
+    assert one["sequence"].nunique() == 25
+    assert set(one["position"]) == {5, 6}
+
+
+def test_windows_of_n_give_fewer_effects() -> None:
+    """Six of eight positions have no base in half of the windows."""
+    x = one_hot(8)
+    x[::2, :, 10:] = 0
+    net = mcd.Model(fixed(Linear(1)), outputs=["a"], input_shape=(4, 40))
+    options = mcd.BackgroundOptions(n_effects=160, per_window=20, start=8, end=16)
+    with pytest.warns(InputWarning, match="has 104 substitutions, and not the 160"):
+        found = mcd.background(net, x, n_draws=2, options=options)
+    assert len(found.scores["diff"][0]) == 104
+
+
+def test_a_background_in_memory(world: World) -> None:
+    null = background(world)
+    data = {"fasta": world.fasta, "regions": world.bed, "n_draws": 3}
+    net = mcd.Model(mcd.load_kipoi_model(str(world.model), "dir"), model_input="seq")
+    few = mcd.BackgroundOptions(n_effects=150, per_window=10)
+    kept = mcd.background(net, **data, options=few)
+    tables = [
+        mcd.ism(net, **data, options=mcd.MutationOptions(background=source)).table()
+        for source in (null, kept)
+    ]
+    pd.testing.assert_frame_equal(*tables)
 
 
 def test_the_seed_of_the_sample_and_that_of_the_masks(world: World) -> None:
@@ -233,8 +268,6 @@ def test_windows_matched_for_gc(tmp_path: Path) -> None:
     (tmp_path / "g.fa").write_text(f">c\n{genome}\n")
     starts = range(3100, 5900, 200)
     (tmp_path / "r.bed").write_text("".join(f"c\t{i}\t{i + 40}\n" for i in starts))
-    from small_models import Linear, fixed
-
     model = mcd.Model(fixed(Linear(1)), outputs=["a"], input_shape=(4, 40))
     options = mcd.BackgroundOptions(n_effects=300, per_window=10, from_regions=True)
     output = tmp_path / "null.parquet"

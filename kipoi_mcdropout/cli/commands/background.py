@@ -133,7 +133,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout background") -> int:
     asked = Asked([*prog.split(), *args])
     with data.sources(model, wanted) as sequences:
         try:
-            run = make_background(
+            run, n = make_background(
                 model, sequences, effects, options.seed, options.target, wanted, running, paths, watch,
                 asked,
             )  # fmt: skip
@@ -142,7 +142,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout background") -> int:
     if run.nothing_left:
         say(f"this run was already complete; nothing was done: {options.output}")
     else:
-        say(f"{wanted.n_effects} substitutions in {run.n_sequences} windows: {options.output}")
+        say(f"{n} substitutions in {run.n_sequences} windows: {options.output}")
     return EXIT_OK
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,10 @@ from kipoi_mcdropout.effects.asked_outputs import asked_outputs
 from kipoi_mcdropout.effects.score_names import NO_EFFECT
 from kipoi_mcdropout.effects.scores import Score
 from kipoi_mcdropout.effects.summary import EffectOptions
-from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.errors import InputError, InputWarning
 from kipoi_mcdropout.files.atomic import check_free, check_outputs
 from kipoi_mcdropout.files.background import SUFFIXES, background_writers, read_background
+from kipoi_mcdropout.files.record import SequenceRecord
 from kipoi_mcdropout.files.scratch import scratch_folder
 from kipoi_mcdropout.model.choose_inputs import Inputs, choose_inputs, open_inputs
 from kipoi_mcdropout.model.ensemble import draws_of
@@ -32,7 +34,7 @@ from kipoi_mcdropout.runs.ism.run import IsmRun, run_ism
 from kipoi_mcdropout.runs.ism.watch import Watch
 from kipoi_mcdropout.runs.options import RunOptions
 from kipoi_mcdropout.significance.background import Background
-from kipoi_mcdropout.significance.same_run import METHOD, centre_of
+from kipoi_mcdropout.significance.same_run import METHOD
 
 
 def background(
@@ -126,9 +128,8 @@ def sources(model: Model, inputs: Inputs, options: BackgroundOptions) -> Iterato
     length = model.encoding.layout(first["inputs"] if key is None else first["inputs"][key]).n_positions
     with scratch_folder() as folder:
         bed = folder / "matched.bed"
-        matched_regions(
-            inputs.fasta, inputs.regions, options.n_windows, length, options.sample_seed, bed
-        )
+        n = options.on(length).n_windows
+        matched_regions(inputs.fasta, inputs.regions, n, length, options.sample_seed, bed)
         there = Regions(inputs.fasta, bed).open(model)
         said = {"fasta_file": str(inputs.fasta), "regions": str(inputs.regions)}
         yield replace(there, arguments=said)
@@ -145,7 +146,7 @@ def make_background(
     paths: IsmPaths,
     watch: Watch | None = None,
     asked: Asked = Asked(),  # noqa: B008 (it cannot be changed)
-) -> IsmRun:
+) -> tuple[IsmRun, int]:
     """Compute and write a background; `background` and the command both call it.
 
     Parameters
@@ -155,6 +156,16 @@ def make_background(
     effects : EffectOptions
     paths : IsmPaths
         From `background_paths`.
+
+    Returns
+    -------
+    tuple of (IsmRun, int)
+        What the run did, and the number of substitutions.
+
+    Warns
+    -----
+    InputWarning
+        If there are fewer substitutions than asked for, as windows have too many N.
     """
     _check_scores(effects)
     watch = Watch() if watch is None else watch
@@ -163,10 +174,10 @@ def make_background(
     prepared = prepare(
         model, sequences, ism_options(model, effects, seed, targets, mutation, running), asked
     )
-    length = prepared.n_positions
+    layout = prepared.mutagenesis.layout(prepared.inputs)
+    length = layout.n_positions
+    options = options.on(length, layout.n_bases)
     start, end = options.start, length if options.end is None else options.end
-    if options.for_variants:
-        start, end = centre_of(length)
     prepared.mutagenesis.set_positions(start, end)
     n_draws = prepared.mutagenesis.options.effects.n_draws
     made_of = {"windows": options.windows, "n_effects": options.n_effects,
@@ -176,12 +187,32 @@ def make_background(
     record = {**prepared.record, "options": {**prepared.record["options"], **said}}
     watch.began(prepared.choice, prepared.notes)
     batches, n = prepared.sequences.batches, prepared.sequences.n
+    count = _Count(watch)
     with running.open_scheduler() as scheduler:
-        return run_ism(
+        run = run_ism(
             background_units(batches, n, prepared.mutagenesis, options),
             prepared.work(scheduler, watch, asked), scheduler, paths, record,
-            on_error=running.on_error, done=watch.finished, open_files=background_writers,
+            on_error=running.on_error, done=count, open_files=background_writers,
         )  # fmt: skip
+    if not run.nothing_left and count.n < options.n_effects:
+        warnings.warn(
+            f"the background has {count.n} substitutions, and not the {options.n_effects} that were "
+            "asked for: windows have too many N, or failed",
+            InputWarning,
+            stacklevel=2,
+        )
+    return run, count.n
+
+
+class _Count:
+    """Counts the substitutions of finished units, of which the watch is told."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.n, self._watch = 0, watch
+
+    def __call__(self, record: SequenceRecord, _first: bool) -> None:
+        self.n += len(record.effects.substitutions.position)
+        self._watch.finished(record, False)  # nobody asked for each position, so N are not mentioned
 
 
 def _check_scores(effects: EffectOptions) -> None:

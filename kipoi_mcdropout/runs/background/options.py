@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.significance.background import MIN_EFFECTS
+from kipoi_mcdropout.significance.same_run import centre_of
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,27 @@ class BackgroundOptions:
     def n_windows(self) -> int:
         """Number of windows with substitutions."""
         return -(-self.n_effects // self.per_window)
+
+    def on(self, length: int, n_bases: int = 4) -> BackgroundOptions:
+        """The same for windows of a length, bp, with the positions that are mutated.
+
+        A window whose positions have fewer substitutions than `per_window` gives what it has.
+
+        Raises
+        ------
+        InputError
+            If the positions do not lie in the window.
+        """
+        start, end = self.start, length if self.end is None else self.end
+        if self.for_variants:
+            start, end = centre_of(length)
+        if not 0 <= start < end <= length:
+            raise InputError(
+                f"start and end must satisfy 0 <= start < end <= {length}, the number of positions; got "
+                f"start={start}, end={end}"
+            )
+        most = min(self.per_window, (end - start) * (n_bases - 1))
+        return replace(self, per_window=most, for_variants=False, start=start, end=end)
 
     @property
     def windows(self) -> str:

@@ -12,7 +12,7 @@ from kipoi_mcdropout.effects.saturation import IsmOptions
 from kipoi_mcdropout.effects.scores import Score
 from kipoi_mcdropout.effects.summary import EffectOptions
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.files.background import background_for
+from kipoi_mcdropout.files.background import BackgroundSource, background_for
 from kipoi_mcdropout.files.effects import Effects
 from kipoi_mcdropout.model.choose_inputs import Inputs, choose_inputs, open_inputs
 from kipoi_mcdropout.model.ensemble import draws_of
@@ -45,8 +45,8 @@ class MutationOptions:
         Quantiles of the effect over the draws to report.
     keep_draws : bool
         Also keep the effect of every draw.
-    background : str or Path, optional
-        File of a background (`background`), among whose effects each effect is ranked: p-values,
+    background : str, Path or Background, optional
+        A background, or its file (`background`), among whose effects each effect is ranked: p-values,
         percentiles and q-values are added. It must be of the same model, draws, scores and positions.
     """
 
@@ -56,7 +56,7 @@ class MutationOptions:
     mask_scope: str = "run"
     quantiles: Sequence[float] = ()
     keep_draws: bool = False
-    background: str | Path | None = None
+    background: BackgroundSource | None = None
 
 
 def ism(
@@ -171,7 +171,7 @@ def mutate(
     paths: IsmPaths | None,
     watch: Watch | None = None,
     asked: Asked = Asked(),  # noqa: B008 (it cannot be changed)
-    background: str | Path | None = None,
+    background: BackgroundSource | None = None,
 ) -> Mutated:
     """Mutate sequences, with options that were checked before; `ism` and the command both call it.
 
@@ -188,8 +188,8 @@ def mutate(
         Follows the run.
     asked : Asked
         The command line, for the record.
-    background : str or Path, optional
-        The file of a background with which the effects are compared.
+    background : str, Path or Background, optional
+        The background, or its file, with which the effects are compared.
 
     Raises
     ------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from kipoi_mcdropout.arrays.nested import Nested
 from kipoi_mcdropout.effects.saturation import IsmOptions, SaturationMutagenesis
 from kipoi_mcdropout.engine import Choice
 from kipoi_mcdropout.model.ensemble import decided_draws
@@ -34,8 +35,10 @@ class Prepared:
         The engine, and why it is that.
     notes : tuple of str
         On the dropout sites.
-    n_positions : int
-        Of the first sequence.
+    labels : tuple of str
+        Of the outputs.
+    inputs : nested numpy.ndarray
+        Of the first batch.
     """
 
     model: Model
@@ -45,8 +48,8 @@ class Prepared:
     choice: Choice
     engines: tuple[str, ...]  # of each member
     notes: tuple[str, ...]
-    labels: tuple[str, ...]  # of the outputs
-    n_positions: int
+    labels: tuple[str, ...]
+    inputs: Nested  # of the first batch
 
     def work(self, scheduler: Scheduler, watch: Watch, asked: Asked) -> Work[Any, Any]:
         """The function that computes a unit here and, for a cluster, the job that does it elsewhere."""
@@ -83,5 +86,5 @@ def prepare(model: Model, sequences: Sequences, options: IsmOptions, asked: Aske
     record = run_record(model, mutagenesis, inputs, sequences, asked)
     return Prepared(
         model, mutagenesis, sequences, record, choice, engines, tuple(mutagenesis.plan(inputs).notes),
-        mutagenesis.targets(inputs).labels, mutagenesis.layout(inputs).n_positions,
+        mutagenesis.targets(inputs).labels, inputs,
     )  # fmt: skip
