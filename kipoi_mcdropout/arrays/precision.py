@@ -22,8 +22,20 @@ def eps_of(dtype: torch.dtype) -> float:
 
 
 def module_eps(part: nn.Module, output: object) -> float:
-    """The coarsest of the types of what a module returns and of its own weights."""
-    return max([0.0, *(eps_of(x.dtype) for x in _tensors(part, output))])
+    """The coarsest of the types of what a module returns, of its own weights, and of torch.autocast."""
+    found = list(_tensors(part, output))
+    return max([0.0, *(eps_of(x.dtype) for x in found), *map(_autocast_eps, _devices(found))])
+
+
+def _devices(tensors: list[Tensor]) -> set[str]:
+    return {x.device.type for x in tensors}
+
+
+def _autocast_eps(device: str) -> float:
+    """Of the type in which autocast computes now on a device; 0 where it is off."""
+    if not torch.is_autocast_enabled(device):
+        return 0.0
+    return eps_of(torch.get_autocast_dtype(device))
 
 
 def precision_note(eps: float) -> str:

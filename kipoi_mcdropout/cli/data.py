@@ -28,6 +28,7 @@ _OF_DATALOADER = ("dataloader_args", "dataloader", "dataloader_source")
 _OF_REGIONS = ("edge", "use_strand", "contig_map")
 _OF_FILES = ("unknown", "extra_inputs")
 _OTHER_WAYS = "or give -f FASTA with --regions BED, or --sequences FASTA"
+_READ_AT_ONCE = 32  # sequences, where --batch_size is not given
 
 
 class Data:
@@ -51,15 +52,16 @@ class Data:
         self.files = _files(options)
         if self.files is None:
             _need(options, (*_OF_FILES, *only_of_files), "-f and --regions, or with --sequences")
-        elif options.batch_size < 1:
+        elif options.batch_size is not None and options.batch_size < 1:
             raise InputError(f"--batch_size must be at least 1; got {options.batch_size}")
         self._made: tuple[Any, dict[str, Any]] | None = None
 
     def load_model(self, description: ModelDescription) -> list[Any]:
         """The members of the model; with a dataloader where that is what gives the inputs."""
+        memory = getattr(self.options, "memory", None)  # not all commands have it
         if self.files is not None:
-            return load_for_files(description)
-        return load_described(description, with_dataloader=self.options.dataloader is None)
+            return load_for_files(description, memory)
+        return load_described(description, self.options.dataloader is None, memory)
 
     def alphabet(self, loaded: Sequence[Any]) -> str | None:
         """The order of the bases in what the dataloader gives, which is made here.
@@ -104,7 +106,7 @@ class Data:
         from kipoi_mcdropout.model.sequences import Sequences
 
         if self.files is not None:
-            sequences = self.files.open(model, self.options.batch_size)
+            sequences = self.files.open(model, self.options.batch_size or _READ_AT_ONCE)
             for note in sequences.notes:
                 say(note)
             return sequences
@@ -156,7 +158,7 @@ def _need(options: argparse.Namespace, names: Sequence[str], what: str) -> None:
             raise InputError(f"--{name} is used with {what} only")
 
 
-def load_for_files(description: ModelDescription) -> list[Any]:
+def load_for_files(description: ModelDescription, memory_bytes: int | None = None) -> list[Any]:
     """The model for windows that are read by us; its dataloader can only say the order of the bases.
 
     Raises
@@ -166,11 +168,11 @@ def load_for_files(description: ModelDescription) -> list[Any]:
     """
     own = description.settings
     if not description.source.is_kipoi or own.alphabet is not None or own.vocabulary is not None:
-        return load_described(description, with_dataloader=False)
+        return load_described(description, False, memory_bytes)
     try:
-        return load_described(description)
+        return load_described(description, True, memory_bytes)
     except InputError as error:
-        loaded = load_described(description, with_dataloader=False)  # raises if it is the model's fault
+        loaded = load_described(description, False, memory_bytes)  # raises if it is the model's fault
         warn(
             "warning: the dataloader of the model cannot be loaded, so the order of the bases is not "
             "known from it: A, C, G, T is used. If the model takes another, give --alphabet. "
@@ -245,7 +247,8 @@ def dataloader_batches(args: argparse.Namespace, dataloader: Any) -> Iterator[di
         If it gives none, or fails while reading.
     """
     n = 0
-    iterator = iter(dataloader.batch_iter(batch_size=args.batch_size, num_workers=args.num_workers))
+    size = args.batch_size or _READ_AT_ONCE
+    iterator = iter(dataloader.batch_iter(batch_size=size, num_workers=args.num_workers))
     while True:
         with explained(f"the dataloader failed after {n} sequences"):
             try:

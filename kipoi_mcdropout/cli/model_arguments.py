@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 MODEL_FLAGS = (
     "source", "weights", "members", "model_kwargs", "trust_pickle", "outputs", "input_shape", "length",
     "model_input", "category_axis", "alphabet", "unknown", "vocabulary", "extra_inputs", "label_axis",
-    "ignore",
+    "ignore", "dtype",
 )  # fmt: skip
 MODEL_HELP = (
     "the model: path/to/file.py:NAME or package.module:NAME, a class or function that gives an "
@@ -149,6 +149,12 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE",
         help="modules whose dropout stays off, including the dropout inside them",
     )
+    parser.add_argument(
+        "--dtype",
+        choices=["float32", "bfloat16"],
+        help="type in which the model computes: float32, its own types (default), or bfloat16, which is "
+        "faster on some processors, but loses small effects to rounding; the masks are the same",
+    )
 
 
 def model_words(options: argparse.Namespace) -> dict[str, Any]:
@@ -176,17 +182,25 @@ def describe_model(options: argparse.Namespace, **other: Any) -> ModelDescriptio
     return description
 
 
-def load_described(description: ModelDescription, with_dataloader: bool = True) -> list[Any]:
+def load_described(
+    description: ModelDescription, with_dataloader: bool = True, memory_bytes: int | None = None
+) -> list[Any]:
     """The model that the description names, and its other members, loaded.
 
-    What there is to say goes to stderr.
+    What there is to say goes to stderr. Large members are kept out of memory; see `load_members`.
 
     Raises
     ------
     InputError
         If one cannot be loaded; it is named.
     """
-    return [_load(source, with_dataloader and i == 0) for i, source in enumerate(description.sources)]
+    from kipoi_mcdropout.cli.messages import say
+    from kipoi_mcdropout.model.load_members import load_members
+
+    def load(number: int, source: ModelSource) -> Any:
+        return _load(source, with_dataloader and number == 0)
+
+    return load_members(description.sources, load, memory_bytes, say)
 
 
 def _load(source: ModelSource, with_dataloader: bool) -> Any:

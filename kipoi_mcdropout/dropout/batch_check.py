@@ -44,6 +44,7 @@ class Observed:
     n_other: int  # 1, or 3 where the model takes no batch of one
     used: UsedOutputs
     eps: float  # see `Recording.eps`
+    input_bytes: int  # see `Recording.input_bytes`
 
     @property
     def takes_one(self) -> bool:
@@ -82,15 +83,15 @@ def observe(probe: Probe, rows: Nested) -> Observed:
     outputs = [flatten_outputs(used.select(seen.output), 2) for seen in passes]
     eps = max([passes[0].eps, *(eps_of(x.dtype) for x in used.select(passes[0].output))])
     for first, second in ((0, 2), (1, 0), (2, 1)):
-        if not _agree(outputs[first][0], outputs[second][1]):
+        if not _agree(outputs[first][0], outputs[second][1], eps=eps):
             _refuse(probe, rows, outputs[0], used)
     expected = outputs[0][0]
-    if one is not None and _is_as_in_two(one, used, expected) and _same_layout(passes[0], one):
-        return Observed(passes[0], one, 1, used, eps)
+    if one is not None and _is_as_in_two(one, used, expected, eps) and _same_layout(passes[0], one):
+        return Observed(passes[0], one, 1, used, eps, passes[0].input_bytes)
     three = three or _record(probe, rows)
-    if not _agree(flatten_outputs(used.select(three.output), 3)[0], expected, _OTHER_SIZE):
+    if not _agree(flatten_outputs(used.select(three.output), 3)[0], expected, _OTHER_SIZE, eps):
         raise BatchDependenceError(_WORDS.format("", "the number of inputs in it"))
-    return Observed(passes[0], three, 3, used, eps)
+    return Observed(passes[0], three, 3, used, eps, passes[0].input_bytes)
 
 
 def _record(probe: Probe, inputs: Nested) -> Recording:
@@ -120,13 +121,13 @@ def _used_by_both(two: Recording, one: Recording) -> UsedOutputs | None:
     return used if set(used.keys) == usable_keys(two.output, 2) else None
 
 
-def _is_as_in_two(one: Recording, used: UsedOutputs, expected: Tensor) -> bool:
+def _is_as_in_two(one: Recording, used: UsedOutputs, expected: Tensor, eps: float) -> bool:
     """Whether a batch of one gives what the same input gives beside another."""
     try:
         outputs = flatten_outputs(used.select(one.output), 1)
     except ModelError:
         return False
-    return _agree(outputs[0], expected, _OTHER_SIZE)
+    return _agree(outputs[0], expected, _OTHER_SIZE, eps)
 
 
 def _same_layout(two: Recording, one: Recording) -> bool:
@@ -139,8 +140,11 @@ def _same_layout(two: Recording, one: Recording) -> bool:
     )
 
 
-def _agree(a: Tensor, b: Tensor, times: float = 1.0) -> bool:
-    """Whether two rows of outputs differ by no more than rounding."""
+def _agree(a: Tensor, b: Tensor, times: float = 1.0, eps: float = 0.0) -> bool:
+    """Whether two rows of outputs differ by no more than rounding.
+
+    `eps` is the relative precision of the model's arithmetic, where it is less than that of the outputs.
+    """
     if a.shape != b.shape:
         return False
     finite = torch.isfinite(a)
@@ -149,7 +153,7 @@ def _agree(a: Tensor, b: Tensor, times: float = 1.0) -> bool:
     a, b = a[finite], b[finite]
     if not a.numel():
         return True
-    tolerance = min(max(_ROUNDING, _COARSE * torch.finfo(a.dtype).eps) * times, _LARGEST)
+    tolerance = min(max(_ROUNDING, _COARSE * max(eps, torch.finfo(a.dtype).eps)) * times, _LARGEST)
     scale = torch.maximum(a.abs().max(), b.abs().max())
     return bool((a - b).abs().max() <= tolerance * scale)
 

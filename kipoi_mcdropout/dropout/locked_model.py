@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import torch
 from torch import Tensor, nn
 
 from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested, n_rows
+from kipoi_mcdropout.dropout.autocast import Autocast
 from kipoi_mcdropout.dropout.batch_check import Observed, observe
 from kipoi_mcdropout.dropout.borrow import borrowed, user_code
-from kipoi_mcdropout.dropout.call import DropoutCall
-from kipoi_mcdropout.dropout.calls import DropoutInterceptor
 from kipoi_mcdropout.dropout.guarded import refuse_random_point
 from kipoi_mcdropout.dropout.input_types import InputTypes
+from kipoi_mcdropout.dropout.locked_pass import NO_DRAW, LockedPass
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.masks import RUN_SCOPE
 from kipoi_mcdropout.dropout.memory import is_out_of_memory
@@ -27,18 +27,19 @@ from kipoi_mcdropout.dropout.named_parts import (
     refuse_uninitialised,
 )
 from kipoi_mcdropout.dropout.probe import Call, Probe, probe_inputs, training_flag
-from kipoi_mcdropout.dropout.sites import NO_SITES, Site, SitePlan, find_sites
+from kipoi_mcdropout.dropout.shared_passes import SharedPasses, Sharing
+from kipoi_mcdropout.dropout.sites import NO_SITES, SitePlan, find_sites
 from kipoi_mcdropout.errors import (
     BatchDependenceError,
     McDropoutError,
-    ModelError,
     ModelForwardError,
     UnlockableDropoutError,
 )
 from kipoi_mcdropout.outputs.matrix import flatten_outputs
 from kipoi_mcdropout.outputs.used import OutputLeftOutWarning, UsedOutputs
 
-POINT = -1  # in place of a draw: the prediction with dropout off
+POINT = NO_DRAW  # in place of a draw: the prediction with dropout off
+MOST_AT_A_TIME = 32  # inputs in a forward pass, where nobody says how many
 _NOT_THE_MODELS = (
     McDropoutError,
     ModelForwardError,
@@ -61,56 +62,6 @@ def call_module(module: nn.Module) -> Call:
     return call
 
 
-class _LockedPass(DropoutInterceptor):
-    """Applies the masks of one draw, site by site, in call order."""
-
-    def __init__(self, plan: SitePlan, masks: MaskBank, draw: int, scope: int, n: int) -> None:
-        super().__init__()
-        self.plan, self.masks, self.draw, self.scope, self.n = plan, masks, draw, scope, n
-        self.position = 0
-
-    def drop(self, call: DropoutCall) -> Tensor:
-        if self.draw == POINT:
-            return call.x
-        site = self._next_site(call)
-        if site.ignored:
-            return call.x
-        where = self.draw, self.scope, call.x.device
-        if not site.is_noise:
-            return call.apply(site.over_batch(self.masks.keep(site, *where), self.n))
-        numbers = site.over_batch(self.masks.numbers(site, *where, call.x.dtype), self.n)
-        return call.apply(numbers if call.is_noise else numbers >= call.p)
-
-    def _next_site(self, call: DropoutCall) -> Site:
-        if self.position >= len(self.plan.sites):
-            raise self._changed(f"one more dropout than the {len(self.plan.sites)} of the first pass")
-        site = self.plan.sites[self.position]
-        self.position += 1
-        expected, came = site.seen_shape(self.n), call.mask_shape()
-        if site.ignored and site.kind == call.kind:
-            return site
-        # Probabilities that differ between inputs are alike where all inputs of a batch are.
-        kinds = {site.kind, call.kind}
-        alike = (len(kinds) == 1 or kinds == {"mask", "drop_path"}) and site.p == call.p
-        alike = alike or (call.is_mask and site.is_noise)
-        if not alike or expected != came:
-            raise self._changed(
-                f"{call.kind} with p={call.p} on shape {came} where site {site.index} ({site.name}) is "
-                f"{site.kind} with p={site.p} on shape {expected}"
-            )
-        return site
-
-    def finish(self) -> None:
-        if self.draw != POINT and self.position != len(self.plan.sites):
-            raise self._changed(f"{self.position} dropouts instead of {len(self.plan.sites)}")
-
-    def _changed(self, what: str) -> ModelError:
-        return ModelError(
-            f"the forward pass differs between batches: it called {what}. Each mask belongs to one "
-            "dropout call, so the order of the calls must not depend on the data"
-        )
-
-
 class LockedModel:
     """A PyTorch model whose dropout is under our control, draw by draw.
 
@@ -122,6 +73,8 @@ class LockedModel:
         How to run it on nested tensors; by default as Kipoi does (`call_module`).
     ignore : tuple of str
         Modules whose dropout stays off, including the dropout inside them.
+    autocast : Autocast, optional
+        The type in which the module computes; `call`, if it is given, must be wrapped by it.
 
     Raises
     ------
@@ -132,17 +85,24 @@ class LockedModel:
     """
 
     def __init__(
-        self, module: nn.Module, call: Call | None = None, ignore: tuple[str, ...] = ()
+        self,
+        module: nn.Module,
+        call: Call | None = None,
+        ignore: tuple[str, ...] = (),
+        autocast: Autocast | None = None,
     ) -> None:
         self.module = plain_module(module)
         refuse_sharded(self.module)
         refuse_uninitialised(self.module)
-        self.call = call or call_module(self.module)
+        self.autocast = autocast or Autocast(self.module)
+        self.call = call or self.autocast.wrap(call_module(self.module))
         self.ignore = known_names(self.module, ignore)
         self._plans: dict[tuple[object, ...], SitePlan] = {}
         self._observed: dict[tuple[object, ...], Observed] = {}
         self._used: dict[tuple[object, ...], UsedOutputs] = {}
         self._eps = 0.0
+        self._input_bytes: dict[tuple[object, ...], int] = {}
+        self._sharing: dict[tuple[object, ...], Sharing] = {}
         self._points: set[tuple[object, ...]] = set()  # shapes of input for which `point` was checked
 
     @property
@@ -156,6 +116,20 @@ class LockedModel:
         """Hold the model in evaluation mode; as it was afterwards, also after an error."""
         with borrowed(self.module):
             yield self
+
+    @property
+    def dtype(self) -> str:
+        """The type in which the model computes; "float32" stands for its own types."""
+        return self.autocast.dtype
+
+    @contextmanager
+    def own_types(self) -> Iterator[None]:
+        """Within it, the model computes in its own types, whatever `dtype` is."""
+        dtype, self.autocast.dtype = self.dtype, "float32"
+        try:
+            yield
+        finally:
+            self.autocast.dtype = dtype
 
     def run(self, inputs: Nested) -> Nested:
         """Run the user's forward pass, and leave out what cannot be reported (`used`).
@@ -248,6 +222,19 @@ class LockedModel:
             self._observed[key] = self._observe(inputs)
         return self._observed[key].takes_one
 
+    def bytes_of_one(self, inputs: Nested) -> int:
+        """About how much memory the activations of one input of this shape take, within `borrow()`.
+
+        Twice what the largest of the modules takes and returns: a residual branch, for example, needs
+        memory beside it.
+        """
+        self.takes_one(inputs)
+        return 2 * self._input_bytes.get(_shapes(inputs), 0)
+
+    def fitting(self, inputs: Nested, memory_bytes: float) -> int:
+        """How many inputs of this shape to run at a time: at most 32, and such as fit into memory."""
+        return int(min(max(memory_bytes // max(self.bytes_of_one(inputs), 1), 1), MOST_AT_A_TIME))
+
     def _observe(self, inputs: Nested) -> Observed:
         try:
             with Probe(self.module, self.run) as probe:
@@ -258,6 +245,7 @@ class LockedModel:
         known = self.left_out.keys()
         self._used[_shapes(inputs)] = observed.used
         self._eps = max(self._eps, observed.eps)
+        self._input_bytes[_shapes(inputs)] = observed.input_bytes
         if self.left_out.keys() != known:
             warnings.warn(observed.used.warning(), OutputLeftOutWarning, stacklevel=2)
         return observed
@@ -269,6 +257,7 @@ class LockedModel:
         masks: MaskBank,
         scope: int = RUN_SCOPE,
         selected: Tensor | None = None,
+        shared: SharedPasses | None = None,
     ) -> Tensor:
         """Outputs of a batch under the masks of one draw, within `borrow()`.
 
@@ -282,6 +271,8 @@ class LockedModel:
             0 for masks shared by the run, else the sequence's own (masks.keep_mask).
         selected : Tensor of int64, optional
             Output columns to keep.
+        shared : SharedPasses, optional
+            Given to all passes over the same inputs, so that what no mask changes is computed once.
 
         Returns
         -------
@@ -292,19 +283,34 @@ class LockedModel:
             self.plan(inputs)
         takes_one = self.takes_one(inputs)  # checks, too, that the rows of a batch are independent
         if n == 1 and not takes_one:  # some models squeeze a batch of one away
-            return self.outputs(_twice(inputs), draw, masks, scope, selected)[:1]
-        outputs = self.raw_outputs(inputs, draw, masks, scope)
+            return self.outputs(_twice(inputs), draw, masks, scope, selected, shared)[:1]
+        outputs = self.raw_outputs(inputs, draw, masks, scope, shared)
         return flatten_outputs(self.used(inputs).select(outputs), n, selected)
 
-    def raw_outputs(self, inputs: Nested, draw: int, masks: MaskBank, scope: int = RUN_SCOPE) -> Nested:
+    def raw_outputs(
+        self,
+        inputs: Nested,
+        draw: int,
+        masks: MaskBank,
+        scope: int = RUN_SCOPE,
+        shared: SharedPasses | None = None,
+    ) -> Nested:
         """As `outputs`, in the model's own structure, without what is left out."""
         n = n_rows(inputs)
         plan = NO_SITES if draw == POINT else self.plan(inputs)
-        locked = _LockedPass(plan, masks, draw, scope, n)
-        with training_flag(plan.lifted), locked:
-            outputs = self.run(inputs)
-        locked.finish()
-        return outputs
+
+        def one_pass(random_begins: Callable[[], None] | None = None) -> Nested:
+            locked = LockedPass(plan, masks, draw, scope, n, random_begins)
+            with training_flag(plan.lifted), locked:
+                outputs = self.run(inputs)
+            locked.finish()
+            return outputs
+
+        # The modules of `lifted` do other things in a draw than with dropout off.
+        if shared is None or (draw == POINT and self.plan(inputs).lifted):
+            return one_pass()
+        key = (*_shapes(inputs), self.dtype)
+        return shared.run(self._sharing.setdefault(key, Sharing(self.module)), one_pass)
 
 
 def _shapes(inputs: Nested) -> tuple[object, ...]:

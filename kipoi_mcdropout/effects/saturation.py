@@ -21,8 +21,9 @@ from kipoi_mcdropout.effects.summary import (
     Ranking,
     concatenate,
 )
+from kipoi_mcdropout.effects.until import check_until
 from kipoi_mcdropout.engine.choose import Choice, check_engine, in_one
-from kipoi_mcdropout.engine.incremental.engine import DEFAULT_MEMORY_BYTES
+from kipoi_mcdropout.engine.full import DEFAULT_MEMORY_BYTES, check_batch_size
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel
 from kipoi_mcdropout.model.ensemble import Ensemble
@@ -49,10 +50,11 @@ class IsmOptions:
 
     `start` and `end` are the window of positions, 0-based and half-open. Under `mask_scope` "run" all
     sequences of a draw see the same masks; under "sequence" each has its own, made from its content.
+    `batch_size` is the number of inputs in one forward pass, by default as many as fit into memory.
     `engine` is "incremental", "full", or "auto" (`engine.Engines.choose`), or one of them for each
-    member; `memory_bytes` what the incremental one may hold above the weights; with `verify` a sample of
-    what it computes is compared with the plain forward pass. `encoding` says how the input holds the
-    bases.
+    member; `memory_bytes` what it may hold above the weights, about; with `verify` a sample of what the
+    incremental one computes is compared with the plain forward pass. `encoding` says how the input holds
+    the bases. With `member_means` tables have the mean effect of each member.
     """
 
     model_input: Any
@@ -64,10 +66,11 @@ class IsmOptions:
     end: int | None = None
     include_reference: bool = False
     mask_scope: str = "run"
-    batch_size: int = 32
+    batch_size: int | None = None
     engine: str | tuple[str, ...] = "auto"
     memory_bytes: int = DEFAULT_MEMORY_BYTES
     verify: bool = True
+    member_means: bool = False
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
@@ -75,10 +78,7 @@ class IsmOptions:
             raise InputError(f"mask_scope must be 'run' or 'sequence'; got {self.mask_scope!r}")
         for engine in (self.engine,) if isinstance(self.engine, str) else self.engine:
             check_engine(engine)
-        if isinstance(self.batch_size, bool) or not isinstance(self.batch_size, (int, np.integer)):
-            raise InputError(f"batch_size must be an integer; got {self.batch_size!r}")
-        if self.batch_size < 1:
-            raise InputError(f"batch_size must be at least 1; got {self.batch_size}")
+        check_batch_size(self.batch_size)
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,7 @@ class SaturationMutagenesis:
         self.ensemble = model if isinstance(model, Ensemble) else Ensemble.of([model])
         self.model = self.ensemble.first
         self.options = options
+        check_until(options.effects.until, options.effects.n_draws, n_members=len(self.ensemble))
         sizes = MemberSizes(options.batch_size, options.memory_bytes, options.verify)
         self._engines = MemberEngines(
             self.ensemble, options.engine, options.seed, sizes, options.effects.n_draws, self._place
@@ -157,9 +158,12 @@ class SaturationMutagenesis:
         """The engine of the model, or of all members in one; see `choices`."""
         return in_one(self.choices(inputs))
 
-    def fix_engine(self, inputs: Nested) -> Choice:
-        """Choose the engines by these inputs for all that follow, so that a run has one for a member."""
-        return in_one(self._engines.fix(inputs))
+    def fix_engine(self, inputs: Nested, n_sequences: int | None = None) -> Choice:
+        """Choose the engines by these inputs for all that follow, so that a run has one for a member.
+
+        `n_sequences` is the number of sequences of the run, None where it is not known.
+        """
+        return in_one(self._engines.fix(inputs, n_sequences or 1))
 
     @property
     def n_passes(self) -> int:
@@ -254,7 +258,8 @@ class SaturationMutagenesis:
         targets, effects = self.targets(sequence.inputs), self.options.effects
         kept = effects.n_draws if effects.holds_draws else 0
         members = len(self.ensemble) if len(self.ensemble) > 1 else 0
-        per_output = 8 * len(effects.scores) * (16 + kept + 12 * members)
+        rounds = 16 if effects.stops_early else 0  # what is kept of mutants that go on
+        per_output = 8 * len(effects.scores) * (16 + kept + 12 * members + rounds)
         per_mutant = len(targets.columns) * per_output + sequence.layout.n_positions
         position = sequence.substitutions.position
         if len(position) * per_mutant <= _WHOLE_BYTES:

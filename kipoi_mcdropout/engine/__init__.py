@@ -11,9 +11,10 @@ from kipoi_mcdropout.engine.choose import (
     choose_engine,
     make_engine,
 )
+from kipoi_mcdropout.engine.full import DEFAULT_MEMORY_BYTES
 from kipoi_mcdropout.engine.incremental.capture_error import CaptureError
 from kipoi_mcdropout.engine.incremental.describe import PlanReport, PlanRow, describe
-from kipoi_mcdropout.engine.incremental.engine import DEFAULT_MEMORY_BYTES, IncrementalEngine
+from kipoi_mcdropout.engine.incremental.engine import IncrementalEngine
 from kipoi_mcdropout.engine.incremental.rules import RuleError
 from kipoi_mcdropout.engine.verify import EngineMismatchError, VerifyingEngine
 

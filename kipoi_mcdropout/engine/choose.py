@@ -18,12 +18,13 @@ from kipoi_mcdropout.arrays.nested import Nested
 from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.memory import is_out_of_memory
-from kipoi_mcdropout.engine.full import Engine, FullEngine
+from kipoi_mcdropout.engine.full import DEFAULT_MEMORY_BYTES, Engine, FullEngine, to_tensors
 from kipoi_mcdropout.engine.incremental.capture_error import CaptureError
-from kipoi_mcdropout.engine.incremental.engine import DEFAULT_MEMORY_BYTES, IncrementalEngine
+from kipoi_mcdropout.engine.incremental.engine import IncrementalEngine
 from kipoi_mcdropout.engine.incremental.example import example_batch
 from kipoi_mcdropout.engine.incremental.plan import plan_cost
 from kipoi_mcdropout.engine.incremental.rules import RuleError
+from kipoi_mcdropout.engine.incremental.shared_capture import SharedCaptures
 from kipoi_mcdropout.engine.verify import VerifyingEngine, is_rounding, relative_error, tolerance
 from kipoi_mcdropout.errors import InputError, McDropoutError
 from kipoi_mcdropout.sequence.layout import SequenceLayout
@@ -33,7 +34,17 @@ ENGINES = ("auto", "incremental", "full")
 # These numbers were set on benchmarks/networks.py.
 _MUST_GAIN = 0.6  # largest estimated share of the cost of whole inputs
 _MUST_WORK = 1e9  # floating point operations per draw below which the bookkeeping costs more
-_MUST_RUN = 200  # forward passes of a run; finding out costs up to about 40
+# Forward passes of a run; to capture the model costs 7 to 30, and to try the engine about 40 more.
+_MUST_RUN = 400
+
+
+def check_dtype_of_engine(engine: str, dtype: str) -> None:
+    """Raise InputError unless the engine of this name computes in this type."""
+    if engine == "incremental" and dtype != "float32":
+        raise InputError(
+            f"the engine 'incremental' computes in the model's own types; got dtype {dtype!r} "
+            "(--dtype). Use the engine 'auto' or 'full' (--engine) with it"
+        )
 
 
 def check_engine(engine: str) -> str:
@@ -50,16 +61,25 @@ class Job:
     n_mutants: int
     n_draws: int  # 0: the prediction with dropout off alone
     n_references: int = 1
+    n_units: int = 1  # of the run, of all shards together; 1 where it is not known
 
     @property
     def n_passes(self) -> int:
-        """Forward passes of mutants in whole inputs."""
-        return self.n_mutants * (self.n_draws + 1)
+        """Forward passes of mutants in whole inputs, in the run."""
+        return self.n_mutants * (self.n_draws + 1) * self.n_units
 
     @property
     def crowded(self) -> bool:
-        """Whether most references have few mutants; both engines run references whole."""
+        """Whether most references have few mutants."""
         return self.n_references * 4 > self.n_mutants
+
+    def share(self, mine: float, full: float) -> float:
+        """Cost in units of that of whole inputs; both engines run references whole.
+
+        `mine` is the cost of a mutant, `full` that of a whole input.
+        """
+        n = self.n_references + self.n_mutants
+        return (self.n_references + self.n_mutants * mine / full) / n
 
 
 @dataclass(frozen=True)
@@ -91,25 +111,29 @@ class Engines:
     ----------
     model : LockedModel
     masks : MaskBank
-    batch_size : int
-        Inputs in one forward pass, where whole inputs are computed.
+    batch_size : int, optional
+        Inputs in one forward pass, where whole inputs are computed; by default as many as fit into
+        memory, at most 32.
     memory_bytes : int
-        Approximate memory for activations of the incremental engine, in addition to the weights.
+        Approximate memory for activations, in addition to the weights.
     verify : bool
         Recompute a sample of what the incremental engine gives by the plain forward pass, and raise
         EngineMismatchError if it differs.
+    captures : SharedCaptures, optional
+        Of other networks of the same architecture.
     """
 
     def __init__(
         self,
         model: LockedModel,
         masks: MaskBank,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         memory_bytes: int = DEFAULT_MEMORY_BYTES,
         verify: bool = False,
+        captures: SharedCaptures | None = None,
     ) -> None:
-        self.full = FullEngine(model, masks, batch_size)
-        self.incremental = IncrementalEngine(model, masks, batch_size, memory_bytes)
+        self.full = FullEngine(model, masks, batch_size, memory_bytes)
+        self.incremental = IncrementalEngine(model, masks, batch_size, memory_bytes, captures)
         self._verify = verify
 
     def get(self, engine: str) -> Engine:
@@ -118,6 +142,7 @@ class Engines:
             return self.full
         if engine != "incremental":
             raise InputError(f"engine must be 'incremental' or 'full'; got {engine!r}")
+        check_dtype_of_engine(engine, self.full.model.dtype)
         if not self._verify:
             return self.incremental
         return VerifyingEngine(self.incremental, self.incremental.model, self.incremental.masks)
@@ -140,12 +165,21 @@ class Engines:
         McDropoutError
             If the model cannot be run with locked dropout.
         """
+        if self.full.model.dtype != "float32":
+            return Choice("full", f"because {self.full.model.dtype} is computed on whole inputs")
         if job.n_passes < _MUST_RUN:
-            passes = f"{job.n_passes} forward passes a unit"
+            passes = f"{job.n_passes} forward passes"
             return Choice(
                 "full", f"because {passes} are too few to test whether another engine is faster"
             )
         example = example_batch(inputs, input_key, layout)
+        one = to_tensors(example.references, self.full.model.device)
+        if (needed := self.full.model.bytes_of_one(one)) > self.full.memory_bytes:
+            return Choice(
+                "full",
+                f"because one input takes about {needed / 1e9:.1f} GB of memory, so another engine is "
+                f"tried only with more memory than {self.full.memory_bytes / 1e9:g} GB (--memory)",
+            )
         try:
             return self._estimated(example, job)
         except CaptureError as error:
@@ -165,9 +199,10 @@ class Engines:
 
     def _estimated(self, example: MutantBatch, job: Job) -> Choice:
         """By the counted cost; where that is low enough, after a trial."""
-        mine, full = plan_cost(self.incremental.planned(example, job.n_draws == 0).plan)
+        plan = self.incremental.planned(example, job.n_draws == 0).plan
+        mine, full = plan_cost(plan, job.n_draws)
         full = max(full, 1.0)
-        estimate = (mine + full) / (2 * full) if job.crowded else mine / full
+        estimate = job.share(mine, full)
         words = f"estimated at {estimate:.2f} of the cost of whole inputs"
         if not job.crowded and full * job.n_mutants < _MUST_WORK:
             return Choice("full", f"{words}, but the model has few operations")
@@ -195,7 +230,7 @@ class Engines:
 def make_engine(
     model: LockedModel,
     masks: MaskBank,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     engine: str = "incremental",
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
     verify: bool = False,

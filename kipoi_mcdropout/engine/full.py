@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -12,7 +12,11 @@ from torch import Tensor
 from kipoi_mcdropout.arrays.nested import Nested, map_nested, take
 from kipoi_mcdropout.dropout.locked_model import LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
+from kipoi_mcdropout.dropout.shared_passes import SharedPasses
+from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.sequence.mutants import MutantBatch, chunks
+
+DEFAULT_MEMORY_BYTES = 1_000_000_000
 
 
 class DrawBlock(NamedTuple):
@@ -42,22 +46,44 @@ def to_tensors(inputs: Nested, device: torch.device) -> Nested:
     return map_nested(lambda x: torch.from_numpy(np.array(x)).to(device), inputs)
 
 
+def check_batch_size(batch_size: Any) -> None:
+    """Raise InputError unless it is None or an integer from 1 on."""
+    if batch_size is None:
+        return
+    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)):
+        raise InputError(f"batch_size must be an integer; got {batch_size!r}")
+    if batch_size < 1:
+        raise InputError(f"batch_size must be at least 1; got {batch_size}")
+
+
 class FullEngine:
     """Runs every mutant through the whole model in every draw, in mini-batches.
+
+    What comes before the first dropout is run once for a mini-batch, and serves all its draws.
 
     Parameters
     ----------
     model : LockedModel
         Within `borrow()` while running.
     masks : MaskBank
-    batch_size : int
-        Inputs in one forward pass.
+    batch_size : int, optional
+        Inputs in one forward pass; by default `LockedModel.fitting`.
+    memory_bytes : int
+        For what is kept for the other draws of a mini-batch, and for the activations that the default
+        of `batch_size` allows.
     """
 
-    def __init__(self, model: LockedModel, masks: MaskBank, batch_size: int = 32) -> None:
+    def __init__(
+        self,
+        model: LockedModel,
+        masks: MaskBank,
+        batch_size: int | None = None,
+        memory_bytes: int = DEFAULT_MEMORY_BYTES,
+    ) -> None:
         self.model = model
         self.masks = masks
         self.batch_size = batch_size
+        self.memory_bytes = memory_bytes
 
     def run(
         self, batch: MutantBatch, draws: Sequence[int], selected: Tensor | None = None
@@ -65,15 +91,16 @@ class FullEngine:
         """See `Engine.run`: a block per mini-batch and draw."""
         device = self.model.device
 
-        def outputs(inputs: Nested, draw: int) -> Tensor:
-            return self.model.outputs(inputs, draw, self.masks, batch.scope, selected)
+        def outputs(inputs: Nested) -> Iterator[Tensor]:
+            shared = SharedPasses(self.memory_bytes) if len(draws) > 1 else None
+            for draw in draws:
+                yield self.model.outputs(inputs, draw, self.masks, batch.scope, selected, shared)
 
         references = to_tensors(batch.references, device)
-        slices = list(chunks(len(batch.reference_codes), self.batch_size))
-        ref = torch.stack(
-            [torch.cat([outputs(take(references, rows), draw) for rows in slices]) for draw in draws]
-        )
-        for rows in chunks(batch.n_mutants, self.batch_size):
+        size = self.batch_size or self.model.fitting(references, self.memory_bytes)
+        slices = chunks(len(batch.reference_codes), size)
+        ref = torch.cat([torch.stack(list(outputs(take(references, rows)))) for rows in slices], dim=1)
+        for rows in chunks(batch.n_mutants, size):
             inputs = to_tensors(batch.inputs(rows), device)
-            for i, draw in enumerate(draws):
-                yield DrawBlock(rows, ref[i : i + 1], outputs(inputs, draw)[None])
+            for i, alt in enumerate(outputs(inputs)):
+                yield DrawBlock(rows, ref[i : i + 1], alt[None])

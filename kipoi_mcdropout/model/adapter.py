@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested, n_rows, take
+from kipoi_mcdropout.dropout.autocast import Autocast
 from kipoi_mcdropout.dropout.input_types import InputTypes, as_arrays
 from kipoi_mcdropout.dropout.keras_network import KerasNetwork
 from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, call_module
@@ -23,6 +24,7 @@ from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.memory import name_memory
 from kipoi_mcdropout.dropout.named_parts import plain_module, refuse_sharded, refuse_uninitialised
 from kipoi_mcdropout.dropout.probe import Call
+from kipoi_mcdropout.dropout.stored_weights import let_go
 from kipoi_mcdropout.engine.full import to_tensors
 from kipoi_mcdropout.errors import (
     InputError,
@@ -59,6 +61,8 @@ class KipoiModel:
         The axis of an output that its column labels name, where more than one has their length.
     output_labels : sequence of str, optional
         Names of the outputs, in place of those in the model's schema.
+    dtype : {"float32", "bfloat16"}
+        See `LockedModel`.
     readout : Readout, optional
         What is read of the outputs: the numbers that it makes are the outputs then.
 
@@ -67,7 +71,7 @@ class KipoiModel:
     ModelError
         If the model holds no torch module, or has NaN or infinite weights.
     InputError
-        If there is a readout beside `output_sel_fn`.
+        If `dtype` is not for this model, or there is a readout beside `output_sel_fn`.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class KipoiModel:
         ignore: Sequence[str] = (),
         label_axis: int | None = None,
         output_labels: Sequence[str] | None = None,
+        dtype: str = "float32",
         readout: Readout | None = None,
     ) -> None:
         self.model = model
@@ -91,8 +96,14 @@ class KipoiModel:
             self._made_of["output_sel_fn_sha256"] = function_checksum(output_sel_fn)
         self._types = InputTypes(module)
         self._own_types = not _runs_by_its_module(model)
+        if self._own_types and dtype != "float32":
+            raise InputError(
+                f"dtype {dtype} (--dtype) is for a model that runs by its torch module; this one has a "
+                "predict_on_batch of its own. Leave dtype out"
+            )
+        autocast = Autocast(module, dtype)
         call = _own_call(model, module) if self._own_types else self._types.wrap(call_module(module))
-        call = name_memory(call)
+        call = autocast.wrap(name_memory(call))
         self.reader: ReadOutputs | None = None
         if output_sel_fn is not None:
             if readout is not None:
@@ -103,8 +114,9 @@ class KipoiModel:
         elif readout is not None:
             schema = getattr(getattr(model, "schema", None), "targets", None)
             call = self.reader = ReadOutputs(call, readout, schema, output_labels, label_axis)
-        self.locked = LockedModel(module, call, tuple(ignore))
+        self.locked = LockedModel(module, call, tuple(ignore), autocast)
         self.has_selection = output_sel_fn is not None
+        let_go(module)
 
     def identity(self) -> dict[str, str]:
         """See `identity.model_identity`; with `output_sel_fn_sha256` where there is one."""
@@ -112,7 +124,14 @@ class KipoiModel:
         made_with = {} if source is None else source.made_with()
         if isinstance(self.locked.module, KerasNetwork):
             made_with = {**made_with, "keras_version": importlib.metadata.version("keras")}
-        return {"weights_sha256": weights_checksum(self.locked.module), **self._made_of, **made_with}
+        weights = weights_checksum(self.locked.module)
+        let_go(self.locked.module)
+        return {"weights_sha256": weights, **self._made_of, **made_with}
+
+    @property
+    def made_of(self) -> dict[str, str]:
+        """See `identity.made_of`; as it was before anything ran."""
+        return dict(self._made_of)
 
     @property
     def files(self) -> dict[str, str]:
@@ -182,7 +201,8 @@ class KipoiModel:
         except TargetError:
             _refuse_left_out(as_targets(wanted), self.locked.left_out)
             raise
-        return replace(chosen, eps=self.locked.eps)
+        profiles = None if self.reader is None else self.reader.bound.profiles(chosen.columns)
+        return replace(chosen, eps=self.locked.eps, profiles=profiles)
 
     def whole_outputs(self) -> AbstractContextManager[None]:
         """Within it, the model gives its own outputs, whatever is read of them."""

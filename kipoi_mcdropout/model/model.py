@@ -124,6 +124,7 @@ class Model:
                     settings.ignore,
                     settings.label_axis,
                     settings.outputs,
+                    settings.dtype,
                     settings.readout,
                 )
                 for member in given
@@ -152,6 +153,23 @@ class Model:
         made.__dict__.pop("sequences", None)  # cached
         return made
 
+    def with_dtype(self, dtype: str) -> Model:
+        """The same model, computing in another floating-point type.
+
+        Parameters
+        ----------
+        dtype : {"float32", "bfloat16"}
+            "float32": in its own types. "bfloat16": by torch.autocast, which is faster on some
+            processors and rounds to 8 binary digits; the masks are the same.
+
+        Raises
+        ------
+        InputError
+            If the weights are not float32, or the model runs by code of its own.
+        """
+        model, output_sel_fn = self._made_of
+        return Model.of(model, replace(self.settings, dtype=dtype), output_sel_fn)
+
     def with_readout(self, **words: Any) -> Model:
         """The same model with other outputs: numbers that are read of its own, in each draw.
 
@@ -176,15 +194,15 @@ class Model:
         readout = Readout.of(words, "with_readout")
         return self if readout is None else self.reading(readout)
 
-    def reading(self, readout: Readout) -> Model:
-        """The same model with a readout.
+    def reading(self, readout: Readout | None, *, instead: bool = False) -> Model:
+        """The same model with a readout; `instead` of its own where it has one.
 
         Raises
         ------
         InputError
             If it has one already.
         """
-        if self.settings.readout is not None:
+        if self.settings.readout is not None and not instead:
             raise InputError(
                 "the model has a readout already; give tracks, reduce and the like once, to the model "
                 "or to the call"

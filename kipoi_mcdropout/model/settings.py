@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from kipoi_mcdropout.dropout.autocast import check_dtype
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.sequence_model import Unknown
 from kipoi_mcdropout.outputs.labels import unique_names
@@ -30,8 +31,10 @@ class ModelSettings:
     vocabulary: Vocabulary | None = None
     extra_inputs: Mapping[str, Any] | None = None
     readout: Readout | None = None
+    dtype: str = "float32"
 
     def __post_init__(self) -> None:
+        check_dtype(self.dtype)
         if self.outputs is not None:
             _check_outputs(self.outputs)
             object.__setattr__(self, "outputs", unique_names(self.outputs))

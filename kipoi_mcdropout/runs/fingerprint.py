@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 # Of the record of a run, what may differ between a run and its resumption, or between shards.
-_PASSING = ("date", "command", "versions", "engine_reason", "ledger")
+_PASSING = ("date", "command", "versions", "engine_reason", "ledger", "dtype_check")
 
 
 def fingerprint(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ _CHECKSUMS = {
     "weights_sha256": "weights", "code_sha256": "code", "settings_sha256": "settings",
 }  # fmt: skip
 # What is read of the outputs of a network and how it is scored, beside the names of outputs and scores.
-_READ_BY = ("output_sel_fn", "readout", "pseudocount")
+_READ_BY = ("output_sel_fn", "readout", "pseudocount", "dtype")
 
 
 def centre_of(length: int) -> tuple[int, int]:
@@ -104,6 +104,8 @@ def _draws(background: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
         for name in ("n_draws", "seed")
         if background[name] != run[name]
     ]
+    if "until" in run["options"]:
+        wrong.append("mutants have different numbers of draws here (--until)")
     if run["options"].get("mask_scope", "run") != "run":
         wrong.append("mask_scope is 'sequence' here, so a draw has other masks in each sequence")
     if background["sites"] != run["sites"]:

@@ -14,6 +14,7 @@ from kipoi_mcdropout.vcf.write.annotate import (
     DEFAULT_STATISTICS,
     MAX_FIELDS,
     InfoField,
+    draws_field,
     info_fields,
 )
 
@@ -48,7 +49,8 @@ def carried_fields(wanted: VariantEffects, chosen: Targets, model: Model) -> lis
             "it is to carry with VcfOptions.targets (--vcf_target; the table has all), or compute fewer "
             "with targets (--target)"
         )
-    return info_fields(vcf.info_prefix, scores, chosen.labels, columns, statistics)
+    fields = info_fields(vcf.info_prefix, scores, chosen.labels, columns, statistics)
+    return [*fields, draws_field(vcf.info_prefix, scores[0])] if effects.stops_early else fields
 
 
 def _statistics(wanted: VariantEffects, n_members: int) -> tuple[str, ...]:

@@ -42,6 +42,11 @@ class VariantOptions:
         A background, or its file, made with `BackgroundOptions(for_variants=True)`, among whose effects
         each effect is ranked: p-values, percentiles and q-values are added. p and q are those of single
         substitutions; other alleles have percentiles alone.
+    until : float, optional
+        Share to which each mean effect is to be known; then n_draws is the most that an allele gets, and
+        each gets only as many as it needs. See `effects.until.Until`.
+    threshold : float, or sequence of float with one for each score, optional
+        The smallest effect that matters, for `until`, in the units of the score.
     """
 
     rc: bool = False
@@ -53,6 +58,8 @@ class VariantOptions:
     contig_map: Mapping[str, str] | str | Path | None = None
     quantiles: Sequence[float] = ()
     background: BackgroundSource | None = None
+    until: float | None = None
+    threshold: float | Sequence[float] | None = None
 
     def placement(self, length: int, known_only: bool = False) -> PlacementOptions:
         """How alleles are placed in windows of a length, bp; see `PlacementOptions.known_only`."""
@@ -91,6 +98,9 @@ class VcfOptions:
         Of all INFO IDs that are added.
     q_values : bool
         Add Benjamini-Hochberg q-values to the table, over all its rows of a score.
+    member_means : bool
+        Add the mean effect of each member to the table, in columns `effect_mean_1`, `effect_mean_2`,
+        ..., in the order in which the members were given.
     strict : bool
         Raise SkippedAllelesError at the end if anything was skipped; the outputs are written.
     """
@@ -100,6 +110,7 @@ class VcfOptions:
     statistics: Sequence[str] = DEFAULT_STATISTICS
     info_prefix: str = "MCD"
     q_values: bool = False
+    member_means: bool = False
     strict: bool = False
 
 

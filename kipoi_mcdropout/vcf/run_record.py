@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kipoi_mcdropout.engine.dtype_check import DtypeCheck
 from kipoi_mcdropout.files.provenance import input_files, provenance
 from kipoi_mcdropout.model.model import Model
 from kipoi_mcdropout.vcf.read.reader import VcfReader
@@ -21,9 +22,10 @@ def run_record(
     command: Sequence[str] | None,
     options: Mapping[str, Any],
     engine_reason: str,
+    dtype_check: DtypeCheck | None = None,
 ) -> dict[str, Any]:
     """The provenance of a run, as plain values, within `borrow()` of the model."""
-    return provenance(
+    record = provenance(
         model=model.name,
         source=model.source,
         identity=model.adapter.identity(),
@@ -36,3 +38,4 @@ def run_record(
         files=input_files({**model.adapter.files, "fasta": fasta, "vcf": reader.path}),
         command=command,
     )
+    return record if dtype_check is None else {**record, "dtype_check": dtype_check.to_dict()}

@@ -9,9 +9,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from kipoi_mcdropout.dropout.locked_model import MOST_AT_A_TIME
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
+from kipoi_mcdropout.effects.member_engines import draws_of_each
+from kipoi_mcdropout.effects.member_names import asked_columns
 from kipoi_mcdropout.effects.scores import scores_as_dict
+from kipoi_mcdropout.effects.until import check_until
 from kipoi_mcdropout.engine import Choice
+from kipoi_mcdropout.engine.dtype_check import DtypeCheck
 from kipoi_mcdropout.errors import InputError, InputWarning
 from kipoi_mcdropout.files.background import background_for
 from kipoi_mcdropout.files.same_file import check_not_inputs
@@ -30,11 +35,12 @@ from kipoi_mcdropout.vcf.place.chunks import AlleleWindows, chunk_alleles, gathe
 from kipoi_mcdropout.vcf.place.contigs import ContigNames
 from kipoi_mcdropout.vcf.place.placement import Placer
 from kipoi_mcdropout.vcf.place.survey import Survey, survey_records
+from kipoi_mcdropout.vcf.place.views import check_bins
 from kipoi_mcdropout.vcf.read.input_stream import is_stream
 from kipoi_mcdropout.vcf.read.reader import VcfReader
 from kipoi_mcdropout.vcf.run import outputs_as_dict, run_variants
 from kipoi_mcdropout.vcf.run_record import run_record
-from kipoi_mcdropout.vcf.scoring import EngineChoice, VariantJob, VariantWork
+from kipoi_mcdropout.vcf.scoring import EngineChoice, VariantJob, VariantWork, which_are_random
 from kipoi_mcdropout.vcf.units import Summaries, variant_units
 from kipoi_mcdropout.vcf.write.annotate import InfoField
 from kipoi_mcdropout.vcf.write.assemble import VariantAssembler, VariantLayout
@@ -123,12 +129,10 @@ def score_vcf(
         If something about the VCF or the FASTA must be known before the results are used, and if no
         allele was scored.
     """
-    if running.batch_size < 1:
-        raise InputError(f"batch_size must be at least 1; got {running.batch_size}")
     check_not_inputs(
         paths.all(), {"the genome": fasta, "the contig map": wanted.options.contig_map_file}
     )
-    wanted, options = _with_draws(wanted, model), wanted.options
+    wanted, options = _checked(wanted, model, paths), wanted.options
     placement = options.placement(model.sequences.length, known_only=not model.sequences.knows_n)
     with ExitStack() as stack:
         stack.enter_context(model.adapter.locked.borrow())
@@ -141,17 +145,18 @@ def score_vcf(
         notices = [*reader.notices, *survey.notices]
         for notice in notices:
             warnings.warn(notice, InputWarning, stacklevel=2)
-        plan = _plan(model, wanted, running, carries_vcf=paths.vcf is not None)
+        plan = _plan(model, wanted, running, survey.records, carries_vcf=paths.vcf is not None)
         plan, record = plan.recorded(
             run_record(
                 model, fasta, reader, seed=wanted.seed, n_draws=wanted.effects.n_draws,
                 command=without_shard(told.command), options=_recorded(plan, contig_map),
-                engine_reason=plan.choice.reason,
+                engine_reason=plan.choice.reason, dtype_check=plan.dtype_check,
             )
         )  # fmt: skip
         if reader.path is not None:
             record["reference_check"] = survey.to_dict()
-        written = plan.layout({} if reader.header.declared("contig") else genome.lengths)
+        contigs = {} if reader.header.declared("contig") else genome.lengths
+        written = plan.layout(contigs, asked_columns(record))
         assembler = VariantAssembler(written, reader.header)
         scheduler = stack.enter_context(running.open_scheduler())
         nothing_left = run_variants(
@@ -168,14 +173,16 @@ def score_vcf(
             f"strict: {ledger.n_skipped} of {ledger.alleles} alleles were skipped; the reasons are in "
             f"INFO and in the table of skipped alleles\n{ledger.summary()}"
         )
-    return VariantRun(
-        ledger, plan.targets.labels, record, plan.choice, nothing_left, tuple(notices)
-    )
+    return VariantRun(ledger, plan.targets.labels, record, plan.choice, nothing_left, tuple(notices))
 
 
-def _with_draws(wanted: VariantEffects, model: Model) -> VariantEffects:
+def _checked(wanted: VariantEffects, model: Model, paths: OutputPaths) -> VariantEffects:
     """With a number of draws, where it was left to the model."""
+    if wanted.vcf.member_means:
+        model.ensemble.check_several("member_means (--member_means)")
+        paths.check_table("member_means (--member_means)")
     n_draws = decided_draws(wanted.effects.n_draws, model.ensemble, model.sequences.example())
+    check_until(wanted.effects.until, n_draws, n_members=len(model.ensemble))
     return replace(wanted, effects=replace(wanted.effects, n_draws=n_draws))
 
 
@@ -192,14 +199,15 @@ class _Plan:
     engine: EngineChoice  # one for the whole run, by its name
     choice: Choice
     here: VariantWork
+    dtype_check: DtypeCheck | None
 
-    def layout(self, contigs: dict[str, int]) -> VariantLayout:
+    def layout(self, contigs: dict[str, int], member_columns: dict[str, int]) -> VariantLayout:
         """How the outputs are written; `contigs` are to be declared in the header."""
         wanted = self.wanted
         return VariantLayout(
             wanted.vcf.info_prefix, tuple(self.fields), self.targets.labels, wanted.effects.quantiles,
             wanted.vcf.q_values, contigs, len(self.model.ensemble) > 1, self.targets.eps,
-            wanted.options.background is not None,
+            member_columns, wanted.options.background is not None,
         )  # fmt: skip
 
     def recorded(self, record: dict[str, Any]) -> tuple[_Plan, dict[str, Any]]:
@@ -230,9 +238,7 @@ class _Plan:
         if isinstance(scheduler, InProcess):
             return Work(self.here)
         if not self.engine.by_name:
-            raise InputError(
-                f"other processes need the engine by its name; got {self.engine.engine!r}"
-            )
+            raise InputError(f"other processes need the engine by its name; got {self.engine.engine!r}")
         # The alphabet may be that of a dataloader, and a worker loads none.
         settings = self.model.settings
         if settings.vocabulary is None:
@@ -245,45 +251,32 @@ class _Plan:
         return Work(self.here, job)
 
 
-def _plan(model: Model, wanted: VariantEffects, running: RunOptions, carries_vcf: bool) -> _Plan:
-    """Choose the outputs, the INFO fields and the engine, within `borrow()` of the model."""
+def _plan(
+    model: Model, wanted: VariantEffects, running: RunOptions, n_records: int, carries_vcf: bool
+) -> _Plan:
+    """Choose the outputs, the INFO fields and the engine, within `borrow()` of the model.
+
+    `n_records` are those of the VCF, 0 where it is a stream.
+    """
     effects, sequences = wanted.effects, model.sequences
     chosen = sequences.targets(wanted.targets)
     model.ensemble.check_targets(sequences.example(), as_targets(wanted.targets), chosen)
-    _check_strands(wanted, model)
+    check_bins(model.adapter.reader, wanted.options.rc, wanted.options.shifts)
     fields = carried_fields(wanted, chosen, model) if carries_vcf else []
     n_alleles = chunk_alleles(
-        len(chosen.columns), len(effects.scores), effects.n_draws, running.batch_size
-    )
+        len(chosen.columns), len(effects.scores), effects.n_draws, running.batch_size or MOST_AT_A_TIME,
+        0 if chosen.profiles is None else chosen.profiles.size,
+    )  # fmt: skip
     asked = EngineChoice(running.engine, running.batch_size, running.memory, running.verify)
     masks = MaskBank(wanted.seed)
-    is_random = _is_random(model, effects.n_draws)
-    engine, choice = asked.decide(model, masks, n_alleles, effects.n_draws, is_random)
+    is_random = which_are_random(model, effects.n_draws)
+    at_once, n_chunks = min(n_alleles, n_records or n_alleles), -(-n_records // n_alleles) or 1
+    engine, choice = asked.decide(model, masks, at_once, n_chunks, effects.n_draws, is_random)
     members = engine.members(model, masks, is_random)
     here = VariantWork(sequences, chosen, effects, members, wanted.options.rc)
-    return _Plan(model, wanted, running, chosen, fields, n_alleles, engine, choice, here)
-
-
-def _check_strands(wanted: VariantEffects, model: Model) -> None:
-    """Raise InputError where bins of both strands would be averaged that are not the same bases."""
-    reader = model.adapter.reader
-    if not wanted.options.rc or reader is None:
-        return
-    n_bins = reader.bound.axes.n_bins
-    for window in reader.bound.windows:
-        if window.start + window.end != n_bins:
-            raise InputError(
-                "rc (--rc) reads the other strand too, whose bins run the other way, so a window of "
-                f"bins must be symmetric about the centre; {window.reduction.name} takes the bins "
-                f"{window.start}:{window.end} of {n_bins}"
-            )
-
-
-def _is_random(model: Model, n_draws: int) -> tuple[bool, ...]:
-    """Whether each member has dropout; of one alone, or for no draws, that is asked elsewhere."""
-    if n_draws == 0 or len(model.ensemble) == 1:
-        return (True,) * len(model.ensemble)
-    return model.ensemble.is_random(model.sequences.example())
+    draws = draws_of_each(effects.n_draws, is_random)
+    compared = engine.dtype_check(model, masks, at_once, draws, chosen.selected)
+    return _Plan(model, wanted, running, chosen, fields, n_alleles, engine, choice, here, compared)
 
 
 def _recorded(plan: _Plan, contig_map: dict[str, str]) -> dict[str, Any]:
@@ -292,15 +285,17 @@ def _recorded(plan: _Plan, contig_map: dict[str, str]) -> dict[str, Any]:
     own = settings_as_dict(plan.model.settings)
     return {
         **wanted.options.placement_as_dict(), "rc": wanted.options.rc,
-        **scores_as_dict(wanted.effects.scores),
+        **scores_as_dict(wanted.effects.scores), **wanted.effects.until_as_dict(),
         "targets": list(plan.targets.labels), "quantiles": list(wanted.effects.quantiles),
         "region": wanted.options.region, "contig_map": contig_map,
         "batch_size": running.batch_size, "length": sequences.length,
         "input_shape": list(sequences.layout.shape), "alphabet": sequences.layout.alphabet,
         "vocabulary": own.get("vocabulary"), "readout": own.get("readout"),
         "unknown": sequences.unknown_as, "ignore": list(plan.model.settings.ignore),
+        "dtype": plan.model.settings.dtype,
         "info_prefix": wanted.vcf.info_prefix, "vcf_statistics": list(wanted.vcf.statistics),
         "vcf_targets": list(as_targets(wanted.vcf.targets)), "q_values": wanted.vcf.q_values,
+        **({"member_means": True} if wanted.vcf.member_means else {}),
         "chunk_alleles": plan.n_alleles,
         "engine": running.engine if isinstance(running.engine, str) else "custom",
         "engine_used": plan.choice.engine, "memory_bytes": running.memory_bytes,

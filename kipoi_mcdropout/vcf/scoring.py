@@ -6,14 +6,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from torch import Tensor
 
-from kipoi_mcdropout.dropout.locked_model import LockedModel
+from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
-from kipoi_mcdropout.effects.member_engines import draws_of_each
+from kipoi_mcdropout.effects.member_engines import borrow_with, draws_of_each, shared_captures
 from kipoi_mcdropout.effects.members import Member, summarize_members
 from kipoi_mcdropout.effects.summary import EffectOptions
-from kipoi_mcdropout.engine.choose import Choice, Engines, Job, check_engine, in_one
+from kipoi_mcdropout.engine.choose import (
+    Choice,
+    Engines,
+    Job,
+    check_dtype_of_engine,
+    check_engine,
+    in_one,
+)
+from kipoi_mcdropout.engine.dtype_check import DtypeCheck, check_dtype_error, sample_sizes
 from kipoi_mcdropout.engine.full import Engine
+from kipoi_mcdropout.engine.incremental.example import example_batch
+from kipoi_mcdropout.model.ensemble import Ensemble
+from kipoi_mcdropout.model.load_members import load_members
 from kipoi_mcdropout.model.model import Model
 from kipoi_mcdropout.model.reference import ModelReference
 from kipoi_mcdropout.model.sequence_model import SequenceModel
@@ -23,7 +35,14 @@ from kipoi_mcdropout.vcf.place.chunks import AlleleWindows, to_batch
 from kipoi_mcdropout.vcf.place.views import ViewAverage
 from kipoi_mcdropout.vcf.units import Summaries
 
-MakeEngine = Callable[[LockedModel, MaskBank, int], Engine]  # model, masks, batch_size
+MakeEngine = Callable[[LockedModel, MaskBank, int | None], Engine]  # model, masks, batch_size
+
+
+def which_are_random(model: Model, n_draws: int) -> tuple[bool, ...]:
+    """Whether each member has dropout; of one alone, or for no draws, that is asked elsewhere."""
+    if n_draws == 0 or len(model.ensemble) == 1:
+        return (True,) * len(model.ensemble)
+    return model.ensemble.is_random(model.sequences.example())
 
 
 @dataclass(frozen=True)
@@ -31,7 +50,7 @@ class EngineChoice:
     """How alleles are computed; see `engine.Engines`. After `decide`, `engine` has one a member."""
 
     engine: str | MakeEngine | tuple[str, ...]
-    batch_size: int
+    batch_size: int | None
     memory_bytes: int
     verify: bool
 
@@ -45,7 +64,13 @@ class EngineChoice:
         return not callable(self.engine)
 
     def decide(
-        self, model: Model, masks: MaskBank, n_alleles: int, n_draws: int, is_random: Sequence[bool]
+        self,
+        model: Model,
+        masks: MaskBank,
+        n_alleles: int,
+        n_chunks: int,
+        n_draws: int,
+        is_random: Sequence[bool],
     ) -> tuple[EngineChoice, Choice]:
         """The same with one engine for each member for the whole run, by its name, and why it is.
 
@@ -55,6 +80,8 @@ class EngineChoice:
         ----------
         n_alleles : int
             Of a chunk, as planned; each is taken to have a reference of its own.
+        n_chunks : int
+            Of the run, all shards together.
         n_draws : int
             Of all members together.
         is_random : sequence of bool
@@ -63,33 +90,64 @@ class EngineChoice:
         if callable(self.engine):
             return self, Choice("custom", "as given")
         if self.engine != "auto":
+            check_dtype_of_engine(str(self.engine), model.settings.dtype)
             choice = Choice(str(self.engine), "as asked for")
             return replace(self, engine=(str(self.engine),) * len(model.ensemble)), choice
         sequences = model.sequences
         inputs = sequences.inputs(np.zeros((1, sequences.length), np.uint8))
         choices = []
         draws = draws_of_each(n_draws, is_random)
-        for member, own in zip(model.ensemble.members, draws, strict=True):
-            job = Job(n_alleles, own, n_alleles)
-            with member.locked.borrow():
-                engines = self._engines(member.locked, masks)
+        each = zip(self._engines(model.ensemble, masks), model.ensemble.members, draws, strict=True)
+        for engines, member, own in each:
+            job = Job(n_alleles, own, n_alleles, n_chunks)
+            with borrow_with(engines, member)():
                 choices.append(engines.choose(inputs, sequences.key, sequences.layout, job))
         return replace(self, engine=tuple(choice.engine for choice in choices)), in_one(choices)
+
+    def dtype_check(
+        self,
+        model: Model,
+        masks: MaskBank,
+        n_alleles: int,
+        draws_of_members: Sequence[int],
+        selected: Tensor | None,
+    ) -> DtypeCheck | None:
+        """What `dtype` rounds, on mutants of a random sequence; None if nothing is compared.
+
+        Within `borrow()` of the model. `n_alleles` are those of a chunk. Of a model with several
+        members, that of the first.
+        """
+        locked, sequences = model.adapter.locked, model.sequences
+        if locked.dtype == "float32" or not self.verify:
+            return None
+        own = draws_of_members[model.ensemble.members.index(model.adapter)]
+        n_mutants, n_draws = sample_sizes(n_alleles, own)
+        inputs = sequences.inputs(np.zeros((1, sequences.length), np.uint8))
+        batch = example_batch(inputs, sequences.key, sequences.layout, n_mutants)
+        draws = range(n_draws) if n_draws else [POINT]
+        return check_dtype_error(locked, masks, batch, draws, selected, self.batch_size)
 
     def members(self, model: Model, masks: MaskBank, is_random: Sequence[bool]) -> tuple[Member, ...]:
         """The members with their engines, once these are decided."""
         made = []
         ensemble = model.ensemble
-        for i, (member, name) in enumerate(zip(ensemble.members, ensemble.names, strict=True)):
+        each = zip(self._engines(ensemble, masks), ensemble.members, ensemble.names, strict=True)
+        for i, (engines, member, name) in enumerate(each):
             if callable(self.engine):
                 engine = self.engine(member.locked, masks, self.batch_size)
             else:
-                engine = self._engines(member.locked, masks).get(self.engine[i])
-            made.append(Member(ViewAverage(engine), member.locked.borrow, is_random[i], name))
+                engine = engines.get(self.engine[i])
+            borrow = borrow_with(engines, member)
+            made.append(Member(ViewAverage(engine), borrow, is_random[i], name))
         return tuple(made)
 
-    def _engines(self, model: LockedModel, masks: MaskBank) -> Engines:
-        return Engines(model, masks, self.batch_size, self.memory_bytes, self.verify)
+    def _engines(self, ensemble: Ensemble, masks: MaskBank) -> list[Engines]:
+        """Of each member."""
+        own = (self.batch_size, self.memory_bytes, self.verify)
+        return [
+            Engines(member.locked, masks, *own, captures)
+            for member, captures in zip(ensemble.members, shared_captures(ensemble), strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -129,6 +187,8 @@ class VariantJob:
 
     def __call__(self) -> Callable[[AlleleWindows], Summaries]:
         """Load the model; the function borrows it for some alleles at a time."""
-        model = Model.of([member.load() for member in self.models], self.settings)
+        memory = self.engine.memory_bytes
+        loaded = load_members(self.models, lambda _, member: member.load(), memory)
+        model = Model.of(loaded, self.settings)
         members = self.engine.members(model, MaskBank(self.seed), self.is_random)
         return VariantWork(model.sequences, self.targets, self.effects, members, self.rc)

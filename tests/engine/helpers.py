@@ -102,7 +102,7 @@ def error_against_oracle(
     return compare(net, batch, draws, **options)[:2]
 
 
-def choose(model: LockedModel, batch: MutantBatch, n_draws: int = 30, n_references: int = 1) -> Choice:
+def choose(model: LockedModel, batch: MutantBatch, n_draws: int = 4, n_references: int = 1) -> Choice:
     """What "auto" chooses for inputs of this shape and as many mutants as there are substitutions."""
     job = Job(3 * batch.layout.n_positions, n_draws, n_references)
     with model.borrow():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,8 +12,11 @@ import pytest
 import torch
 from helpers import substitutions
 from torch import nn
+from variant_world import LENGTH as WINDOW
+from variant_world import random_sequence, tiny_net, write_fasta, write_vcf
 from zoo import LENGTH, build
 
+import kipoi_mcdropout as mcd
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.engine import Engines, IncrementalEngine
 from kipoi_mcdropout.engine.explain import engine_plan, seconds_per_pair
@@ -82,14 +86,46 @@ def test_an_engine_that_fails_is_said_in_python(monkeypatch: pytest.MonkeyPatch)
     scorer.score(one_hot(60))  # once is enough
 
 
-def test_variant_jobs_get_the_decided_engine() -> None:
+def test_variant_jobs_get_the_decided_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kipoi_mcdropout.engine.choose._MUST_GAIN", 0.7)
     model = Model(build("dense_dropout_only", torch.float32), input_shape=(4, LENGTH))
-    decided, choice = EngineChoice("auto", 32, 10**9, False).decide(model, MaskBank(0), 512, 30, (True,))
+    asked = EngineChoice("auto", 32, 10**9, False)
+    decided, choice = asked.decide(model, MaskBank(0), 512, 1, 4, (True,))
     assert decided.engine == (choice.engine,) == ("incremental",)
     (member,) = decided.members(model, MaskBank(0), (True,))
     assert isinstance(member.engine.engine, IncrementalEngine)
     # References are run whole by both engines, so half of the cost stays.
-    assert choice.reason.startswith("estimated at 0.5")
+    assert choice.reason.startswith("estimated at 0.6")
+
+
+def test_short_runs_are_those_of_few_units() -> None:
+    """What a trial costs is paid once a run, not once a sequence."""
+    scorer = ism(AnyLength(), n_draws=2)
+    few, many = scorer.mutagenesis, ism(AnyLength(), n_draws=2).mutagenesis
+    x = one_hot(20)  # 60 mutants, and 180 forward passes
+    assert few.fix_engine(x, 2).reason.startswith("because 360 forward passes are too few")
+    assert many.fix_engine(x, 3).reason.startswith("estimated at")
+
+
+def test_the_number_of_sequences_is_that_of_the_run() -> None:
+    model = Model(AnyLength(), input_shape=(4, 20))
+    for n, words in ((2, "because 360"), (3, "estimated at")):
+        effects = mcd.ism(model, np.repeat(one_hot(20), n, 0), n_draws=2)
+        assert effects.provenance["engine_reason"].startswith(words)
+
+
+def test_a_vcf_is_as_long_as_it_is(tmp_path: Path) -> None:
+    """The number of its records counts, not that of the largest chunk."""
+    text = random_sequence(20 * WINDOW, 0)
+    fasta = write_fasta(tmp_path / "genome.fa", {"chr1": text})
+    model = mcd.Model(tiny_net(), input_shape=(4, WINDOW))
+    for n, words in ((133, "because 399 forward passes"), (134, "estimated at")):
+        places = [WINDOW + 2 * i for i in range(n)]
+        records = [f"chr1 {i + 1} . {text[i]} {'C' if text[i] != 'C' else 'G'} . . ." for i in places]
+        effects = mcd.score_variants(
+            model, write_vcf(tmp_path / f"{n}.vcf", records), fasta, n_draws=2
+        )
+        assert effects.provenance["engine_reason"].startswith(words)
 
 
 class Counting:
@@ -116,7 +152,7 @@ def test_audit_times_for_seconds_only(per_pair: float, runs: int) -> None:
 
 def test_audit_says_what_takes_time() -> None:
     said: list[str] = []
-    model = KipoiModel(build("deepsea", torch.float32))
+    model = KipoiModel(build("dense_dropout_only", torch.float32))
     x = model.arrays(one_hot(LENGTH))
     plan = engine_plan(model.locked, x, None, OneHotLayout.of(x, 0), said.append)
     assert plan.engine == "incremental"

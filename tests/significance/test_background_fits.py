@@ -100,6 +100,8 @@ def test_records_of_like_runs_are_accepted() -> None:
         (of_background(), {**of_ism(), "sites": [1, 2]}, "the dropout sites differ"),
         (of_background(), {**of_ism(), "members": [{}, {}]}, "one model alone, the run 2 members"),
         (of_background(), of_ism(output_sel_fn="f.py::f"), "output_sel_fn is None there and f.py::f"),
+        (of_background(), of_ism(dtype="bfloat16"), "dtype is None there and bfloat16 here"),
+        (of_background(), of_ism(until=0.15), "different numbers of draws here (--until)"),
         (of_background(**CENTRE), of_variants(rc=True), "averages several (--rc, --shifts)"),
         (of_background(**CENTRE), of_variants(shifts=[0, 1]), "averages several (--rc, --shifts)"),
         (of_background(**CENTRE), of_variants(length=99), "windows have 100 bp, here 99"),

@@ -11,7 +11,9 @@ from kipoi_mcdropout.cli.arguments import (
     add_background,
     add_draw_arguments,
     add_engine_arguments,
+    add_member_means,
     add_run_arguments,
+    add_until_arguments,
     parse_shard,
 )
 from kipoi_mcdropout.cli.model_arguments import add_model, describe_model
@@ -46,6 +48,7 @@ def get_parser(prog: str = "kipoi mcdropout score_variants") -> argparse.Argumen
     add_file_arguments(parser)
     add_readout_arguments(parser)
     add_draw_arguments(parser)
+    add_until_arguments(parser, "allele")
     add_result_arguments(parser)
     add_window_arguments(parser)
     add_reading_arguments(parser)
@@ -97,6 +100,7 @@ def add_result_arguments(parser: argparse.ArgumentParser) -> None:
         help="add q-values (Benjamini-Hochberg false discovery rate) to the table",
     )
     add_background(parser)
+    add_member_means(parser)
     parser.add_argument(
         "--vcf_target",
         nargs="+",
@@ -164,7 +168,9 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--strict", action="store_true", help="exit code 3 if any allele is skipped")
     parser.add_argument(
-        "--batch_size", type=int, default=32, help="number of inputs in one forward pass (default 32)"
+        "--batch_size",
+        type=int,
+        help="number of inputs in one forward pass (default: as many as fit into memory, at most 32)",
     )
     add_engine_arguments(parser)
 
@@ -185,14 +191,12 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
     files = (options.output_vcf, options.table)
     paths = output_paths(options.input_vcf, *files, wanted.vcf, running)
     description = describe_model(options)
-    settings = with_readout(description.settings, readout_words(options))
-    model = Model.of(load_for_files(description), settings)
+    settings = with_readout(description.settings, readout_words(options), wanted.effects.scores)
+    model = Model.of(load_for_files(description, options.memory), settings)
     bar = _Bar(_expected(options, running.shard))
     told = Told([*prog.split(), *args], bar.update)
     try:
-        run = score_vcf(
-            model, options.input_vcf, options.fasta_file, paths, wanted, running, told
-        )
+        run = score_vcf(model, options.input_vcf, options.fasta_file, paths, wanted, running, told)
     except SkippedAllelesError as error:
         bar.close()
         warn(str(error))
@@ -203,6 +207,10 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
         return EXIT_OK
     say(run.ledger.summary())
     mention_engine(run.engine)
+    if "dtype_check" in run.provenance:
+        from kipoi_mcdropout.engine.dtype_check import DtypeCheck
+
+        say(f"note: {DtypeCheck(**run.provenance['dtype_check'])}")
     nothing = running.shard is None and run.ledger.nothing_scored() is not None
     return EXIT_STRICT if nothing else EXIT_OK
 
@@ -211,6 +219,7 @@ def _wanted(options: argparse.Namespace, shifts: tuple[int, ...]) -> tuple[Any, 
     """What is to be computed, and how."""
     from kipoi_mcdropout.effects.scores import parse_scores
     from kipoi_mcdropout.effects.summary import EffectOptions
+    from kipoi_mcdropout.effects.until import Until
     from kipoi_mcdropout.model.ensemble import draws_of
     from kipoi_mcdropout.runs.options import RunOptions
     from kipoi_mcdropout.vcf.options import VariantEffects, VariantOptions, VcfOptions
@@ -218,14 +227,15 @@ def _wanted(options: argparse.Namespace, shifts: tuple[int, ...]) -> tuple[Any, 
 
     n_draws = draws_of(options.n_draws)
     scores = parse_scores(options.scores, pseudocount=options.pseudocount)
-    effects = EffectOptions(scores, n_draws, tuple(options.quantiles))
+    until = Until.of(options.until, options.threshold, len(scores))
+    effects = EffectOptions(scores, n_draws, tuple(options.quantiles), until=until)
     placed = VariantOptions(
         options.rc, shifts, options.normalize, options.edge, options.ref_mismatch, options.region,
         options.contig_map, (), options.background,
     )  # fmt: skip
     written = VcfOptions(
         options.skipped, options.vcf_target, options.vcf_statistics or DEFAULT_STATISTICS,
-        options.info_prefix, options.q_values, options.strict,
+        options.info_prefix, options.q_values, options.member_means, options.strict,
     )  # fmt: skip
     running = RunOptions(
         options.batch_size, options.engine, options.memory, not options.no_verify, options.scheduler,

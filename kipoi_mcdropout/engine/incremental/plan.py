@@ -268,15 +268,18 @@ class _Planner:
         return shared
 
 
-def plan_cost(plan: Plan) -> tuple[float, float]:
-    """Estimated work per mutant and draw of this plan, and of the whole model for one input."""
+def plan_cost(plan: Plan, n_draws: int) -> tuple[float, float]:
+    """Estimated work per mutant and pass of this plan, and of the model for one whole input.
+
+    Both compute what no mask changes once for all passes: the draws, and the point prediction.
+    """
     mine = full = 0.0
     for index, step in plan.steps.items():
         if step.kind == "constant":
             continue
         dense = dense_cost(step.node, plan.graph)
-        full += dense
-        share = 1.0 if step.drawn else 0.1  # once for all draws
+        share = 1.0 if step.drawn else 1.0 / (n_draws + 1)
+        full += share * dense
         if step.kind == "windows" and step.rule is not None:
             width = max(step.width, 1.0)
             flops = step.rule.flops([step.width_in], max(1, round(width)))

@@ -14,7 +14,7 @@ from kipoi_mcdropout.model.reference import ModelReference
 from kipoi_mcdropout.model.sequences import Sequences
 from kipoi_mcdropout.runs.ism.check_ranges import RangeCheck, genome_of, with_checked_ranges
 from kipoi_mcdropout.runs.ism.job import IsmJob
-from kipoi_mcdropout.runs.ism.record import Asked, run_record
+from kipoi_mcdropout.runs.ism.record import Asked, dtype_check, run_record
 from kipoi_mcdropout.runs.ism.watch import Watch
 from kipoi_mcdropout.runs.schedule import InProcess, Scheduler, Work
 
@@ -34,7 +34,7 @@ class Prepared:
     choice : Choice
         The engine, and why it is that.
     notes : tuple of str
-        On the dropout sites.
+        On the dropout sites, and on what the type of numbers rounds.
     labels : tuple of str
         Of the outputs.
     inputs : nested numpy.ndarray
@@ -81,10 +81,14 @@ def prepare(model: Model, sequences: Sequences, options: IsmOptions, asked: Aske
         stream = with_checked_ranges(sequences.batches, check, key, options.encoding)
         first, sequences = sequences.with_batches(stream).peek()
     inputs = first["inputs"]
-    choice = mutagenesis.fix_engine(inputs)
+    choice = mutagenesis.fix_engine(inputs, sequences.n)
     engines = tuple(of_member.engine for of_member in mutagenesis.choices(inputs))
     record = run_record(model, mutagenesis, inputs, sequences, asked)
+    notes = tuple(mutagenesis.plan(inputs).notes)
+    if (compared := dtype_check(model, mutagenesis, inputs)) is not None:
+        record["dtype_check"] = compared.to_dict()
+        notes += (str(compared),)
     return Prepared(
-        model, mutagenesis, sequences, record, choice, engines, tuple(mutagenesis.plan(inputs).notes),
+        model, mutagenesis, sequences, record, choice, engines, notes,
         mutagenesis.targets(inputs).labels, inputs,
     )  # fmt: skip

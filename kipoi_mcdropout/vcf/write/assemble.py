@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,8 @@ class VariantLayout:
         Whether the model has several members, so that the table has the parts of the variances.
     eps : float
         Relative precision of the model's arithmetic.
+    member_columns : dict of str to int
+        Columns of the mean effects of members, with the number of the member, if they were asked for.
     ranked : bool
         Whether the effects were compared with a background.
     """
@@ -57,6 +59,7 @@ class VariantLayout:
     contigs: dict[str, int]
     several: bool = False
     eps: float = 0.0
+    member_columns: dict[str, int] = field(default_factory=dict)
     ranked: bool = False
 
     def annotator(self, header: Header) -> Annotator:
@@ -68,13 +71,14 @@ class VariantLayout:
         """From `dataclasses.asdict`, also by way of JSON."""
         return cls(
             values["prefix"],
-            tuple(InfoField(**field) for field in values["fields"]),
+            tuple(InfoField(**words) for words in values["fields"]),
             tuple(values["labels"]),
             tuple(values["quantiles"]),
             values["q_values"],
             dict(values["contigs"]),
             values["several"],
             values["eps"],
+            dict(values["member_columns"]),
             values["ranked"],
         )
 
@@ -123,7 +127,9 @@ class VariantAssembler:
         if paths.table is not None:
             file = group.files[paths.table]
             layout = self._layout
-            schema = schema_of(layout.quantiles, layout.several, layout.eps, layout.ranked)
+            schema = schema_of(
+                layout.quantiles, layout.several, layout.eps, layout.member_columns, layout.ranked
+            )
             self._table = TableOutput(paths.table.name, file.rows, file.temporary, schema)
 
     def add(self, records: list[Record], result: VariantResult) -> None:
@@ -141,8 +147,11 @@ class VariantAssembler:
             if self._table is not None:
                 layout = self._layout
                 self._table.write(
-                    rows(scored, result.owner, layout.labels, result.summaries, layout.quantiles)
-                )
+                    rows(
+                        scored, result.owner, layout.labels, result.summaries, layout.quantiles,
+                        layout.member_columns,
+                    )
+                )  # fmt: skip
             cells = field_cells(self._annotator.fields, result.summaries, result.owner)
         done = 0
         for record, outcomes in zip(records, result.outcomes, strict=True):
