@@ -16,7 +16,7 @@ GROUPS = {
     "input": (
         "input_vcf", "fasta_file", "regions", "sequences", "edge", "use_strand", "dataloader",
         "dataloader_source", "dataloader_args", "region", "contig_map", "peaks", "blacklist", "chroms",
-        "exclude_chroms", "measured",
+        "exclude_chroms", "measured", "background",
     ),
     "model": (
         *MODEL_FLAGS, "output_sel_fn", *READOUT_FLAGS, "target", "exposure", "outcome",
@@ -24,7 +24,8 @@ GROUPS = {
     "dropout": ("n_draws", "until", "threshold", "mask_scope"),
     "effects": (
         "imp_score", "imp_score_kwargs", "scores", "score", "score_kwargs", "pseudocount", "start",
-        "end", "test_ref_ref", "rc", "shifts", "normalize", "ref_mismatch", "quantiles", "q_values",
+        "end", "n_effects", "per_window", "sample_seed", "from_regions", "for_variants", "test_ref_ref",
+        "rc", "shifts", "normalize", "ref_mismatch", "quantiles", "q_values",
     ),
     "statistics": (
         "se_type", "methods", "convention", "n_bootstrap", "seed", "align", "sd", "sd_scale",

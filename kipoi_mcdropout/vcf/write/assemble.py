@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from kipoi_mcdropout.effects.summary import EffectSummary
 from kipoi_mcdropout.runs.session import RunSession
+from kipoi_mcdropout.significance.ranked_rows import OF_SUBSTITUTIONS, SUBSTITUTION
 from kipoi_mcdropout.vcf.place.placement import Scored
 from kipoi_mcdropout.vcf.read.header import Header
 from kipoi_mcdropout.vcf.read.reader import Record
@@ -43,6 +47,8 @@ class VariantLayout:
         Relative precision of the model's arithmetic.
     member_columns : dict of str to int
         Columns of the mean effects of members, with the number of the member, if they were asked for.
+    ranked : bool
+        Whether the effects were compared with a background.
     """
 
     prefix: str
@@ -54,6 +60,7 @@ class VariantLayout:
     several: bool = False
     eps: float = 0.0
     member_columns: dict[str, int] = field(default_factory=dict)
+    ranked: bool = False
 
     def annotator(self, header: Header) -> Annotator:
         """What makes the lines of the VCF."""
@@ -72,6 +79,7 @@ class VariantLayout:
             values["several"],
             values["eps"],
             dict(values["member_columns"]),
+            values["ranked"],
         )
 
 
@@ -100,7 +108,7 @@ class VariantAssembler:
                     text.close()
             if self._table is not None:
                 record = {**session.record, "ledger": self.ledger.to_dict()}
-                self._table.finish(record, self._layout.q_values)
+                self._table.finish(record, self._layout.q_values, self._layout.ranked)
         except BaseException:
             for output in (self._vcf, self._skipped, self._table):
                 if output is not None:
@@ -119,7 +127,9 @@ class VariantAssembler:
         if paths.table is not None:
             file = group.files[paths.table]
             layout = self._layout
-            schema = schema_of(layout.quantiles, layout.several, layout.eps, layout.member_columns)
+            schema = schema_of(
+                layout.quantiles, layout.several, layout.eps, layout.member_columns, layout.ranked
+            )
             self._table = TableOutput(paths.table.name, file.rows, file.temporary, schema)
 
     def add(self, records: list[Record], result: VariantResult) -> None:
@@ -132,6 +142,8 @@ class VariantAssembler:
         ]
         cells: list[list[str]] = []
         if scored:
+            if self._layout.ranked:
+                _no_p_of_others([outcome for _, _, outcome in scored], result.summaries)
             if self._table is not None:
                 layout = self._layout
                 self._table.write(
@@ -152,3 +164,11 @@ class VariantAssembler:
                 self._skipped.write(skipped_rows(record, outcomes))
         if self._vcf is not None:
             self._vcf.flush()
+
+
+def _no_p_of_others(outcomes: Sequence[Scored], summaries: Sequence[EffectSummary]) -> None:
+    """Take p from alleles that are no single substitution, as those of the background are."""
+    other = np.array([outcome.kind != SUBSTITUTION for outcome in outcomes])
+    for summary in summaries:
+        for name in OF_SUBSTITUTIONS:
+            summary.mutant[name] = np.where(other[:, None], np.nan, summary.mutant[name])

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from kipoi_mcdropout.effects.columns import (
+    BACKGROUND_STATISTICS,
     MEMBER_REFERENCE_STATISTICS,
     MEMBER_STATISTICS,
     OUTPUT_EPS,
+    P_EMPIRICAL,
     quantile_name,
 )
 from kipoi_mcdropout.effects.rounding import DIFFERENCES, FLOAT32_EPS, difference_rounding
@@ -63,9 +65,11 @@ def schema_of(
     several: bool = False,
     eps: float = 0.0,
     member_columns: Iterable[str] = (),
+    ranked: bool = False,
 ) -> pa.Schema:
-    """Columns of the table: those of members where the model has several, `output_eps` where it computes
-    less precisely than float32; `member_columns` are those of each member's mean effect.
+    """Columns of the table: those of members where the model has several, those of a background where
+    the effects are ranked, `output_eps` where the model computes less precisely than float32;
+    `member_columns` are those of each member's mean effect.
     """
     integers = {"pos": pa.int64(), "allele": pa.int32(), "line": pa.int64()}
     text = pa.dictionary(pa.int32(), pa.string())
@@ -74,6 +78,8 @@ def schema_of(
     if several:
         parts = (*MEMBER_REFERENCE_STATISTICS, *MEMBER_STATISTICS)
         fields += [(name, pa.float64()) for name in (*parts, *member_columns)]
+    if ranked:
+        fields += [(name, pa.float64()) for name in BACKGROUND_STATISTICS]
     fields += [(quantile_name(q), pa.float64()) for q in quantiles]
     fields += [(name, pa.int32()) for name in ("n_draws", "n_nonfinite", "n_saturated")]
     fields += [(OUTPUT_EPS, pa.float64())] if eps > FLOAT32_EPS else []
@@ -91,7 +97,8 @@ def rows(
     """The rows of some scored alleles, a batch per score; see `schema_of`."""
     several = any(s.member_means is not None for s in summaries)
     for summary in summaries:
-        schema = schema_of(quantiles, several, summary.eps, member_columns)
+        ranked = P_EMPIRICAL in summary.mutant
+        schema = schema_of(quantiles, several, summary.eps, member_columns, ranked)
         columns = {**_identity(alleles, labels, summary.score.name)}
         columns.update(_statistics(summary, owner))
         columns.update({quantile_name(q): summary.quantiles[q].ravel() for q in quantiles})
