@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from kipoi_mcdropout import mr
     from kipoi_mcdropout.cli import cli_main
     from kipoi_mcdropout.dropout.locked_model import POINT, locked_forward
+    from kipoi_mcdropout.effects.scores import Score
     from kipoi_mcdropout.errors import McDropoutError
     from kipoi_mcdropout.files.effects import Effects, read
     from kipoi_mcdropout.files.predictions import Predictions
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from kipoi_mcdropout.model.load import load_kipoi_model
     from kipoi_mcdropout.model.model import Model
     from kipoi_mcdropout.model.regions import Regions
+    from kipoi_mcdropout.outputs.readout import Readout
     from kipoi_mcdropout.plugin.mutation import MCDropoutISM
     from kipoi_mcdropout.reports.call import report
     from kipoi_mcdropout.runs.ism.mutate import MutationOptions, ism
@@ -43,8 +45,10 @@ __all__ = [
     "Model",
     "MutationOptions",
     "Predictions",
+    "Readout",
     "Regions",
     "RunOptions",
+    "Score",
     "Shard",
     "VariantOptions",
     "VcfOptions",
@@ -77,8 +81,10 @@ _HOMES = {
     "Model": "model.model",
     "MutationOptions": "runs.ism.mutate",
     "Predictions": "files.predictions",
+    "Readout": "outputs.readout",
     "Regions": "model.regions",
     "RunOptions": "runs.options",
+    "Score": "effects.scores",
     "Shard": "runs.shard",
     "VariantOptions": "vcf.options",
     "VcfOptions": "vcf.options",

@@ -40,6 +40,28 @@ def add_draw_arguments(parser: Parser) -> None:
     )
 
 
+def add_until_arguments(parser: argparse.ArgumentParser, mutant: str) -> None:
+    """When a mutant needs no more draws; `mutant` is what it is called."""
+    parser.add_argument(
+        "--until",
+        type=float,
+        default=None,
+        metavar="SHARE",
+        help=f"give each {mutant} only the draws that it needs, --n_draws at most: stop when the Monte "
+        "Carlo error of its mean effect is at most SHARE times the effect, or times --threshold where "
+        "the effect is smaller, e.g. 0.15 (default: the same number of draws for all)",
+    )
+    parser.add_argument(
+        "--threshold",
+        nargs="+",
+        type=float,
+        default=None,
+        metavar="T",
+        help="smallest effect that matters, for --until, in the units of the score; one for each of "
+        "several scores (default: the sd of the effect)",
+    )
+
+
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     """How mutants are computed."""
     parser.add_argument(
@@ -53,12 +75,23 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         type=parse_memory,
         default=None,
         metavar="SIZE",
-        help="approximate memory for activations, in addition to the weights, e.g. 1.5GB (default 1GB)",
+        help="approximate memory for activations, in addition to the weights, e.g. 1.5GB (default 1GB); "
+        "weights of several members that are larger than half of it are kept in temporary files",
     )
     parser.add_argument(
         "--no_verify",
         action="store_true",
         help="do not compare a sample of the incremental engine's results with the plain model",
+    )
+
+
+def add_member_means(parser: argparse.ArgumentParser) -> None:
+    """Columns of each member."""
+    parser.add_argument(
+        "--member_means",
+        action="store_true",
+        help="for a model with several members: add the mean effect of each to the table, in columns "
+        "effect_mean_1, effect_mean_2, ..., in the order in which they were given",
     )
 
 

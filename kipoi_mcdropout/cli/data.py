@@ -54,9 +54,10 @@ class Data:
 
     def load_model(self, description: ModelDescription) -> list[Any]:
         """The members of the model; with a dataloader where that is what gives the inputs."""
+        memory = getattr(self.options, "memory", None)  # not all commands have it
         if self.files is not None:
-            return load_for_files(description)
-        return load_described(description, with_dataloader=self.options.dataloader is None)
+            return load_for_files(description, memory)
+        return load_described(description, self.options.dataloader is None, memory)
 
     def alphabet(self, loaded: Sequence[Any]) -> str | None:
         """The order of the bases in what the dataloader gives, which is made here.
@@ -133,7 +134,7 @@ def _need(options: argparse.Namespace, names: Sequence[str], what: str) -> None:
             raise InputError(f"--{name} is used with {what} only")
 
 
-def load_for_files(description: ModelDescription) -> list[Any]:
+def load_for_files(description: ModelDescription, memory_bytes: int | None = None) -> list[Any]:
     """The model for windows that are read by us; its dataloader can only say the order of the bases.
 
     Raises
@@ -143,11 +144,11 @@ def load_for_files(description: ModelDescription) -> list[Any]:
     """
     own = description.settings
     if not description.source.is_kipoi or own.alphabet is not None or own.vocabulary is not None:
-        return load_described(description, with_dataloader=False)
+        return load_described(description, False, memory_bytes)
     try:
-        return load_described(description)
+        return load_described(description, True, memory_bytes)
     except InputError as error:
-        loaded = load_described(description, with_dataloader=False)  # raises if it is the model's fault
+        loaded = load_described(description, False, memory_bytes)  # raises if it is the model's fault
         warn(
             "warning: the dataloader of the model cannot be loaded, so the order of the bases is not "
             "known from it: A, C, G, T is used. If the model takes another, give --alphabet. "

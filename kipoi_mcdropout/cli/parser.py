@@ -21,7 +21,7 @@ GROUPS = {
     "model": (
         *MODEL_FLAGS, "output_sel_fn", *READOUT_FLAGS, "target", "exposure", "outcome",
     ),
-    "dropout": ("n_draws", "mask_scope"),
+    "dropout": ("n_draws", "until", "threshold", "mask_scope"),
     "effects": (
         "imp_score", "imp_score_kwargs", "scores", "score", "score_kwargs", "pseudocount", "start",
         "end", "test_ref_ref", "rc", "shifts", "normalize", "ref_mismatch", "quantiles", "q_values",
@@ -33,9 +33,9 @@ GROUPS = {
     ),
     "output": (
         "output", "kipoi", "output_vcf", "table", "skipped", "leave_one_out", "across_sequences",
-        "scaled", "plot", "conformal_output", "keep_draws", "vcf_target", "vcf_statistics",
-        "info_prefix", "no_plan", "title", "no_figures", "width_mm", "dpi", "labels", "bed3",
-        "overwrite", "remove",
+        "scaled", "plot", "conformal_output", "keep_draws", "member_means", "vcf_target",
+        "vcf_statistics", "info_prefix", "no_plan", "title", "no_figures", "width_mm", "dpi", "labels",
+        "bed3", "overwrite", "remove",
     ),
     "running": (
         "batch_size", "num_workers", "engine", "memory", "no_verify", "scheduler", "shard", "resume",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 # By their names in `outputs.readout.Readout`.
@@ -92,17 +93,18 @@ def readout_words(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in words.items() if value is not None}
 
 
-def with_readout(settings: Any, words: dict[str, Any]) -> Any:
-    """The settings of a model with the readout that was asked for.
+def with_readout(settings: Any, words: dict[str, Any], scores: Sequence[Any] = ()) -> Any:
+    """The settings of a model with the readout that was asked for, for these scores.
 
     Raises
     ------
     InputError
-        If it is not as stated.
+        If it is not as stated, or a score needs one.
     """
     from dataclasses import replace
 
+    from kipoi_mcdropout.effects.asked_outputs import readout_for
     from kipoi_mcdropout.outputs.readout import Readout
 
-    readout = Readout.of(words, "the command")
+    readout = readout_for(Readout.of(words, "the command"), scores)
     return settings if readout is None else replace(settings, readout=readout)

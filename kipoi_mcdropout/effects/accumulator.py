@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from kipoi_mcdropout.arrays.moments import Moments, PairedMoments
+from kipoi_mcdropout.effects.read_blocks import Compared, ReadBlock
 from kipoi_mcdropout.effects.rounding import output_rounding
 from kipoi_mcdropout.effects.scores import Score, is_probability, logit
 from kipoi_mcdropout.effects.summary import EffectSummary
-from kipoi_mcdropout.engine.full import DrawBlock
 from kipoi_mcdropout.errors import InputError
 
 
@@ -60,7 +60,7 @@ class Accumulator:
         self.kept: list[Tensor] = []
         self.points: dict[str, Tensor] = {}
 
-    def update(self, block: DrawBlock) -> None:
+    def update(self, block: ReadBlock) -> None:
         """Add the draws of a block; the very first is the point prediction."""
         owner = self.owner.to(block.alt.device)
         ref, alt = block.ref, block.alt
@@ -68,7 +68,7 @@ class Accumulator:
             same = self.unchanged.to(alt.device)
             alt = alt.clone()
             alt[:, same] = ref[:, owner[same]]
-        scored = self._scored(ref, alt, owner)
+        scored = self._scored(ref, alt, owner, block.compared.get(self.score.name))
         if not self.points:
             self.points = {
                 "ref_point": scored.ref[0], "alt_point": scored.alt[0], "effect_point": scored.effect[0],
@@ -97,10 +97,14 @@ class Accumulator:
         if self.keep_draws:
             self.kept.append(effect)
 
-    def _scored(self, ref: Tensor, alt: Tensor, owner: Tensor) -> _ScoredDraws:
+    def _scored(
+        self, ref: Tensor, alt: Tensor, owner: Tensor, compared: Compared | None
+    ) -> _ScoredDraws:
         self.eps = max(self.eps, torch.finfo(alt.dtype).eps)
         ref, alt = ref.to(torch.float64), alt.to(torch.float64)
         nonfinite = ~torch.isfinite(alt) | ~torch.isfinite(ref)[:, owner]
+        if compared is not None:  # of profiles, before they were reduced
+            return _ScoredDraws(ref, alt, *compared, nonfinite)
         rounded = _differ_by_rounding(ref, alt, owner, self.eps)
         if self.score.logit_scale:
             if not (is_probability(ref) and is_probability(alt)):

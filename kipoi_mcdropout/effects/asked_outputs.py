@@ -1,11 +1,12 @@
-"""The keyword arguments of a call that say what is read of a model's outputs and how it is scored."""
+"""What is read of a model's outputs, and how it is scored: what a user asks for, brought together."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kipoi_mcdropout.effects.scores import Score, parse_scores
+from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.model import Model
 from kipoi_mcdropout.outputs.readout import Readout
 
@@ -28,9 +29,33 @@ def asked_outputs(
     Raises
     ------
     InputError
-        If a word is not known or not as stated, or the model has a readout already.
+        If a word is not known or not as stated, the model has a readout already, or profiles are to be
+        compared and there is no readout.
     """
     others = dict(words)
     parsed = parse_scores(scores, pseudocount=others.pop("pseudocount", None))
     readout = Readout.of(others, where)
-    return (model if readout is None else model.reading(readout)), parsed
+    if readout is not None:
+        return model.reading(readout_for(readout, parsed)), parsed
+    own = model.settings.readout
+    for_scores = readout_for(own, parsed)
+    return (model if for_scores is own else model.reading(for_scores, instead=True)), parsed
+
+
+def readout_for(readout: Readout | None, scores: Sequence[Score]) -> Readout | None:
+    """The readout for these scores: those of profiles need the bins.
+
+    Raises
+    ------
+    InputError
+        If profiles are to be compared, and nothing is said of their bins.
+    """
+    of_profiles = [score.name for score in scores if score.on_profiles]
+    if not of_profiles:
+        return readout
+    if readout is None or not readout.reduce:
+        raise InputError(
+            f"score {of_profiles[0]!r} compares the bins of profiles: say which, and what stands for a "
+            "profile in the columns of reference and mutant, with reduce (--reduce), such as sum@32"
+        )
+    return readout if readout.keeps_bins else readout.comparing()

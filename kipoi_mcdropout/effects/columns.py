@@ -16,6 +16,9 @@ OF_EACH = ("effect_draws", "effect_member_mean")  # a number for each draw or me
 COUNTS = ("n_nonfinite", "n_saturated")
 # Relative precision of a model that computes less precisely than float32; others have no such column.
 OUTPUT_EPS = "output_eps"
+# Where there is a calibration, and where effects are shrunken.
+INTERVAL_STATISTICS = ("ci_lower", "ci_upper", "sign_probability_calibrated")
+SHRINKAGE_STATISTICS = ("effect_posterior", "lfsr")
 
 
 def quantile_name(q: float) -> str:

@@ -54,14 +54,15 @@ class DrawsEnough:
     Attributes
     ----------
     n_draws : int
-        Of the run.
+        Of the run; the fewest of a mutant where they have different numbers (--until).
     n_mutants : int
         Mutants with |effect_mean| >= min_z effect_sd; the mean matters for these.
     mean_error : float
         Monte Carlo error of the mean, sd / sqrt(n_draws), as a share of the effect: at most this in
         95 % of those mutants; 0 if there are none.
     sd_error : float
-        Relative standard error of every sd: `sd_error(n_draws)`.
+        Relative standard error of every sd: `sd_error(n_draws)`. Where the mutants have different
+        numbers of draws, at most this in 95 % of those that count for the mean, or of all if none does.
     for_mean, for_sd : int
         Draws that make these errors at most `tolerance`.
         With several members, those of the run if they are enough, else None: then more members help,
@@ -69,6 +70,8 @@ class DrawsEnough:
     tolerance, min_z : float
     n_members : int
         Trained networks that the draws are of.
+    most_draws : int or None
+        The most of a mutant, where they have different numbers.
     """
 
     n_draws: int
@@ -80,10 +83,13 @@ class DrawsEnough:
     tolerance: float
     min_z: float
     n_members: int = 1
+    most_draws: int | None = None
 
     @property
     def enough(self) -> bool:
         """Whether the run had enough draws for both."""
+        if self.most_draws is not None:
+            return max(self.mean_error, self.sd_error) <= self.tolerance
         if self.for_mean is None or self.for_sd is None:
             return False
         return self.n_draws >= max(self.for_mean, self.for_sd)
@@ -92,6 +98,8 @@ class DrawsEnough:
         """What to run where there are not enough draws, such as "--n_draws 24"."""
         if self.for_mean is None or self.for_sd is None:
             return "more members; more draws of these help only where the members hardly differ"
+        if self.most_draws is not None:
+            return "a smaller --until or --threshold, and more --n_draws"
         return f"--n_draws {max(self.for_mean, self.for_sd)}"
 
     def sentence(self) -> str:
@@ -104,12 +112,13 @@ class DrawsEnough:
             "draws"
         )
         of_members = f" of {self.n_members} members" if self.n_members > 1 else ""
-        found = (
-            f"{self.n_draws} draws{of_members} give each sd to {_percent(self.sd_error)}, and {mean}."
-        )
+        draws, each = f"{self.n_draws}", "each sd"
+        if self.most_draws is not None:
+            draws, each = f"{self.n_draws} to {self.most_draws}", f"{100 * SHARE:g} % of the sds"
+        found = f"{draws} draws{of_members} give {each} to {_percent(self.sd_error)}, and {mean}."
         if not self.enough:
             return f"{found} For {_percent(self.tolerance)} run with {self.advice()}."
-        if self.n_members > 1:
+        if self.n_members > 1 or self.most_draws is not None:
             return f"{found} That is enough for most uses."
         finer = [t for t in _FINER if t < self.sd_error]
         more = ", ".join(f"{draws_for_sd(t)} would give each sd to {_percent(t)}" for t in finer)
@@ -142,22 +151,30 @@ def draws_enough(
     if not min_z > 0:
         raise InputError(f"min_z must be above 0; got {min_z}")
     _check_rows(rows)
-    n_draws = int(rows["n_draws"].iloc[0])
     z = np.abs(z_values(rows))
-    clear = z[np.isfinite(z) & (z >= min_z)]
-    relative = float(np.quantile(1 / clear, SHARE)) if len(clear) else 0.0  # sd / |mean|
     if _OF_MEMBERS in rows:
         return _of_members(rows, z, tolerance, min_z)
+    n_draws = rows["n_draws"].to_numpy(np.int64)
+    is_clear = np.isfinite(z) & (z >= min_z)
+    relative = 1 / z[is_clear]  # sd / |mean|
+    fewest, most = int(n_draws.min()), int(n_draws.max())
+    counted = n_draws[is_clear] if is_clear.any() else n_draws
     return DrawsEnough(
-        n_draws=n_draws,
-        n_mutants=len(clear),
-        mean_error=relative / math.sqrt(n_draws),
-        sd_error=sd_error(n_draws),
-        for_mean=math.ceil((relative / tolerance) ** 2 - 1e-9),
+        n_draws=fewest,
+        n_mutants=len(relative),
+        mean_error=_bound(relative / np.sqrt(n_draws[is_clear])),
+        sd_error=sd_error(fewest) if fewest == most else _bound((2 * (counted - 1)) ** -0.5),
+        for_mean=math.ceil((_bound(relative) / tolerance) ** 2 - 1e-9),
         for_sd=draws_for_sd(tolerance),
         tolerance=tolerance,
         min_z=min_z,
+        most_draws=most if most > fewest else None,
     )
+
+
+def _bound(errors: NDArray[np.float64]) -> float:
+    """What 95 % of the errors do not exceed; 0 if there are none."""
+    return float(np.quantile(errors, SHARE)) if len(errors) else 0.0
 
 
 def _of_members(
@@ -174,7 +191,7 @@ def _of_members(
     error = sd_error_of_members(n_members, each, 1.0 if each == 1 else float(share))
     clear = np.isfinite(z) & (np.abs(z) >= min_z)
     ratio = (mcse / np.abs(rows["effect_mean"].to_numpy(np.float64)))[clear]
-    mean_error = float(np.quantile(ratio, SHARE)) if clear.any() else 0.0
+    mean_error = _bound(ratio)
     return DrawsEnough(
         n_draws, int(clear.sum()), mean_error, error,
         n_draws if mean_error <= tolerance else None, n_draws if error <= tolerance else None,

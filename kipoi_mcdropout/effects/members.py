@@ -18,8 +18,10 @@ from torch import Tensor
 from kipoi_mcdropout.arrays.nested_variance import NestedVariance, nested_covariance
 from kipoi_mcdropout.dropout.locked_model import POINT
 from kipoi_mcdropout.effects.rounding import DIFFERENCES, difference_rounding
+from kipoi_mcdropout.effects.rounds import summarize_in_rounds
 from kipoi_mcdropout.effects.summarize import summarize_effects
 from kipoi_mcdropout.effects.summary import Array, EffectOptions, EffectSummary
+from kipoi_mcdropout.effects.until import check_until
 from kipoi_mcdropout.engine.full import DrawBlock, Engine
 from kipoi_mcdropout.errors import McDropoutError
 from kipoi_mcdropout.model.ensemble import check_balanced
@@ -56,14 +58,17 @@ def summarize_members(
     Raises
     ------
     InputError
-        If `options.n_draws` is no multiple of the number of members.
+        If `options.n_draws` is no multiple of the number of members, or there are several and
+        mutants are to have different numbers of draws (`options.until`).
     McDropoutError
         Of `summarize_effects`, with the name of the member in front.
     """
     if len(members) == 1:
         (member,) = members
+        summarize = summarize_in_rounds if options.stops_early else summarize_effects
         with member.borrow():
-            return summarize_effects(member.engine, batch, targets, options, progress)
+            return summarize(member.engine, batch, targets, options, progress)
+    check_until(options.until, options.n_draws, n_members=len(members))
     each = check_balanced(options.n_draws, len(members))
     own = replace(options, quantiles=(), keep_draws=options.keep_draws or bool(options.quantiles))
     parts = []

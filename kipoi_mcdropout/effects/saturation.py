@@ -16,6 +16,7 @@ from kipoi_mcdropout.dropout.sites import SitePlan
 from kipoi_mcdropout.effects.member_engines import MemberEngines, MemberSizes, Place
 from kipoi_mcdropout.effects.members import summarize_members
 from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary, concatenate
+from kipoi_mcdropout.effects.until import check_until
 from kipoi_mcdropout.engine.choose import Choice, check_engine, in_one
 from kipoi_mcdropout.engine.full import DEFAULT_MEMORY_BYTES, check_batch_size
 from kipoi_mcdropout.errors import InputError
@@ -48,7 +49,7 @@ class IsmOptions:
     `engine` is "incremental", "full", or "auto" (`engine.Engines.choose`), or one of them for each
     member; `memory_bytes` what it may hold above the weights, about; with `verify` a sample of what the
     incremental one computes is compared with the plain forward pass. `encoding` says how the input holds
-    the bases.
+    the bases. With `member_means` tables have the mean effect of each member.
     """
 
     model_input: Any
@@ -64,6 +65,7 @@ class IsmOptions:
     engine: str | tuple[str, ...] = "auto"
     memory_bytes: int = DEFAULT_MEMORY_BYTES
     verify: bool = True
+    member_means: bool = False
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
@@ -111,6 +113,7 @@ class SaturationMutagenesis:
         self.ensemble = model if isinstance(model, Ensemble) else Ensemble.of([model])
         self.model = self.ensemble.first
         self.options = options
+        check_until(options.effects.until, options.effects.n_draws, n_members=len(self.ensemble))
         sizes = MemberSizes(options.batch_size, options.memory_bytes, options.verify)
         self._engines = MemberEngines(
             self.ensemble, options.engine, options.seed, sizes, options.effects.n_draws, self._place
@@ -241,7 +244,8 @@ class SaturationMutagenesis:
         targets, effects = self.targets(sequence.inputs), self.options.effects
         kept = effects.n_draws if effects.keep_draws or effects.quantiles else 0
         members = len(self.ensemble) if len(self.ensemble) > 1 else 0
-        per_output = 8 * len(effects.scores) * (16 + kept + 12 * members)
+        rounds = 16 if effects.stops_early else 0  # what is kept of mutants that go on
+        per_output = 8 * len(effects.scores) * (16 + kept + 12 * members + rounds)
         per_mutant = len(targets.columns) * per_output + sequence.layout.n_positions
         position = sequence.substitutions.position
         if len(position) * per_mutant <= _WHOLE_BYTES:

@@ -1,9 +1,9 @@
-"""Scores of reference and mutant within one draw: those of kipoi-interpret, and the log2 fold change."""
+"""Scores of reference and mutant within one draw: of single values, and of profiles."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -11,27 +11,64 @@ import torch
 from torch import Tensor
 
 from kipoi_mcdropout.effects.log2_fold_change import Log2FoldChange
+from kipoi_mcdropout.effects.profile_scores import jsd, l2, l2_log, logsed, sax
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.model.identity import function_checksum
 
 PairFunction = Callable[[Tensor, Tensor], Tensor]  # (ref, alt), broadcastable, float64
 
 
 @dataclass(frozen=True)
 class Score:
-    """How the effect of a mutant is measured in one draw.
+    """How the effect of a mutant is measured in one draw. Make one for a score of your own.
 
-    `logit_scale` says that reference and mutant are summarised as logits, log(p / (1 - p)), too.
+    Parameters
+    ----------
+    name : str
+        As it stands in the results; not that of a score of this package.
+    function : callable
+        Of two tensors of float64, reference and mutant, batch first: the reduced outputs,
+        shape=(..., outputs), element by element; or with `on_profiles` the bins of each output,
+        shape=(n, outputs, bins), to shape=(n, outputs). It runs inside a draw, and must treat each input
+        of the batch by itself. Where it is NaN or infinite, the score counts as undefined.
+    logit_scale : bool
+        The function takes logits, log(p / (1 - p)), and reference and mutant are summarised as logits.
+    on_profiles : bool
+        It compares profiles, before they are reduced; see `Readout`.
+    signed : bool
+        Its sign is the direction of the change. Mendelian randomization refuses scores without a sign.
+
+    Raises
+    ------
+    InputError
+        If the name is empty, or logits of profiles are asked for.
+
+    Examples
+    --------
+    >>> Score("l1", lambda ref, alt: (alt - ref).abs().sum(-1), on_profiles=True, signed=False).name
+    'l1'
     """
 
     name: str
-    function: PairFunction  # of outputs, or of logits where logit_scale
+    function: PairFunction
     logit_scale: bool = False
+    on_profiles: bool = False
+    signed: bool = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name or not callable(self.function):
+            raise InputError(
+                f"a score must have a name and a function (ref, alt); got {self.name!r} and "
+                f"{self.function!r}"
+            )
+        if self.logit_scale and self.on_profiles:
+            raise InputError(f"score {self.name!r} cannot have profiles on the scale of logits")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """By name, as the functions of the named ones cannot be pickled."""
         if SCORES.get(self.name) is self:
             return get_score, (self.name,)
-        return Score, (self.name, self.function, self.logit_scale)
+        return Score, tuple(getattr(self, field.name) for field in fields(self))
 
 
 def logit(p: Tensor) -> Tensor:
@@ -47,14 +84,19 @@ def _deepsea_effect(ref: Tensor, alt: Tensor) -> Tensor:
 SCORES = {
     score.name: score
     for score in (
-        Score("ref", lambda ref, alt: ref.expand_as(alt)),
-        Score("alt", lambda _ref, alt: alt),
+        Score("ref", lambda ref, alt: ref.expand_as(alt), signed=False),
+        Score("alt", lambda _ref, alt: alt, signed=False),
         Score("diff", lambda ref, alt: alt - ref),
         Score("logit", lambda ref, alt: alt - ref, logit_scale=True),
-        Score("logit_ref", lambda ref, alt: ref.expand_as(alt), logit_scale=True),
-        Score("logit_alt", lambda _ref, alt: alt, logit_scale=True),
-        Score("deepsea_effect", _deepsea_effect),
+        Score("logit_ref", lambda ref, alt: ref.expand_as(alt), logit_scale=True, signed=False),
+        Score("logit_alt", lambda _ref, alt: alt, logit_scale=True, signed=False),
+        Score("deepsea_effect", _deepsea_effect, signed=False),
         Score("log2fc", Log2FoldChange()),
+        Score("l2", l2, on_profiles=True, signed=False),
+        Score("l2_log", l2_log, on_profiles=True, signed=False),
+        Score("sax", sax, on_profiles=True),
+        Score("jsd", jsd, on_profiles=True, signed=False),
+        Score("logsed", logsed, on_profiles=True),
     )
 }
 
@@ -82,6 +124,11 @@ def get_score(score: str | Score | Callable[..., object], **options: object) -> 
     if unknown or options.get("rc_merging", "mean") != "mean":
         raise InputError(f"the only option of score {score!r} is rc_merging='mean'; got {options}")
     if isinstance(score, Score):
+        known = SCORES.get(score.name, score)
+        if score != known and not isinstance(score.function, Log2FoldChange):
+            raise InputError(
+                f"a score of your own needs another name than {score.name!r}, which is ours"
+            )
         return score
     if isinstance(score, str):
         if score not in SCORES:
@@ -129,6 +176,11 @@ def scores_as_dict(scores: Sequence[Score]) -> dict[str, Any]:
     for score in scores:
         if isinstance(score.function, Log2FoldChange):
             found["pseudocount"] = float(score.function.pseudocount)
+    own = [score for score in scores if score.name not in SCORES]
+    if own:
+        found["score_functions_sha256"] = {s.name: function_checksum(s.function) for s in own}
+    if unsigned := [score.name for score in own if not score.signed]:
+        found["unsigned_scores"] = unsigned
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 from kipoi_mcdropout.dropout.locked_model import POINT
 from kipoi_mcdropout.effects.accumulator import Accumulator
 from kipoi_mcdropout.effects.columns import COUNTS, MUTANT_STATISTICS, REFERENCE_STATISTICS
+from kipoi_mcdropout.effects.read_blocks import ReadBlock, read_blocks
 from kipoi_mcdropout.effects.scores import Score
 from kipoi_mcdropout.effects.summary import Array, EffectOptions, EffectSummary
 from kipoi_mcdropout.engine.full import Engine
@@ -48,46 +49,66 @@ def summarize_effects(
     numbers = range(options.n_draws) if draws is None else draws
     kept = np.float32 if of_all else np.float64
     summaries = [
-        _empty_summary(score, options, len(numbers), n_references, batch.n_mutants, n_outputs, kept)
+        empty_summary(score, options, len(numbers), n_references, batch.n_mutants, n_outputs, kept)
         for score in options.scores
     ]
     keep_draws = options.keep_draws or bool(options.quantiles)
     unchanged = torch.from_numpy(batch.unchanged())
     owner = torch.from_numpy(batch.owner)
-    passes = [POINT, *numbers]
-    # Some mutants at a time, as the statistics need several copies of a block in float64.
+
+    def begin(rows: slice) -> list[Accumulator]:
+        return [
+            Accumulator(score, owner[rows], unchanged[rows], len(numbers), keep_draws, targets.eps)
+            for score in options.scores
+        ]
+
+    blocks = read_blocks(engine, batch, [POINT, *numbers], targets, options.scores)
+    for rows, of_scores in accumulated(blocks, 1 + len(numbers), n_outputs, begin, progress):
+        for accumulator, summary in zip(of_scores, summaries, strict=True):
+            accumulator.write(summary, rows)
+            summary.eps = accumulator.eps
+    return summaries
+
+
+def accumulated(
+    blocks: Iterable[ReadBlock],
+    n_passes: int,
+    n_outputs: int,
+    begin: Callable[[slice], list[Accumulator]],
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[tuple[slice, list[Accumulator]]]:
+    """Add up the draws of all mutants, some mutants at a time.
+
+    The statistics need several copies of a block in float64. Each part is yielded when it has all
+    passes.
+
+    Parameters
+    ----------
+    blocks : iterable of ReadBlock
+        Of `read_blocks`.
+    n_passes, n_outputs : int
+        Draws of each mutant, the prediction with dropout off counted as one; and outputs.
+    begin : callable
+        Gives the accumulators of some mutants, one per score, with the draws that they have already.
+    """
+    size = max(1, _CELLS // n_outputs)
     accumulators: list[tuple[slice, list[Accumulator]]] = []
     done = 0
-    for block in engine.run(batch, passes, targets.selected):
+    for block in blocks:
         if done == 0:
-            accumulators = [
-                (
-                    rows,
-                    [
-                        Accumulator(
-                            score, owner[rows], unchanged[rows], len(numbers), keep_draws, targets.eps
-                        )
-                        for score in options.scores
-                    ],
-                )
-                for rows in _pieces(block.mutants, max(1, _CELLS // n_outputs))
-            ]
-            _check_reference(block.ref[0])
+            accumulators = [(rows, begin(rows)) for rows in _pieces(block.mutants, size)]
+            if not accumulators[0][1][0].points:  # the first pass is the one with dropout off
+                _check_reference(block.ref[0])
         for rows, of_scores in accumulators:
-            begin = block.mutants.start
-            part = block._replace(alt=block.alt[:, rows.start - begin : rows.stop - begin])
+            part = block.part(rows)
             for accumulator in of_scores:
                 accumulator.update(part)
         if progress is not None:
             progress(block.alt.shape[0] * block.alt.shape[1])
         done += block.alt.shape[0]
-        if done == len(passes):
-            for rows, of_scores in accumulators:
-                for accumulator, summary in zip(of_scores, summaries, strict=True):
-                    accumulator.write(summary, rows)
-                    summary.eps = accumulator.eps
+        if done == n_passes:
+            yield from accumulators
             accumulators, done = [], 0
-    return summaries
 
 
 def _pieces(rows: slice, size: int) -> list[slice]:
@@ -105,15 +126,17 @@ def _check_reference(ref: Tensor) -> None:
         )
 
 
-def _empty_summary(
+def empty_summary(
     score: Score,
     options: EffectOptions,
     n_draws: int,
     n_references: int,
     n_mutants: int,
     n_outputs: int,
-    kept: type[np.floating[Any]],
+    kept: type[np.floating[Any]] = np.float32,
 ) -> EffectSummary:
+    """A summary to be filled; `kept` is the type of kept draws."""
+
     def empty(n: int) -> Array:
         return np.full((n, n_outputs), np.nan)
 

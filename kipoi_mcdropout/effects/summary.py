@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from kipoi_mcdropout.effects.columns import quantile_name
 from kipoi_mcdropout.effects.rounding import FLOAT32_EPS
 from kipoi_mcdropout.effects.scores import Score
+from kipoi_mcdropout.effects.until import Until, check_until
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.model.ensemble import (
-    check_draws,
-)
+from kipoi_mcdropout.model.ensemble import OWN_DRAWS, check_draws
 
 Array = NDArray[np.float64]
 
@@ -33,13 +32,16 @@ class EffectSummary:
         draws, ddof=1), `effect_mcse` (effect_sd / sqrt(n_draws)), `effect_point` (dropout off) and
         `prob_positive` (share of the draws with effect > 0, ties half; in a draw in which the outputs
         of reference and mutant differ by rounding alone, `rounding.output_rounding`, they are a tie).
-        On the logit scale for the logit scores, else on that of the output.
+        On the logit scale for the logit scores, else on that of the output. Where the mutants have
+        different numbers of draws (`EffectOptions.until`), `reference` is empty and its statistics are
+        here, over the draws of each mutant.
     counts : dict of numpy.ndarray of int32, each shape=(mutants, outputs)
         `n_nonfinite`: draws in which the model gave NaN or infinity; `n_saturated`: draws in which
         the score is infinite or undefined, since a probability is 0 or 1, or since a value and the
         pseudocount of log2fc are not above 0 together. Where one is not 0 the
         statistics are NaN: such draws are not averaged away. With n_draws = 0, where there are
-        point effects only, they count the point prediction.
+        point effects only, they count the point prediction. Under `EffectOptions.until` there is
+        `n_draws` too: the draws that the mutant has, of at most `n_draws` of the summary.
     quantiles : dict of float to numpy.ndarray, shape=(mutants, outputs)
         Of the effect over the draws, as asked for.
     draws : numpy.ndarray of float32, shape=(draws, mutants, outputs), or None
@@ -76,12 +78,16 @@ class EffectSummary:
 
 @dataclass(frozen=True)
 class EffectOptions:
-    """What is computed about each mutant; `n_draws` may be OWN_DRAWS until the run begins."""
+    """What is computed about each mutant.
+
+    `n_draws` may be OWN_DRAWS until the run begins; under `until` it is the most that a mutant gets.
+    """
 
     scores: tuple[Score, ...]
     n_draws: int
     quantiles: tuple[float, ...] = ()
     keep_draws: bool = False
+    until: Until | None = None
 
     def __post_init__(self) -> None:
         check_draws(self.n_draws)
@@ -93,6 +99,17 @@ class EffectOptions:
         for q in self.quantiles:
             if not 0 <= q <= 1:
                 raise InputError(f"quantiles must lie between 0 and 1; got {q}")
+        if self.n_draws != OWN_DRAWS:
+            check_until(self.until, self.n_draws, self.keep_draws or bool(self.quantiles))
+
+    def until_as_dict(self) -> dict[str, Any]:
+        """`until` for the record of a run; nothing where all mutants have the same draws."""
+        return {} if self.until is None else self.until.to_dict()
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether mutants may have fewer draws than `n_draws`."""
+        return self.until is not None and not self.until.never
 
 
 def concatenate(parts: Sequence[EffectSummary]) -> EffectSummary:

@@ -24,6 +24,7 @@ from kipoi_mcdropout.engine.incremental.engine import IncrementalEngine
 from kipoi_mcdropout.engine.incremental.example import example_batch
 from kipoi_mcdropout.engine.incremental.plan import plan_cost
 from kipoi_mcdropout.engine.incremental.rules import RuleError
+from kipoi_mcdropout.engine.incremental.shared_capture import SharedCaptures
 from kipoi_mcdropout.engine.verify import VerifyingEngine, is_rounding, relative_error, tolerance
 from kipoi_mcdropout.errors import InputError, McDropoutError
 from kipoi_mcdropout.sequence.layout import SequenceLayout
@@ -118,6 +119,8 @@ class Engines:
     verify : bool
         Recompute a sample of what the incremental engine gives by the plain forward pass, and raise
         EngineMismatchError if it differs.
+    captures : SharedCaptures, optional
+        Of other networks of the same architecture.
     """
 
     def __init__(
@@ -127,9 +130,10 @@ class Engines:
         batch_size: int | None = None,
         memory_bytes: int = DEFAULT_MEMORY_BYTES,
         verify: bool = False,
+        captures: SharedCaptures | None = None,
     ) -> None:
         self.full = FullEngine(model, masks, batch_size, memory_bytes)
-        self.incremental = IncrementalEngine(model, masks, batch_size, memory_bytes)
+        self.incremental = IncrementalEngine(model, masks, batch_size, memory_bytes, captures)
         self._verify = verify
 
     def get(self, engine: str) -> Engine:

@@ -13,11 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kipoi_mcdropout.effects.columns import (
+    INTERVAL_STATISTICS,
     MEMBER_REFERENCE_STATISTICS,
     MEMBER_STATISTICS,
     MUTANT_STATISTICS,
     REFERENCE_STATISTICS,
+    SHRINKAGE_STATISTICS,
 )
+from kipoi_mcdropout.effects.member_names import MEAN_COLUMN
 
 # An empty one of these is a name that is empty; of other texts it is a missing value.
 _NAMES = frozenset(
@@ -31,6 +34,7 @@ _OTHER_TEXTS = frozenset(
         "chrom", "strand", "reason", "detail", "note", "warnings", "se_type", "cautions", "align",
         "effect_allele.exposure", "other_allele.exposure",
         "effect_allele.outcome", "other_allele.outcome",
+        "effect_allele", "other_allele", "group", "select_draws", "advice", "answer", "ci_parts",
     }
 )  # fmt: skip
 _INTEGERS = frozenset(
@@ -43,6 +47,7 @@ _STATISTICS = frozenset(
     {
         *REFERENCE_STATISTICS, *MUTANT_STATISTICS, *MEMBER_REFERENCE_STATISTICS, *MEMBER_STATISTICS,
         "z", "p_value", "q_value", "mean", "var", "sd", "mcse", "point", "var_within", "var_between",
+        *INTERVAL_STATISTICS, *SHRINKAGE_STATISTICS,
     }
 )  # fmt: skip
 _OF_EFFECTS, _OF_PREDICTIONS = {"output", "effect_mean"}, {"output", "mean", "mcse"}
@@ -63,7 +68,7 @@ def types_of(columns: Iterable[str]) -> dict[str, pa.DataType]:
             types[name] = pa.int64()
         elif name in texts:
             types[name] = pa.string()
-        elif (is_run and name in _STATISTICS) or name.startswith("effect_q"):
+        elif (is_run and name in _STATISTICS) or name.startswith(("effect_q", MEAN_COLUMN)):
             types[name] = pa.float32() if "sequence" in names else pa.float64()
     return types
 

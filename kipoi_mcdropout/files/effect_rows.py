@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,24 +18,29 @@ from kipoi_mcdropout.sequence.mutants import chunks
 _ROWS = 100_000  # of a table held at a time
 
 
-def effect_tables(sequence: SequenceBlocks) -> Iterator[pa.Table]:
+def effect_tables(
+    sequence: SequenceBlocks, member_columns: Mapping[str, int] = MappingProxyType({})
+) -> Iterator[pa.Table]:
     """The rows of one sequence, in pieces: all of the first score, then all of the second, ...
 
     Columns: `sequence` (number, from 0) and `name`; `chrom`, `pos` (1-based, as in a VCF) and `strand`
     where the dataloader gives ranges, else null; `position` (0-based, in the sequence), `ref` and
     `alt` (on the sequence's own strand), `output`, `score`, then the statistics of
     `effects.EffectSummary` as float32, the counts, and `n_draws`; `output_eps` where the model computes
-    less precisely than float32.
+    less precisely than float32. `member_columns` are those of the mean effects of members, with the
+    number of the member (`member_names.asked_columns`).
     """
     n_scores = len(next(sequence.blocks()).effects.summaries)
     for score in range(n_scores):
         for record in sequence.blocks():
             n_mutants = len(record.effects.substitutions.position)
             for rows in chunks(n_mutants, max(1, _ROWS // len(record.effects.targets.labels))):
-                yield _rows(record, record.effects.summaries[score], rows)
+                yield _rows(record, record.effects.summaries[score], rows, member_columns)
 
 
-def _rows(record: SequenceRecord, summary: EffectSummary, rows: slice) -> pa.Table:
+def _rows(
+    record: SequenceRecord, summary: EffectSummary, rows: slice, member_columns: Mapping[str, int]
+) -> pa.Table:
     effects, edits = record.effects, record.effects.substitutions
     labels, letters = effects.targets.labels, np.array(effects.layout.letters())
     position, n_outputs = edits.position[rows], len(labels)
@@ -66,7 +72,11 @@ def _rows(record: SequenceRecord, summary: EffectSummary, rows: slice) -> pa.Tab
         if name not in OF_EACH:
             kind = np.int32 if name in summary.counts else np.float32
             columns[name] = pa.array(values[rows].reshape(-1).astype(kind))
-    columns["n_draws"] = constant(summary.n_draws, pa.int32())
+    for name, member in member_columns.items():
+        assert summary.member_means is not None, "they are asked for of several members alone"
+        columns[name] = pa.array(summary.member_means[member, rows].reshape(-1).astype(np.float32))
+    if "n_draws" not in summary.counts:  # the same of all mutants
+        columns["n_draws"] = constant(summary.n_draws, pa.int32())
     if summary.eps > FLOAT32_EPS:
         columns[OUTPUT_EPS] = constant(summary.eps, pa.float64())
     return pa.table(columns)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.atomic import STDOUT, check_free, check_outputs
 from kipoi_mcdropout.files.effect_sources import InFile, InMemory, InRows, Source
+from kipoi_mcdropout.files.provenance import has_own_draws
 from kipoi_mcdropout.files.read import (
     one_score,
     read_effects,
@@ -73,7 +74,7 @@ class Effects:
 
     @property
     def n_draws(self) -> int:
-        """Number of draws; 0 where there are effects with dropout off alone."""
+        """Number of draws, under `until` the most; 0 where there are effects with dropout off alone."""
         return int(self.provenance["n_draws"])
 
     @property
@@ -223,6 +224,7 @@ class Effects:
             what += f" ({sum(record['ledger']['skipped'].values())} skipped)"
         shown = ", ".join(labels[:_SHOWN]) + (", ..." if len(labels) > _SHOWN else "")
         draws = _count(self.n_draws, "draw") + (" (kept)" if self.has_draws else "")
+        draws = f"at most {draws}" if has_own_draws(self.provenance) else draws
         of_members = f" of {len(self.members)} members" if self.members else ""
         engine = record["options"].get("engine_used")
         lines = [

@@ -1,7 +1,8 @@
 """HDF5 that grows sequence by sequence, laid out like Kipoi's own files.
 
     /scores/<score>/<statistic>   (sequence, position, alt, output), NaN where nothing is mutated
-    /scores/<score>/ref_mean, ... (sequence, output)
+    /scores/<score>/ref_mean, ... (sequence, output); under --until (sequence, position, alt, output),
+                                  as n_draws is then
     /scores/<score>/effect_draws  (sequence, position, alt, output, draw), if kept
     /scores/<score>/effect_member_mean  (sequence, position, alt, output, member), if several
     /sequence                     (sequence): number in the order of the dataloader, from 0
@@ -254,7 +255,8 @@ class Hdf5Effects:
                 path = f"scores/{summary.score.name}/{name}"
                 self._file.append(path, values[0].astype(np.float32), ("output",))
             if summary.eps > FLOAT32_EPS:
-                self._file.file[f"scores/{summary.score.name}"].attrs[OUTPUT_EPS] = summary.eps
+                group = self._file.file.require_group(f"scores/{summary.score.name}")
+                group.attrs[OUTPUT_EPS] = summary.eps
 
     def _write_block(self, record: SequenceRecord) -> None:
         effects = record.effects

@@ -32,6 +32,11 @@ def input_files(arguments: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     }
 
 
+def has_own_draws(record: Mapping[str, Any]) -> bool:
+    """Whether each mutant of a run has a number of draws of its own (--until)."""
+    return "until" in record.get("options", {})
+
+
 def describe_sites(plan: SitePlan) -> list[dict[str, Any]]:
     """The dropout sites as plain values."""
     return [

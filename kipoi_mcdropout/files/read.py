@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from kipoi_mcdropout.effects.columns import (
     COUNTS,
+    INTERVAL_STATISTICS,
     MEMBER_REFERENCE_STATISTICS,
     MEMBER_STATISTICS,
     MUTANT_STATISTICS,
@@ -23,9 +24,11 @@ from kipoi_mcdropout.effects.columns import (
     OUTPUT_EPS,
     REFERENCE_STATISTICS,
 )
+from kipoi_mcdropout.effects.member_names import asked_columns
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.column_types import to_frame
 from kipoi_mcdropout.files.first_line import PROVENANCE_KEY
+from kipoi_mcdropout.files.member_columns import means_in_table
 from kipoi_mcdropout.files.open_hdf5 import check_score, existing, is_hdf5, open_hdf5
 from kipoi_mcdropout.files.read_tables import is_parquet, read_header, read_table, reading
 from kipoi_mcdropout.files.record import range_of, sequence_name
@@ -33,6 +36,7 @@ from kipoi_mcdropout.outputs.targets import select_targets
 
 _STATISTICS = (
     *REFERENCE_STATISTICS, *MEMBER_REFERENCE_STATISTICS, *MUTANT_STATISTICS, *MEMBER_STATISTICS,
+    *INTERVAL_STATISTICS,
 )  # fmt: skip
 _QUANTILE = "effect_q"
 EFFECT_COLUMNS = ("output", "score", "effect_mean", "effect_sd", "effect_mcse", "n_draws")
@@ -174,11 +178,12 @@ def read_member_means(
     Raises
     ------
     InputError
-        If the result is not HDF5, or its model had one member alone.
+        If the result is a table without them, or its model had one member alone.
     """
     path = existing(path)
     if not is_hdf5(path):
-        raise InputError(f"{path} has no means of members: only HDF5 does. Write .h5 too")
+        advice = "write .h5 (of ism), or a table with --member_means"
+        return means_in_table(read_effects(path, outputs, score), read_provenance(path), path, advice)
     missing = f"{path} is of one model alone; give its members with --member"
     return _of_each(path, "effect_member_mean", outputs, score, missing)
 
@@ -281,7 +286,11 @@ def sequence_rows(file: h5py.File, i: int, score: str, columns: list[int], n_dra
             if per_mutant
             else np.tile(values[columns], len(mutated))
         )
-    rows["n_draws"] = n_draws
+    for name, member in asked_columns(json.loads(file.attrs["provenance"])).items():
+        means = group["effect_member_mean"][i][..., member]
+        rows[name] = means[mutated[:, 0], mutated[:, 1]][:, columns].ravel()
+    if "n_draws" not in group:  # the same of all mutants
+        rows["n_draws"] = n_draws
     if OUTPUT_EPS in group.attrs:
         rows[OUTPUT_EPS] = float(group.attrs[OUTPUT_EPS])
     n = len(mutated) * n_outputs

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from kipoi_mcdropout.effects.columns import MEMBER_REFERENCE_STATISTICS, REFERENCE_STATISTICS
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.files.provenance import has_own_draws
 
 if TYPE_CHECKING:
     import xarray
@@ -21,6 +22,7 @@ _REFERENCE = (*REFERENCE_STATISTICS, *MEMBER_REFERENCE_STATISTICS)
 _NO_VALUES = (
     "sequence", "name", "chrom", "pos", "strand", "position", "ref", "alt", "output", "score", "n_draws",
 )  # fmt: skip
+_DRAWS = "n_draws"
 _DIMENSIONS = ("sequence", "position", "alt", "output")
 _ALLELE = ("chrom", "pos", "id", "ref", "alt", "allele", "kind", "line", "flags")
 
@@ -67,10 +69,11 @@ def sequences_to_xarray(
     if table["pos"].notna().any():
         coordinates["pos"] = (at, spread(table["pos"].to_numpy(float), (0, 1), np.nan))
     arrays: dict[str, Any] = {}
+    own = has_own_draws(provenance)
     for name in table.columns:
-        if name in _REFERENCE:
+        if name in _REFERENCE and not own:
             arrays[name] = (("sequence", "output"), spread(table[name].to_numpy(), (0, 3), np.nan))
-        elif name not in _NO_VALUES:
+        elif name not in _NO_VALUES or (name == _DRAWS and own):
             values = table[name].to_numpy().astype(np.float32)
             arrays[name] = (_DIMENSIONS, spread(values, (0, 1, 2, 3), np.nan))
     of_each = {"draw": ("effect_draws", draws), "member": ("effect_member_mean", member_means)}
@@ -97,7 +100,7 @@ def variants_to_xarray(table: pd.DataFrame, provenance: dict[str, Any]) -> xarra
     coordinates |= {name: ("variant", first[name].to_numpy()) for name in of_allele}
     arrays: dict[str, Any] = {}
     for name in table.columns:
-        if name not in (*of_allele, "output", "score", "n_draws"):
+        if name not in (*of_allele, "output", "score") and (name != _DRAWS or has_own_draws(provenance)):
             column = table[name]
             numeric = pd.api.types.is_numeric_dtype(column)
             values = np.full(shape, np.nan if numeric else None, float if numeric else object)

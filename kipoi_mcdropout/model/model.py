@@ -194,15 +194,15 @@ class Model:
         readout = Readout.of(words, "with_readout")
         return self if readout is None else self.reading(readout)
 
-    def reading(self, readout: Readout) -> Model:
-        """The same model with a readout.
+    def reading(self, readout: Readout | None, *, instead: bool = False) -> Model:
+        """The same model with a readout; `instead` of its own where it has one.
 
         Raises
         ------
         InputError
             If it has one already.
         """
-        if self.settings.readout is not None:
+        if self.settings.readout is not None and not instead:
             raise InputError(
                 "the model has a readout already; give tracks, reduce and the like once, to the model "
                 "or to the call"

@@ -18,21 +18,22 @@ matter |
 | effect_mean | float | mean effect over draws |
 | effect_sd | float | standard deviation over draws (ddof=1): the model's uncertainty |
 | effect_mcse | float | effect_sd / sqrt(n_draws): the Monte Carlo error of the mean |
-| n_draws | int | number of draws, the same in all rows |
+| n_draws | int | number of draws, the same for both outputs of a mutant |
 | score | str | optional; scores without a sign are refused |
 
 and, for the bootstrap and the correlated methods, an array of the effects of each draw, shape=(n_draws,
 rows), with a column per row of the table. `Instruments` takes plain arrays.
 
-Then: `select_instruments`, one of the ``mr_*`` methods or `estimates` for a table of several,
-`diagnose` for reasons to doubt the estimates, `export_mr` for R.
+Then: `select_instruments`, `answer` for the number to show first (or why there is none), one of the
+``mr_*`` methods or `estimates` for a table of several, `find_groups` for groups of mutants with one
+ratio, `diagnose` for reasons to doubt the estimates, `export_mr` for R.
 
 sd or mcse
 ----------
 The default is the sd: F and Q then measure effects against the model's uncertainty. The slopes of
 MR-Egger, IVW, medians and modes are the same with both; standard errors, F, I2_GX and Q differ. F with
 the mcse is n_draws times F with the sd. See `kipoi_mcdropout.mr.estimators.bootstrap` for the meaning of
-the intervals, and why the bootstrap over draws is recommended.
+the intervals. No method is right by itself: see `answer`.
 
 Direction
 ---------
@@ -63,6 +64,7 @@ from kipoi_mcdropout.mr.estimators.meta import MetaResult, combine
 from kipoi_mcdropout.mr.estimators.methods import METHODS, mr_estimate
 from kipoi_mcdropout.mr.estimators.mode import mr_simple_mode, mr_weighted_mode
 from kipoi_mcdropout.mr.estimators.multiple import mr_multiple
+from kipoi_mcdropout.mr.estimators.multivariable import mr_multivariable
 from kipoi_mcdropout.mr.estimators.r_methods import NOT_OFFERED, R_EQUIVALENTS
 from kipoi_mcdropout.mr.estimators.raps import mr_raps
 from kipoi_mcdropout.mr.estimators.ratio import wald_ratios
@@ -122,6 +124,7 @@ __all__ = [
     "mr_ivw",
     "mr_ivw_robust",
     "mr_multiple",
+    "mr_multivariable",
     "mr_raps",
     "mr_simple_median",
     "mr_simple_mode",

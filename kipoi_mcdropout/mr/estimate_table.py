@@ -12,10 +12,20 @@ from kipoi_mcdropout.mr.checks.diagnose import diagnose
 from kipoi_mcdropout.mr.checks.strength import i2_gx, mean_f
 from kipoi_mcdropout.mr.estimators.convention import Convention, check_convention
 from kipoi_mcdropout.mr.estimators.methods import METHODS, mr_estimate
+from kipoi_mcdropout.mr.groups.answer import Answer, answer
 from kipoi_mcdropout.mr.pairs.instruments import Instruments
 
-DRAWS_METHODS = ("egger_bootstrap_draws", "egger_bootstrap_both", "ivw_bootstrap_draws")
-SUMMARY_METHODS = ("egger", "ivw", "weighted_median", "weighted_mode")
+DRAWS_METHODS = (
+    "ivw_bootstrap_draws",
+    "ivw_bootstrap_both",
+    "ivw_robust_bootstrap_both",
+    "egger_bootstrap_both",
+    "conmix_bootstrap_both",
+    "weighted_median_bootstrap_both",
+    "weighted_mode_bootstrap_both",
+)
+SUMMARY_METHODS = ("ivw", "ivw_robust", "egger", "conmix", "weighted_median", "weighted_mode")
+GROUP = "group_"
 
 
 def default_methods(instruments: Instruments) -> tuple[str, ...]:
@@ -30,23 +40,28 @@ def estimates(
     convention: Convention = "twosamplemr",
     n_bootstrap: int = 1000,
     seed: int = 0,
+    answered: Answer | None = None,
 ) -> pd.DataFrame:
-    """Estimates by several methods.
+    """Estimates by several methods, with the one answer that they give together.
 
     Parameters
     ----------
     instruments : Instruments
     methods : sequence of str, optional
-        Of `METHODS`; by default `default_methods`.
+        Of `METHODS`; by default `default_methods`, after a row for each group of mutants
+        ("group_1", ...) where there is more than one, or where some mutants are in none.
     convention, n_bootstrap, seed
         As in `mr_estimate`.
+    answered : Answer, optional
+        Of `answer`, if it is there already.
 
     Returns
     -------
     DataFrame
-        The fields of `Estimate`, then n_draws, f_mean, i2_gx, `warnings` (codes of `diagnose`,
-        joined by ";"; the messages are in ``attrs["warnings"]``) and `note`: why a method gave no
-        number.
+        `answer` (the kind of the `Answer`, the same in every row), `shown` (True in the row of the
+        number to show first; nowhere if there is none), the fields of `Estimate`, then n_draws, f_mean,
+        i2_gx, `warnings` (codes of `diagnose`, joined by ";"; the messages are in
+        ``attrs["warnings"]``), `note` (why a method gave no number) and `advice`: the answer in words.
 
     Raises
     ------
@@ -62,19 +77,44 @@ def estimates(
     rows = [_row(instruments, name, options) for name in names]
     if all(row["note"] for row in rows):
         raise InputError(rows[0]["note"])
+    if answered is None:
+        answered = answer(instruments, n_bootstrap=n_bootstrap, seed=seed)
+    rows = _with_answer(rows, answered, methods is None)
     correlated = any("correlated" in name for name in names)
     warnings = diagnose(instruments, convention=convention, correlated=correlated)
     table: pd.DataFrame = pd.DataFrame(rows)
-    note = table.pop("note")
+    note, shown = table.pop("note"), table.pop("shown")
+    table.insert(0, "shown", shown)
+    table.insert(0, "answer", answered.kind)
     table = table.assign(
         n_draws=instruments.n_draws,
         f_mean=mean_f(instruments),
         i2_gx=i2_gx(instruments, convention=convention),
         warnings=";".join(w.code for w in warnings),
         note=note,
+        advice=answered.words,
     )
     table.attrs["warnings"] = [tuple(w) for w in warnings]
+    table.attrs["advice"] = answered.words
     return table
+
+
+def _with_answer(
+    rows: list[dict[str, Any]], answered: Answer, with_groups: bool
+) -> list[dict[str, Any]]:
+    """The row to show first is marked and comes first; where there is none, the groups do."""
+    shown = answered.shown
+    for row in rows:
+        same = shown is not None and (row["method"], row["n_instruments"])
+        row["shown"] = shown is not None and same == (shown.method, shown.n_instruments)
+    if with_groups and not any(row["shown"] for row in rows) and answered.groups is not None:
+        first = [(g.estimate, f"{GROUP}{g.name}") for g in answered.groups.groups]
+        if shown is not None:
+            whole = shown.n_instruments == len(answered.groups.table)
+            first = [(shown, shown.method if whole else f"{GROUP}1")]
+        added = [e.as_dict() | {"method": n, "note": "", "shown": e is shown} for e, n in first]
+        rows = added + rows
+    return sorted(rows, key=lambda row: not row["shown"])
 
 
 def _row(instruments: Instruments, method: str, options: dict[str, Any]) -> dict[str, Any]:

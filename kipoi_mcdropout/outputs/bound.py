@@ -13,18 +13,10 @@ from torch import Tensor
 from kipoi_mcdropout.errors import InputError, TargetError
 from kipoi_mcdropout.outputs.axes import Axes, find_axes
 from kipoi_mcdropout.outputs.labels import ArrayLabels
+from kipoi_mcdropout.outputs.profiles import Profiles
 from kipoi_mcdropout.outputs.readout import Readout
-from kipoi_mcdropout.outputs.reductions import Reduction
+from kipoi_mcdropout.outputs.reductions import Window
 from kipoi_mcdropout.outputs.targets import find_targets
-
-
-@dataclass(frozen=True)
-class Window:
-    """A reduction, and the bins that it takes: from `start` to the one before `end`."""
-
-    reduction: Reduction
-    start: int
-    end: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +38,8 @@ class BoundReadout:
         Empty where the output has no bins.
     labels : tuple of str
         Of all numbers: each row with each window.
+    keeps_bins : bool
+        The bins are not reduced yet: they are compared first.
     """
 
     axes: Axes
@@ -54,6 +48,7 @@ class BoundReadout:
     rows: tuple[str, ...]
     windows: tuple[Window, ...]
     labels: tuple[str, ...]
+    keeps_bins: bool = False
     _tensors: dict[tuple[torch.device, torch.dtype], Tensor] = field(default_factory=dict, repr=False)
 
     @property
@@ -61,16 +56,26 @@ class BoundReadout:
         """The bins that any window takes: first, and one after the last."""
         return min(w.start for w in self.windows), max(w.end for w in self.windows)
 
+    def profiles(self, columns: Sequence[int]) -> Profiles | None:
+        """What is made of the bins afterwards, for some of the labels; None where none are kept."""
+        if not self.keeps_bins:
+            return None
+        start, end = self.span
+        windows = tuple(w.after(start) for w in self.windows)
+        return Profiles(len(self.rows), end - start, windows, tuple(columns))
+
     def values(self, x: Tensor) -> Tensor:
-        """The numbers of a batch, shape=(n, labels), of the output, shape=(n, *axes.shape)."""
+        """The numbers of a batch, shape=(n, labels), of the output, shape=(n, *axes.shape).
+
+        Where bins are kept, shape=(n, rows, bins of `span`).
+        """
         x, bins = self._rows_of(x)
         if bins is None:
             return x
+        if self.keeps_bins:
+            return x if bins == 2 else x.transpose(1, 2)
         first = self.span[0]
-        parts = [
-            w.reduction.apply(x.narrow(bins, w.start - first, w.end - w.start), bins)
-            for w in self.windows
-        ]
+        parts = [w.reduction.apply(w.after(first).of(x, bins), bins) for w in self.windows]
         return parts[0] if len(parts) == 1 else torch.stack(parts, dim=2).flatten(1)
 
     def _rows_of(self, x: Tensor) -> tuple[Tensor, int | None]:
@@ -147,6 +152,11 @@ def bind(readout: Readout, labels: ArrayLabels, what: str) -> BoundReadout:
     """
     reductions = readout.reductions
     axes = find_axes(labels, readout.track_axis, readout.wants_tracks, bool(reductions), what)
+    if axes.bins is None and readout.keeps_bins:
+        raise InputError(
+            f"{what} has no axis of bins, so profiles cannot be compared: its shape is {axes.shape} "
+            "(without the batch). Use a score of single values, such as diff"
+        )
     if axes.bins is None and reductions:
         raise InputError(
             f"{what} has no axis of bins, so there is nothing to reduce: its shape is {axes.shape} "
@@ -163,6 +173,7 @@ def bind(readout: Readout, labels: ArrayLabels, what: str) -> BoundReadout:
     return BoundReadout(
         axes, tracks, weights, rows, windows,
         tuple("|".join(filter(None, (row, name))) or "0" for row in rows for name in names),
+        readout.keeps_bins,
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from kipoi_mcdropout.errors import InputError
@@ -75,6 +75,7 @@ class Readout:
     projection: Any = None
     projection_labels: Any = None
     reduce: Any = ()
+    keeps_bins: bool = field(default=False, repr=False)  # profiles are compared before they are reduced
 
     def __post_init__(self) -> None:
         if self.head is not None and not isinstance(self.head, str):
@@ -141,6 +142,10 @@ class Readout:
                 )
         return cls(**given) if given else None
 
+    def comparing(self) -> Readout:
+        """The same for scores that compare profiles, before they are reduced."""
+        return replace(self, keeps_bins=True)
+
     @property
     def reductions(self) -> tuple[Reduction, ...]:
         """What is made of the bins of a track."""
@@ -167,8 +172,8 @@ class Readout:
     def to_dict(self) -> dict[str, Any]:
         """What was given, as plain values for the record of a run."""
         plain: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for name in WORDS:
+            value = getattr(self, name)
             if isinstance(value, TrackGroups):
                 value = {name: list(tracks) for name, tracks in value.groups}
             elif isinstance(value, Projection):
@@ -176,8 +181,9 @@ class Readout:
             elif isinstance(value, tuple):
                 value = list(value)
             if value not in (None, []):
-                plain[field.name] = value
+                plain[name] = value
         return plain
 
 
-WORDS = tuple(field.name for field in fields(Readout))
+# What a user can say.
+WORDS = tuple(one.name for one in fields(Readout) if one.name != "keeps_bins")

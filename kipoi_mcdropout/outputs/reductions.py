@@ -53,6 +53,23 @@ class Reduction:
         return x.amax(dim) if self.kind == "max" else torch.logsumexp(x, dim)
 
 
+@dataclass(frozen=True)
+class Window:
+    """A reduction, and the bins that it takes: from `start` to the one before `end`."""
+
+    reduction: Reduction
+    start: int
+    end: int
+
+    def after(self, first: int) -> Window:
+        """The same counted from another bin."""
+        return Window(self.reduction, self.start - first, self.end - first)
+
+    def of(self, x: Tensor, dim: int) -> Tensor:
+        """Its bins along an axis."""
+        return x.narrow(dim, self.start, self.end - self.start)
+
+
 def parse_reduction(text: str, default: Bins, bin_bp: int | None) -> Reduction:
     """A reduction from its name; `default` is the window of one that names none.
 

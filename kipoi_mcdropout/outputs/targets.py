@@ -15,6 +15,7 @@ from torch import Tensor
 
 from kipoi_mcdropout.errors import TargetError
 from kipoi_mcdropout.outputs.labels import OutputLabels
+from kipoi_mcdropout.outputs.profiles import Profiles
 
 MAX_UNASKED = 100_000  # outputs that are all taken where none were asked for
 _SHOWN = 10  # labels listed in an error
@@ -28,10 +29,13 @@ class Targets:
     columns: tuple[int, ...]  # of `flatten_outputs`
     n_outputs: int  # of the model
     eps: float = 0.0  # relative precision of the model's arithmetic; 0: that of the outputs' type
+    profiles: Profiles | None = None  # what the model gives, where profiles are compared
 
     @property
     def selected(self) -> Tensor | None:
-        """Columns as an index tensor; None for all of them."""
+        """Columns of what the model gives as an index tensor; None for all of them."""
+        if self.profiles is not None:
+            return None
         everything = self.columns == tuple(range(self.n_outputs))
         return None if everything else torch.tensor(self.columns, dtype=torch.int64)
 

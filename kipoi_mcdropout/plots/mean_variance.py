@@ -117,7 +117,9 @@ def _references(table: pd.DataFrame, number: NDArray[np.int64]) -> dict[int, tup
     """Mean and variance of the reference of each sequence, where it has one."""
     if not {"ref_mean", "ref_var", "sequence"} <= set(table):
         return {}  # each variant of a VCF has its own
-    groups = table.groupby(number)[["ref_mean", "ref_var"]].first()
+    by_draws = -table["n_draws"].to_numpy() if "n_draws" in table else np.zeros(len(table))
+    best = np.argsort(by_draws, kind="stable")  # under --until mutants have different numbers of draws
+    groups = table.iloc[best].groupby(number[best])[["ref_mean", "ref_var"]].first()
     return {i: (x, y) for i, x, y in groups.itertuples() if y > 0}
 
 

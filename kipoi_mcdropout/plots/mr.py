@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.mr import Estimate, Instruments, leave_one_out, mr_egger, mr_ivw, wald_ratios
+from kipoi_mcdropout.mr import (
+    Estimate,
+    Instruments,
+    answer,
+    leave_one_out,
+    mr_egger,
+    mr_ivw,
+    wald_ratios,
+)
 from kipoi_mcdropout.mr.checks.leave_one_out import WITHOUT_NONE
+from kipoi_mcdropout.mr.estimators.bootstrap import point_estimate
 from kipoi_mcdropout.mr.estimators.convention import Convention
+from kipoi_mcdropout.mr.groups.words import SHORT_NAMES
 from kipoi_mcdropout.plots import style
 
 if TYPE_CHECKING:
@@ -18,6 +30,16 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 20  # of the leave-one-out panel
 _METHODS = {"MR-Egger": (mr_egger, style.VERMILLION, "-"), "IVW": (mr_ivw, style.BLUE, "--")}
+_POINTS = {
+    "ivw_robust": (style.SKY, "-."),
+    "conmix": (style.GREEN, "-"),
+    "weighted_median": (style.ORANGE, "--"),
+    "weighted_mode": (style.BLACK, ":"),
+}
+_GROUP_COLORS = {"1": style.BLACK, "2": style.PURPLE, "3": style.GREEN, "4": style.ORANGE}
+_LEAST_FOR_POINTS = 5
+_WORDS_WIDTH = 62
+_PAGE_CHARACTERS = 140
 _INSIDE = 0.98  # of the ratios that the funnel's frame holds
 
 
@@ -43,17 +65,32 @@ def plot_mr(
     Returns
     -------
     dict of str to Axes
-        "scatter", "funnel" and "leave_one_out"; see the function of each.
+        "scatter", "funnel" and "leave_one_out"; see the function of each. The scatter has the answer of
+        `mr.answer` below it, and its groups of mutants in colours.
 
     Raises
     ------
     InputError
         Too few instruments.
     """
-    figure, grid = style.divide(ax, style.PAGE_MM, 75, nrows=1, ncols=3, width_ratios=(1.15, 1, 0.8))
+    answered = answer(instruments)
+    groups = None
+    if answered.groups is not None:
+        groups = dict(answered.groups.table[["SNP", "group"]].itertuples(index=False))
+    figure, grid = style.divide(
+        ax, style.PAGE_MM, 88, nrows=2, ncols=3, width_ratios=(1.2, 1, 0.95), height_ratios=(1, 0.1)
+    )
     names = ("scatter", "funnel", "leave_one_out")
     panels = {name: figure.add_subplot(grid[0, i]) for i, name in enumerate(names)}
-    plot_mr_scatter(instruments, convention=convention, ax=panels["scatter"])
+    plot_mr_scatter(
+        instruments, convention=convention, groups=groups, ax=panels["scatter"]
+    )
+    below = figure.add_subplot(grid[1, :])
+    below.axis("off")
+    text = below.text(
+        0, 1, _wrapped(answered.words, _PAGE_CHARACTERS), va="top", fontsize=style.NOTE_PT, gid="answer"
+    )
+    text.set_in_layout(False)  # its length says nothing about how wide the panels are
     plot_mr_funnel(instruments, convention=convention, ax=panels["funnel"])
     plot_mr_leave_one_out(
         instruments, convention=convention, by_sequence=by_sequence, ax=panels["leave_one_out"]
@@ -62,12 +99,24 @@ def plot_mr(
 
 
 def plot_mr_scatter(
-    instruments: Instruments, *, convention: Convention = "twosamplemr", ax: Axes | None = None
+    instruments: Instruments,
+    *,
+    convention: Convention = "twosamplemr",
+    groups: Mapping[str, str] | None = None,
+    advice: str = "",
+    ax: Axes | None = None,
 ) -> Axes:
-    """Effect on the outcome against effect on the exposure, with MR-Egger's and IVW's line.
+    """Effect on the outcome against effect on the exposure, with a line for each method.
 
     Mutants are oriented to positive exposure effects, as in MR-Egger. Error bars are one standard
     error of each, of the instruments' kind (sd over draws, or mcse).
+
+    Parameters
+    ----------
+    groups : mapping of str to str, optional
+        The group of each SNP, as `find_groups` names it; each has a colour.
+    advice : str
+        The answer in words, written below.
 
     Raises
     ------
@@ -76,21 +125,14 @@ def plot_mr_scatter(
     """
     used = instruments.kept(2, "the plot of Mendelian randomization").oriented()
     ax = style.new_axes() if ax is None else ax
-    x, y = used.beta_exposure, used.beta_outcome
+    x = used.beta_exposure
     unit = _unit(used)
     style.dress(
         ax,
         f"effect on {style.plain(used.exposure, 20)}{unit}",
         f"effect on {style.plain(used.outcome, 20)}{unit}",
     )
-    raster = len(used) > style.RASTERIZE_FROM
-    bars = ax.errorbar(
-        x, y, used.se_outcome, used.se_exposure, fmt="o", color=style.BLACK, ecolor=style.PALE,
-        markersize=2.2, markeredgewidth=0, elinewidth=0.5, label="",
-    )  # fmt: skip
-    for artist in (bars[0], *bars[2]):
-        artist.set_rasterized(raster)
-        artist.set_gid("mutants" if artist is bars[0] else "error")
+    _draw_mutants(ax, used, groups or {})
     ax.axhline(0, color=style.GREY, lw=style.FRAME_PT, zorder=1)
     ends = np.array([0.0, float((x + used.se_exposure).max()) * 1.02])
     handles, labels = [], []
@@ -99,11 +141,54 @@ def plot_mr_scatter(
         line = (estimate.intercept or 0) + estimate.estimate * ends
         handles += ax.plot(ends, line, color=color, ls=dash, lw=1.2, zorder=4, gid=name)
         labels.append(_in_words(name, estimate))
+    for name, slope in _point_slopes(used).items():
+        color, dash = _POINTS[name]
+        handles += ax.plot(ends, slope * ends, color=color, ls=dash, lw=1.0, zorder=4, gid=name)
+        labels.append(f"{SHORT_NAMES[name]}: {slope:.3g}")
     ax.set_xlim(left=min(0.0, float((x - used.se_exposure).min())))
     style.legend(ax, handles, labels, longest=60)
     kind = {"sd": "1 sd over draws", "mcse": "1 mcse"}.get(used.se_type or "", "1 standard error")
-    style.note(ax, f"{len(used):,} mutants, turned to positive x", f"bars: {kind}")
+    shown = sorted({g for g in (groups or {}).values() if g in _GROUP_COLORS})
+    style.note(
+        ax,
+        f"{len(used):,} mutants, turned to positive x",
+        f"bars: {kind}",
+        "a colour for each group" if len(shown) > 1 else "",
+        _wrapped(advice, _WORDS_WIDTH) if advice else "",
+    )
     return ax
+
+
+def _wrapped(advice: str, width: int) -> str:
+    return "\n".join(textwrap.wrap(f"Answer: {advice}", width))
+
+
+def _draw_mutants(ax: Axes, used: Instruments, groups: Mapping[str, str]) -> None:
+    raster = len(used) > style.RASTERIZE_FROM
+    bars = ax.errorbar(
+        used.beta_exposure, used.beta_outcome, used.se_outcome, used.se_exposure, fmt="o",
+        color=style.BLACK, ecolor=style.PALE, markersize=2.2, markeredgewidth=0, elinewidth=0.5,
+        label="",
+    )  # fmt: skip
+    for artist in (bars[0], *bars[2]):
+        artist.set_rasterized(raster)
+        artist.set_gid("mutants" if artist is bars[0] else "error")
+    of = np.array([groups.get(name, "") for name in used.snp.tolist()])
+    for name in sorted(set(of.tolist()) - {"", "1"}):
+        rows = of == name
+        ax.scatter(
+            used.beta_exposure[rows], used.beta_outcome[rows], s=6, linewidths=0,
+            color=_GROUP_COLORS.get(name, style.GREY), zorder=3.5, gid=f"group {name}",
+            rasterized=raster,
+        )  # fmt: skip
+
+
+def _point_slopes(used: Instruments) -> dict[str, float]:
+    """Slopes of the robust methods, where there are enough mutants with a ratio."""
+    some = used.take(np.flatnonzero(used.beta_exposure != 0))
+    if len(some) < _LEAST_FOR_POINTS:
+        return {}
+    return {name: point_estimate(some, name) for name in _POINTS}
 
 
 def plot_mr_funnel(
@@ -174,7 +259,7 @@ def plot_mr_leave_one_out(
     table = leave_one_out(used, "ivw", by_sequence=by_sequence, convention=convention)
     rows, total = _most_moving(table)
     ax = style.new_axes() if ax is None else ax
-    style.dress(ax, "IVW estimate without …")
+    style.dress(ax, "IVW without …")
     y = np.arange(len(rows), dtype=float)
     full = rows["without"] == WITHOUT_NONE
     for member, color in ((~full, style.BLACK), (full, style.BLUE)):

@@ -45,6 +45,7 @@ class DrawFacts:
     Attributes
     ----------
     n_draws : int
+        The fewest of a mutant, where they have different numbers (--until).
     mcse_to_sd : float
         1 / sqrt(n_draws): the Monte Carlo error of each mean effect, in sd. With several members the
         median over mutants of mcse / sd.
@@ -63,6 +64,10 @@ class DrawFacts:
         Per output with figures, what `plots.draws_enough` finds.
     n_members : int
         Trained networks that the draws are of.
+    most_draws : int
+        Of a mutant; `n_draws` where all have the same number.
+    mean_draws : float
+        Over the rows.
     """
 
     n_draws: int
@@ -75,18 +80,29 @@ class DrawFacts:
     checkpoints: list[int] = field(default_factory=list)
     sentences: list[str] = field(default_factory=list)
     n_members: int = 1
+    most_draws: int = 0
+    mean_draws: float = 0.0
 
     @property
     def enough(self) -> bool:
-        """Whether each sd is known to 15 %: the rule of `plots.draws_enough`."""
-        return self.sd_error <= TOLERANCE
+        """Whether each sd is known to 15 %: the rule of `plots.draws_enough`.
+
+        Where the mutants have different numbers of draws, the fewest have effects that matter to nobody
+        (`effects.until`).
+        """
+        return self.sd_error <= TOLERANCE or self.differ
+
+    @property
+    def differ(self) -> bool:
+        """Whether mutants have different numbers of draws."""
+        return self.most_draws > self.n_draws
 
 
 def gather_draws(
     path: Path, facts: EffectFacts, selections: Sequence[Selection] = ()
 ) -> DrawFacts | None:
     """From the summaries, and from the draws themselves where the file has them; None without draws."""
-    n = facts.n_draws
+    n, most = min(facts.draws, default=0), facts.n_draws
     if n < 2:
         return None
     nested = [s.thinned for s in selections if "effect_sd_between" in s.thinned]
@@ -95,7 +111,7 @@ def gather_draws(
         return None
     mcse_to_sd, error, n_members = of_members or (n**-0.5, sd_error(n), 1)
     effects = facts.outputs[~facts.outputs["score"].isin(NO_EFFECT)]
-    numbers = sorted({*_SCHEDULE, n})
+    numbers = sorted({*_SCHEDULE, n, most})
     followed = follow(path, facts.top) if has_draws(path) else []
     return DrawFacts(
         n_draws=n,
@@ -108,6 +124,8 @@ def gather_draws(
         checkpoints=_checkpoints(n),
         sentences=[sentence for s in selections if (sentence := _sentence(s))],
         n_members=n_members,
+        most_draws=most,
+        mean_draws=sum(k * rows for k, rows in facts.draws.items()) / facts.draws.total(),
     )
 
 

@@ -33,6 +33,9 @@ class EffectFacts:
     n_mutants, n_sequences : int
         Substitutions or alleles, and the sequences (ISM) or contigs (VCF) that they are in.
     n_draws : int
+        The most of a mutant.
+    draws : Counter
+        How many rows have each number of draws.
     n_nan : int
         Rows without a number, since the model or the score was not finite in some draw.
     n_no_spread : int
@@ -58,6 +61,7 @@ class EffectFacts:
     n_mutants: int = 0
     n_sequences: int = 0
     n_draws: int = 0
+    draws: Counter[int] = field(default_factory=Counter)
     n_nan: int = 0
     n_no_spread: int = 0
     n_ranked: int = 0
@@ -143,7 +147,8 @@ class _Gathering:
     def add(self, piece: pd.DataFrame) -> None:
         facts = self.facts
         piece = piece.reset_index(drop=True)
-        facts.n_draws = int(piece["n_draws"].iloc[0])
+        facts.draws.update(piece["n_draws"].astype(int).tolist())
+        facts.n_draws = max(facts.draws)
         if facts.point_only:
             facts.rank_by = "effect"
         z = z_of_piece(piece)

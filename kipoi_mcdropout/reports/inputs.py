@@ -21,6 +21,7 @@ _COLUMNS = {
     "across_sequences": {"sequence", "method", "estimate", "tau2"},
     "leave_one_out": {"without", "estimate", "exposure", "outcome"},
     "instruments": {"SNP", "beta.exposure", "se.exposure", "beta.outcome", "se.outcome", "mr_keep"},
+    "chosen": {"exposure", "outcome", "SNP", "mr_keep", "reason", "beta_exposure", "group"},
     "skipped": {"chrom", "pos", "allele", "line", "reason", "detail"},
     "evaluation": {"quantity", "order", "minus", "coverage", "value", "lower", "upper", "level"},
     "failed": {"sequence", "name", "reason"},
@@ -49,8 +50,9 @@ class Inputs:
     """All inputs of a report.
 
     `tables` has, by kind, the path and rows of each of: estimates, across_sequences, leave_one_out and
-    instruments of `mr` and `export_mr`, evaluation of `evaluate`, skipped alleles of `score_variants`,
-    and failed sequences of `ism`, which are looked for beside its result too.
+    chosen of `mr` (its instruments), instruments of `export_mr`, evaluation of `evaluate`, skipped
+    alleles of `score_variants`, and failed sequences of `ism`, which are looked for beside its result
+    too.
     """
 
     effects: EffectFile | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from kipoi_mcdropout.effects.score_names import UNSIGNED_SCORES
 from kipoi_mcdropout.errors import InputError, McDropoutError
 from kipoi_mcdropout.mr import Instruments, instruments_from_table, mr_estimate
 from kipoi_mcdropout.mr.checks.leave_one_out import WITHOUT_NONE
+from kipoi_mcdropout.mr.estimate_table import GROUP
 from kipoi_mcdropout.mr.pairs.instruments import SeType
 from kipoi_mcdropout.reports.inputs import Inputs
 from kipoi_mcdropout.reports.mr_words import method_words, warning_words
@@ -31,6 +32,10 @@ class MrFacts:
     estimates : DataFrame
         A row per method, as `mr` wrote it, with `words` for the method's name.
     warnings : list of (code, words)
+    advice : str
+        The answer in words, as `mr` gave it.
+    members : DataFrame
+        Of `mr --save_instruments`: SNP, ratio, group and group_probability of the mutants that are used.
     n_instruments, n_draws, f_mean, i2_gx : float or None
     across : DataFrame
         Estimates within each sequence, without the combination; empty if not asked for.
@@ -53,13 +58,30 @@ class MrFacts:
     combined: dict[str, Any] | None
     movers: pd.DataFrame
     n_left_out: int
+    advice: str = ""
+    members: pd.DataFrame = field(default_factory=pd.DataFrame)
     instruments: Instruments | None = None
 
     @property
     def first(self) -> dict[str, Any]:
-        """The first method that gave a number: the one to look at first."""
-        rows = self.estimates[self.estimates["estimate"].notna()]
-        return dict((rows if len(rows) else self.estimates).iloc[0])
+        """The first method over all instruments that gave a number."""
+        rows = _of_all(self.estimates)
+        some = rows[rows["estimate"].notna()]
+        return dict((some if len(some) else rows).iloc[0])
+
+    @property
+    def shown(self) -> dict[str, Any] | None:
+        """The row of the number to show first; None where methods disagree, or mutants form groups."""
+        rows = self.estimates[self.estimates["shown"].astype(str).str.upper() == "TRUE"]
+        return dict(rows.iloc[0]) if len(rows) else None
+
+    @property
+    def group_of(self) -> dict[str, str]:
+        """Group of each mutant, where the file of instruments was given."""
+        if not len(self.members):
+            return {}
+        rows = self.members[["SNP", "group"]].dropna().astype(str)
+        return dict(rows.itertuples(index=False))
 
     @property
     def n_draws(self) -> int | None:
@@ -109,16 +131,17 @@ def _pair(
     rows = rows.assign(words=[method_words(str(m)) for m in rows["method"]])
     texts = rows["warnings"].dropna().astype(str)
     codes = list(dict.fromkeys(code for text in texts for code in text.split(";") if code))
-    first = dict(rows.iloc[0])
+    first = dict(_of_all(rows).iloc[0])
     warnings = [
         (code, messages.get((exposure, outcome, code)) or warning_words(code, first)) for code in codes
     ]
     across = _of_pair(inputs.rows("across_sequences"), exposure, outcome)
     combined = across[across["sequence"] == _COMBINED] if len(across) else across
     leave = _of_pair(inputs.rows("leave_one_out"), exposure, outcome)
-    instruments = exported_instruments(_of_exported(inputs, exposure, outcome))
-    n_left_out = int((leave["without"] != WITHOUT_NONE).sum()) if len(leave) else 0
-    _check_one_selection(first, instruments, n_left_out)
+    exported = exported_instruments(_of_pair(inputs.rows("instruments"), exposure, outcome))
+    chosen = _of_pair(inputs.rows("chosen"), exposure, outcome)
+    left_out = leave.loc[leave["without"] != WITHOUT_NONE, "without"] if len(leave) else None
+    _check_one_selection(first, exported, chosen, left_out)
     return MrFacts(
         exposure,
         outcome,
@@ -127,27 +150,60 @@ def _pair(
         across[across["sequence"] != _COMBINED].reset_index(drop=True) if len(across) else across,
         dict(combined.iloc[0]) if len(combined) else None,
         _movers(leave),
-        n_left_out,
-        instruments,
+        0 if left_out is None else len(left_out),
+        str(first.get("advice") or ""),
+        _kept(chosen)[["SNP", "ratio", "group", "group_probability"]] if len(chosen) else chosen,
+        exported if exported is not None else _chosen_instruments(chosen),
     )
 
 
+def _of_all(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows over all instruments, without those of groups."""
+    of_group = rows["method"].astype(str).str.startswith(GROUP)
+    return rows if of_group.all() else rows[~of_group]
+
+
+def _kept(chosen: pd.DataFrame) -> pd.DataFrame:
+    rows = chosen["mr_keep"].astype(str).str.upper() == "TRUE"
+    kept: pd.DataFrame = chosen[rows].reset_index(drop=True)
+    return kept
+
+
+def _chosen_instruments(chosen: pd.DataFrame) -> Instruments | None:
+    """Instruments from the rows of one pair in the file of `mr --save_instruments`."""
+    if not len(chosen):
+        return None
+    sides = {f"{n}_{side}": f"{n}.{side}" for n in ("beta", "se") for side in ("exposure", "outcome")}
+    return exported_instruments(chosen.rename(columns=sides))
+
+
 def _check_one_selection(
-    first: dict[str, Any], instruments: Instruments | None, n_left_out: int
+    first: dict[str, Any],
+    exported: Instruments | None,
+    chosen: pd.DataFrame,
+    left_out: pd.Series | None,
 ) -> None:
     """Refuse tables of two selections: figures would not show what the estimates are of."""
     counts = {"the estimates of `mr`": int(first["n_instruments"])}
-    if instruments is not None:
-        counts["the files of `export_mr`"] = instruments.n_kept
-    if n_left_out:
-        counts["the table of `mr --leave_one_out`"] = n_left_out
-    if len(set(counts.values())) > 1:
-        found = ", ".join(f"{n:,} in {what}" for what, n in counts.items())
-        raise InputError(
-            f"{first['exposure']} -> {first['outcome']}: the files have different sets of instruments: "
-            f"{found}. Give `mr` and `export_mr` the same flags of selection (--min_z, --top_n, "
-            "--one_per_position, ...)"
-        )
+    names: list[set[str]] = []
+    if exported is not None:
+        counts["the files of `export_mr`"] = exported.n_kept
+        names.append(set(exported.kept().snp.tolist()))
+    if len(chosen):
+        kept = _kept(chosen)
+        counts["the file of `mr --save_instruments`"] = len(kept)
+        names.append(set(kept["SNP"].astype(str)))
+    if left_out is not None and len(left_out):
+        counts["the table of `mr --leave_one_out`"] = len(left_out)
+        names.append(set(left_out.astype(str)))
+    if len(set(counts.values())) == 1 and all(mutants == names[0] for mutants in names):
+        return
+    found = ", ".join(f"{n:,} in {what}" for what, n in counts.items())
+    raise InputError(
+        f"{first['exposure']} -> {first['outcome']}: the files have different sets of instruments: "
+        f"{found}. Write one file of instruments with `mr --save_instruments`, and give it to the other "
+        "commands (--instruments)"
+    )
 
 
 def _messages(inputs: Inputs) -> dict[tuple[str, str, str], str]:
@@ -177,13 +233,6 @@ def _movers(leave: pd.DataFrame) -> pd.DataFrame:
     order = rows["change"].abs().sort_values(ascending=False, kind="stable").index
     table: pd.DataFrame = rows.loc[order].head(_MOVERS).reset_index(drop=True)
     return table
-
-
-def _of_exported(inputs: Inputs, exposure: str, outcome: str) -> pd.DataFrame:
-    table = inputs.rows("instruments")
-    if not len(table):
-        return table
-    return _of_pair(table, exposure, outcome)
 
 
 def exported_instruments(table: pd.DataFrame) -> Instruments | None:

@@ -29,6 +29,7 @@ def estimates_table(facts: MrFacts) -> Table:
     rows = facts.estimates
     columns = [
         text("Method", rows["words"]),
+        counts("Mutations", rows["n_instruments"]),
         *_estimate(rows),
         p_values("p", rows["p"], "Two-sided p-value for a slope of 0"),
     ]
@@ -55,10 +56,24 @@ def estimates_table(facts: MrFacts) -> Table:
         columns.append(prose("Note", rows["note"]))
     caption = f"Slope of {facts.outcome} on {facts.exposure}"
     table = build(caption, columns)
-    first = facts.first["method"]
+    shown = None if facts.shown is None else facts.shown["method"]
     return replace(
-        table, row_attributes=[{"current": "yes"} if m == first else {} for m in rows["method"]]
+        table, row_attributes=[{"current": "yes"} if m == shown else {} for m in rows["method"]]
     )
+
+
+def members_table(facts: MrFacts) -> Table:
+    """Each mutant with its ratio and group."""
+    rows = facts.members.sort_values(["group", "ratio"], kind="stable").reset_index(drop=True)
+    columns = [
+        text("Mutation", rows["SNP"]),
+        text("Group", rows["group"].fillna("")),
+        numbers(
+            "Ratio", rows["ratio"], decimals(rows["ratio"].dropna()), "Outcome effect / exposure effect"
+        ),
+        numbers("Probability", rows["group_probability"], 2, "That the mutation belongs to its group"),
+    ]
+    return build("Mutations by group", columns)
 
 
 def across_table(facts: MrFacts) -> Table:

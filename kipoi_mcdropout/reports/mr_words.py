@@ -8,23 +8,43 @@ from typing import Any
 
 import pandas as pd
 
-METHOD_WORDS = {
-    "egger_bootstrap_draws": "MR-Egger, bootstrap over draws",
-    "egger_bootstrap_both": "MR-Egger, bootstrap over draws and mutants",
-    "ivw_bootstrap_draws": "IVW, bootstrap over draws",
-    "ivw_bootstrap_both": "IVW, bootstrap over draws and mutants",
+from kipoi_mcdropout.mr.estimate_table import GROUP
+
+_POINTS = {
     "egger": "MR-Egger",
-    "egger_correlated": "MR-Egger, correlated effects",
     "ivw": "IVW",
+    "ivw_robust": "Robust IVW (MM-estimation)",
+    "raps": "MR-RAPS",
+    "conmix": "Contamination mixture",
+    "simple_median": "Simple median",
+    "weighted_median": "Weighted median",
+    "simple_mode": "Simple mode",
+    "weighted_mode": "Weighted mode",
+}
+_RESAMPLED = {"draws": "draws", "both": "draws and mutants", "sequences": "draws and sequences"}
+METHOD_WORDS = {
+    **_POINTS,
+    "egger_correlated": "MR-Egger, correlated effects",
     "ivw_fixed": "IVW, fixed effects",
     "ivw_delta": "IVW, second-order weights",
     "ivw_correlated": "IVW, correlated effects",
     "debiased_ivw": "Debiased IVW",
-    "simple_median": "Simple median",
-    "weighted_median": "Weighted median",
+    "ivw_penalised": "IVW, penalised weights",
+    "ivw_penalised_robust": "Robust IVW, penalised weights",
+    "egger_robust": "Robust MR-Egger (MM-estimation)",
+    "egger_penalised": "MR-Egger, penalised weights",
+    "egger_penalised_robust": "Robust MR-Egger, penalised weights",
     "penalised_weighted_median": "Penalised weighted median",
-    "simple_mode": "Simple mode",
-    "weighted_mode": "Weighted mode",
+    **{
+        f"raps{simple}_{loss}": f"MR-RAPS, {words}{', no overdispersion' if simple else ''}"
+        for simple in ("", "_simple")
+        for loss, words in (("l2", "squared loss"), ("huber", "Huber's loss"), ("tukey", "Tukey's loss"))
+    },
+    **{
+        f"{method}_bootstrap_{resample}": f"{words}, bootstrap over {what}"
+        for method, words in _POINTS.items()
+        for resample, what in _RESAMPLED.items()
+    },
 }
 
 Row = dict[str, Any]
@@ -87,9 +107,9 @@ def _noisy_correlation(row: Row) -> str:
 
 def _mcse_large(row: Row) -> str:
     n = _value(row, "n_draws")
-    share = f" of {100 / math.sqrt(n):.0f} % of the sd" if n else ""
+    share = f" of up to {100 / math.sqrt(n):.0f} % of the sd" if n else ""
     return (
-        f"{_number(row, 'n_draws')} draws leave every mean effect with a Monte Carlo error{share}. With "
+        f"{_number(row, 'n_draws')} draws leave the mean effects with a Monte Carlo error{share}. With "
         "25 draws or more it is at most 20 %."
     )
 
@@ -105,8 +125,8 @@ def _scatter_beyond_draws(_row: Row) -> str:
     return (
         "The mutations do not lie on one line: they scatter about MR-Egger's line more than their "
         "draws explain. Some change the outcome by another way than the exposure, or the model is not "
-        "linear. The bootstrap over draws does not see this; look at the bootstrap over draws and "
-        "mutants, and at the weighted median."
+        "linear. The bootstrap over draws does not see this. Read the answer, and look at the groups of "
+        "mutations."
     )
 
 
@@ -143,6 +163,8 @@ def warning_words(code: str, row: Row) -> str:
 
 def method_words(method: str) -> str:
     """A method's name for people."""
+    if method.startswith(GROUP):
+        return f"Group {method.removeprefix(GROUP)} of mutations: IVW"
     return METHOD_WORDS.get(method, method)
 
 

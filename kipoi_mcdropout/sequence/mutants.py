@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,6 +42,17 @@ class MutantBatch:
         inputs = take(self.references, self.owner[rows])
         dtype = get_input(self.references, self.input_key).dtype
         return set_input(inputs, self.input_key, self.layout.encode(self.codes[rows], dtype))
+
+    def some(self, mutants: NDArray[np.int64]) -> MutantBatch:
+        """Some of the mutants, by their rows, with their own references alone, in the same order."""
+        kept, owner = np.unique(self.owner[mutants], return_inverse=True)
+        return replace(
+            self,
+            references=take(self.references, kept),
+            reference_codes=self.reference_codes[kept],
+            owner=owner.ravel().astype(np.int64),
+            codes=self.codes[mutants],
+        )
 
     def unchanged(self) -> NDArray[np.bool_]:
         """Which mutants equal their reference, shape=(mutants,)."""

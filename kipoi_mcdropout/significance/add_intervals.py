@@ -10,12 +10,9 @@ import numpy as np
 import pandas as pd
 
 from kipoi_mcdropout.arrays.array_types import FloatArray
+from kipoi_mcdropout.effects.columns import INTERVAL_STATISTICS
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.significance.interval_calibration import (
-    INTERVAL_COLUMNS,
-    SD_COLUMNS,
-    IntervalCalibration,
-)
+from kipoi_mcdropout.significance.interval_calibration import SD_COLUMNS, IntervalCalibration
 from kipoi_mcdropout.significance.matched_effects import require
 from kipoi_mcdropout.significance.result_identity import ResultIdentity
 
@@ -76,7 +73,7 @@ class ConformalOptions:
     def columns(
         self, score: str, outputs: Sequence[str], statistics: Mapping[str, Any]
     ) -> dict[str, FloatArray]:
-        """`INTERVAL_COLUMNS` of the effects of one score, each shape=(mutants, outputs).
+        """`INTERVAL_STATISTICS` of the effects of one score, each shape=(mutants, outputs).
 
         Parameters
         ----------
@@ -86,13 +83,13 @@ class ConformalOptions:
             `effect_mean`, and the sd of `SD_COLUMNS`.
         """
         mean = np.asarray(statistics["effect_mean"])
-        columns = {name: np.full(mean.shape, np.nan, mean.dtype) for name in INTERVAL_COLUMNS}
+        columns = {name: np.full(mean.shape, np.nan, mean.dtype) for name in INTERVAL_STATISTICS}
         for one in self.calibrations:
             if one.score != score or one.output not in outputs:
                 continue
             i = list(outputs).index(one.output)
             found = one.intervals(mean[:, i], statistics[SD_COLUMNS[one.sd]][:, i], self.level)
-            for name, values in zip(INTERVAL_COLUMNS, found, strict=True):
+            for name, values in zip(INTERVAL_STATISTICS, found, strict=True):
                 columns[name][:, i] = values
         return columns
 
@@ -116,7 +113,7 @@ class ConformalOptions:
 def add_intervals(
     table: pd.DataFrame, record: Mapping[str, Any], options: ConformalOptions
 ) -> pd.DataFrame:
-    """A copy of a result's table with `INTERVAL_COLUMNS`.
+    """A copy of a result's table with `INTERVAL_STATISTICS`.
 
     Parameters
     ----------
@@ -133,13 +130,13 @@ def add_intervals(
         table has such columns already.
     """
     require(table, ("output", "score", "effect_mean", "effect_sd"), "the table of effects")
-    if taken := [name for name in INTERVAL_COLUMNS if name in table]:
+    if taken := [name for name in INTERVAL_STATISTICS if name in table]:
         raise InputError(
             f"the result has the columns {', '.join(taken)} already. Give the result without them"
         )
     options.check_fits(record, list(dict.fromkeys(table["output"].astype(str))))
     empty = np.full(len(table), np.nan, table["effect_mean"].to_numpy().dtype)
-    added = {name: empty.copy() for name in INTERVAL_COLUMNS}
+    added = {name: empty.copy() for name in INTERVAL_STATISTICS}
     output, score = table["output"].astype(str), table["score"].astype(str)
     for one in options.calibrations:
         rows = np.flatnonzero((output == one.output) & (score == one.score))

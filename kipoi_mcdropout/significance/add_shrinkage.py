@@ -7,12 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from kipoi_mcdropout.effects.columns import SHRINKAGE_STATISTICS
 from kipoi_mcdropout.effects.rounding import effect_rounding
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.significance.matched_effects import require
 from kipoi_mcdropout.significance.shrinkage import shrink
-
-SHRINKAGE_COLUMNS = ("effect_posterior", "lfsr")
 
 
 class ShrunkenTable(NamedTuple):
@@ -40,12 +39,12 @@ def add_shrinkage(table: pd.DataFrame) -> ShrunkenTable:
         If an output has fewer than 10 effects with an sd, or the table has such columns already.
     """
     require(table, ("output", "score", "effect_mean", "effect_sd"), "the table of effects")
-    if taken := [name for name in SHRINKAGE_COLUMNS if name in table]:
+    if taken := [name for name in SHRINKAGE_STATISTICS if name in table]:
         raise InputError(
             f"the result has the columns {', '.join(taken)} already. Give the result without them"
         )
     empty = np.full(len(table), np.nan, table["effect_mean"].to_numpy().dtype)
-    added = {name: empty.copy() for name in SHRINKAGE_COLUMNS}
+    added = {name: empty.copy() for name in SHRINKAGE_STATISTICS}
     fits: list[dict[str, Any]] = []
     pairs = pd.MultiIndex.from_frame(table[["output", "score"]].astype(str))
     for output, score in pairs.unique():

@@ -30,12 +30,11 @@ from kipoi_mcdropout.significance.matched_effects import Matched, match, require
 from kipoi_mcdropout.significance.result_identity import ResultIdentity
 from kipoi_mcdropout.significance.venn_abers import VennAbers
 
-INTERVAL_COLUMNS = ("ci_lower", "ci_upper", "sign_probability_calibrated")
 SD_COLUMNS = {"total": "effect_sd", "within": "effect_sd_within", "between": "effect_sd_between"}
 
 
 class Intervals(NamedTuple):
-    """What a calibration says of effects: `INTERVAL_COLUMNS`, arrays of one shape."""
+    """What a calibration says of effects: `INTERVAL_STATISTICS`, arrays of one shape."""
 
     lower: FloatArray
     upper: FloatArray

@@ -9,6 +9,7 @@ from typing import Any
 from kipoi_mcdropout.effects.asked_outputs import asked_outputs
 from kipoi_mcdropout.effects.scores import Score
 from kipoi_mcdropout.effects.summary import EffectOptions
+from kipoi_mcdropout.effects.until import Until
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.atomic import STDOUT
 from kipoi_mcdropout.files.effects import Effects
@@ -88,10 +89,9 @@ def score_variants(
         allele was scored.
     """
     ready, parsed = asked_outputs(as_model(model), scores, outputs, "score_variants")
-    wanted = VariantEffects(
-        EffectOptions(parsed, draws_of(n_draws), tuple(options.quantiles)),
-        seed, targets, options, vcf_options,
-    )  # fmt: skip
+    until = Until.of(options.until, options.threshold, len(parsed))
+    effects = EffectOptions(parsed, draws_of(n_draws), tuple(options.quantiles), until=until)
+    wanted = VariantEffects(effects, seed, targets, options, vcf_options)
     if output is not None:
         annotated, table = _split(output)
         paths = output_paths(vcf, annotated, table, vcf_options, running)

@@ -37,6 +37,11 @@ class VariantOptions:
         From contigs of the VCF to those of the FASTA; a path is that of a file of two columns.
     quantiles : sequence of float
         Quantiles of the effect over the draws, in the table.
+    until : float, optional
+        Share to which each mean effect is to be known; then n_draws is the most that an allele gets, and
+        each gets only as many as it needs. See `effects.until.Until`.
+    threshold : float, or sequence of float with one for each score, optional
+        The smallest effect that matters, for `until`, in the units of the score.
     """
 
     rc: bool = False
@@ -47,6 +52,8 @@ class VariantOptions:
     region: str | None = None
     contig_map: Mapping[str, str] | str | Path | None = None
     quantiles: Sequence[float] = ()
+    until: float | None = None
+    threshold: float | Sequence[float] | None = None
 
     def placement(self, length: int, known_only: bool = False) -> PlacementOptions:
         """How alleles are placed in windows of a length, bp; see `PlacementOptions.known_only`."""
@@ -85,6 +92,9 @@ class VcfOptions:
         Of all INFO IDs that are added.
     q_values : bool
         Add Benjamini-Hochberg q-values to the table, over all its rows of a score.
+    member_means : bool
+        Add the mean effect of each member to the table, in columns `effect_mean_1`, `effect_mean_2`,
+        ..., in the order in which the members were given.
     strict : bool
         Raise SkippedAllelesError at the end if anything was skipped; the outputs are written.
     """
@@ -94,6 +104,7 @@ class VcfOptions:
     statistics: Sequence[str] = DEFAULT_STATISTICS
     info_prefix: str = "MCD"
     q_values: bool = False
+    member_means: bool = False
     strict: bool = False
 
 

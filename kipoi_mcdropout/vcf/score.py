@@ -13,7 +13,9 @@ from kipoi_mcdropout.dropout.locked_model import MOST_AT_A_TIME
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.effects.columns import MEMBER_STATISTICS
 from kipoi_mcdropout.effects.member_engines import draws_of_each
+from kipoi_mcdropout.effects.member_names import asked_columns
 from kipoi_mcdropout.effects.scores import scores_as_dict
+from kipoi_mcdropout.effects.until import check_until
 from kipoi_mcdropout.engine import Choice
 from kipoi_mcdropout.engine.dtype_check import DtypeCheck
 from kipoi_mcdropout.errors import InputError, InputWarning, OutputError, TargetError
@@ -32,13 +34,14 @@ from kipoi_mcdropout.vcf.place.chunks import AlleleWindows, chunk_alleles, gathe
 from kipoi_mcdropout.vcf.place.contigs import ContigNames
 from kipoi_mcdropout.vcf.place.placement import Placer
 from kipoi_mcdropout.vcf.place.survey import Survey, survey_records
+from kipoi_mcdropout.vcf.place.views import check_bins
 from kipoi_mcdropout.vcf.read.input_stream import is_stream
 from kipoi_mcdropout.vcf.read.reader import VcfReader
 from kipoi_mcdropout.vcf.run import outputs_as_dict, run_variants
 from kipoi_mcdropout.vcf.run_record import run_record
 from kipoi_mcdropout.vcf.scoring import EngineChoice, VariantJob, VariantWork, which_are_random
 from kipoi_mcdropout.vcf.units import Summaries, variant_units
-from kipoi_mcdropout.vcf.write.annotate import MAX_FIELDS, InfoField, info_fields
+from kipoi_mcdropout.vcf.write.annotate import MAX_FIELDS, InfoField, draws_field, info_fields
 from kipoi_mcdropout.vcf.write.assemble import VariantAssembler, VariantLayout
 from kipoi_mcdropout.vcf.write.ledger import Ledger, SkippedAllelesError
 from kipoi_mcdropout.vcf.write.output_paths import OutputPaths
@@ -128,7 +131,7 @@ def score_vcf(
     check_not_inputs(
         paths.all(), {"the genome": fasta, "the contig map": wanted.options.contig_map_file}
     )
-    wanted, options = _with_draws(wanted, model), wanted.options
+    wanted, options = _checked(wanted, model, paths), wanted.options
     placement = options.placement(model.sequences.length, known_only=not model.sequences.knows_n)
     with ExitStack() as stack:
         stack.enter_context(model.adapter.locked.borrow())
@@ -153,7 +156,7 @@ def score_vcf(
         written = VariantLayout(
             wanted.vcf.info_prefix, tuple(plan.fields), plan.targets.labels,
             wanted.effects.quantiles, wanted.vcf.q_values, contigs, len(model.ensemble) > 1,
-            plan.targets.eps,
+            plan.targets.eps, asked_columns(record),
         )  # fmt: skip
         assembler = VariantAssembler(written, reader.header)
         scheduler = stack.enter_context(running.open_scheduler())
@@ -171,14 +174,16 @@ def score_vcf(
             f"strict: {ledger.n_skipped} of {ledger.alleles} alleles were skipped; the reasons are in "
             f"INFO and in the table of skipped alleles\n{ledger.summary()}"
         )
-    return VariantRun(
-        ledger, plan.targets.labels, record, plan.choice, nothing_left, tuple(notices)
-    )
+    return VariantRun(ledger, plan.targets.labels, record, plan.choice, nothing_left, tuple(notices))
 
 
-def _with_draws(wanted: VariantEffects, model: Model) -> VariantEffects:
+def _checked(wanted: VariantEffects, model: Model, paths: OutputPaths) -> VariantEffects:
     """With a number of draws, where it was left to the model."""
+    if wanted.vcf.member_means:
+        model.ensemble.check_several("member_means (--member_means)")
+        paths.check_table("member_means (--member_means)")
     n_draws = decided_draws(wanted.effects.n_draws, model.ensemble, model.sequences.example())
+    check_until(wanted.effects.until, n_draws, n_members=len(model.ensemble))
     return replace(wanted, effects=replace(wanted.effects, n_draws=n_draws))
 
 
@@ -208,9 +213,7 @@ class _Plan:
         if isinstance(scheduler, InProcess):
             return Work(self.here)
         if not self.engine.by_name:
-            raise InputError(
-                f"other processes need the engine by its name; got {self.engine.engine!r}"
-            )
+            raise InputError(f"other processes need the engine by its name; got {self.engine.engine!r}")
         # The alphabet may be that of a dataloader, and a worker loads none.
         settings = self.model.settings
         if settings.vocabulary is None:
@@ -233,11 +236,12 @@ def _plan(
     effects, sequences = wanted.effects, model.sequences
     chosen = sequences.targets(wanted.targets)
     model.ensemble.check_targets(sequences.example(), as_targets(wanted.targets), chosen)
-    _check_strands(wanted, model)
+    check_bins(model.adapter.reader, wanted.options.rc, wanted.options.shifts)
     fields = _fields(wanted, chosen, model) if carries_vcf else []
     n_alleles = chunk_alleles(
-        len(chosen.columns), len(effects.scores), effects.n_draws, running.batch_size or MOST_AT_A_TIME
-    )
+        len(chosen.columns), len(effects.scores), effects.n_draws, running.batch_size or MOST_AT_A_TIME,
+        0 if chosen.profiles is None else chosen.profiles.size,
+    )  # fmt: skip
     asked = EngineChoice(running.engine, running.batch_size, running.memory, running.verify)
     masks = MaskBank(wanted.seed)
     is_random = which_are_random(model, effects.n_draws)
@@ -250,28 +254,13 @@ def _plan(
     return _Plan(model, wanted, running, chosen, fields, n_alleles, engine, choice, here, compared)
 
 
-def _check_strands(wanted: VariantEffects, model: Model) -> None:
-    """Raise InputError where bins of both strands would be averaged that are not the same bases."""
-    reader = model.adapter.reader
-    if not wanted.options.rc or reader is None:
-        return
-    n_bins = reader.bound.axes.n_bins
-    for window in reader.bound.windows:
-        if window.start + window.end != n_bins:
-            raise InputError(
-                "rc (--rc) reads the other strand too, whose bins run the other way, so a window of "
-                f"bins must be symmetric about the centre; {window.reduction.name} takes the bins "
-                f"{window.start}:{window.end} of {n_bins}"
-            )
-
-
 def _recorded(plan: _Plan, contig_map: dict[str, str]) -> dict[str, Any]:
     """The options of a run, for its record, as plain values for JSON."""
     wanted, running, sequences = plan.wanted, plan.running, plan.model.sequences
     own = settings_as_dict(plan.model.settings)
     return {
         **wanted.options.placement_as_dict(), "rc": wanted.options.rc,
-        **scores_as_dict(wanted.effects.scores),
+        **scores_as_dict(wanted.effects.scores), **wanted.effects.until_as_dict(),
         "targets": list(plan.targets.labels), "quantiles": list(wanted.effects.quantiles),
         "region": wanted.options.region, "contig_map": contig_map,
         "batch_size": running.batch_size, "length": sequences.length,
@@ -281,6 +270,7 @@ def _recorded(plan: _Plan, contig_map: dict[str, str]) -> dict[str, Any]:
         "dtype": plan.model.settings.dtype,
         "info_prefix": wanted.vcf.info_prefix, "vcf_statistics": list(wanted.vcf.statistics),
         "vcf_targets": list(as_targets(wanted.vcf.targets)), "q_values": wanted.vcf.q_values,
+        **({"member_means": True} if wanted.vcf.member_means else {}),
         "chunk_alleles": plan.n_alleles,
         "engine": running.engine if isinstance(running.engine, str) else "custom",
         "engine_used": plan.choice.engine, "memory_bytes": running.memory_bytes,
@@ -305,9 +295,7 @@ def _judge(ledger: Ledger, survey: Survey, told: list[str], is_shard: bool) -> l
     return later
 
 
-def _fields(
-    wanted: VariantEffects, chosen: Targets, model: Model
-) -> list[InfoField]:
+def _fields(wanted: VariantEffects, chosen: Targets, model: Model) -> list[InfoField]:
     """The INFO fields of the annotated VCF.
 
     Raises
@@ -342,4 +330,5 @@ def _fields(
             "it is to carry with VcfOptions.targets (--vcf_target; the table has all), or compute fewer "
             "with targets (--target)"
         )
-    return info_fields(vcf.info_prefix, scores, chosen.labels, columns, vcf.statistics)
+    fields = info_fields(vcf.info_prefix, scores, chosen.labels, columns, vcf.statistics)
+    return [*fields, draws_field(vcf.info_prefix, scores[0])] if effects.stops_early else fields

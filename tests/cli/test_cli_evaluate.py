@@ -67,7 +67,7 @@ def test_the_table_is_what_python_gives(
     assert record["options"]["n_bootstrap"] == N_SAMPLES
     for sentence in result.sentences:
         assert sentence in told
-    assert len(result.sentences) == 6
+    assert len(result.sentences) == 7
     assert f"{result.n} variants in {result.n_clusters} clusters" in told
     assert "warning: few_clusters:" in told
     assert (tmp_path / "e.png").read_bytes()[1:4] == b"PNG"

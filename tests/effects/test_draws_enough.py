@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 import pytest
 
@@ -40,3 +42,20 @@ def test_rows_without_an_sd_are_refused(rows: pd.DataFrame) -> None:
 def test_no_rows_are_refused() -> None:
     with pytest.raises(InputError, match="the rows must have"):
         draws_enough(ROWS.iloc[:0])
+
+
+def test_numbers_of_draws_that_differ() -> None:
+    """Under --until: the error that 95 % of the sds of the clear mutants do not exceed."""
+    rows = pd.concat([ROWS] * 20, ignore_index=True)
+    rows["n_draws"] = [15, 63, 15] * 20  # of the third |z| is below 2
+    found = draws_enough(rows)
+    assert (found.n_draws, found.most_draws, found.n_mutants) == (15, 63, 40)
+    assert found.sd_error == pytest.approx(1 / math.sqrt(2 * 14))
+    assert found.mean_error == pytest.approx(0.4 / math.sqrt(63))
+    assert not found.enough
+    assert "15 to 63 draws give 95 % of the sds to 19 %, and the mean effect to 5 %" in found.sentence()
+    assert "run with a smaller --until or --threshold" in found.sentence()
+    rows["n_draws"] = [31, 63, 15] * 20
+    better = draws_enough(rows)
+    assert better.enough
+    assert better.sentence().endswith("That is enough for most uses.")

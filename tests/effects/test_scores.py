@@ -12,7 +12,6 @@ from kipoi_interpret.importance_scores.ism_scores import scoring_options
 from kipoi_mcdropout.effects.score_names import (
     NO_EFFECT,
     PREFERRED_SCORES,
-    SCORE_NAMES,
     UNSIGNED_SCORES,
 )
 from kipoi_mcdropout.effects.scores import (
@@ -38,8 +37,8 @@ def _ours(name: str) -> np.ndarray:
 
 
 def test_all_of_kipoi_interprets_scores_are_offered() -> None:
-    assert set(SCORES) == {*scoring_options, "log2fc"}
-    assert tuple(SCORES) == SCORE_NAMES
+    own = {"log2fc", *(name for name, score in SCORES.items() if score.on_profiles)}
+    assert set(SCORES) == {*scoring_options, *own}
 
 
 @pytest.mark.parametrize("name", sorted(set(scoring_options) - {"deepsea_effect"}))
@@ -54,7 +53,7 @@ def test_deepsea_effect_equals_kipoi_interprets_for_a_palindrome() -> None:
 
 
 def test_scores_without_a_direction_are_marked() -> None:
-    assert set(SCORES) - set(UNSIGNED_SCORES) == {"diff", "logit", "log2fc"}
+    assert set(SCORES) - set(UNSIGNED_SCORES) == {"diff", "logit", "log2fc", "sax", "logsed"}
     assert set(PREFERRED_SCORES) == {"diff", "logit", "log2fc"}
     assert set(SCORES) > NO_EFFECT
 

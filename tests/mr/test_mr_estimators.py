@@ -51,7 +51,7 @@ def summary(n: int, seed: int = 0) -> Instruments:
 @settings(max_examples=8)
 @given(mask=st.lists(st.booleans(), min_size=12, max_size=12))
 def test_no_method_depends_on_which_allele_is_counted(method: str, mask: list[bool]) -> None:
-    one = simulated(n=12, n_draws=40)
+    one = simulated(n=12, n_draws=40, sequence=np.arange(12) % 4)
     a = mr_estimate(one, method, n_bootstrap=20)
     b = mr_estimate(one.flip(mask), method, n_bootstrap=20)
     assert b.estimate == pytest.approx(a.estimate, rel=1e-9)

@@ -144,26 +144,33 @@ def test_report_has_a_row_a_method_with_its_convention_and_warnings() -> None:
     one = strong(n=9)
     table = estimates(one, n_bootstrap=50, convention="mendelianrandomization")
     assert table["method"].tolist() == [
-        "egger_bootstrap_draws",
-        "egger_bootstrap_both",
         "ivw_bootstrap_draws",
-        "egger",
+        "ivw_bootstrap_both",
+        "ivw_robust_bootstrap_both",
+        "egger_bootstrap_both",
+        "conmix_bootstrap_both",
+        "weighted_median_bootstrap_both",
+        "weighted_mode_bootstrap_both",
         "ivw",
+        "ivw_robust",
+        "egger",
+        "conmix",
         "weighted_median",
         "weighted_mode",
     ]
     assert (table["convention"] == "mendelianrandomization").all()
     assert (table["warnings"] == "few_instruments").all()
     assert table.attrs["warnings"][0][0] == "few_instruments"
+    assert set(table["answer"]) == {"too_few"}
     assert (table["note"] == "").all()
     egger = table.set_index("method").loc["egger"]
     assert egger["estimate"] == mr_egger(one).estimate
     assert egger["distribution"] == "normal"
     assert egger["i2_gx"] == i2_gx(one, convention="mendelianrandomization")
-    first = mr_bootstrap(one, n_bootstrap=50)
+    first = mr_bootstrap(one, "ivw", n_bootstrap=50)
     assert table["se"][0] == first.se
     summaries = estimates(one.without_draws(), n_bootstrap=50)
-    assert summaries["method"].tolist() == ["egger", "ivw", "weighted_median", "weighted_mode"]
+    assert summaries["method"].tolist() == table["method"].tolist()[7:]
 
 
 def test_report_says_why_a_method_gave_nothing() -> None:

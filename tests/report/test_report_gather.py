@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from report_world import N_DRAWS, effects, record_of, write_parquet
+from report_world import N_DRAWS, Page, effects, record_of, write_parquet
 
 from kipoi_mcdropout.cli import cli_main
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.read import read_draws, read_effects
 from kipoi_mcdropout.files.read_stream import iter_effects
 from kipoi_mcdropout.mr import mr_estimate
-from kipoi_mcdropout.reports import gather
+from kipoi_mcdropout.reports import gather, render
 from kipoi_mcdropout.reports.draws import gather_draws
 from kipoi_mcdropout.reports.effects import EffectFacts, gather_effects
 from kipoi_mcdropout.reports.inputs import find_inputs
@@ -353,3 +353,21 @@ def test_instruments_are_found_again_in_the_result(results: Path, mr_folder: Pat
         assert mr_estimate(found, method).estimate == pytest.approx(expected, rel=1e-5)
     other = leave.assign(estimate=leave["estimate"] * 1.01)
     assert instruments_of_result(iter_effects(results / "ism.h5"), other, pair) is None
+
+
+def test_mutants_with_different_numbers_of_draws(tmp_path: Path) -> None:
+    """Under --until each row counts with its own number, and the page says what they are."""
+    table = effects([0.1, -0.2, 0.001, 0.3], [0.1, 0.1, 0.002, 0.1], [31, 31, 15, 127])
+    options = {"method": "mcdropout_ism", "scores": ["diff"], "until": 0.15, "threshold": [0.02]}
+    path = write_parquet(tmp_path / "until.parquet", table, record_of(127, options=options))
+    facts = gather([path])
+    assert facts.effects is not None
+    assert facts.effects.draws == {31: 2, 15: 1, 127: 1}
+    draws = facts.draws
+    assert draws is not None
+    assert (draws.n_draws, draws.most_draws, draws.mean_draws) == (15, 127, 51)
+    assert draws.sd_error == pytest.approx(28**-0.5)
+    page = Page(render(facts, figures=False)).text
+    for words in ("Are 15 to 127 draws enough?", "51.0 on average, 127 at most", "at most 127 draws"):
+        assert words in page
+    assert "Few draws" not in page

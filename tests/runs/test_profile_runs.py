@@ -11,12 +11,15 @@ import pandas as pd
 import pytest
 import torch
 from profile_world import LENGTH, TRACKS, OneHead, profile_net, sequences, write_files
+from scipy.spatial.distance import jensenshannon
+from torch.multiprocessing.reductions import StorageWeakRef
 from variant_world import random_sequence, write_fasta, write_vcf
 
 import kipoi_mcdropout as mcd
 from kipoi_mcdropout.cli import interpret_ism, run
 from kipoi_mcdropout.dropout.locked_model import POINT, locked_forward
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.vcf.place.chunks import chunk_alleles
 
 WORDS: dict[str, Any] = {"head": "profile", "tracks": ["plus", "total"], "reduce": ["sum@16", "max"]}
 FLAGS = [
@@ -84,6 +87,73 @@ def test_effects_are_those_of_the_reduced_outputs(engine: str) -> None:
     }
 
 
+def of_profiles(net: torch.nn.Module, x: np.ndarray, draw: int, seed: int) -> torch.Tensor:
+    """Whole profiles of the oracle, in float64."""
+    whole = locked_forward(OneHead(net), torch.from_numpy(x), draw, seed).double()
+    return whole.reshape(len(x), 3, LENGTH)
+
+
+@pytest.mark.parametrize("engine", ["full", "incremental"])
+def test_profile_scores_are_those_of_the_profiles_of_the_oracle(engine: str) -> None:
+    x, net = sequences(1, dtype=np.float64), profile_net(dtype=torch.float64)
+    l1 = mcd.Score("l1", lambda ref, alt: (alt - ref).abs().sum(-1), on_profiles=True, signed=False)
+    effects = mcd.ism(
+        mcd.Model(net, outputs=TRACKS), x, n_draws=3, seed=3, scores=["jsd", "l2", "sax", l1, "diff"],
+        options=mcd.MutationOptions(START, END), running=mcd.RunOptions(engine=engine),
+        head="profile", tracks=["plus", "total"], reduce=["sum@16", "max@20:30"],
+    )  # fmt: skip
+    for output, track, bins in (
+        ("plus|sum@16", 0, slice(24, 40)),
+        ("total|max@20:30", 2, slice(20, 30)),
+    ):
+        ref, alt = (
+            torch.stack([of_profiles(net, of, draw, 3)[:, track, bins] for draw in range(3)])
+            for of in (x, mutants(x))
+        )
+        delta = alt - ref
+        largest = delta.gather(2, delta.abs().argmax(2, keepdim=True)).squeeze(2)
+        distance = jensenshannon(ref.expand_as(alt), alt, axis=2)
+        expected = {"jsd": distance, "l2": delta.norm(dim=2), "sax": largest, "l1": delta.abs().sum(2)}
+        for score, values in expected.items():
+            table = effects.table(output, score)
+            mean = np.asarray(values).mean(0)
+            np.testing.assert_allclose(table["effect_mean"], mean, atol=2e-6 * max(1, abs(mean).max()))
+            diff = effects.table(output, "diff")
+            for column in ("ref_mean", "alt_mean", "ref_var"):
+                np.testing.assert_array_equal(table[column], diff[column])
+    assert effects.provenance["options"]["engine_used"] == engine
+    with pytest.raises(InputError, match="its own score 'l1' has none"):
+        mcd.mr.instruments(effects, "plus|sum@16", "total|max@20:30", score="l1")
+    with pytest.raises(InputError, match="'jsd' is the distance of two profiles, and has no sign"):
+        mcd.mr.instruments(effects, "plus|sum@16", "total|max@20:30", score="jsd")
+    assert len(mcd.mr.instruments(effects, "plus|sum@16", "total|max@20:30", score="sax")) > 5
+
+
+def test_profile_scores_are_refused_by_name_where_there_is_nothing_to_compare() -> None:
+    x = sequences(1)
+    with pytest.raises(InputError, match=r"'jsd' compares the bins of profiles: .* with reduce"):
+        mcd.ism(profile_net(), x, n_draws=2, scores="jsd")
+    with pytest.raises(InputError, match="'jsd' compares the bins"):
+        mcd.ism(profile_net(), x, n_draws=2, scores="jsd", head="profile", track_axis=0)
+    counts = mcd.Model(profile_net(), outputs=["a", "b"])
+    with pytest.raises(InputError, match="no axis of bins, so profiles cannot be compared"):
+        mcd.ism(counts, x, n_draws=2, scores="jsd", head="count", reduce="sum")
+    with pytest.raises(InputError, match="needs outputs between 0 and 1"):
+        mcd.ism(profile_net(), x, n_draws=2, scores="logit", head="profile", track_axis=0, reduce="sum")
+
+
+def test_a_model_with_a_readout_is_used_for_both_kinds_of_scores() -> None:
+    model = mcd.Model(profile_net(), outputs=TRACKS).with_readout(
+        head="profile", reduce="sum@16", tracks="plus"
+    )
+    options, x = mcd.MutationOptions(START, END), sequences(1)
+    both = mcd.ism(model, x, n_draws=2, scores=["diff", "sax"], options=options)
+    alone = mcd.ism(model, x, n_draws=2, scores="diff", options=options)
+    np.testing.assert_allclose(
+        both.table(score="diff")["effect_mean"], alone.table()["effect_mean"], rtol=1e-4, atol=1e-6
+    )
+
+
 class Signed(torch.nn.Module):
     """A profile with negative numbers."""
 
@@ -123,6 +193,40 @@ def test_mutants_far_from_the_window_have_no_effect_at_all() -> None:
     assert (table["effect_sd"][far] == 0).all()
 
 
+class Watched(torch.nn.Module):
+    """Counts how many of its profiles are in memory when it makes another one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = OneHead(profile_net())
+        self.made: list[StorageWeakRef] = []
+        self.most = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.most = max(self.most, sum(not ref.expired() for ref in self.made))
+        profile: torch.Tensor = self.net(x)
+        self.made.append(StorageWeakRef(profile.untyped_storage()))
+        return profile
+
+
+def test_no_profile_is_kept_where_it_is_reduced() -> None:
+    net = Watched()
+    mcd.ism(
+        mcd.Model(net, outputs=TRACKS), sequences(1), n_draws=3, reduce=["sum", "max@9"],
+        scores=["diff", "log2fc"], running=mcd.RunOptions(engine="full", batch_size=8),
+        options=mcd.MutationOptions(START, END),
+    )  # fmt: skip
+    assert len(net.made) > 12
+    assert net.most == 0
+
+
+def test_fewer_alleles_at_a_time_for_wide_profiles() -> None:
+    assert chunk_alleles(4, 1, 30, 32) == 1024
+    assert chunk_alleles(4, 1, 30, 32, profile_size=2000) == 96  # 8 bytes x 31 x 2000 an allele
+    assert chunk_alleles(4, 1, 30, 32, profile_size=50_000) == 5
+    assert chunk_alleles(4, 1, 30, 32, profile_size=5_000_000) == 1
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Code, weights of two members, a FASTA of sequences, a genome and a VCF."""
@@ -152,7 +256,7 @@ def ism_words(world: dict[str, Any], *more: str) -> list[str]:
 
 def test_members_shards_and_resume(world: dict[str, Any], tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole.parquet", tmp_path / "parts.parquet"
-    words = ism_words(world, *world["member"], "-s", "diff", "log2fc")
+    words = ism_words(world, *world["member"], "-s", "diff", "log2fc", "jsd")
     assert cli(["ism", *words, "-o", str(whole)]) == 0
     for i in (1, 2):
         assert cli(["ism", *words, "-o", str(parts), "--shard", f"{i}/2"]) == 0
@@ -206,6 +310,13 @@ def test_a_vcf(world: dict[str, Any], tmp_path: Path) -> None:
     assert len(rows) == 6 * 4
     assert "MCD_log2fc_plus_sum_16_effect_mean=" in annotated.read_text()
     assert 'Output="plus|sum@16"' in annotated.read_text()
+    reversed_words = [*words[: words.index("log2fc")], "jsd", "sax", *words[words.index("-o") :]]
+    assert cli(["score_variants", *reversed_words, "--overwrite"]) == 0
+    of_profile = pd.read_parquet(table)
+    assert (of_profile["effect_mean"][of_profile["score"] == "jsd"] > 0).all()
+    np.testing.assert_allclose(
+        of_profile["ref_mean"][of_profile["score"] == "sax"], rows["ref_mean"], rtol=1e-6
+    )
     net = profile_net(0)
     genome = Path(world["genome"]).read_text().split("\n", 1)[1].replace("\n", "")
     window = genome[100 - 1 - 31 : 100 - 1 + 33]
@@ -218,16 +329,20 @@ def test_strands_are_averaged_in_symmetric_windows_alone(world: dict[str, Any]) 
     model = mcd.Model(profile_net(), outputs=TRACKS, input_shape=(4, LENGTH))
     both = mcd.VariantOptions(rc=True)
 
-    def score(reduce: str, options: mcd.VariantOptions) -> pd.DataFrame:
+    def score(reduce: str, options: mcd.VariantOptions, scores: str = "diff") -> pd.DataFrame:
         return mcd.score_variants(
-            model, world["vcf"], world["genome"], n_draws=2, options=options, reduce=reduce,
-            head="profile", tracks="plus",
+            model, world["vcf"], world["genome"], n_draws=2, scores=scores, options=options,
+            reduce=reduce, head="profile", tracks="plus",
         ).table()  # fmt: skip
 
     strands = score("sum@16", both), score("sum@16", mcd.VariantOptions())
     assert not np.allclose(strands[0]["ref_mean"], strands[1]["ref_mean"])
-    with pytest.raises(InputError, match="symmetric about the centre; sum@0:10 takes the bins 0:10 of 64"):
+    with pytest.raises(InputError, match=r"symmetric .* sum@0:10 takes the bins 0:10 of 64"):
         score("sum@0:10", both)
+    moved = mcd.VariantOptions(shifts=(0, 1))
+    for options, word in ((both, "rc"), (moved, "shifts")):
+        with pytest.raises(InputError, match=rf"{word} .* profiles cannot be compared"):
+            score("sum@16", options, scores="jsd")
     with pytest.raises(InputError, match="sum@3 takes the bins 30:33 of 64"):
         score("sum@3", both)
 

@@ -12,13 +12,10 @@ import pytest
 from interval_world import RECORD, tables
 from numpy.testing import assert_allclose, assert_array_equal
 
+from kipoi_mcdropout.effects.columns import INTERVAL_STATISTICS
 from kipoi_mcdropout.errors import InputError, InputWarning
 from kipoi_mcdropout.significance.add_intervals import ConformalOptions, add_intervals, with_conformal
-from kipoi_mcdropout.significance.interval_calibration import (
-    INTERVAL_COLUMNS,
-    IntervalCalibration,
-    calibrate_intervals,
-)
+from kipoi_mcdropout.significance.interval_calibration import IntervalCalibration, calibrate_intervals
 
 
 def made(**how: Any) -> IntervalCalibration:
@@ -121,6 +118,7 @@ def changed(**parts: Any) -> dict[str, Any]:
         (changed(options={"scores": ["logit"]}), "score diff.*the result has the scores logit"),
         (changed(options={"scores": ["diff"], "rc": True}), "with rc False; the result has rc True"),
         (changed(options={"scores": ["diff"], "shifts": [0, 1]}), "shifts"),
+        (changed(options={"scores": ["diff"], "until": 0.15}), "with until None; the result has until 0.1"),
         (changed(n_draws=0), "the result has no draws"),
         (changed(model={"name": "toy"}), "does not say which model made it"),
     ],
@@ -169,7 +167,7 @@ def test_other_outputs_and_scores_get_no_numbers() -> None:
     table = add_intervals(shuffled, record, ConformalOptions((calibration,), 0.9))
     mine = ((shuffled["output"] == "DNase") & (shuffled["score"] == "diff")).to_numpy()
     found = calibration.intervals(shuffled["effect_mean"][mine], shuffled["effect_sd"][mine], 0.9)
-    for name, values in zip(INTERVAL_COLUMNS, found, strict=True):
+    for name, values in zip(INTERVAL_STATISTICS, found, strict=True):
         assert_array_equal(table[name][mine], values)
         assert table[name][~mine].isna().all()
 

@@ -10,8 +10,10 @@ from kipoi_mcdropout.cli.arguments import (
     Parser,
     add_draw_arguments,
     add_engine_arguments,
+    add_member_means,
     add_output_arguments,
     add_run_arguments,
+    add_until_arguments,
     parse_json,
     parse_shard,
 )
@@ -45,6 +47,7 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
     _add_score_arguments(parser)
     add_readout_arguments(parser)
     add_draw_arguments(parser)
+    add_until_arguments(parser, "mutant")
     _add_mutation_arguments(parser)
     add_engine_arguments(parser)
     add_run_arguments(parser, "a sequence")
@@ -113,6 +116,7 @@ def _add_mutation_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep_draws", action="store_true", help="also write the effect of every draw (HDF5 only)"
     )
+    add_member_means(parser)
     parser.add_argument("--test_ref_ref", action="store_true", help="also 'mutate' each base to itself")
 
 
@@ -150,7 +154,8 @@ def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:
         done = mutate(model, sequences, settings, running, paths, watch, asked)
     finally:
         watch.close()
-    _report(done.run, done.n_draws, paths, watch.n_bad)
+    draws = f"at most {done.n_draws}" if settings.effects.stops_early else str(done.n_draws)
+    _report(done.run, f"{draws} draws", paths, watch.n_bad)
     return EXIT_OK
 
 
@@ -173,6 +178,7 @@ class _Prepared:
         """
         from kipoi_mcdropout.effects.scores import parse_scores
         from kipoi_mcdropout.effects.summary import EffectOptions
+        from kipoi_mcdropout.effects.until import Until
         from kipoi_mcdropout.model.ensemble import draws_of
         from kipoi_mcdropout.model.model import Model
         from kipoi_mcdropout.runs.ism.mutate import MutationOptions, ism_options
@@ -182,16 +188,19 @@ class _Prepared:
         try:
             scores = parse_scores(get("scores"), get("score_kwargs"), get("pseudocount"))
             effects = EffectOptions(
-                scores, draws_of(get("n_draws")),
-                tuple(get("quantiles")), get("keep_draws"),
+                scores, draws_of(get("n_draws")), tuple(get("quantiles")), get("keep_draws"),
+                Until.of(options.until, options.threshold, len(scores)),
             )  # fmt: skip
-            mutation = MutationOptions(get("start"), get("end"), get("test_ref_ref"), get("mask_scope"))
+            mutation = MutationOptions(
+                get("start"), get("end"), get("test_ref_ref"), get("mask_scope"),
+                member_means=options.member_means,
+            )  # fmt: skip
             running = RunOptions(
                 get("batch_size"), get("engine"), get("memory_bytes"), get("verify"), options.scheduler,
                 options.on_error, options.overwrite, options.resume, parse_shard(options.shard),
             )  # fmt: skip
             words = {name: get(name) for name in READOUT_FLAGS if get(name) is not None}
-            model = Model.of(self.loaded, with_readout(settings, words), self.select)
+            model = Model.of(self.loaded, with_readout(settings, words, scores), self.select)
             chosen = ism_options(model, effects, get("seed"), get("targets"), mutation, running)
         except TypeError as error:
             if options.imp_score_kwargs is None:
@@ -273,7 +282,7 @@ def _watch(n_sequences: int | None, here: bool) -> Any:
     return Spoken()
 
 
-def _report(run: Any, n_draws: int, paths: Any, n_bad: int) -> None:
+def _report(run: Any, draws: str, paths: Any, n_bad: int) -> None:
     from kipoi_mcdropout.cli.messages import say, warn
     from kipoi_mcdropout.runs.session import shard_folder
 
@@ -283,7 +292,7 @@ def _report(run: Any, n_draws: int, paths: Any, n_bad: int) -> None:
     if run.nothing_left:
         say(f"this run was already complete; nothing was done: {where}")
         return
-    say(f"{run.n_sequences} sequences, {n_draws} draws: {where}")
+    say(f"{run.n_sequences} sequences, {draws}: {where}")
     if run.failed:
         warn(
             f"{len(run.failed)} sequences failed and are left out; the first failed because: "

@@ -5,16 +5,23 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from kipoi_mcdropout.cli.arguments import Parser
-from kipoi_mcdropout.cli.instruments import add_instrument_arguments, load_instruments
-from kipoi_mcdropout.errors import EXIT_OK
+from kipoi_mcdropout.cli.instruments import add_instrument_arguments, load_beside, load_instruments
+from kipoi_mcdropout.errors import EXIT_OK, InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_EXTRA_TABLES = ("save_instruments", "leave_one_out", "across_sequences", "multivariable")
 
 _DESCRIPTION = """\
 Mendelian randomization: estimate how much an outcome changes per change of an exposure (the causal
-slope). Exposure and outcomes are outputs of the model; the mutants are the instruments. Look at the
-bootstrap over draws first: all effects share their draws, but the other methods treat effects as
-independent. Warnings go to stderr and, as codes, into the table."""
+slope). Exposure and outcomes are outputs of the model; the mutants are the instruments. The command
+compares several methods and looks for groups of mutations. If all agree, its answer is one number with
+an interval; else it says what they disagree about. Read this answer first: it goes to stderr and into
+the column advice. Warnings go to stderr and, as codes, into the table."""
 
 
 def get_parser(prog: str = "kipoi mcdropout mr") -> argparse.ArgumentParser:
@@ -26,8 +33,14 @@ def get_parser(prog: str = "kipoi mcdropout mr") -> argparse.ArgumentParser:
         nargs="+",
         default=None,
         metavar="METHOD",
-        help="estimators to run (default: egger, ivw, weighted_median, weighted_mode and, if the result "
-        "has draws, the bootstraps over draws)",
+        help="estimators to run (default: ivw, ivw_robust, egger, conmix, weighted_median, "
+        "weighted_mode and, if the result has draws, their bootstraps over draws and mutants)",
+    )
+    parser.add_argument(
+        "--save_instruments",
+        metavar="FILE",
+        help="also write each mutant: whether it is used, why not, its ratio and its group; "
+        "`export_mr`, `plot mr` and `report` take the same mutants from this file",
     )
     parser.add_argument(
         "--convention",
@@ -48,6 +61,19 @@ def get_parser(prog: str = "kipoi mcdropout mr") -> argparse.ArgumentParser:
         help="also write MR-Egger for each sequence and their combination (a meta-analysis by REML)",
     )
     parser.add_argument(
+        "--multivariable",
+        metavar="FILE",
+        help="also write the direct effect of each exposure beside those of --beside (multivariable IVW "
+        "and MR-Egger)",
+    )
+    parser.add_argument(
+        "--beside",
+        nargs="+",
+        metavar="OUTPUT",
+        help="further exposures, for --multivariable: outputs by which mutations may change the "
+        "outcome too",
+    )
+    parser.add_argument(
         "-o",
         "--output",
         required=True,
@@ -62,51 +88,102 @@ def main(args: list[str], prog: str = "kipoi mcdropout mr") -> int:
     """Run the command; returns its exit code."""
     options = get_parser(prog).parse_args(args)
 
-    import pandas as pd
-
     from kipoi_mcdropout.cli.messages import say, warn
     from kipoi_mcdropout.files.atomic import check_free, check_outputs, write_tsv
-    from kipoi_mcdropout.files.read import read_provenance
-    from kipoi_mcdropout.mr import leave_one_out, mr_across_sequences, mr_multiple
+    from kipoi_mcdropout.mr import answer, mr_multiple
 
-    extra = [options.leave_one_out, options.across_sequences]
+    if (options.multivariable is None) != (options.beside is None):
+        raise InputError("--multivariable FILE and --beside OUTPUT need each other; give both")
+    extra = [getattr(options, name) for name in _EXTRA_TABLES]
     wanted = [options.output, *(path for path in extra if path is not None)]
     check_free(check_outputs(wanted, (".tsv",)), options.overwrite)
     many = load_instruments(options)
     resampling = {"n_bootstrap": options.n_bootstrap, "seed": options.seed}
-    table = mr_multiple(many, options.methods, convention=options.convention, **resampling)
-    tables = {options.output: table}
+    answers = [answer(i, **resampling) for i in many]
+    table = mr_multiple(
+        many, options.methods, convention=options.convention, answers=answers, **resampling
+    )
+    tables = {options.output: table} | _extra_tables(options, many, answers)
+    record = json.loads(json.dumps(_record(options, many, table), default=str))
+    for path, rows in tables.items():
+        write_tsv(rows, path, options.overwrite, provenance=record)
+    for exposure, outcome, code, message in table.attrs["warnings"]:
+        warn(f"warning: {exposure} -> {outcome}: {code}: {message}")
+    for exposure, outcome, words in table.attrs["advice"]:
+        warn(f"answer: {exposure} -> {outcome}: {words}")
+    say(f"{len(table)} estimates: {', '.join(map(str, tables))}")
+    return EXIT_OK
+
+
+def _extra_tables(
+    options: argparse.Namespace, many: list[Any], answers: list[Any]
+) -> dict[str, pd.DataFrame]:
+    """The tables that are asked for beside that of estimates, by path."""
+    import pandas as pd
+
+    from kipoi_mcdropout.mr import leave_one_out
+    from kipoi_mcdropout.mr.export.instruments_file import instruments_table
+
+    tables = {}
+    if options.save_instruments is not None:
+        parts = [instruments_table(i, a.groups) for i, a in zip(many, answers, strict=True)]
+        tables[options.save_instruments] = pd.concat(parts)
     if options.leave_one_out is not None:
-        tables[options.leave_one_out] = pd.concat(
-            [
-                leave_one_out(i, convention=options.convention).assign(
-                    exposure=i.exposure, outcome=i.outcome
-                )
-                for i in many
-            ]
-        )
+        parts = [
+            leave_one_out(i, convention=options.convention).assign(
+                exposure=i.exposure, outcome=i.outcome
+            )
+            for i in many
+        ]
+        tables[options.leave_one_out] = pd.concat(parts)
     if options.across_sequences is not None:
-        parts = []
-        for i in many:
-            result = mr_across_sequences(i, convention=options.convention, **resampling)
-            combined = pd.DataFrame([{"sequence": "(combined)", **asdict(result.combined)}])
-            both = pd.concat([result.table, combined])
-            parts.append(both.assign(exposure=i.exposure, outcome=i.outcome))
-        tables[options.across_sequences] = pd.concat(parts)
-    record = {
+        tables[options.across_sequences] = pd.concat([_across(options, i) for i in many])
+    if options.multivariable is not None:
+        tables[options.multivariable] = pd.concat([_multivariable(options, i) for i in many])
+    return tables
+
+
+def _across(options: argparse.Namespace, one: Any) -> pd.DataFrame:
+    """The estimate of each sequence, and their combination."""
+    import pandas as pd
+
+    from kipoi_mcdropout.mr import mr_across_sequences
+
+    result = mr_across_sequences(
+        one, convention=options.convention, n_bootstrap=options.n_bootstrap, seed=options.seed
+    )
+    combined = pd.DataFrame([{"sequence": "(combined)", **asdict(result.combined)}])
+    table: pd.DataFrame = pd.concat([result.table, combined])
+    return table.assign(exposure=one.exposure, outcome=one.outcome)
+
+
+def _multivariable(options: argparse.Namespace, one: Any) -> pd.DataFrame:
+    """Direct effects of the exposure and of those beside it."""
+    import pandas as pd
+
+    from kipoi_mcdropout.mr import mr_multivariable
+
+    exposures = [one, *load_beside(options, one)]
+    resampling = {"n_bootstrap": options.n_bootstrap, "seed": options.seed}
+    parts = [mr_multivariable(exposures, intercept=i, **resampling) for i in (False, True)]
+    table: pd.DataFrame = pd.concat(parts)
+    return table
+
+
+def _record(options: argparse.Namespace, many: list[Any], table: pd.DataFrame) -> dict[str, Any]:
+    """Provenance of the result, and what was done here."""
+    from kipoi_mcdropout.files.read import read_provenance
+
+    return {
         **read_provenance(options.result),
         "mr": {
             "convention": options.convention,
-            **resampling,
+            "n_bootstrap": options.n_bootstrap,
+            "seed": options.seed,
             "instruments": [
                 {"exposure": i.exposure, "outcome": i.outcome, **i.provenance} for i in many
             ],
         },
         "warnings": [list(map(str, words)) for words in table.attrs["warnings"]],
+        "advice": [list(map(str, words)) for words in table.attrs["advice"]],
     }
-    for path, rows in tables.items():
-        write_tsv(rows, path, options.overwrite, provenance=json.loads(json.dumps(record, default=str)))
-    for exposure, outcome, code, message in table.attrs["warnings"]:
-        warn(f"warning: {exposure} -> {outcome}: {code}: {message}")
-    say(f"{len(table)} estimates: {', '.join(map(str, tables))}")
-    return EXIT_OK

@@ -10,7 +10,9 @@ from kipoi_mcdropout.cli.arguments import (
     Parser,
     add_draw_arguments,
     add_engine_arguments,
+    add_member_means,
     add_run_arguments,
+    add_until_arguments,
     parse_shard,
 )
 from kipoi_mcdropout.cli.model_arguments import add_model, describe_model
@@ -45,6 +47,7 @@ def get_parser(prog: str = "kipoi mcdropout score_variants") -> argparse.Argumen
     add_file_arguments(parser)
     add_readout_arguments(parser)
     add_draw_arguments(parser)
+    add_until_arguments(parser, "allele")
     add_result_arguments(parser)
     add_window_arguments(parser)
     add_reading_arguments(parser)
@@ -95,6 +98,7 @@ def add_result_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="add q-values (Benjamini-Hochberg false discovery rate) to the table",
     )
+    add_member_means(parser)
     parser.add_argument(
         "--vcf_target",
         nargs="+",
@@ -184,14 +188,12 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
     files = (options.output_vcf, options.table)
     paths = output_paths(options.input_vcf, *files, wanted.vcf, running)
     description = describe_model(options)
-    settings = with_readout(description.settings, readout_words(options))
-    model = Model.of(load_for_files(description), settings)
+    settings = with_readout(description.settings, readout_words(options), wanted.effects.scores)
+    model = Model.of(load_for_files(description, options.memory), settings)
     bar = _Bar(_expected(options, running.shard))
     told = Told([*prog.split(), *args], bar.update)
     try:
-        run = score_vcf(
-            model, options.input_vcf, options.fasta_file, paths, wanted, running, told
-        )
+        run = score_vcf(model, options.input_vcf, options.fasta_file, paths, wanted, running, told)
     except SkippedAllelesError as error:
         bar.close()
         warn(str(error))
@@ -214,6 +216,7 @@ def _wanted(options: argparse.Namespace, shifts: tuple[int, ...]) -> tuple[Any, 
     """What is to be computed, and how."""
     from kipoi_mcdropout.effects.scores import parse_scores
     from kipoi_mcdropout.effects.summary import EffectOptions
+    from kipoi_mcdropout.effects.until import Until
     from kipoi_mcdropout.model.ensemble import draws_of
     from kipoi_mcdropout.runs.options import RunOptions
     from kipoi_mcdropout.vcf.options import VariantEffects, VariantOptions, VcfOptions
@@ -221,14 +224,15 @@ def _wanted(options: argparse.Namespace, shifts: tuple[int, ...]) -> tuple[Any, 
 
     n_draws = draws_of(options.n_draws)
     scores = parse_scores(options.scores, pseudocount=options.pseudocount)
-    effects = EffectOptions(scores, n_draws, tuple(options.quantiles))
+    until = Until.of(options.until, options.threshold, len(scores))
+    effects = EffectOptions(scores, n_draws, tuple(options.quantiles), until=until)
     placed = VariantOptions(
         options.rc, shifts, options.normalize, options.edge, options.ref_mismatch, options.region,
         options.contig_map,
     )  # fmt: skip
     written = VcfOptions(
         options.skipped, options.vcf_target, options.vcf_statistics or DEFAULT_STATISTICS,
-        options.info_prefix, options.q_values, options.strict,
+        options.info_prefix, options.q_values, options.member_means, options.strict,
     )  # fmt: skip
     running = RunOptions(
         options.batch_size, options.engine, options.memory, not options.no_verify, options.scheduler,

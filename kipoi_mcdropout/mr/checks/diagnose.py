@@ -169,8 +169,8 @@ def _noisy_correlation(used: Instruments) -> list[Diagnosis]:
 
 def _mcse_large(used: Instruments) -> list[Diagnosis]:
     n = used.n_draws
-    if used.n_members > 1:
-        return _mcse_large_of_members(used)
+    if used.n_members > 1 or used.has_both_spreads:
+        return _mcse_large_of_rows(used)
     if n is None or n**-0.5 <= MAX_MCSE_TO_SD:
         return []
     needed = math.ceil(MAX_MCSE_TO_SD**-2)
@@ -183,17 +183,21 @@ def _mcse_large(used: Instruments) -> list[Diagnosis]:
     ]
 
 
-def _mcse_large_of_members(used: Instruments) -> list[Diagnosis]:
+def _mcse_large_of_rows(used: Instruments) -> list[Diagnosis]:
     sd, mcse = used.with_se_type("sd").se_exposure, used.with_se_type("mcse").se_exposure
     share = float(np.median(mcse / sd))
     if share <= MAX_MCSE_TO_SD:
         return []
+    draws = f"{used.n_members} members and {used.n_draws} draws"
+    advice = "More draws lessen only the part of the masks; more members lessen all of it."
+    if used.n_members == 1:
+        draws = f"{used.n_draws} draws or more of each mutant"
+        advice = "Run with a smaller --until, or without it."
     return [
         Diagnosis(
             "mcse_large",
-            f"{used.n_members} members and {used.n_draws} draws leave the mean effects with an error of "
-            f"{100 * share:.0f} % of their sd (median over mutants). More draws lessen only the part of "
-            "the masks; more members lessen all of it.",
+            f"{draws} leave the mean effects with an error of {100 * share:.0f} % of their sd (median "
+            f"over mutants). {advice}",
         )
     ]
 
@@ -208,6 +212,8 @@ def _mcse_flattens(used: Instruments, convention: Convention) -> list[Diagnosis]
     advice = "More draws will not help, because the exposure effects do not differ. Use IVW."
     if used.n_members > 1:
         advice = "Use more members, or more draws where the members hardly differ, or IVW."
+    elif used.has_both_spreads:
+        advice = "Run with a smaller --until, or without it, or select stronger mutants."
     elif i2 > 0:
         needed = math.ceil(used.n_draws * (1 - i2) / (1 - MIN_I2_GX))
         more = needed - used.n_draws

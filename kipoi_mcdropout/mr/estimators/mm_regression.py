@@ -1,9 +1,9 @@
 """MM-estimation of a linear regression (Yohai, Ann Stat 1987), as ``robustbase::lmrob`` does it.
 
-First an S-estimate: the coefficients whose residuals have the least robust scale; a minority of rows that
-do not fit, even far away, has no influence. Then, with this scale, the M-estimate with Tukey's bisquare
-that starts there, for 95 % efficiency. Standard errors are those of Croux, Dhaene and Hoorelbeke (2003),
-which do not assume symmetric or equally spread residuals.
+First an S-estimate: the coefficients whose residuals have the least robust scale; a minority of rows
+that do not fit, even far away, has no influence. Then, with this scale, the M-estimate with Tukey's
+bisquare that starts there, for 95 % efficiency. Standard errors are those of Croux, Dhaene and
+Hoorelbeke (2003), which do not assume symmetric or equally spread residuals.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ C_SLOPE = 4.685061  # with it 95 % of the efficiency of least squares under norm
 BREAKDOWN = 0.5
 _SUBSETS = 2000
 _KEPT = 8
+_FIRST_STEPS = 30
+_REFINED = 2
 _MOST_STEPS = 2000
+_EXACT_RTOL = 1e-12
 
 
 class MMFit(NamedTuple):
@@ -54,7 +57,7 @@ def mm_fit(x: FloatArray, y: FloatArray, seed: int = 0) -> MMFit:
         raise InputError(f"MM-estimation requires at least {2 * p + 1} instruments; got {n}.")
     start = _s_estimate(x, y, seed)
     scale = robust_scale(y - x @ start, p)
-    if scale <= 0:
+    if scale <= _EXACT_RTOL * np.median(np.abs(y)):
         raise InputError(
             "MM-estimation requires a scale above 0; more than half of the instruments lie on one line "
             "exactly."
@@ -117,21 +120,28 @@ def robust_scale(residual: FloatArray, n_coefficients: int) -> float:
 
 
 def _s_estimate(x: FloatArray, y: FloatArray, seed: int) -> FloatArray:
-    found = []
-    for candidate in _candidates(x, y, seed):
-        slope = candidate
-        for _ in range(_MOST_STEPS):
-            residual = y - x @ slope
-            scale = robust_scale(residual, x.shape[1])
-            if scale <= 0:
-                return slope
-            new = _least_squares(x, y, _weight(residual / (scale * C_SCALE)))
-            done = np.abs(new - slope).max() <= 1e-13 * np.abs(new).max()
-            slope = new
-            if done:
-                break
-        found.append((robust_scale(y - x @ slope, x.shape[1]), tuple(slope.tolist())))
-    return np.array(min(found)[1])
+    """Refine all candidates a little, and the best of them until they stay."""
+    tried = [_refine(x, y, candidate, _FIRST_STEPS) for candidate in _candidates(x, y, seed)]
+    tried.sort(key=lambda found: (found[1], tuple(found[0].tolist())))
+    best = [_refine(x, y, slope, _MOST_STEPS) for slope, _ in tried[:_REFINED]]
+    return min(best, key=lambda found: found[1])[0]
+
+
+def _refine(x: FloatArray, y: FloatArray, slope: FloatArray, steps: int) -> tuple[FloatArray, float]:
+    """Coefficients and scale in turn, each a step; returns the coefficients and their scale."""
+    scale = float(np.median(np.abs(y - x @ slope))) / 0.6745
+    target = BREAKDOWN * (len(y) - x.shape[1])
+    for _ in range(steps):
+        u = (y - x @ slope) / (max(scale, 1e-300) * C_SCALE)
+        scale *= float(np.sqrt(_rho(u).sum() / target))
+        if scale <= 0:
+            return slope, 0.0
+        new = _least_squares(x, y, _weight(u))
+        done = np.abs(new - slope).max() <= 1e-14 * np.abs(new).max()
+        slope = new
+        if done:
+            break
+    return slope, robust_scale(y - x @ slope, x.shape[1])
 
 
 def _candidates(x: FloatArray, y: FloatArray, seed: int) -> FloatArray:
@@ -154,11 +164,11 @@ def _candidates(x: FloatArray, y: FloatArray, seed: int) -> FloatArray:
 
 def _rho(u: FloatArray) -> FloatArray:
     """Bisquare loss, 1 from u = 1 on."""
-    return 1 - np.maximum(1 - u**2, 0) ** 3
+    return 1 - (1 - np.minimum(np.abs(u), 1) ** 2) ** 3
 
 
 def _weight(u: FloatArray) -> FloatArray:
-    return np.maximum(1 - u**2, 0) ** 2
+    return (1 - np.minimum(np.abs(u), 1) ** 2) ** 2
 
 
 def _least_squares(x: FloatArray, y: FloatArray, weight: FloatArray) -> FloatArray:

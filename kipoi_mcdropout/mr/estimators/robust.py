@@ -94,7 +94,12 @@ def _penalise(weight: FloatArray, distance: FloatArray) -> FloatArray:
 
 
 def _estimate(
-    name: str, used: Instruments, convention: Convention, weight: FloatArray, robust: bool, intercept: bool
+    name: str,
+    used: Instruments,
+    convention: Convention,
+    weight: FloatArray,
+    robust: bool,
+    intercept: bool,
 ) -> Estimate:
     counted = np.flatnonzero(weight > 0)
     rest, weight = used.take(counted), weight[counted]

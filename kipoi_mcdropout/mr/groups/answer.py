@@ -2,15 +2,19 @@
 
 The rule. A single number is given only if all of these hold:
 
-1. there are at least 10 instruments;
+1. there are at least 10 instruments, and the noise of the mean exposure effects flattens IVW by at most
+   5 %, ``sum(sx**2 / sy**2) / sum(bx**2 / sy**2)`` with sx the mcse;
 2. there is one group of mutants (`find_groups`), and at most 15 % of the mutants fit it not;
-3. MR-Egger, the weighted median, the weighted mode, the contamination mixture and robust IVW agree with
-   IVW: each differs from it by less than 2.58 standard errors of the difference (from the bootstrap over
-   draws and mutants, the same replicates for both), or by less than 5 % of it.
+3. the mutants lie on one line as far as their draws can tell (`p_of_one_line` of 0.05 or more), or their
+   ratios differ by at most 10 % (sd, beyond noise and direct effects; `Mixture.c2`);
+4. MR-Egger, the weighted median, the weighted mode, the contamination mixture and robust IVW agree with
+   IVW: each differs from it by less than 5 % of it, or by less than 2.58 standard errors of the
+   difference (1.96 where the mutants do not lie on one line), from the bootstrap over draws and
+   mutants, the same replicates for both.
 
-The number is that of IVW. Its interval is from the bootstrap over draws if the mutants lie on one line as
-far as their draws can tell (`p_of_one_line` of 0.05 or more), else from the bootstrap over draws and
-mutants, or, of 5 sequences or more, over draws and sequences.
+The number is that of IVW over the mutants of the group. Its interval is from the bootstrap over draws
+if the mutants lie on one line, else from the bootstrap over draws and mutants, or, of 5 sequences or
+more, over draws and sequences.
 
 ``python benchmarks/mr_coverage.py --answer`` measures how often the interval that is given contains the
 slope, and how often no number is given.
@@ -28,17 +32,23 @@ from kipoi_mcdropout.mr.estimators.bootstrap import bootstrap_estimates, mr_boot
 from kipoi_mcdropout.mr.estimators.estimate import Estimate
 from kipoi_mcdropout.mr.estimators.ivw import mr_ivw
 from kipoi_mcdropout.mr.estimators.points import POINT_ESTIMATORS
-from kipoi_mcdropout.mr.groups.find import JUNK, NULL, Groups, find_groups, interval_of
+from kipoi_mcdropout.mr.groups.find import JUNK, NULL, Groups, find_groups
+from kipoi_mcdropout.mr.groups.noise import noise_of_means
 from kipoi_mcdropout.mr.groups.scatter import p_of_one_line
-from kipoi_mcdropout.mr.groups.words import answer_words
+from kipoi_mcdropout.mr.groups.words import answer_words, noise_words
 from kipoi_mcdropout.mr.pairs.instruments import Instruments
 
-Kind = Literal["one_number", "groups", "methods_disagree", "too_few"]
+Kind = Literal[
+    "one_number", "groups", "methods_disagree", "ratios_differ", "too_few", "too_noisy"
+]
 
 COMPARED = ("ivw", "egger", "ivw_robust", "conmix", "weighted_median", "weighted_mode")
 MIN_INSTRUMENTS = 10
+MOST_FLATTENED = 0.05
 MOST_OUTSIDE = 0.15
 AGREE_Z = 2.58
+AGREE_Z_OFF_LINE = 1.96
+MOST_SPREAD = 0.10
 AGREE_SHARE = 0.05
 ONE_LINE_P = 0.05
 
@@ -49,7 +59,7 @@ class Answer:
 
     Attributes
     ----------
-    kind : "one_number", "groups", "methods_disagree" or "too_few"
+    kind : "one_number", "groups", "methods_disagree", "ratios_differ", "too_few" or "too_noisy"
     words : str
         The answer in a sentence or two, the same everywhere.
     shown : Estimate or None
@@ -59,7 +69,7 @@ class Answer:
     p_one_line : float or None
         Of the hypothesis that all mutants lie on one line.
     groups : Groups or None
-        None where there are too few instruments.
+        None where the instruments are too few, or too noisy.
     """
 
     kind: Kind
@@ -82,19 +92,36 @@ def answer(instruments: Instruments, *, n_bootstrap: int = 1000, seed: int = 0) 
     if len(used) < MIN_INSTRUMENTS:
         words = answer_words("too_few", used.exposure, used.outcome, n_instruments=len(used))
         return Answer("too_few", words, None, {}, None, None)
+    flattened = share_flattened(used)
+    if flattened > MOST_FLATTENED:
+        words = noise_words(flattened, MOST_FLATTENED, used.n_draws)
+        return Answer("too_noisy", words, None, {}, None, None)
     points = {name: point_estimate(used, name) for name in COMPARED}
     groups = find_groups(used, n_bootstrap=n_bootstrap, seed=seed)
     p = p_of_one_line(used, n_bootstrap, seed)
-    outside = groups.share_of(JUNK) + groups.share_of(NULL)
-    shown = None
-    kind: Kind = "groups"
-    if len(groups.groups) < 2:
-        agree = outside <= MOST_OUTSIDE and _agree(used, points, n_bootstrap, seed)
-        kind = "one_number" if agree else "methods_disagree"
-    if kind == "one_number":
-        shown = _one_number(used, p, n_bootstrap, seed)
+    kind = _kind(used, points, groups, p, n_bootstrap, seed)
+    shown = _one_number(used, groups, p, n_bootstrap, seed) if kind == "one_number" else None
     words = answer_words(kind, used.exposure, used.outcome, len(used), points, groups, shown)
     return Answer(kind, words, shown, points, p, groups)
+
+
+def _kind(
+    used: Instruments, points: dict[str, float], groups: Groups, p: float, n_bootstrap: int, seed: int
+) -> Kind:
+    if len(groups.groups) > 1:
+        return "groups"
+    if not groups.groups or groups.share_of(JUNK) + groups.share_of(NULL) > MOST_OUTSIDE:
+        return "methods_disagree"
+    if p < ONE_LINE_P and groups.c2**0.5 > MOST_SPREAD:
+        return "ratios_differ"
+    least_z = AGREE_Z if p >= ONE_LINE_P else AGREE_Z_OFF_LINE
+    return "one_number" if _agree(used, points, least_z, n_bootstrap, seed) else "methods_disagree"
+
+
+def share_flattened(used: Instruments) -> float:
+    """By which share the noise of the mean exposure effects makes IVW's slope too small."""
+    weight = used.se_outcome**-2.0
+    return float((weight * noise_of_means(used).xx).sum() / (weight * used.beta_exposure**2).sum())
 
 
 def _usable(used: Instruments) -> Instruments:
@@ -102,15 +129,21 @@ def _usable(used: Instruments) -> Instruments:
     return used.take(np.flatnonzero(used.beta_exposure != 0))
 
 
-def _one_number(used: Instruments, p: float, n_bootstrap: int, seed: int) -> Estimate:
+def _one_number(
+    used: Instruments, groups: Groups, p: float, n_bootstrap: int, seed: int
+) -> Estimate:
+    """IVW of the group's mutants."""
+    members = used.take(np.flatnonzero(np.isin(used.snp, groups.groups[0].snp)))
     if used.draws_exposure is None:
-        return mr_ivw(used)
+        return mr_ivw(members)
     if p >= ONE_LINE_P:
-        return mr_bootstrap(used, "ivw", n_bootstrap=n_bootstrap, seed=seed)
-    return interval_of(used, n_bootstrap, seed)
+        return mr_bootstrap(members, "ivw", n_bootstrap=n_bootstrap, seed=seed)
+    return groups.groups[0].estimate
 
 
-def _agree(used: Instruments, points: dict[str, float], n_bootstrap: int, seed: int) -> bool:
+def _agree(
+    used: Instruments, points: dict[str, float], least_z: float, n_bootstrap: int, seed: int
+) -> bool:
     """Whether every method's difference from IVW is small, or small for its standard error."""
     ivw = points["ivw"]
     far = {n: p - ivw for n, p in points.items() if abs(p - ivw) > AGREE_SHARE * abs(ivw)}
@@ -119,7 +152,7 @@ def _agree(used: Instruments, points: dict[str, float], n_bootstrap: int, seed: 
     base = _replicates(used, "ivw", n_bootstrap, seed)
     for name, difference in far.items():
         spread = float((_replicates(used, name, n_bootstrap, seed) - base).std(ddof=1))
-        if abs(difference) > AGREE_Z * spread:
+        if abs(difference) > least_z * spread:
             return False
     return True
 

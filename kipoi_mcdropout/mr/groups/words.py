@@ -50,11 +50,24 @@ def answer_words(
             f"{outcome} changes by {number(shown)} per unit of {exposure} ({HOW[shown.method]}). The "
             f"methods agree ({low:.2f} to {high:.2f}), and there is one group of mutations."
         )
-    listed = f"methods disagree: {methods_words(points)}" if kind == "methods_disagree" else ""
-    if kind == "groups" and max(points.values()) - min(points.values()) > _SAME * _size(points):
-        listed = f"methods disagree: {methods_words(points)}"
+    differ = max(points.values()) - min(points.values()) > _SAME * _size(points)
+    listed = f"methods disagree: {methods_words(points)}" if differ else ""
+    if kind == "ratios_differ":
+        spread = f"the ratios of mutations differ by {100 * groups.c2**0.5:.0f} % (sd)"
+        listed = "; ".join(part for part in (spread, listed) if part)
     parts = [part for part in (listed, groups_words(groups)) if part]
     return f"no single number: {'; '.join(parts)}"
+
+
+def noise_words(flattened: float, most: float, n_draws: int | None) -> str:
+    """That the exposure effects are too noisy, and what to do."""
+    remedy = "Use stronger mutations (--min_z)"
+    if n_draws is not None:
+        remedy += f", or about {int(np.ceil(n_draws * flattened / most))} draws"
+    return (
+        f"cannot tell: the noise of the exposure effects makes slopes about {100 * flattened:.0f} % too "
+        f"small. {remedy}."
+    )
 
 
 def number(estimate: Estimate) -> str:
@@ -86,7 +99,8 @@ def groups_words(groups: Groups) -> str:
         f"n = {len(g.snp)})"
         for g in found
     ]
-    text = f"{_NUMBERS[len(found)]} {noun} of mutations" + (f": {' and '.join(listed)}" if listed else "")
+    text = f"{_NUMBERS[len(found)]} {noun} of mutations"
+    text += f": {' and '.join(listed)}" if listed else ""
     rest = []
     for name, count in groups.table["group"].value_counts().items():
         if not str(name).isdigit():

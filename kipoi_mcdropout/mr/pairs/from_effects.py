@@ -29,6 +29,11 @@ class EffectsOfMutants(Protocol):
         """Names of the members of the model; none where it has one alone."""
         ...
 
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """The record of the run."""
+        ...
+
     def table(self, outputs: Any = None, score: str | None = None) -> pd.DataFrame:
         """A row per mutant, output and score."""
         ...
@@ -81,6 +86,11 @@ def instruments(
         known = ", ".join(names) or "it has no rows"
         raise InputError(f"--score must be one of the result's scores: {known}")
     chosen = names[0] if score is None else score
+    if chosen in effects.provenance.get("options", {}).get("unsigned_scores", ()):
+        raise InputError(
+            "Mendelian randomization requires a score with a sign, as 'diff' or 'logit'; the run says "
+            f"that its own score {chosen!r} has none"
+        )
     draws = effects.draws([exposure, outcome], chosen) if effects.has_draws else None
     if "sequence" in table:
         table["sequence"] = sequence_names(table)

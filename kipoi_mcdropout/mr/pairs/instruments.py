@@ -61,13 +61,15 @@ class Instruments:
         "sd": spread over draws, the model's uncertainty. "mcse": the Monte Carlo error of the mean,
         sd / sqrt(n_draws) of one model. None: summary data that does not come from draws.
     n_draws : int, optional
+        The fewest of a mutant, where they have different numbers (--until).
     draws_exposure, draws_outcome : array, shape=(n_draws, n), optional
         Effects of each draw; draw t of both comes from the same masks.
     n_members : int
         Trained networks that the draws are of: draw t is of member t mod n_members.
     other_se_exposure, other_se_outcome : array, shape=(n,), optional
         The uncertainty of the kind that `se_type` does not say: the mcse beside the sd, and the other
-        way round. Used where there are several members, since the mcse is then not sd / sqrt(n_draws).
+        way round. Needed where there are several members, or mutants with different numbers of draws,
+        since the mcse is then not sd / sqrt(n_draws).
     correlation : array, shape=(n, n), optional
         Correlation of the outcome effects. Left out, it is taken from the draws when a method asks
         for it.
@@ -266,7 +268,8 @@ class Instruments:
     def with_se_type(self, se_type: SeType) -> Instruments:
         """The same instruments with the other kind of uncertainty.
 
-        By the factor sqrt(n_draws); with several members by what was given, or by the draws.
+        By what was given (other_se_exposure); else by the factor sqrt(n_draws), or with several members
+        by the draws.
 
         Raises
         ------
@@ -280,7 +283,7 @@ class Instruments:
                 f"got se_type={self.se_type}, n_draws={self.n_draws}."
             )
         check_se_type(se_type, self.n_draws)
-        if self.n_members > 1 and se_type != self.se_type:
+        if (self.n_members > 1 or self.has_both_spreads) and se_type != self.se_type:
             return self._derived(**self._other_spread(se_type), se_type=se_type)
         factor = {("sd", "mcse"): self.n_draws**-0.5, ("mcse", "sd"): self.n_draws**0.5}.get(
             (self.se_type, se_type), 1.0
@@ -290,6 +293,11 @@ class Instruments:
             se_outcome=self.se_outcome * factor,
             se_type=se_type,
         )
+
+    @property
+    def has_both_spreads(self) -> bool:
+        """Whether sd and mcse are both there, as they need not differ by one factor."""
+        return self.other_se_exposure is not None and self.other_se_outcome is not None
 
     def _other_spread(self, se_type: SeType) -> dict[str, FloatArray]:
         """The standard errors of the other kind, and those of this kind as the others."""
@@ -333,13 +341,7 @@ class Instruments:
         return self._derived(**swapped)
 
     def by_sequence(self) -> dict[str, Instruments]:
-        """One record per sequence, in order of appearance.
-
-        Raises
-        ------
-        InputError
-            The rows do not say which sequence they come from.
-        """
+        """One record per sequence, in order of appearance; InputError where they are not known."""
         if self.sequence is None:
             raise InputError("the sequence of each instrument is required; got none. Pass sequence=...")
         names = self.sequence.astype(str)

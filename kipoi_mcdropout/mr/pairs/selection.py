@@ -121,7 +121,8 @@ def from_draw_subset(instruments: Instruments, draws: NDArray[Any] | slice) -> I
         new[f"beta_{side}"] = part.mean(axis=0)
         of_mean, n_members = instruments.se_type == "mcse", instruments.n_members
         new[f"se_{side}"] = spread_of_draws(part, n_members, of_mean)
-        new[f"other_se_{side}"] = spread_of_draws(part, n_members, not of_mean)
+        other = spread_of_draws(part, n_members, not of_mean) if n_members > 1 else None
+        new[f"other_se_{side}"] = other
     return replace(instruments, **new, zero_variance_rtol=ZERO_VARIANCE_RTOL)
 
 
@@ -130,6 +131,22 @@ def _split(
 ) -> tuple[Instruments, Instruments, dict[str, Any]]:
     if select_draws == "all":
         return instruments, instruments, {}
+    half = _half(instruments)
+    chooser = from_draw_subset(instruments, slice(0, half))
+    split = {"n_draws_selection": half, "n_draws_estimation": (instruments.n_draws or 0) - half}
+    return chooser, use_half(instruments), split
+
+
+def use_half(instruments: Instruments) -> Instruments:
+    """Effects of the second half of the draws, which ``select_draws="half"`` estimates with.
+
+    The standard errors are those of all draws.
+    """
+    return _with_se_of(instruments, from_draw_subset(instruments, slice(_half(instruments), None)))
+
+
+def _half(instruments: Instruments) -> int:
+    """How many draws choose; the others estimate."""
     n_draws = instruments.n_draws or 0
     if instruments.draws_exposure is not None and n_draws < MIN_DRAWS_TO_SPLIT:
         raise InputError(
@@ -142,9 +159,7 @@ def _split(
             f"each of the {members} members needs at least 2 draws, so that they can be split; got "
             f"{n_draws} draws in all."
         )
-    chooser = from_draw_subset(instruments, slice(0, half))
-    used = _with_se_of(instruments, from_draw_subset(instruments, slice(half, None)))
-    return chooser, used, {"n_draws_selection": half, "n_draws_estimation": n_draws - half}
+    return half
 
 
 def _with_se_of(whole: Instruments, part: Instruments) -> Instruments:
@@ -152,14 +167,15 @@ def _with_se_of(whole: Instruments, part: Instruments) -> Instruments:
 
     The mcse is for as many draws as the part has; with several members it is that of the part.
     """
-    new = {}
+    new: dict[str, Any] = {}
     for side in ("exposure", "outcome"):
         sd = spread_of_draws(getattr(whole, f"draws_{side}"), whole.n_members, False)
-        mcse = sd * (part.n_draws or 1) ** -0.5
+        mcse, other = sd * (part.n_draws or 1) ** -0.5, None
+        of_mean = whole.se_type == "mcse"
         if whole.n_members > 1:
             mcse = getattr(part.with_se_type("mcse"), f"se_{side}")
-        of_mean = whole.se_type == "mcse"
-        new |= {f"se_{side}": mcse if of_mean else sd, f"other_se_{side}": sd if of_mean else mcse}
+            other = sd if of_mean else mcse
+        new |= {f"se_{side}": mcse if of_mean else sd, f"other_se_{side}": other}
     return part.with_se(**new)
 
 

@@ -58,11 +58,12 @@ def instruments_from_table(
     Returns
     -------
     Instruments
-        In the order of the exposure's rows. Names are ``sequence:chrom:pos:ref:alt`` with place and
-        alleles on the forward strand of the genome where the table has them, else
-        ``sequence:chrom:position:ref:alt``, without the parts that the table does not have. The
-        effect allele is `alt`. Where windows overlap, or one is given twice, a mutant counts once: in
-        the window in which it lies nearest to the middle, else the first. The other rows stay with
+        In the order of the exposure's rows. Names are ``chrom:pos:ref:alt`` (pos 1-based, alleles of the
+        forward strand) where the table has the place on the genome; a row that is not used because the
+        mutant is in another window too has ``@sequence`` after it. Else they are ``SEQUENCE at POSITION
+        ref>alt``, POSITION from 0 in the sequence, or, of a table without sequences, its own columns.
+        The effect allele is `alt`. Where windows overlap, or one is given twice, a mutant counts once:
+        in the window in which it lies nearest to the middle, else the first. The other rows stay with
         ``mr_keep`` False and the reason ``same_mutant_in_another_window``.
 
     Raises
@@ -84,6 +85,8 @@ def instruments_from_table(
         raise InputError(f"se_type must be 'sd' or 'mcse'; got {se_type!r}.")
     other = "sd" if se_type == "mcse" else "mcse"
     draws = None if draws is None else _check_draws_shape(draws, table)
+    fewest, most = _n_draws(x, y)
+    both = n_members > 1 or most > fewest
     places = _places(x, where)
     reason = _reasons(x, y, places)
     return Instruments(
@@ -97,12 +100,12 @@ def instruments_from_table(
         exposure=exposure,
         outcome=outcome,
         se_type=se_type,
-        n_draws=_one_n_draws(x, y),
+        n_draws=int(fewest),
         draws_exposure=None if draws is None else draws[:, x_rows],
         draws_outcome=None if draws is None else draws[:, y_rows],
         n_members=n_members,
-        other_se_exposure=x[f"effect_{other}"].to_numpy(float) if n_members > 1 else None,
-        other_se_outcome=y[f"effect_{other}"].to_numpy(float) if n_members > 1 else None,
+        other_se_exposure=x[f"effect_{other}"].to_numpy(float) if both else None,
+        other_se_outcome=y[f"effect_{other}"].to_numpy(float) if both else None,
         sequence=x[where[0]].to_numpy(str),
         chrom=places.chrom,
         position=places.position,
@@ -134,18 +137,20 @@ def _places(x: pd.DataFrame, where: list[str]) -> _Places:
     if variants is None:
         in_sequence = "sequence" in where
         chrom = x["chrom"].to_numpy(str) if "chrom" in where and not in_sequence else None
-        names = x[[*where, *ALLELE_COLUMNS]].astype(str).agg(":".join, axis=1)
         position, first = x["position"].to_numpy(int), np.ones(len(x), bool)
+        names = x[[*where, *ALLELE_COLUMNS]].astype(str).agg(":".join, axis=1)
+        if in_sequence:  # it must not look like a place on the genome
+            at = x["sequence"].astype(str) + " at " + x["position"].astype(int).astype(str)
+            names = at + " " + x["ref"].astype(str) + ">" + x["alt"].astype(str)
         return _Places(
             names.to_numpy(str), x["ref"].to_numpy(str), x["alt"].to_numpy(str), chrom, position, first
         )
-    names = variant_names(variants)
+    names, first = variant_names(variants), first_of_each_variant(x, variants)
     if "sequence" in where:
-        names = x["sequence"].astype(str) + ":" + names
+        names = names.where(first, names + "@" + x["sequence"].astype(str))
     return _Places(
         names.to_numpy(str), variants["ref"].to_numpy(str), variants["alt"].to_numpy(str),
-        variants["chrom"].to_numpy(str), variants["pos"].to_numpy(int),
-        first_of_each_variant(x, variants),
+        variants["chrom"].to_numpy(str), variants["pos"].to_numpy(int), first,
     )  # fmt: skip
 
 
@@ -239,13 +244,16 @@ def _rows_of(table: pd.DataFrame, usable: NDArray[np.bool_], output: str) -> NDA
     return rows
 
 
-def _one_n_draws(x: pd.DataFrame, y: pd.DataFrame) -> int:
-    counts = sorted(set(x["n_draws"]) | set(y["n_draws"]))
-    if len(counts) != 1:
+def _n_draws(x: pd.DataFrame, y: pd.DataFrame) -> tuple[int, int]:
+    """The fewest and the most draws of a mutant; under --until they differ."""
+    ours, theirs = x["n_draws"].to_numpy(), y["n_draws"].to_numpy()
+    if (ours != theirs).any():
+        i = int(np.flatnonzero(ours != theirs)[0])
         raise InputError(
-            f"one number of draws is required; the rows have {counts}. Do not mix runs in one table."
+            "one number of draws is required of both outputs of a mutant; one has "
+            f"{ours[i]} and {theirs[i]}. Do not mix runs in one table."
         )
-    return int(counts[0])
+    return int(ours.min()), int(ours.max())
 
 
 def _check_draws_shape(draws: NDArray[Any], table: pd.DataFrame) -> NDArray[Any]:

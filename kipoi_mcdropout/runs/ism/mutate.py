@@ -11,6 +11,7 @@ from kipoi_mcdropout.effects.asked_outputs import asked_outputs
 from kipoi_mcdropout.effects.saturation import IsmOptions, SaturationMutagenesis
 from kipoi_mcdropout.effects.scores import Score
 from kipoi_mcdropout.effects.summary import EffectOptions
+from kipoi_mcdropout.effects.until import Until
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.effects import Effects
 from kipoi_mcdropout.model.choose_inputs import Inputs, choose_inputs, open_inputs
@@ -47,6 +48,14 @@ class MutationOptions:
         Quantiles of the effect over the draws to report.
     keep_draws : bool
         Also keep the effect of every draw.
+    until : float, optional
+        Share to which each mean effect is to be known; then n_draws is the most that a mutant gets, and
+        each gets only as many as it needs. See `effects.until.Until`.
+    threshold : float, or sequence of float with one for each score, optional
+        The smallest effect that matters, for `until`, in the units of the score.
+    member_means : bool
+        Also report the mean effect of each member in tables, in columns `effect_mean_1`,
+        `effect_mean_2`, ..., in the order in which the members were given. HDF5 always has them.
     """
 
     start: int = 0
@@ -55,6 +64,9 @@ class MutationOptions:
     mask_scope: str = "run"
     quantiles: Sequence[float] = ()
     keep_draws: bool = False
+    until: float | None = None
+    threshold: float | Sequence[float] | None = None
+    member_means: bool = False
 
 
 def ism(
@@ -122,8 +134,9 @@ def ism(
     paths = _paths(output, running)
     inputs = open_inputs(ready, choose_inputs(x, fasta, regions, sequences))
     effects = EffectOptions(
-        parsed, draws_of(n_draws), tuple(options.quantiles), options.keep_draws
-    )
+        parsed, draws_of(n_draws), tuple(options.quantiles), options.keep_draws,
+        Until.of(options.until, options.threshold, len(parsed)),
+    )  # fmt: skip
     settings = ism_options(ready, effects, seed, targets, options, running)
     return mutate(ready, inputs, settings, running, paths).effects
 
@@ -143,10 +156,12 @@ def ism_options(
     InputError
         If one of them is not as stated.
     """
+    if options.member_means:
+        model.ensemble.check_several("member_means (--member_means)")
     return IsmOptions(
         model.settings.model_input, effects, seed, as_targets(targets), model.encoding,
         options.start, options.end, options.include_reference, options.mask_scope, running.batch_size,
-        running.engine, running.memory, running.verify,
+        running.engine, running.memory, running.verify, options.member_means,
     )  # fmt: skip
 
 

@@ -132,8 +132,17 @@ def to_batch(model: SequenceModel, windows: AlleleWindows, rc: bool) -> ViewedBa
     )  # fmt: skip
 
 
-def chunk_alleles(n_outputs: int, n_scores: int, n_draws: int, batch_size: int) -> int:
-    """Alleles in a chunk: whole mini-batches, within about 64 MB of results and reference outputs."""
+def chunk_alleles(
+    n_outputs: int, n_scores: int, n_draws: int, batch_size: int, profile_size: int = 0
+) -> int:
+    """Alleles in a chunk: whole mini-batches, within about 64 MB of results and reference outputs.
+
+    `profile_size` are the numbers of a profile that is compared with its reference: then the profiles
+    of both in all draws count too, and a chunk may have fewer alleles than a mini-batch.
+    """
     bytes_per_allele = n_outputs * (n_scores * 300 + 4 * (n_draws + 1))
+    if profile_size:
+        bytes_per_allele += 8 * profile_size * (n_draws + 1)
+        batch_size = max(1, min(batch_size, int(64e6 // bytes_per_allele)))
     fitting = int(64e6 // bytes_per_allele) // batch_size * batch_size
     return min(max(fitting, batch_size), max(1024 // batch_size * batch_size, batch_size))

@@ -22,6 +22,7 @@ from kipoi_mcdropout.vcf.write.table import z_and_p
 _INFO_COLUMN = 7
 _MISSING = "."
 _PREFIX = re.compile(r"[A-Za-z_][0-9A-Za-z_]*\Z")
+_DRAWS = "n_draws"
 MAX_FIELDS = 400  # in one VCF, unless they are asked for by name
 
 # What can be written for each score and output, with what it says in the header.
@@ -64,11 +65,19 @@ class InfoField:
 
     def line(self) -> str:
         """Declaration in the header; `header.unquoted` gives the label back from Output."""
+        if self.statistic == _DRAWS:
+            text = "Number of draws of the ALT allele, for all its outputs and scores"
+            return f"##INFO=<ID={self.id},Number=A,Type=Integer,Description={quoted(text)}>"
         text = f"Score {self.score}, model output {self.label}: {VCF_STATISTICS[self.statistic]}"
         return (
             f"##INFO=<ID={self.id},Number=A,Type=Float,Description={quoted(text)},"
             f"Output={quoted(self.label)},Score={quoted(self.score)},Statistic={quoted(self.statistic)}>"
         )
+
+
+def draws_field(prefix: str, score: str) -> InfoField:
+    """The field of the number of draws, where alleles have different numbers; `score` is any of them."""
+    return InfoField(f"{prefix}_{_DRAWS.upper()}", score, 0, "", _DRAWS)
 
 
 def info_fields(
@@ -216,6 +225,8 @@ def _numbers(field: InfoField, summary: EffectSummary, owner: NDArray[np.int64])
         return of_reference
     if name in summary.mutant:
         return summary.mutant[name][:, column]
+    if name == _DRAWS:
+        return summary.counts[name][:, column].astype(np.float64)
     values = {key: array[owner, column] for key, array in summary.reference.items()}
     values |= {key: array[:, column] for key, array in summary.mutant.items()}
     z, p = z_and_p(values, summary.score, summary.eps)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kipoi_mcdropout.runs.session import RunSession
@@ -41,6 +41,8 @@ class VariantLayout:
         Whether the model has several members, so that the table has the parts of the variances.
     eps : float
         Relative precision of the model's arithmetic.
+    member_columns : dict of str to int
+        Columns of the mean effects of members, with the number of the member, if they were asked for.
     """
 
     prefix: str
@@ -51,6 +53,7 @@ class VariantLayout:
     contigs: dict[str, int]
     several: bool = False
     eps: float = 0.0
+    member_columns: dict[str, int] = field(default_factory=dict)
 
     def annotator(self, header: Header) -> Annotator:
         """What makes the lines of the VCF."""
@@ -61,13 +64,14 @@ class VariantLayout:
         """From `dataclasses.asdict`, also by way of JSON."""
         return cls(
             values["prefix"],
-            tuple(InfoField(**field) for field in values["fields"]),
+            tuple(InfoField(**words) for words in values["fields"]),
             tuple(values["labels"]),
             tuple(values["quantiles"]),
             values["q_values"],
             dict(values["contigs"]),
             values["several"],
             values["eps"],
+            dict(values["member_columns"]),
         )
 
 
@@ -114,7 +118,8 @@ class VariantAssembler:
             self._skipped.write("\t".join(SKIPPED_COLUMNS) + "\n")
         if paths.table is not None:
             file = group.files[paths.table]
-            schema = schema_of(self._layout.quantiles, self._layout.several, self._layout.eps)
+            layout = self._layout
+            schema = schema_of(layout.quantiles, layout.several, layout.eps, layout.member_columns)
             self._table = TableOutput(paths.table.name, file.rows, file.temporary, schema)
 
     def add(self, records: list[Record], result: VariantResult) -> None:
@@ -130,8 +135,11 @@ class VariantAssembler:
             if self._table is not None:
                 layout = self._layout
                 self._table.write(
-                    rows(scored, result.owner, layout.labels, result.summaries, layout.quantiles)
-                )
+                    rows(
+                        scored, result.owner, layout.labels, result.summaries, layout.quantiles,
+                        layout.member_columns,
+                    )
+                )  # fmt: skip
             cells = field_cells(self._annotator.fields, result.summaries, result.owner)
         done = 0
         for record, outcomes in zip(records, result.outcomes, strict=True):
