@@ -108,8 +108,9 @@ def test_the_direct_effect_beside_another_exposure(
     rows = read_effects(result, ["FOXA2", "FOXA1", "DNase"], "diff")
     x1, x2, y = (rows[rows["output"] == o].reset_index(drop=True) for o in ("FOXA2", "FOXA1", "DNase"))
     used = (x1["effect_sd"] > 1e-6) & (y["effect_sd"] > 1e-6)
-    design = np.column_stack([x1["effect_mean"], x2["effect_mean"]])[used] / y["effect_sd"][used].to_numpy()[:, None]
-    expected = np.linalg.lstsq(design, (y["effect_mean"] / y["effect_sd"])[used], rcond=None)[0]
+    sd = y["effect_sd"][used].to_numpy()
+    design = np.column_stack([x1["effect_mean"], x2["effect_mean"]])[used] / sd[:, None]
+    expected = np.linalg.lstsq(design, y["effect_mean"][used] / sd, rcond=None)[0]
     np.testing.assert_allclose(table["estimate"][:2], expected, rtol=1e-4)
     with pytest.raises(SystemExit):
         cli_main("mcdropout", [*words, "--overwrite", "--beside", "FOXA1"])

@@ -23,7 +23,8 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = {"fasta_file": "genome.fa", "intervals_file": "regions.bed"}
     data = {name: str(EXAMPLE / "data" / file) for name, file in data.items()}
     words = ["ism", str(EXAMPLE / "model"), "--source", "dir", "--dataloader_args", json.dumps(data)]
-    words += ["--model_input", "seq", "--scores", "logit", "--target", "FOXA2", "HNF4A", "CEBPB", "DNase"]
+    words += ["--model_input", "seq", "--scores", "logit"]
+    words += ["--target", "FOXA2", "HNF4A", "CEBPB", "DNase"]
     cli_main("mcdropout", [*words, "--n_draws", "12", "--keep_draws", "-o", str(path)])
     return path
 

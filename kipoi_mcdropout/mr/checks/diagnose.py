@@ -239,7 +239,8 @@ def _scatter(used: Instruments) -> list[Diagnosis]:
             "the mutations do not lie on one line: they scatter about MR-Egger's line more than their "
             f"draws explain (Cochran's Q {found.q:.4g} on {found.df} df, {_p(found.p)}): some change "
             f"{used.outcome} by another way than {used.exposure}, or the model is not linear. The "
-            "bootstrap over draws does not see this. Read the answer, and look at the groups of mutations.",
+            "bootstrap over draws does not see this. Read the answer, and look at the groups of "
+            "mutations.",
         )
     ]
 
