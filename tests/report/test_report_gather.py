@@ -306,7 +306,9 @@ def test_mr_tables_are_read_as_they_were_written(mr_folder: Path) -> None:
         own = table[table["outcome"] == pair.outcome]
         np.testing.assert_array_equal(pair.estimates["estimate"], own["estimate"])
         assert [code for code, _ in pair.warnings] == own["warnings"].iloc[0].split(";")
-        assert pair.first["method"] == "egger_bootstrap_draws"
+        assert pair.first["method"] == "ivw_bootstrap_draws"
+        assert pair.advice == own["advice"].iloc[0]
+        assert (pair.shown is None) == (own["answer"].iloc[0] != "one_number")
         assert pair.n_left_out == 30
         changes = pair.movers["change"].abs()
         assert len(changes) == 10
