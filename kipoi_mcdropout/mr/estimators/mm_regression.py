@@ -177,8 +177,8 @@ def _weight(u: FloatArray) -> FloatArray:
 
 def _least_squares(x: FloatArray, y: FloatArray, weight: FloatArray) -> FloatArray:
     root = np.sqrt(weight)
-    solution: FloatArray = np.linalg.lstsq(x * root[:, None], y * root, rcond=None)[0]
-    return solution
+    found = np.linalg.lstsq(x * root[:, None], y * root, rcond=None)[0]
+    return np.asarray(found, np.float64)
 
 
 def _covariance(x: FloatArray, first: FloatArray, last: FloatArray, scale: float) -> FloatArray:
