@@ -35,8 +35,8 @@ def estimates_table(facts: MrFacts) -> Table:
         p_values(
             "p",
             rows["p"],
-            "Two-sided, for a slope of 0. Only of bootstraps: the other methods take mutations that share "
-            "their draws as independent",
+            "Two-sided, for a slope of 0. Only of bootstraps: the other methods take mutations that "
+            "share their draws as independent",
         ),
     ]
     if "intercept" in rows and rows["intercept"].notna().any():
