@@ -19,7 +19,7 @@ GROUPS = {
         "exclude_chroms", "measured", "background",
     ),
     "model": (
-        *MODEL_FLAGS, "output_sel_fn", *READOUT_FLAGS, "target", "exposure", "outcome",
+        *MODEL_FLAGS, "output_sel_fn", *READOUT_FLAGS, "target", "exposure", "outcome", "beside",
     ),
     "dropout": ("n_draws", "until", "threshold", "mask_scope"),
     "effects": (
@@ -34,9 +34,9 @@ GROUPS = {
     ),
     "output": (
         "output", "kipoi", "output_vcf", "table", "skipped", "leave_one_out", "across_sequences",
-        "scaled", "plot", "conformal_output", "keep_draws", "member_means", "vcf_target",
-        "vcf_statistics", "info_prefix", "no_plan", "title", "no_figures", "width_mm", "dpi", "labels",
-        "bed3", "overwrite", "remove",
+        "save_instruments", "multivariable", "scaled", "plot", "conformal_output", "keep_draws",
+        "member_means", "vcf_target", "vcf_statistics", "info_prefix", "no_plan", "title", "no_figures",
+        "width_mm", "dpi", "labels", "bed3", "overwrite", "remove",
     ),
     "running": (
         "batch_size", "num_workers", "engine", "memory", "no_verify", "scheduler", "shard", "resume",
