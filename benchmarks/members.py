@@ -9,13 +9,17 @@ turns, in one process. The bar is 1.05.
     python benchmarks/members.py --planning --sequences 1
 
 prints how much of a run goes into the choice of the engines, and into capture, which members of one
-architecture share. PLANNING_FIGURE
+architecture share. On two cores that others used too, with 5 members and 30 draws, it was 0.33 s of
+2.6 s for the engines, of these 0.005 s for the one capture. Most of the rest is the trial of each
+member's engine, which compares it with the plain model, and is needed for each member's weights.
 
     python benchmarks/members.py --memory
 
-runs members with large weights in two processes: with all members in memory, and with their weights in
-temporary files (`memory_bytes`). It prints the peak memory of both, which also holds Python and torch,
-and fails if one bit of the results differs. MEMORY_FIGURE
+runs members with large weights: with all members in memory, with their weights in temporary
+files (`memory_bytes`), and one member alone. It prints the peak memory of each, which also
+holds Python and torch, and fails if one bit of the results differs. With --sequences 2 --draws 10, and
+weights of 100 MB for each of 5 members, the peak was 2005 MB with all in memory, 1159 MB with one at a
+time, and 1060 MB for one member alone.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kipoi_mcdropout.arrays.nested import leaves
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from kipoi_mcdropout.model.model import Model
     from kipoi_mcdropout.model.regions import Regions
     from kipoi_mcdropout.model.sequences import Sequences
+    from kipoi_mcdropout.model.settings import ModelSettings
+    from kipoi_mcdropout.runs.background.options import BackgroundOptions
 
 _OF_DATALOADER = ("dataloader_args", "dataloader", "dataloader_source")
 _OF_REGIONS = ("edge", "use_strand", "contig_map")
@@ -70,6 +74,26 @@ class Data:
             return None
         self._made = dataloader, arguments = make_dataloader(self.options, loaded[0])
         return as_alphabet(arguments.get("alphabet")) or alphabet_of(dataloader)
+
+    def settings(self, own: ModelSettings, loaded: Sequence[Any]) -> ModelSettings:
+        """The settings of the model, with the order of the bases in what the dataloader gives."""
+        alphabet = self.alphabet(loaded)
+        if own.alphabet is None and own.vocabulary is None:
+            return replace(own, alphabet=alphabet)
+        return own
+
+    @contextmanager
+    def sources(self, model: Model, options: BackgroundOptions) -> Iterator[Sequences]:
+        """The sequences that a background is made of."""
+        from kipoi_mcdropout.runs.background.make import sources
+
+        if self.files is None and not options.from_regions:
+            yield self.open(model)
+            return
+        with sources(model, self.files, options) as sequences:
+            for note in sequences.notes:
+                say(note)
+            yield sequences
 
     def open(self, model: Model) -> Sequences:
         """The inputs in batches; what was done with them is said.

@@ -146,7 +146,8 @@ class _Recorder(DropoutInterceptor):
 
 
 def _n_bytes(values: object) -> int:
-    return sum(x.nbytes for _, x in leaves(values) if isinstance(x, Tensor))
+    tensors = (x for _, x in leaves(values) if isinstance(x, Tensor))
+    return sum(x.nbytes for x in tensors if x.layout == torch.strided and not x.is_nested)
 
 
 def probe_inputs(inputs: Nested) -> Nested:

@@ -15,7 +15,12 @@ from kipoi_mcdropout.dropout.masks import RUN_SCOPE, check_seed
 from kipoi_mcdropout.dropout.sites import SitePlan
 from kipoi_mcdropout.effects.member_engines import MemberEngines, MemberSizes, Place
 from kipoi_mcdropout.effects.members import summarize_members
-from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary, concatenate
+from kipoi_mcdropout.effects.summary import (
+    EffectOptions,
+    EffectSummary,
+    Ranking,
+    concatenate,
+)
 from kipoi_mcdropout.effects.until import check_until
 from kipoi_mcdropout.engine.choose import Choice, check_engine, in_one
 from kipoi_mcdropout.engine.full import DEFAULT_MEMORY_BYTES, check_batch_size
@@ -165,6 +170,15 @@ class SaturationMutagenesis:
         """Draws of all members, and the point prediction of each."""
         return self.options.effects.n_draws + len(self.ensemble)
 
+    def set_positions(self, start: int, end: int) -> None:
+        """Mutate these positions, 0-based and half-open, in all sequences that follow."""
+        self.options = replace(self.options, start=start, end=end)
+
+    def rank_against(self, ranking: Ranking) -> None:
+        """Compare all effects that follow with a background."""
+        effects = replace(self.options.effects, ranking=ranking)
+        self.options = replace(self.options, effects=effects)
+
     def _place(self, inputs: Nested) -> Place:
         """Of a sequence without N: its key, its layout, and the number of its mutants."""
         options = self.options
@@ -242,7 +256,7 @@ class SaturationMutagenesis:
         every run has the same blocks.
         """
         targets, effects = self.targets(sequence.inputs), self.options.effects
-        kept = effects.n_draws if effects.keep_draws or effects.quantiles else 0
+        kept = effects.n_draws if effects.holds_draws else 0
         members = len(self.ensemble) if len(self.ensemble) > 1 else 0
         rounds = 16 if effects.stops_early else 0  # what is kept of mutants that go on
         per_output = 8 * len(effects.scores) * (16 + kept + 12 * members + rounds)

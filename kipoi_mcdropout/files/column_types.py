@@ -13,10 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kipoi_mcdropout.effects.columns import (
+    BACKGROUND_STATISTICS,
     INTERVAL_STATISTICS,
     MEMBER_REFERENCE_STATISTICS,
     MEMBER_STATISTICS,
     MUTANT_STATISTICS,
+    Q_EMPIRICAL,
     REFERENCE_STATISTICS,
     SHRINKAGE_STATISTICS,
 )
@@ -46,6 +48,7 @@ _INTEGERS = frozenset(
 _STATISTICS = frozenset(
     {
         *REFERENCE_STATISTICS, *MUTANT_STATISTICS, *MEMBER_REFERENCE_STATISTICS, *MEMBER_STATISTICS,
+        *BACKGROUND_STATISTICS, Q_EMPIRICAL,
         "z", "p_value", "q_value", "mean", "var", "sd", "mcse", "point", "var_within", "var_between",
         *INTERVAL_STATISTICS, *SHRINKAGE_STATISTICS,
     }

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from kipoi_mcdropout.effects.columns import OF_EACH, OUTPUT_EPS
 from kipoi_mcdropout.effects.rounding import FLOAT32_EPS
@@ -19,7 +20,9 @@ _ROWS = 100_000  # of a table held at a time
 
 
 def effect_tables(
-    sequence: SequenceBlocks, member_columns: Mapping[str, int] = MappingProxyType({})
+    sequence: SequenceBlocks,
+    member_columns: Mapping[str, int] = MappingProxyType({}),
+    with_draws: bool = False,
 ) -> Iterator[pa.Table]:
     """The rows of one sequence, in pieces: all of the first score, then all of the second, ...
 
@@ -28,14 +31,25 @@ def effect_tables(
     `alt` (on the sequence's own strand), `output`, `score`, then the statistics of
     `effects.EffectSummary` as float32, the counts, and `n_draws`; `output_eps` where the model computes
     less precisely than float32. `member_columns` are those of the mean effects of members, with the
-    number of the member (`member_names.asked_columns`).
+    number of the member (`member_names.asked_columns`). `with_draws` adds `effect_draws`, a list of
+    the effects of all draws.
     """
     n_scores = len(next(sequence.blocks()).effects.summaries)
     for score in range(n_scores):
         for record in sequence.blocks():
             n_mutants = len(record.effects.substitutions.position)
             for rows in chunks(n_mutants, max(1, _ROWS // len(record.effects.targets.labels))):
-                yield _rows(record, record.effects.summaries[score], rows, member_columns)
+                summary = record.effects.summaries[score]
+                table = _rows(record, summary, rows, member_columns)
+                if with_draws and summary.draws is not None and len(summary.draws):
+                    table = table.append_column("effect_draws", _draws(summary.draws[:, rows]))
+                yield table
+
+
+def _draws(draws: NDArray[Any]) -> pa.Array:
+    """A list for each row, of draws of shape=(draws, mutants, outputs)."""
+    flat = np.ascontiguousarray(np.moveaxis(draws, 0, -1), np.float32).reshape(-1)
+    return pa.FixedSizeListArray.from_arrays(pa.array(flat), len(draws))
 
 
 def _rows(

@@ -15,6 +15,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from kipoi_mcdropout.effects.columns import (
+    BACKGROUND_STATISTICS,
     COUNTS,
     INTERVAL_STATISTICS,
     MEMBER_REFERENCE_STATISTICS,
@@ -22,6 +23,7 @@ from kipoi_mcdropout.effects.columns import (
     MUTANT_STATISTICS,
     OF_EACH,
     OUTPUT_EPS,
+    Q_EMPIRICAL,
     REFERENCE_STATISTICS,
 )
 from kipoi_mcdropout.effects.member_names import asked_columns
@@ -36,6 +38,7 @@ from kipoi_mcdropout.outputs.targets import select_targets
 
 _STATISTICS = (
     *REFERENCE_STATISTICS, *MEMBER_REFERENCE_STATISTICS, *MUTANT_STATISTICS, *MEMBER_STATISTICS,
+    *BACKGROUND_STATISTICS, Q_EMPIRICAL,
     *INTERVAL_STATISTICS,
 )  # fmt: skip
 _QUANTILE = "effect_q"
@@ -198,13 +201,26 @@ def _of_each(
         if name not in group:
             raise InputError(missing)
         columns = _columns(file, outputs)
-        parts = []
-        for i in range(len(file["reference"])):
-            mutated = np.argwhere(_mutated(group["n_nonfinite"][i]))
-            values = group[name][i][mutated[:, 0], mutated[:, 1]][:, columns]
-            parts.append(values.reshape(-1, values.shape[-1]))
-    stacked: NDArray[np.float32] = np.concatenate(parts).T
+        n = len(file["reference"])
+        parts = [_sequence_of_each(file, i, name, score, columns) for i in range(n)]
+    stacked: NDArray[np.float32] = np.concatenate(parts, axis=1)
     return stacked
+
+
+def _sequence_of_each(
+    file: h5py.File, i: int, name: str, score: str, columns: list[int]
+) -> NDArray[np.float32]:
+    """The same for one sequence, in the order of `sequence_rows`."""
+    group = file[f"scores/{score}"]
+    mutated = np.argwhere(_mutated(group["n_nonfinite"][i]))
+    values = group[name][i][mutated[:, 0], mutated[:, 1]][:, columns]
+    of_each: NDArray[np.float32] = values.reshape(-1, values.shape[-1]).T
+    return of_each
+
+
+def sequence_draws(file: h5py.File, i: int, score: str, columns: list[int]) -> NDArray[np.float32]:
+    """The effect of every draw, shape=(draws, rows of `sequence_rows`)."""
+    return _sequence_of_each(file, i, "effect_draws", score, columns)
 
 
 def has_draws(path: str | Path) -> bool:

@@ -177,9 +177,11 @@ def check_balanced(n_draws: int, n_members: int) -> int:
     return n_draws // n_members
 
 
-def draws_of(n_draws: int | None) -> int:
-    """A number of draws, or OWN_DRAWS where none is given."""
-    return OWN_DRAWS if n_draws is None else n_draws
+def draws_of(n_draws: int | None, n_members: int | None = None) -> int:
+    """A number of draws; where none is given 30 for one member, else OWN_DRAWS, to be decided later."""
+    if n_draws is None:
+        return DEFAULT_DRAWS if n_members == 1 else OWN_DRAWS
+    return n_draws
 
 
 def check_draws(n_draws: int) -> None:

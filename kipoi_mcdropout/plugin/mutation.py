@@ -160,7 +160,7 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
         )  # fmt: skip
         options = IsmOptions(
             model_input,
-            EffectOptions(chosen, draws_of(n_draws), tuple(quantiles), keep_draws),
+            EffectOptions(chosen, draws_of(n_draws, len(ensemble)), tuple(quantiles), keep_draws),
             seed,
             as_targets(targets),
             Encoding(category_axis, letters, None if vocabulary is None else as_vocabulary(vocabulary)),

@@ -11,14 +11,14 @@ from typing import Any
 
 from kipoi_mcdropout.dropout.locked_model import MOST_AT_A_TIME
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
-from kipoi_mcdropout.effects.columns import MEMBER_STATISTICS
 from kipoi_mcdropout.effects.member_engines import draws_of_each
 from kipoi_mcdropout.effects.member_names import asked_columns
 from kipoi_mcdropout.effects.scores import scores_as_dict
 from kipoi_mcdropout.effects.until import check_until
 from kipoi_mcdropout.engine import Choice
 from kipoi_mcdropout.engine.dtype_check import DtypeCheck
-from kipoi_mcdropout.errors import InputError, InputWarning, OutputError, TargetError
+from kipoi_mcdropout.errors import InputError, InputWarning
+from kipoi_mcdropout.files.background import background_for
 from kipoi_mcdropout.files.same_file import check_not_inputs
 from kipoi_mcdropout.model.ensemble import decided_draws
 from kipoi_mcdropout.model.model import Model
@@ -30,6 +30,7 @@ from kipoi_mcdropout.runs.schedule import InProcess, Scheduler, Work
 from kipoi_mcdropout.runs.session import without_shard
 from kipoi_mcdropout.sequence.genome import Genome
 from kipoi_mcdropout.significance.add_intervals import with_conformal
+from kipoi_mcdropout.vcf.carried_fields import carried_fields
 from kipoi_mcdropout.vcf.options import VariantEffects
 from kipoi_mcdropout.vcf.place.chunks import AlleleWindows, chunk_alleles, gather
 from kipoi_mcdropout.vcf.place.contigs import ContigNames
@@ -42,13 +43,7 @@ from kipoi_mcdropout.vcf.run import outputs_as_dict, run_variants
 from kipoi_mcdropout.vcf.run_record import run_record
 from kipoi_mcdropout.vcf.scoring import EngineChoice, VariantJob, VariantWork, which_are_random
 from kipoi_mcdropout.vcf.units import Summaries, variant_units
-from kipoi_mcdropout.vcf.write.annotate import (
-    MAX_FIELDS,
-    InfoField,
-    draws_field,
-    info_fields,
-    interval_fields,
-)
+from kipoi_mcdropout.vcf.write.annotate import InfoField
 from kipoi_mcdropout.vcf.write.assemble import VariantAssembler, VariantLayout
 from kipoi_mcdropout.vcf.write.ledger import Ledger, SkippedAllelesError
 from kipoi_mcdropout.vcf.write.output_paths import OutputPaths
@@ -152,24 +147,17 @@ def score_vcf(
         for notice in notices:
             warnings.warn(notice, InputWarning, stacklevel=2)
         plan = _plan(model, wanted, running, survey.records, carries_vcf=paths.vcf is not None)
-        record = run_record(
-            model, fasta, reader, seed=wanted.seed, n_draws=wanted.effects.n_draws,
-            command=without_shard(told.command), options=_recorded(plan, contig_map),
-            engine_reason=plan.choice.reason, dtype_check=plan.dtype_check,
+        plan, record = plan.recorded(
+            run_record(
+                model, fasta, reader, seed=wanted.seed, n_draws=wanted.effects.n_draws,
+                command=without_shard(told.command), options=_recorded(plan, contig_map),
+                engine_reason=plan.choice.reason, dtype_check=plan.dtype_check,
+            )
         )  # fmt: skip
-        conformal = options.conformal
-        if conformal is not None:
-            conformal.check_fits(record, plan.targets.labels)
-            record = with_conformal(record, conformal)
         if reader.path is not None:
             record["reference_check"] = survey.to_dict()
         contigs = {} if reader.header.declared("contig") else genome.lengths
-        written = VariantLayout(
-            wanted.vcf.info_prefix, tuple(plan.fields), plan.targets.labels,
-            wanted.effects.quantiles, wanted.vcf.q_values, contigs, len(model.ensemble) > 1,
-            plan.targets.eps, asked_columns(record),
-            None if conformal is None else conformal.to_dict(),
-        )  # fmt: skip
+        written = plan.layout(contigs, asked_columns(record))
         assembler = VariantAssembler(written, reader.header)
         scheduler = stack.enter_context(running.open_scheduler())
         nothing_left = run_variants(
@@ -214,6 +202,37 @@ class _Plan:
     here: VariantWork
     dtype_check: DtypeCheck | None
 
+    def layout(self, contigs: dict[str, int], member_columns: dict[str, int]) -> VariantLayout:
+        """How the outputs are written; `contigs` are to be declared in the header."""
+        wanted = self.wanted
+        return VariantLayout(
+            wanted.vcf.info_prefix, tuple(self.fields), self.targets.labels, wanted.effects.quantiles,
+            wanted.vcf.q_values, contigs, len(self.model.ensemble) > 1, self.targets.eps,
+            member_columns, wanted.options.background is not None,
+            None if wanted.options.conformal is None else wanted.options.conformal.to_dict(),
+        )  # fmt: skip
+
+    def recorded(self, record: dict[str, Any]) -> tuple[_Plan, dict[str, Any]]:
+        """The same with the background that is asked for, and the record of the run with it and with
+        the calibrations.
+
+        Raises
+        ------
+        InputError
+            If one of them does not fit the run.
+        """
+        if (conformal := self.wanted.options.conformal) is not None:
+            conformal.check_fits(record, self.targets.labels)
+            record = with_conformal(record, conformal)
+        path, effects = self.wanted.options.background, self.wanted.effects
+        if path is None:
+            return self, record
+        scores = [score.name for score in effects.scores]
+        ranking, record = background_for(path, record, self.targets.labels, scores)
+        effects = replace(effects, ranking=ranking)
+        wanted, here = replace(self.wanted, effects=effects), replace(self.here, effects=effects)
+        return replace(self, wanted=wanted, here=here), record
+
     def work(self, scheduler: Scheduler) -> Work[AlleleWindows, Summaries]:
         """The function that computes one unit here and, for a cluster, the job that does it elsewhere.
 
@@ -249,7 +268,7 @@ def _plan(
     chosen = sequences.targets(wanted.targets)
     model.ensemble.check_targets(sequences.example(), as_targets(wanted.targets), chosen)
     check_bins(model.adapter.reader, wanted.options.rc, wanted.options.shifts)
-    fields = _fields(wanted, chosen, model) if carries_vcf else []
+    fields = carried_fields(wanted, chosen, model) if carries_vcf else []
     n_alleles = chunk_alleles(
         len(chosen.columns), len(effects.scores), effects.n_draws, running.batch_size or MOST_AT_A_TIME,
         0 if chosen.profiles is None else chosen.profiles.size,
@@ -305,44 +324,3 @@ def _judge(ledger: Ledger, survey: Survey, told: list[str], is_shard: bool) -> l
     if (scored_by_chance := survey.scored_by_chance()) is not None:
         raise SkippedAllelesError(f"{scored_by_chance}\n{ledger.summary()}")
     return later
-
-
-def _fields(wanted: VariantEffects, chosen: Targets, model: Model) -> list[InfoField]:
-    """The INFO fields of the annotated VCF.
-
-    Raises
-    ------
-    TargetError
-        If an output of `VcfOptions.targets` is not among those that are computed.
-    OutputError
-        If there are too many fields.
-    """
-    effects, vcf = wanted.effects, wanted.vcf
-    of_members = [name for name in vcf.statistics if name in MEMBER_STATISTICS]
-    if of_members and len(model.ensemble) == 1:
-        raise OutputError(
-            f"VcfOptions.statistics (--vcf_statistics) {', '.join(of_members)} need a model with "
-            "several members (--member); this one is alone"
-        )
-    columns: Sequence[int] = range(len(chosen.columns))
-    if vcf.targets is not None:
-        carried = model.sequences.targets(vcf.targets)
-        if missing := set(carried.columns) - set(chosen.columns):
-            names = dict(zip(carried.columns, carried.labels, strict=True))
-            raise TargetError(
-                "VcfOptions.targets (--vcf_target) must be among the outputs that are computed; "
-                f"{names[min(missing)]!r} is not among targets (--target)"
-            )
-        columns = [chosen.columns.index(column) for column in carried.columns]
-    scores = [score.name for score in effects.scores]
-    n = len(scores) * len(columns) * len(vcf.statistics)
-    if vcf.targets is None and n > MAX_FIELDS:
-        raise OutputError(
-            f"the annotated VCF would have {n} INFO fields for {len(columns)} outputs; name those that "
-            "it is to carry with VcfOptions.targets (--vcf_target; the table has all), or compute fewer "
-            "with targets (--target)"
-        )
-    fields = info_fields(vcf.info_prefix, scores, chosen.labels, columns, vcf.statistics)
-    if (conformal := wanted.options.conformal) is not None:
-        fields += interval_fields(vcf.info_prefix, conformal, chosen.labels, fields)
-    return [*fields, draws_field(vcf.info_prefix, scores[0])] if effects.stops_early else fields

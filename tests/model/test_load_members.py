@@ -15,8 +15,10 @@ import torch
 from network_files import Files, make_files, sequences, trained
 from resident import resident_bytes
 from torch import nn
+from variant_world import random_sequence, write_fasta, write_vcf
 
 import kipoi_mcdropout as mcd
+from kipoi_mcdropout.cli import run
 from kipoi_mcdropout.dropout.stored_weights import is_stored
 from kipoi_mcdropout.effects import members as of_effects
 from kipoi_mcdropout.engine.incremental import engine as incremental
@@ -54,6 +56,39 @@ def test_no_bit_differs_whether_weights_are_in_files_or_not(files: Files, engine
     pd.testing.assert_frame_equal(found[0][0], found[1][0], check_exact=True)
     np.testing.assert_array_equal(found[0][1], found[1][1])
     assert found[0][2] == found[1][2]
+
+
+def test_a_vcf_has_the_same_numbers_too(files: Files) -> None:
+    sequence = random_sequence(60, 1)
+    fasta = write_fasta(files.folder / "g.fa", {"chr1": sequence})
+    records = [f"chr1 {p} . {sequence[p - 1]} {'TGAC'['ACGT'.index(sequence[p - 1])]} . . ."
+               for p in (20, 30, 40)]  # fmt: skip
+    vcf = write_vcf(files.folder / "in.vcf", records)
+    running = mcd.RunOptions(engine="incremental")
+    tables = [
+        mcd.score_variants(_model(files, memory), vcf, fasta, n_draws=6, running=running).table()
+        for memory in (None, 1)
+    ]
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+    assert tables[0]["effect_sd_between"].notna().all()
+
+
+def test_the_command_keeps_large_members_out_of_memory(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored: list[nn.Module] = []
+    monkeypatch.setattr(
+        "kipoi_mcdropout.model.load_members.store_weights", lambda net: stored.append(net) or True
+    )
+    fasta = files.folder / "w.fa"
+    fasta.write_text(f">w\n{random_sequence(30, 1)}\n")
+    words = [
+        files.named(), "--weights", str(files.weights), "--member", str(files.folder / "1.pt"),
+        "--sequences", str(fasta), "--input_shape", "4,30", "--n_draws", "2", "--end", "2",
+    ]  # fmt: skip
+    for memory, n in (("1GB", 0), ("0.001MB", 2)):
+        run("ism", "ism", [*words, "--memory", memory, "-o", str(files.folder / f"{memory}.tsv")])
+        assert len({id(net) for net in stored}) == n
 
 
 def test_one_member_at_a_time_has_copies_of_its_weights(

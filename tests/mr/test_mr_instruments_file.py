@@ -10,7 +10,13 @@ import pytest
 from mr_data import from_draws
 
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.mr import Instruments, find_groups, instruments_from_table, mr_ivw, select_instruments
+from kipoi_mcdropout.mr import (
+    Instruments,
+    find_groups,
+    instruments_from_table,
+    mr_ivw,
+    select_instruments,
+)
 from kipoi_mcdropout.mr.export.instruments_file import instruments_table, select_by_table
 
 N_DRAWS = 20

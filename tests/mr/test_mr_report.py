@@ -132,7 +132,8 @@ def test_scatter_that_draws_do_not_explain() -> None:
     kinked = one.draws_outcome + np.where(np.arange(20) % 2, 0.3, -0.3)  # type: ignore[operator]
     bad = from_draws(one.draws_exposure, kinked)  # type: ignore[arg-type]
     assert codes(bad) == {"scatter_beyond_draws"}
-    assert "resample='both'" in message(bad, "scatter_beyond_draws")
+    assert "look at the groups of mutations" in message(bad, "scatter_beyond_draws")
+    assert "on 18 df, p < 1e-300)" in message(bad, "scatter_beyond_draws")
 
 
 def test_selection_on_the_draws_that_estimate_is_told() -> None:

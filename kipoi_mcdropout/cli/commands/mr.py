@@ -104,7 +104,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout mr") -> int:
         many, options.methods, convention=options.convention, answers=answers, **resampling
     )
     tables = {options.output: table} | _extra_tables(options, many, answers)
-    record = json.loads(json.dumps(_record(options, many, table), default=str))
+    record = json.loads(json.dumps(_record(options, many, answers, table), default=str))
     for path, rows in tables.items():
         write_tsv(rows, path, options.overwrite, provenance=record)
     for exposure, outcome, code, message in table.attrs["warnings"]:
@@ -154,7 +154,8 @@ def _across(options: argparse.Namespace, one: Any) -> pd.DataFrame:
     )
     combined = pd.DataFrame([{"sequence": "(combined)", **asdict(result.combined)}])
     table: pd.DataFrame = pd.concat([result.table, combined])
-    return table.assign(exposure=one.exposure, outcome=one.outcome)
+    named: pd.DataFrame = table.assign(exposure=one.exposure, outcome=one.outcome)
+    return named
 
 
 def _multivariable(options: argparse.Namespace, one: Any) -> pd.DataFrame:
@@ -170,7 +171,9 @@ def _multivariable(options: argparse.Namespace, one: Any) -> pd.DataFrame:
     return table
 
 
-def _record(options: argparse.Namespace, many: list[Any], table: pd.DataFrame) -> dict[str, Any]:
+def _record(
+    options: argparse.Namespace, many: list[Any], answers: list[Any], table: pd.DataFrame
+) -> dict[str, Any]:
     """Provenance of the result, and what was done here."""
     from kipoi_mcdropout.files.read import read_provenance
 
@@ -183,6 +186,7 @@ def _record(options: argparse.Namespace, many: list[Any], table: pd.DataFrame) -
             "instruments": [
                 {"exposure": i.exposure, "outcome": i.outcome, **i.provenance} for i in many
             ],
+            "answers": [{"kind": a.kind, "p_one_line": a.p_one_line} for a in answers],
         },
         "warnings": [list(map(str, words)) for words in table.attrs["warnings"]],
         "advice": [list(map(str, words)) for words in table.attrs["advice"]],

@@ -8,6 +8,7 @@ from typing import Any
 
 from kipoi_mcdropout.cli.arguments import (
     Parser,
+    add_background,
     add_draw_arguments,
     add_engine_arguments,
     add_member_means,
@@ -100,6 +101,7 @@ def add_result_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="add q-values (Benjamini-Hochberg false discovery rate) to the table",
     )
+    add_background(parser)
     add_member_means(parser)
     parser.add_argument(
         "--vcf_target",
@@ -114,7 +116,8 @@ def add_result_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         metavar="NAME",
         help="statistics of each output to write into the VCF (default: effect_mean effect_sd "
-        "effect_point prob_positive ref_mean alt_mean)",
+        "effect_point prob_positive ref_mean alt_mean, and with --background p_empirical percentile "
+        "percentile_sd sign_probability)",
     )
     parser.add_argument(
         "--info_prefix",
@@ -230,7 +233,7 @@ def _wanted(options: argparse.Namespace, shifts: tuple[int, ...]) -> tuple[Any, 
     effects = EffectOptions(scores, n_draws, tuple(options.quantiles), until=until)
     placed = VariantOptions(
         options.rc, shifts, options.normalize, options.edge, options.ref_mismatch, options.region,
-        options.contig_map, conformal=asked_conformal(options),
+        options.contig_map, (), options.background, conformal=asked_conformal(options),
     )  # fmt: skip
     written = VcfOptions(
         options.skipped, options.vcf_target, options.vcf_statistics or DEFAULT_STATISTICS,

@@ -41,17 +41,10 @@ class _Template:
 
 
 class SharedCaptures:
-    """The graphs of networks of one architecture, by the shapes of their inputs.
-
-    Attributes
-    ----------
-    n_taken : int
-        How often a graph was taken from another network, for tests.
-    """
+    """The graphs of networks of one architecture, by the shapes of their inputs."""
 
     def __init__(self) -> None:
         self._templates: dict[Hashable, _Template] = {}
-        self.n_taken = 0
 
     def graph(self, key: Hashable, model: LockedModel, inputs: Nested, sites: SitePlan) -> Graph:
         """As `capture`, within `model.borrow()`.
@@ -72,7 +65,6 @@ class SharedCaptures:
         if template is not None:
             same = template.sites == sites.sites and template.used == model.used(inputs)
             if same and not sites.lifted:
-                self.n_taken += 1
                 return _filled(template.graph, model.module)
         graph = capture(model, inputs, sites)
         if template is None and not sites.lifted:

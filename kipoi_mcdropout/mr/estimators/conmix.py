@@ -181,7 +181,9 @@ def _spread_of_valid(ratio: FloatArray, se: FloatArray) -> float:
 def _grid(ratio: FloatArray, se: FloatArray, step: float) -> FloatArray:
     """As in the R package, with the sign of the exposure effect in `se`."""
     low, high = float((ratio - 2 * se).min()), float((ratio + 2 * se).max())
-    return low + step * np.arange(int(np.floor((high - low) / step + 1e-10)) + 1)
+    steps = np.arange(int(np.floor((high - low) / step + 1e-10)) + 1, dtype=np.float64)
+    grid: FloatArray = low + step * steps
+    return grid
 
 
 def _on_grid(inside: NDArray[np.bool_], grid: FloatArray) -> list[tuple[float, float]]:

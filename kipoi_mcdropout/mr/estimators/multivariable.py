@@ -102,7 +102,8 @@ def mr_multivariable(
                 "q_p": float(stats.chi2.sf(q, fit.df_resid)),
             }
         )
-    return pd.DataFrame(rows)
+    table: pd.DataFrame = pd.DataFrame(rows)
+    return table
 
 
 def _aligned(exposures: Sequence[Instruments]) -> list[Instruments]:
@@ -133,14 +134,16 @@ def _draws_intervals(
 ) -> tuple[FloatArray, FloatArray]:
     """Bias-corrected normal intervals of all coefficients from a bootstrap over draws."""
     nothing = np.full(n_coefficients, np.nan)
-    if any(i.draws_exposure is None for i in used):
-        return nothing, nothing
     first = used[0]
+    draws = [i.draws_exposure for i in used if i.draws_exposure is not None]
+    outcome = first.draws_outcome
+    if len(draws) < len(used) or outcome is None:
+        return nothing, nothing
     root = 1 / first.se_outcome
     found = []
     for share in draw_shares(first, n_bootstrap, seed):
-        x = np.stack([share @ i.draws_exposure for i in used], axis=-1)  # type: ignore[operator]
-        y = share @ first.draws_outcome
+        x = np.stack([share @ of_exposure for of_exposure in draws], axis=-1)
+        y = share @ outcome
         turn = sign
         if n_coefficients > len(used):
             turn = np.where(x[..., 0] < 0, -1.0, 1.0)

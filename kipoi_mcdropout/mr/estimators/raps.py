@@ -120,7 +120,8 @@ class _Data:
 def _rho(t: FloatArray, loss: str) -> FloatArray:
     k = THRESHOLD[loss]
     if loss == "tukey":  # scaled so that its derivative is _psi
-        return k**2 / 6 * (1 - np.maximum(1 - (t / k) ** 2, 0) ** 3)
+        bounded: FloatArray = k**2 / 6 * (1 - np.maximum(1 - (t / k) ** 2, 0) ** 3)
+        return bounded
     inside = np.abs(t) <= k
     return np.where(inside, t**2 / 2, np.where(inside, 0, k) * (np.abs(t) - np.where(inside, 0, k) / 2))
 
@@ -128,7 +129,8 @@ def _rho(t: FloatArray, loss: str) -> FloatArray:
 def _psi(t: FloatArray, loss: str) -> FloatArray:
     k = THRESHOLD[loss]
     if loss == "tukey":
-        return t * np.maximum(1 - (t / k) ** 2, 0) ** 2
+        redescending: FloatArray = t * np.maximum(1 - (t / k) ** 2, 0) ** 2
+        return redescending
     return np.clip(t, -k, k)
 
 

@@ -6,6 +6,8 @@ the R package MendelianRandomization with ``robust`` and ``penalized``.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy import stats
 
@@ -114,7 +116,7 @@ def _estimate(
         coefficients, sigma = found.coefficients, found.residual_se
         se = found.unit_se * sigma
     se = se / min(sigma, 1.0)
-    more = {}
+    more: dict[str, Any] = {}
     if intercept:
         p = wald_test(float(coefficients[0]), float(se[0]))[0]
         more = {"intercept": float(coefficients[0]), "intercept_se": float(se[0]), "intercept_p": p}

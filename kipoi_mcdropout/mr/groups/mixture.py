@@ -127,4 +127,5 @@ def _log_junk(x: FloatArray, y: FloatArray) -> FloatArray:
     """Log density of the outcome effect of a mutant whose ratio is anything."""
     ratio = y / x
     scale = float(np.quantile(np.abs(ratio), _JUNK_QUANTILE))
-    return stats.t.logpdf(ratio / scale, JUNK_DF) - np.log(scale * np.abs(x))
+    log_density: FloatArray = stats.t.logpdf(ratio / scale, JUNK_DF) - np.log(scale * np.abs(x))
+    return log_density

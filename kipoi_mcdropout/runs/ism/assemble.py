@@ -12,6 +12,7 @@ from kipoi_mcdropout.files.group import OutputGroup, Writers
 from kipoi_mcdropout.files.record import SequenceBlocks, SequenceRecord
 from kipoi_mcdropout.runs.intervals import Complete
 from kipoi_mcdropout.runs.ism.codec import decode, failure_row
+from kipoi_mcdropout.runs.q_values import UnitQs
 from kipoi_mcdropout.runs.unit_file import StoredUnit
 
 
@@ -27,8 +28,10 @@ class EffectsAssembler:
         that only one is in memory at a time.
     release : callable
         Called with the number of each unit when its sequence is written.
+    q_values : UnitQs, optional
+        q-values to add, where the effects were compared with a background.
     complete : callable
-        Adds to each block what is not in the store.
+        Adds to each block what else is not in the store.
 
     Attributes
     ----------
@@ -43,10 +46,11 @@ class EffectsAssembler:
         writers: Writers[SequenceBlocks] | None,
         load: Callable[[int], StoredUnit],
         release: Callable[[int], None] = lambda _number: None,
+        q_values: UnitQs | None = None,
         complete: Complete = lambda record: record,
     ) -> None:
+        self._q_values, self._complete = q_values, complete
         self._writers, self._load, self._release = writers, load, release
-        self._complete = complete
         self._numbers: list[int] = []
         self.failed: dict[int, dict[str, Any]] = {}
         self.sequences: set[int] = set()
@@ -75,13 +79,19 @@ class EffectsAssembler:
     def _blocks(self, last: StoredUnit) -> SequenceBlocks:
         """The sequence that ends with this block."""
         if len(self._numbers) == 1:
-            return SequenceBlocks.of(self._complete(decode(last)))
+            return SequenceBlocks.of(self._decode(last))
         numbers = list(self._numbers)
 
         def blocks() -> Iterator[SequenceRecord]:
-            return (self._complete(decode(self._load(number))) for number in numbers)
+            return (self._decode(self._load(number)) for number in numbers)
 
         return SequenceBlocks(blocks)
+
+    def _decode(self, stored: StoredUnit) -> SequenceRecord:
+        record = decode(stored)
+        if self._q_values is not None:
+            self._q_values.put_into(record.effects.summaries)
+        return self._complete(record)
 
     def write_failures(self, group: OutputGroup, path: Path | None) -> None:
         """Write a table of the sequences that could not be computed, if there are any: TSV at `path`."""

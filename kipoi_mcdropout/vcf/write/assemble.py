@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from kipoi_mcdropout.effects.summary import EffectSummary
 from kipoi_mcdropout.runs.intervals import summaries_with_intervals
 from kipoi_mcdropout.runs.session import RunSession
 from kipoi_mcdropout.significance.add_intervals import ConformalOptions
+from kipoi_mcdropout.significance.ranked_rows import OF_SUBSTITUTIONS, SUBSTITUTION
 from kipoi_mcdropout.vcf.place.placement import Scored
 from kipoi_mcdropout.vcf.read.header import Header
 from kipoi_mcdropout.vcf.read.reader import Record
@@ -45,6 +49,8 @@ class VariantLayout:
         Relative precision of the model's arithmetic.
     member_columns : dict of str to int
         Columns of the mean effects of members, with the number of the member, if they were asked for.
+    ranked : bool
+        Whether the effects were compared with a background.
     conformal : dict or None
         `ConformalOptions.to_dict()` of the calibrations, if there are any.
     """
@@ -58,6 +64,7 @@ class VariantLayout:
     several: bool = False
     eps: float = 0.0
     member_columns: dict[str, int] = field(default_factory=dict)
+    ranked: bool = False
     conformal: dict[str, Any] | None = None
 
     def annotator(self, header: Header) -> Annotator:
@@ -77,6 +84,7 @@ class VariantLayout:
             values["several"],
             values["eps"],
             dict(values["member_columns"]),
+            values["ranked"],
             values["conformal"],
         )
 
@@ -108,7 +116,7 @@ class VariantAssembler:
                     text.close()
             if self._table is not None:
                 record = {**session.record, "ledger": self.ledger.to_dict()}
-                self._table.finish(record, self._layout.q_values)
+                self._table.finish(record, self._layout.q_values, self._layout.ranked)
         except BaseException:
             for output in (self._vcf, self._skipped, self._table):
                 if output is not None:
@@ -128,7 +136,7 @@ class VariantAssembler:
             file = group.files[paths.table]
             layout = self._layout
             schema = schema_of(
-                layout.quantiles, layout.several, layout.eps, layout.member_columns,
+                layout.quantiles, layout.several, layout.eps, layout.member_columns, layout.ranked,
                 self._conformal is not None,
             )  # fmt: skip
             self._table = TableOutput(paths.table.name, file.rows, file.temporary, schema)
@@ -146,6 +154,8 @@ class VariantAssembler:
         ]
         cells: list[list[str]] = []
         if scored:
+            if self._layout.ranked:
+                _no_p_of_others([outcome for _, _, outcome in scored], summaries)
             if self._table is not None:
                 layout = self._layout
                 self._table.write(
@@ -166,3 +176,11 @@ class VariantAssembler:
                 self._skipped.write(skipped_rows(record, outcomes))
         if self._vcf is not None:
             self._vcf.flush()
+
+
+def _no_p_of_others(outcomes: Sequence[Scored], summaries: Sequence[EffectSummary]) -> None:
+    """Take p from alleles that are no single substitution, as those of the background are."""
+    other = np.array([outcome.kind != SUBSTITUTION for outcome in outcomes])
+    for summary in summaries:
+        for name in OF_SUBSTITUTIONS:
+            summary.mutant[name] = np.where(other[:, None], np.nan, summary.mutant[name])

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from kipoi_mcdropout.effects.columns import (
+    BACKGROUND_STATISTICS,
     INTERVAL_STATISTICS,
     MEMBER_REFERENCE_STATISTICS,
     MEMBER_STATISTICS,
     OUTPUT_EPS,
+    P_EMPIRICAL,
     quantile_name,
 )
 from kipoi_mcdropout.effects.rounding import DIFFERENCES, FLOAT32_EPS, difference_rounding
@@ -64,11 +66,12 @@ def schema_of(
     several: bool = False,
     eps: float = 0.0,
     member_columns: Iterable[str] = (),
+    ranked: bool = False,
     calibrated: bool = False,
 ) -> pa.Schema:
-    """Columns of the table: those of members where the model has several, `output_eps` where it computes
-    less precisely than float32, those of intervals where there is a calibration; `member_columns` are
-    those of each member's mean effect.
+    """Columns of the table: those of members where the model has several, those of a background where
+    the effects are ranked, those of intervals where there is a calibration, `output_eps` where the model computes less precisely than float32;
+    `member_columns` are those of each member's mean effect.
     """
     integers = {"pos": pa.int64(), "allele": pa.int32(), "line": pa.int64()}
     text = pa.dictionary(pa.int32(), pa.string())
@@ -77,6 +80,8 @@ def schema_of(
     if several:
         parts = (*MEMBER_REFERENCE_STATISTICS, *MEMBER_STATISTICS)
         fields += [(name, pa.float64()) for name in (*parts, *member_columns)]
+    if ranked:
+        fields += [(name, pa.float64()) for name in BACKGROUND_STATISTICS]
     fields += [(name, pa.float64()) for name in INTERVAL_STATISTICS if calibrated]
     fields += [(quantile_name(q), pa.float64()) for q in quantiles]
     fields += [(name, pa.int32()) for name in ("n_draws", "n_nonfinite", "n_saturated")]
@@ -95,8 +100,9 @@ def rows(
     """The rows of some scored alleles, a batch per score; see `schema_of`."""
     several = any(s.member_means is not None for s in summaries)
     for summary in summaries:
+        ranked = P_EMPIRICAL in summary.mutant
         calibrated = INTERVAL_STATISTICS[0] in summary.mutant
-        schema = schema_of(quantiles, several, summary.eps, member_columns, calibrated)
+        schema = schema_of(quantiles, several, summary.eps, member_columns, ranked, calibrated)
         columns = {**_identity(alleles, labels, summary.score.name)}
         columns.update(_statistics(summary, owner))
         columns.update({quantile_name(q): summary.quantiles[q].ravel() for q in quantiles})
