@@ -70,8 +70,8 @@ def schema_of(
     calibrated: bool = False,
 ) -> pa.Schema:
     """Columns of the table: those of members where the model has several, those of a background where
-    the effects are ranked, those of intervals where there is a calibration, `output_eps` where the model computes less precisely than float32;
-    `member_columns` are those of each member's mean effect.
+    the effects are ranked, those of intervals where there is a calibration, and `output_eps` where the
+    model computes less precisely than float32; `member_columns` are those of each member's mean effect.
     """
     integers = {"pos": pa.int64(), "allele": pa.int32(), "line": pa.int64()}
     text = pa.dictionary(pa.int32(), pa.string())
