@@ -29,6 +29,7 @@ from kipoi_mcdropout.mr import Instruments, answer, mr_estimate
 SLOPE = 0.5
 N_MUTANTS = 60
 EFFECT_SD = 0.1
+LEAST_DATASETS = 10  # of fewer no coverage is printed
 
 FloatArray = NDArray[np.float64]
 
@@ -174,7 +175,8 @@ def print_answers(args: argparse.Namespace) -> None:
         kinds, found = answers(scenario, args.datasets, args.n_bootstrap, args.seed)
         shares = [kinds.get(k, 0) / args.datasets for k in ("one_number", "groups")]
         shares.append(1 - sum(shares))
-        mean = np.mean(np.array(found, dtype=float), axis=0) if found else None
+        enough = len(found) >= LEAST_DATASETS
+        mean = np.mean(np.array(found, dtype=float), axis=0) if enough else None
         numbers = "- | - | -" if mean is None else f"{mean[0]:.3f} | {mean[1]:.3f} | {mean[2]:+.3f}"
         shown = " | ".join(f"{share:.3f}" for share in shares)
         print(f"| {scenario.name} | {shown} | {numbers} |", flush=True)

@@ -64,11 +64,11 @@ def add_instrument_arguments(parser: argparse.ArgumentParser) -> None:
         help="'half': select instruments by one half of the draws and estimate by the other half (needs "
         "draws; default all)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--instruments",
         metavar="FILE",
         help="use the mutants that this file of `mr --save_instruments` says, instead of a selection by "
-        "the flags above; so that figures and files show what the estimates are of",
+        "the other flags; so that figures and files show what the estimates are of",
     )
 
 

@@ -16,15 +16,16 @@ GROUPS = {
     "input": (
         "input_vcf", "fasta_file", "regions", "sequences", "edge", "use_strand", "dataloader",
         "dataloader_source", "dataloader_args", "region", "contig_map", "peaks", "blacklist", "chroms",
-        "exclude_chroms", "measured",
+        "exclude_chroms", "measured", "background",
     ),
     "model": (
-        *MODEL_FLAGS, "output_sel_fn", *READOUT_FLAGS, "target", "exposure", "outcome",
+        *MODEL_FLAGS, "output_sel_fn", *READOUT_FLAGS, "target", "exposure", "outcome", "beside",
     ),
     "dropout": ("n_draws", "until", "threshold", "mask_scope"),
     "effects": (
         "imp_score", "imp_score_kwargs", "scores", "score", "score_kwargs", "pseudocount", "start",
-        "end", "test_ref_ref", "rc", "shifts", "normalize", "ref_mismatch", "quantiles", "q_values",
+        "end", "n_effects", "per_window", "sample_seed", "from_regions", "for_variants", "test_ref_ref",
+        "rc", "shifts", "normalize", "ref_mismatch", "quantiles", "q_values",
     ),
     "statistics": (
         "se_type", "methods", "convention", "n_bootstrap", "seed", "align", "sd", "sd_scale",
@@ -33,9 +34,9 @@ GROUPS = {
     ),
     "output": (
         "output", "kipoi", "output_vcf", "table", "skipped", "leave_one_out", "across_sequences",
-        "scaled", "plot", "conformal_output", "keep_draws", "vcf_target", "vcf_statistics",
-        "info_prefix", "no_plan", "title", "no_figures", "width_mm", "dpi", "labels", "bed3",
-        "overwrite", "remove",
+        "save_instruments", "multivariable", "scaled", "plot", "conformal_output", "keep_draws",
+        "member_means", "vcf_target", "vcf_statistics", "info_prefix", "no_plan", "title", "no_figures",
+        "width_mm", "dpi", "labels", "bed3", "overwrite", "remove",
     ),
     "running": (
         "batch_size", "num_workers", "engine", "memory", "no_verify", "scheduler", "shard", "resume",

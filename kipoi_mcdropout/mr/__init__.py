@@ -24,15 +24,16 @@ matter |
 and, for the bootstrap and the correlated methods, an array of the effects of each draw, shape=(n_draws,
 rows), with a column per row of the table. `Instruments` takes plain arrays.
 
-Then: `select_instruments`, one of the ``mr_*`` methods or `estimates` for a table of several,
-`diagnose` for reasons to doubt the estimates, `export_mr` for R.
+Then: `select_instruments`, `answer` for the number to show first (or why there is none), one of the
+``mr_*`` methods or `estimates` for a table of several, `find_groups` for groups of mutants with one
+ratio, `diagnose` for reasons to doubt the estimates, `export_mr` for R.
 
 sd or mcse
 ----------
 The default is the sd: F and Q then measure effects against the model's uncertainty. The slopes of
 MR-Egger, IVW, medians and modes are the same with both; standard errors, F, I2_GX and Q differ. F with
 the mcse is n_draws times F with the sd. See `kipoi_mcdropout.mr.estimators.bootstrap` for the meaning of
-the intervals, and why the bootstrap over draws is recommended.
+the intervals. No method is right by itself: see `answer`.
 
 Direction
 ---------

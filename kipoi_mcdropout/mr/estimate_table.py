@@ -60,8 +60,8 @@ def estimates(
     DataFrame
         `answer` (the kind of the `Answer`, the same in every row), `shown` (True in the row of the
         number to show first; nowhere if there is none), the fields of `Estimate`, then n_draws, f_mean,
-        i2_gx, `warnings` (codes of `diagnose`, joined by ";"; the messages are in ``attrs["warnings"]``),
-        `note` (why a method gave no number) and `advice`: the answer in words.
+        i2_gx, `warnings` (codes of `diagnose`, joined by ";"; the messages are in
+        ``attrs["warnings"]``), `note` (why a method gave no number) and `advice`: the answer in words.
 
     Raises
     ------

@@ -167,7 +167,8 @@ def _draw_mutants(ax: Axes, used: Instruments, groups: Mapping[str, str]) -> Non
     raster = len(used) > style.RASTERIZE_FROM
     bars = ax.errorbar(
         used.beta_exposure, used.beta_outcome, used.se_outcome, used.se_exposure, fmt="o",
-        color=style.BLACK, ecolor=style.PALE, markersize=2.2, markeredgewidth=0, elinewidth=0.5, label="",
+        color=style.BLACK, ecolor=style.PALE, markersize=2.2, markeredgewidth=0, elinewidth=0.5,
+        label="",
     )  # fmt: skip
     for artist in (bars[0], *bars[2]):
         artist.set_rasterized(raster)
@@ -176,8 +177,9 @@ def _draw_mutants(ax: Axes, used: Instruments, groups: Mapping[str, str]) -> Non
     for name in sorted(set(of.tolist()) - {"", "1"}):
         rows = of == name
         ax.scatter(
-            used.beta_exposure[rows], used.beta_outcome[rows], s=6, color=_GROUP_COLORS.get(name, style.GREY),
-            linewidths=0, zorder=3.5, gid=f"group {name}", rasterized=raster,
+            used.beta_exposure[rows], used.beta_outcome[rows], s=6, linewidths=0,
+            color=_GROUP_COLORS.get(name, style.GREY), zorder=3.5, gid=f"group {name}",
+            rasterized=raster,
         )  # fmt: skip
 
 

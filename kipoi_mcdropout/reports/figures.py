@@ -232,7 +232,8 @@ def mr_figures(facts: Facts, pair: MrFacts) -> list[Figure]:
             "Outcome against exposure",
             "Each point is a mutant with both error bars, turned to a positive effect on the exposure. "
             "Each method has a line, and each group of mutations a colour.",
-            f"Effects on {pair.outcome} against effects on {pair.exposure}, with a line for each method.",
+            f"Effects on {pair.outcome} against effects on {pair.exposure}, with a line for each "
+            "method.",
             name,
             lambda: plots.plot_mr_scatter(
                 found, convention=convention, groups=pair.group_of, advice=pair.advice

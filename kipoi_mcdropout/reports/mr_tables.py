@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from kipoi_mcdropout.mr.estimate_table import GROUP
 from kipoi_mcdropout.reports.mr import MrFacts
 from kipoi_mcdropout.reports.numbers import decimals
 from kipoi_mcdropout.reports.tables import (
@@ -26,24 +27,30 @@ _INTERVAL = "95 % interval"
 
 def estimates_table(facts: MrFacts) -> Table:
     """A row per method."""
-    rows = facts.estimates
+    rows = _with_meaningful_p(facts.estimates)
     columns = [
         text("Method", rows["words"]),
         counts("Mutations", rows["n_instruments"]),
         *_estimate(rows),
-        p_values("p", rows["p"], "Two-sided p-value for a slope of 0"),
+        p_values(
+            "p",
+            rows["p"],
+            "Two-sided, for a slope of 0. Only of bootstraps: the other methods take mutations that "
+            "share their draws as independent",
+        ),
     ]
     if "intercept" in rows and rows["intercept"].notna().any():
-        columns += [
+        columns.append(
             numbers(
                 "Intercept",
                 rows["intercept"],
                 decimals([], spread=rows["intercept_se"].dropna()),
                 "MR-Egger's estimate of the average effect on the outcome that does not go through the "
                 "exposure",
-            ),
-            p_values("p of intercept", rows["intercept_p"]),
-        ]
+            )
+        )
+    if "intercept_p" in rows and rows["intercept_p"].notna().any():
+        columns.append(p_values("p of intercept", rows["intercept_p"]))
     if "q_p" in rows and rows["q_p"].notna().any():
         hint = "Cochran's Q: do the instruments agree on one slope?"
         columns.append(p_values("p of Q", rows["q_p"], hint))
@@ -62,13 +69,25 @@ def estimates_table(facts: MrFacts) -> Table:
     )
 
 
+def _with_meaningful_p(rows: pd.DataFrame) -> pd.DataFrame:
+    """Without p where it is of a formula for independent mutants, and these share their draws."""
+    of_draws = rows["n_draws"].notna()
+    resampled = rows["method"].astype(str).str.contains(f"_bootstrap_|^{GROUP}")
+    changed = {n: rows[n].where(resampled | ~of_draws) for n in ("p", "q_value") if n in rows}
+    changed |= {n: rows[n].where(~of_draws) for n in ("intercept_p", "q_p") if n in rows}
+    table: pd.DataFrame = rows.assign(**changed)
+    return table
+
+
 def members_table(facts: MrFacts) -> Table:
     """Each mutant with its ratio and group."""
     rows = facts.members.sort_values(["group", "ratio"], kind="stable").reset_index(drop=True)
     columns = [
         text("Mutation", rows["SNP"]),
         text("Group", rows["group"].fillna("")),
-        numbers("Ratio", rows["ratio"], decimals(rows["ratio"].dropna()), "Outcome effect / exposure effect"),
+        numbers(
+            "Ratio", rows["ratio"], decimals(rows["ratio"].dropna()), "Outcome effect / exposure effect"
+        ),
         numbers("Probability", rows["group_probability"], 2, "That the mutation belongs to its group"),
     ]
     return build("Mutations by group", columns)

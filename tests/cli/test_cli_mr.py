@@ -39,7 +39,7 @@ def test_mr_of_a_result_is_mr_of_its_table_and_draws(result: Path, tmp_path: Pat
     rows["sequence"] = rows["name"]
     draws = read_draws(result, ["FOXA2", "DNase"], "diff")
     instruments = instruments_from_table(rows, "FOXA2", "DNase", draws=draws, score="diff")
-    for method in ("egger_bootstrap_draws", "egger", "ivw"):
+    for method in ("ivw_bootstrap_draws", "egger", "ivw"):
         expected = mr_estimate(instruments, method, n_bootstrap=50)
         row = table[(table.method == method) & (table.outcome == "DNase")].iloc[0]
         assert row.estimate == pytest.approx(expected.estimate, rel=1e-9)
@@ -57,6 +57,64 @@ def test_export_writes_what_the_r_packages_read(result: Path, tmp_path: Path) ->
     assert table.mr_keep.sum() == 9
     assert {"SNP", "beta.exposure", "se.outcome", "effect_allele.exposure"} <= set(table)
     assert "TwoSampleMR" in (tmp_path / "out" / "README.txt").read_text()
+
+
+def test_every_command_takes_the_mutants_of_one_file(
+    result: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = ["--exposure", "FOXA2", "--outcome", "DNase", "--score", "diff"]
+    chosen, exported = tmp_path / "instruments.tsv", tmp_path / "out"
+    words = ["mr", str(result), *pair, "--top_n", "20", "--n_bootstrap", "50"]
+    cli_main("mcdropout", [*words, "-o", str(tmp_path / "mr.tsv"), "--save_instruments", str(chosen)])
+    table = pd.read_table(tmp_path / "mr.tsv", skiprows=1)
+    said = capsys.readouterr().err
+    assert f"answer: FOXA2 -> DNase: {table['advice'][0]}" in said
+    assert table["advice"].nunique() == table["answer"].nunique() == 1
+    record = json.loads((tmp_path / "mr.tsv").read_text().splitlines()[0][2:])["kipoi_mcdropout"]
+    assert record["advice"] == [["FOXA2", "DNase", table["advice"][0]]]
+    mutants = read_table(chosen)
+    kept = mutants["SNP"][mutants["mr_keep"].astype(str).str.upper() == "TRUE"]
+    assert len(kept) == 20
+    from_file = [str(result), *pair, "--instruments", str(chosen)]
+    cli_main("mcdropout", ["export_mr", *from_file, "-o", str(exported)])
+    assert set(pd.read_table(exported / "mr_input.tsv")["snps"]) == set(kept)
+    again = ["mr", *from_file, "--n_bootstrap", "50", "-o", str(tmp_path / "again.tsv")]
+    cli_main("mcdropout", again)
+    pd.testing.assert_frame_equal(
+        pd.read_table(tmp_path / "again.tsv", skiprows=1).drop(columns="warnings"),
+        table.drop(columns="warnings"),
+    )
+    for more, message in (
+        (["--top_n", "3"], "leave out --top_n, or --instruments"),
+        (["--outcome", "FOXA1"], "has no instruments of FOXA2 -> FOXA1"),
+        (["--instruments", str(tmp_path / "mr.tsv")], "is no table of instruments"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            cli_main("mcdropout", ["export_mr", *from_file, *more, "-o", str(tmp_path / "no")])
+        assert stop.value.code == 2
+        assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_the_direct_effect_beside_another_exposure(
+    result: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["mr", str(result), "--exposure", "FOXA2", "--outcome", "DNase", "--score", "diff"]
+    words += ["--n_bootstrap", "20", "-o", str(tmp_path / "mr.tsv")]
+    direct = tmp_path / "direct.tsv"
+    cli_main("mcdropout", [*words, "--beside", "FOXA1", "--multivariable", str(direct)])
+    table = pd.read_table(direct, skiprows=1)
+    assert table["exposure"].tolist() == ["FOXA2", "FOXA1"] * 2
+    assert table["method"].tolist() == ["mv_ivw"] * 2 + ["mv_egger"] * 2
+    rows = read_effects(result, ["FOXA2", "FOXA1", "DNase"], "diff")
+    x1, x2, y = (rows[rows["output"] == o].reset_index(drop=True) for o in ("FOXA2", "FOXA1", "DNase"))
+    used = (x1["effect_sd"] > 1e-6) & (y["effect_sd"] > 1e-6)
+    sd = y["effect_sd"][used].to_numpy()
+    design = np.column_stack([x1["effect_mean"], x2["effect_mean"]])[used] / sd[:, None]
+    expected = np.linalg.lstsq(design, y["effect_mean"][used] / sd, rcond=None)[0]
+    np.testing.assert_allclose(table["estimate"][:2], expected, rtol=1e-4)
+    with pytest.raises(SystemExit):
+        cli_main("mcdropout", [*words, "--overwrite", "--beside", "FOXA1"])
+    assert "need each other" in capsys.readouterr().err.splitlines()[-1]
 
 
 BAD = {

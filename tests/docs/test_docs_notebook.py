@@ -36,7 +36,8 @@ def test_it_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     images = [o for o in outputs if "image/png" in o.get("data", {})]
     assert len(images) >= 3
     text = "".join(str(o.get("text", "")) for o in outputs)
-    assert "egger_bootstrap_draws" in text
+    assert "ivw_bootstrap_draws" in text
+    assert "two groups of mutations: 0.72" in text
 
 
 def test_no_output_is_stored() -> None:

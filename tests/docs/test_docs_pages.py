@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from paths import ROOT
@@ -14,6 +15,7 @@ from paths import ROOT
 from kipoi_mcdropout import errors
 from kipoi_mcdropout.cli import COMMANDS
 from kipoi_mcdropout.mr import diagnose as diagnose_function
+from kipoi_mcdropout.mr.groups.answer import Kind
 from kipoi_mcdropout.mr.pairs import selection
 from kipoi_mcdropout.mr.pairs.table import REPEATED
 from kipoi_mcdropout.significance import cautions, evaluation_words
@@ -89,6 +91,10 @@ def test_warnings_of_mendelian_randomization() -> None:
     codes = set(re.findall(r"Diagnosis\(\s*\"(\w+)\"", source))
     assert len(codes) >= 10
     assert _listed("Warnings of Mendelian randomization") == codes
+
+
+def test_answers_of_mendelian_randomization() -> None:
+    assert _listed("Answers of Mendelian randomization") == set(get_args(Kind))
 
 
 def test_reasons_of_the_selection() -> None:

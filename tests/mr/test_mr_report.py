@@ -132,7 +132,8 @@ def test_scatter_that_draws_do_not_explain() -> None:
     kinked = one.draws_outcome + np.where(np.arange(20) % 2, 0.3, -0.3)  # type: ignore[operator]
     bad = from_draws(one.draws_exposure, kinked)  # type: ignore[arg-type]
     assert codes(bad) == {"scatter_beyond_draws"}
-    assert "resample='both'" in message(bad, "scatter_beyond_draws")
+    assert "look at the groups of mutations" in message(bad, "scatter_beyond_draws")
+    assert "on 18 df, p < 1e-300)" in message(bad, "scatter_beyond_draws")
 
 
 def test_selection_on_the_draws_that_estimate_is_told() -> None:
@@ -144,26 +145,33 @@ def test_report_has_a_row_a_method_with_its_convention_and_warnings() -> None:
     one = strong(n=9)
     table = estimates(one, n_bootstrap=50, convention="mendelianrandomization")
     assert table["method"].tolist() == [
-        "egger_bootstrap_draws",
-        "egger_bootstrap_both",
         "ivw_bootstrap_draws",
-        "egger",
+        "ivw_bootstrap_both",
+        "ivw_robust_bootstrap_both",
+        "egger_bootstrap_both",
+        "conmix_bootstrap_both",
+        "weighted_median_bootstrap_both",
+        "weighted_mode_bootstrap_both",
         "ivw",
+        "ivw_robust",
+        "egger",
+        "conmix",
         "weighted_median",
         "weighted_mode",
     ]
     assert (table["convention"] == "mendelianrandomization").all()
     assert (table["warnings"] == "few_instruments").all()
     assert table.attrs["warnings"][0][0] == "few_instruments"
+    assert set(table["answer"]) == {"too_few"}
     assert (table["note"] == "").all()
     egger = table.set_index("method").loc["egger"]
     assert egger["estimate"] == mr_egger(one).estimate
     assert egger["distribution"] == "normal"
     assert egger["i2_gx"] == i2_gx(one, convention="mendelianrandomization")
-    first = mr_bootstrap(one, n_bootstrap=50)
+    first = mr_bootstrap(one, "ivw", n_bootstrap=50)
     assert table["se"][0] == first.se
     summaries = estimates(one.without_draws(), n_bootstrap=50)
-    assert summaries["method"].tolist() == ["egger", "ivw", "weighted_median", "weighted_mode"]
+    assert summaries["method"].tolist() == table["method"].tolist()[7:]
 
 
 def test_report_says_why_a_method_gave_nothing() -> None:

@@ -28,11 +28,17 @@ FIELDS = {"estimate": 1e-6, "se": 1e-6, "residual_se": 1e-6, "intercept": 1e-6, 
 
 # What estimates a slope, or draws, in the two packages: TwoSampleMR's mr_method_list() and
 # MendelianRandomization's generics.
-TWOSAMPLEMR = """wald_ratio two_sample_ml egger_regression egger_regression_bootstrap simple_median
-weighted_median penalised_weighted_median ivw ivw_radial ivw_mre ivw_fe simple_mode weighted_mode
-weighted_mode_nome simple_mode_nome raps sign uwr grip""".split()
-MENDELIANRANDOMIZATION = """divw ivw egger allmethods plot maxlik mvivwme hetpen conmix mvmedian forest
-loo funnel mvlasso lasso cML pivw mvcML pcgmm mvpcgmm mvgmm clr""".split()
+TWOSAMPLEMR = (
+    "wald_ratio", "two_sample_ml", "egger_regression", "egger_regression_bootstrap", "simple_median",
+    "weighted_median", "penalised_weighted_median", "ivw", "ivw_radial", "ivw_mre", "ivw_fe",
+    "simple_mode", "weighted_mode", "weighted_mode_nome", "simple_mode_nome", "raps",
+    "sign", "uwr", "grip",
+)  # fmt: skip
+MENDELIANRANDOMIZATION = (
+    "divw", "ivw", "egger", "allmethods", "plot", "maxlik", "mvivwme", "hetpen", "conmix", "mvmedian",
+    "forest", "loo", "funnel", "mvlasso", "lasso", "cML", "pivw", "mvcML", "pcgmm", "mvpcgmm", "mvgmm",
+    "clr", "median", "mbe",
+)  # fmt: skip
 
 
 def numbers(dataset: str, method: str, field: str) -> np.ndarray:

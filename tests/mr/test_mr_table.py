@@ -41,9 +41,16 @@ def tidy(seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
     return table.iloc[order].reset_index(drop=True), draws[:, order]
 
 
+def mutant_of(name: str) -> tuple[str, int, str, str]:
+    """As in `MUTANTS`, of ``SEQUENCE at POSITION ref>alt``."""
+    sequence, _, position, alleles = name.split(" ")
+    ref, alt = alleles.split(">")
+    return sequence, int(position), ref, alt
+
+
 def row_of(table: pd.DataFrame, name: str, output: str) -> int:
-    sequence, _, position, ref, alt = name.split(":")
-    hit = (table["sequence"] == sequence) & (table["position"] == int(position))
+    sequence, position, ref, alt = mutant_of(name)
+    hit = (table["sequence"] == sequence) & (table["position"] == position)
     hit &= (table["ref"] == ref) & (table["alt"] == alt) & (table["output"] == output)
     (row,) = np.flatnonzero(hit)
     return int(row)
@@ -53,7 +60,7 @@ def row_of(table: pd.DataFrame, name: str, output: str) -> int:
 def test_rows_are_paired_by_mutant_whatever_their_order(se_type: Any) -> None:
     table, draws = tidy()
     found = instruments_from_table(table, "FOXA2", "DNase", draws=draws, se_type=se_type)
-    assert set(found.snp) == {":".join([s, "chr1", str(p), r, a]) for s, p, r, a in MUTANTS}
+    assert set(found.snp) == {f"{s} at {p} {r}>{a}" for s, p, r, a in MUTANTS}
     for i, name in enumerate(found.snp):
         x, y = row_of(table, name, "FOXA2"), row_of(table, name, "DNase")
         assert found.beta_exposure[i] == table["effect_mean"][x]
@@ -62,7 +69,7 @@ def test_rows_are_paired_by_mutant_whatever_their_order(se_type: Any) -> None:
         assert found.se_outcome[i] == table[f"effect_{se_type}"][y]
         assert_array_equal(found.draws_exposure[:, i], draws[:, x])  # type: ignore[index]
         assert_array_equal(found.draws_outcome[:, i], draws[:, y])  # type: ignore[index]
-        assert (found.other_allele[i], found.effect_allele[i]) == tuple(name.split(":")[3:])  # type: ignore[index]
+        assert (found.other_allele[i], found.effect_allele[i]) == tuple(name.split(" ")[-1].split(">"))  # type: ignore[index]
     assert (found.exposure, found.outcome, found.n_draws) == ("FOXA2", "DNase", N_DRAWS)
     assert found.provenance["score"] == "not stated"
 
@@ -70,7 +77,7 @@ def test_rows_are_paired_by_mutant_whatever_their_order(se_type: Any) -> None:
 def test_names_do_without_what_the_table_lacks() -> None:
     table, _ = tidy()
     no_chrom = instruments_from_table(table.assign(chrom=None), "FOXA2", "CTCF")
-    assert "s2:10:A:C" in no_chrom.snp
+    assert "s2 at 10 A>C" in no_chrom.snp
     one = table[table["sequence"] == "s2"].drop(columns="sequence")
     assert instruments_from_table(one, "FOXA2", "CTCF").snp.tolist() == ["chr1:10:A:C"]
 
@@ -259,7 +266,9 @@ def test_overlapping_windows_give_each_mutant_where_it_is_most_central(strand: s
     base = np.array(list("ACGT"))[kept.position % 4]  # type: ignore[operator]
     assert_array_equal(kept.other_allele, base)
     assert_array_equal(kept.effect_allele, np.where(base == "A", "C", "A"))
-    assert kept.snp[0] == "w0:1:101:C:A"
+    assert kept.snp[0] == "1:101:C:A"
+    names = set(found.snp[~found.mr_keep])
+    assert names < {f"{name}@{w}" for name in kept.snp for w in ("w0", "w1")}
 
 
 def test_of_windows_in_which_it_is_as_central_the_first_has_it() -> None:
@@ -282,7 +291,7 @@ def test_without_a_place_on_the_genome_sequences_are_apart() -> None:
         found = instruments_from_table(table, "x", "y")
         assert found.n_kept == 16
         assert found.chrom is None
-        assert found.snp[0] == "w0:0:C:A"
+        assert found.snp[0] == "w0 at 0 C>A"
 
 
 def test_a_spread_that_is_rounding_of_the_outputs_is_no_variance() -> None:
@@ -313,7 +322,7 @@ def test_half_of_the_draws_selects_and_the_other_half_estimates(se_type: str) ->
     assert_allclose(chosen.beta_exposure, x[5:].mean(0))
     assert_allclose(chosen.beta_outcome, y[5:].mean(0))
     scale = 1 if se_type == "sd" else 6**-0.5
-    assert_allclose(chosen.se_outcome, y[5:].std(0, ddof=1) * scale)
+    assert_allclose(chosen.se_outcome, y.std(0, ddof=1) * scale)  # a weight: the sd of all draws
     assert chosen.n_draws == 6
     record = chosen.provenance["selection"]
     assert (record["n_draws_selection"], record["n_draws_estimation"]) == (5, 6)
@@ -377,7 +386,7 @@ def test_mutants_may_have_different_numbers_of_draws() -> None:
     found = instruments_from_table(table, "FOXA2", "DNase", se_type="sd")
     assert found.n_draws == 15, "the fewest"
     mcse = found.with_se_type("mcse")
-    n = [of_mutant[(s, int(p), r, a)] for s, _, p, r, a in (name.split(":") for name in found.snp)]
+    n = [of_mutant[mutant_of(name)] for name in found.snp]
     assert_allclose(mcse.se_exposure, found.se_exposure / np.sqrt(n))
     assert_allclose(mcse.se_outcome, found.se_outcome / np.sqrt(n))
     for name in ("se_exposure", "se_outcome"):

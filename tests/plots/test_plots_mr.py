@@ -10,7 +10,8 @@ from numpy.testing import assert_allclose
 from readable import by_gid, legend_labels, notes, tick_labels
 
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.mr import Instruments, leave_one_out, mr_egger, mr_ivw
+from kipoi_mcdropout.mr import Instruments, answer, leave_one_out, mr_egger, mr_ivw
+from kipoi_mcdropout.mr.estimators.bootstrap import point_estimate
 from kipoi_mcdropout.plots import (
     plot_calibration,
     plot_mr,
@@ -73,6 +74,34 @@ def test_lines_have_the_slope_and_intercept_of_the_estimates() -> None:
         f"MR-Egger: {egger.estimate:.3g} ({egger.ci_lower:.3g} to {egger.ci_upper:.3g})"
     )
     assert words[1] == f"IVW: {ivw.estimate:.3g} ({ivw.ci_lower:.3g} to {ivw.ci_upper:.3g})"
+
+
+def test_each_robust_method_has_its_line_and_each_group_its_colour() -> None:
+    given = instruments()
+    groups = {name: "2" if i % 4 == 0 else "1" for i, name in enumerate(given.snp.tolist())}
+    groups["s1"] = "no group"
+    ax = plot_mr_scatter(given, groups=groups, advice="two groups of mutations")
+    for name in ("ivw_robust", "conmix", "weighted_median", "weighted_mode"):
+        (line,) = by_gid(ax, name)
+        (x0, x1), (y0, y1) = line.get_data()
+        assert (x0, y0) == (0, 0)
+        assert (y1 - y0) / (x1 - x0) == pytest.approx(point_estimate(given, name))
+    words = legend_labels(ax)
+    assert words[2] == f"robust IVW: {point_estimate(given, 'ivw_robust'):.3g}"
+    assert len(words) == 6
+    used = given.oriented()
+    (second,) = by_gid(ax, "group 2")
+    assert_allclose(second.get_offsets(), np.column_stack([used.beta_exposure, used.beta_outcome])[::4])
+    (none,) = by_gid(ax, "group no group")
+    assert len(none.get_offsets()) == 1
+    assert not np.allclose(second.get_facecolor(), none.get_facecolor())
+    assert "a colour for each group\nAnswer: two groups of mutations" in notes(ax)
+
+
+def test_the_answer_is_below_the_panels() -> None:
+    figure = plot_mr(instruments())["scatter"].figure
+    (text,) = [t for ax in figure.axes for t in ax.texts if t.get_gid() == "answer"]
+    assert " ".join(text.get_text().split()) == f"Answer: {answer(instruments()).words}"
 
 
 def test_rows_that_are_not_kept_are_not_drawn() -> None:

@@ -306,7 +306,9 @@ def test_mr_tables_are_read_as_they_were_written(mr_folder: Path) -> None:
         own = table[table["outcome"] == pair.outcome]
         np.testing.assert_array_equal(pair.estimates["estimate"], own["estimate"])
         assert [code for code, _ in pair.warnings] == own["warnings"].iloc[0].split(";")
-        assert pair.first["method"] == "egger_bootstrap_draws"
+        assert pair.first["method"] == "ivw_bootstrap_draws"
+        assert pair.advice == own["advice"].iloc[0]
+        assert (pair.shown is None) == (own["answer"].iloc[0] != "one_number")
         assert pair.n_left_out == 30
         changes = pair.movers["change"].abs()
         assert len(changes) == 10
@@ -371,3 +373,21 @@ def test_mutants_with_different_numbers_of_draws(tmp_path: Path) -> None:
     for words in ("Are 15 to 127 draws enough?", "51.0 on average, 127 at most", "at most 127 draws"):
         assert words in page
     assert "Few draws" not in page
+
+
+def test_the_file_of_instruments_gives_groups_and_figures_and_must_fit(
+    results: Path, mr_folder: Path, tmp_path: Path
+) -> None:
+    pair = ["--exposure", "FOXA2", "--outcome", "DNase", "--score", "diff", "--n_bootstrap", "30"]
+    for n, name in ((30, "right"), (25, "wrong")):
+        words = ["mr", str(results / "ism.h5"), *pair, "--top_n", str(n), "-o", str(tmp_path / "mr.tsv")]
+        words += ["--save_instruments", str(tmp_path / f"{name}.tsv"), "--overwrite"]
+        cli_main("mcdropout", words)
+    found = gather_mr(find_inputs([mr_folder / "mr.tsv", tmp_path / "right.tsv"]))[0]
+    assert len(found.members) == 30
+    assert set(found.group_of) == set(found.members["SNP"])
+    assert found.instruments is not None
+    expected = found.estimates.set_index("method").loc["ivw", "estimate"]
+    assert mr_estimate(found.instruments, "ivw").estimate == pytest.approx(expected, rel=1e-6)
+    with pytest.raises(InputError, match="30 in the estimates of `mr`, 25 in the file of"):
+        gather_mr(find_inputs([mr_folder / "mr.tsv", tmp_path / "wrong.tsv"]))

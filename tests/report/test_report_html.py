@@ -92,6 +92,9 @@ def test_what_was_found_is_on_the_page(page: Page, results: Path, mr_folder: Pat
     for part in (f"60 of {n:,} effects", "12 draws", "Few draws: 12", "MR-Egger, bootstrap over draws"):
         assert part in page.text
     for pair in facts.mr:
+        assert "".join(f"Answer: {pair.advice}".split()) in "".join(page.text.split())
+        if pair.shown is None:
+            assert "no single number" in page.text
         for code, words in pair.warnings:
             assert code in page.text
             assert "".join(words.split()) in "".join(page.text.split())  # flags are tags of their own

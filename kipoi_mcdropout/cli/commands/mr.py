@@ -20,8 +20,8 @@ _DESCRIPTION = """\
 Mendelian randomization: estimate how much an outcome changes per change of an exposure (the causal
 slope). Exposure and outcomes are outputs of the model; the mutants are the instruments. The command
 compares several methods and looks for groups of mutations. If all agree, its answer is one number with
-an interval; else it says what they disagree about. Read this answer first: it goes to stderr and into the
-column advice. Warnings go to stderr and, as codes, into the table."""
+an interval; else it says what they disagree about. Read this answer first: it goes to stderr and into
+the column advice. Warnings go to stderr and, as codes, into the table."""
 
 
 def get_parser(prog: str = "kipoi mcdropout mr") -> argparse.ArgumentParser:
@@ -33,14 +33,14 @@ def get_parser(prog: str = "kipoi mcdropout mr") -> argparse.ArgumentParser:
         nargs="+",
         default=None,
         metavar="METHOD",
-        help="estimators to run (default: ivw, ivw_robust, egger, conmix, weighted_median, weighted_mode "
-        "and, if the result has draws, their bootstraps over draws and mutants)",
+        help="estimators to run (default: ivw, ivw_robust, egger, conmix, weighted_median, "
+        "weighted_mode and, if the result has draws, their bootstraps over draws and mutants)",
     )
     parser.add_argument(
         "--save_instruments",
         metavar="FILE",
-        help="also write each mutant: whether it is used, why not, its ratio and its group; `export_mr`, "
-        "`plot mr` and `report` take the same mutants from this file",
+        help="also write each mutant: whether it is used, why not, its ratio and its group; "
+        "`export_mr`, `plot mr` and `report` take the same mutants from this file",
     )
     parser.add_argument(
         "--convention",
@@ -70,7 +70,8 @@ def get_parser(prog: str = "kipoi mcdropout mr") -> argparse.ArgumentParser:
         "--beside",
         nargs="+",
         metavar="OUTPUT",
-        help="further exposures, for --multivariable: outputs by which mutations may change the outcome too",
+        help="further exposures, for --multivariable: outputs by which mutations may change the "
+        "outcome too",
     )
     parser.add_argument(
         "-o",
@@ -103,7 +104,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout mr") -> int:
         many, options.methods, convention=options.convention, answers=answers, **resampling
     )
     tables = {options.output: table} | _extra_tables(options, many, answers)
-    record = json.loads(json.dumps(_record(options, many, table), default=str))
+    record = json.loads(json.dumps(_record(options, many, answers, table), default=str))
     for path, rows in tables.items():
         write_tsv(rows, path, options.overwrite, provenance=record)
     for exposure, outcome, code, message in table.attrs["warnings"]:
@@ -153,7 +154,8 @@ def _across(options: argparse.Namespace, one: Any) -> pd.DataFrame:
     )
     combined = pd.DataFrame([{"sequence": "(combined)", **asdict(result.combined)}])
     table: pd.DataFrame = pd.concat([result.table, combined])
-    return table.assign(exposure=one.exposure, outcome=one.outcome)
+    named: pd.DataFrame = table.assign(exposure=one.exposure, outcome=one.outcome)
+    return named
 
 
 def _multivariable(options: argparse.Namespace, one: Any) -> pd.DataFrame:
@@ -169,7 +171,9 @@ def _multivariable(options: argparse.Namespace, one: Any) -> pd.DataFrame:
     return table
 
 
-def _record(options: argparse.Namespace, many: list[Any], table: pd.DataFrame) -> dict[str, Any]:
+def _record(
+    options: argparse.Namespace, many: list[Any], answers: list[Any], table: pd.DataFrame
+) -> dict[str, Any]:
     """Provenance of the result, and what was done here."""
     from kipoi_mcdropout.files.read import read_provenance
 
@@ -182,6 +186,7 @@ def _record(options: argparse.Namespace, many: list[Any], table: pd.DataFrame) -
             "instruments": [
                 {"exposure": i.exposure, "outcome": i.outcome, **i.provenance} for i in many
             ],
+            "answers": [{"kind": a.kind, "p_one_line": a.p_one_line} for a in answers],
         },
         "warnings": [list(map(str, words)) for words in table.attrs["warnings"]],
         "advice": [list(map(str, words)) for words in table.attrs["advice"]],

@@ -19,6 +19,7 @@ MIN_INSTRUMENTS = 10
 DRAWS_PER_INSTRUMENT = 10  # for a correlation over draws; see benchmarks/mr_coverage.py
 MAX_MCSE_TO_SD = 0.2
 SCATTER_P = 0.01
+LEAST_P = 1e-300  # below this a float64 keeps too little
 
 
 class Diagnosis(NamedTuple):
@@ -236,9 +237,10 @@ def _scatter(used: Instruments) -> list[Diagnosis]:
         Diagnosis(
             "scatter_beyond_draws",
             "the mutations do not lie on one line: they scatter about MR-Egger's line more than their "
-            f"draws explain (Cochran's Q {found.q:.4g} on {found.df} df, p {found.p:.2g}): some change "
+            f"draws explain (Cochran's Q {found.q:.4g} on {found.df} df, {_p(found.p)}): some change "
             f"{used.outcome} by another way than {used.exposure}, or the model is not linear. The "
-            "bootstrap over draws does not see this; use resample='both', and the weighted median.",
+            "bootstrap over draws does not see this. Read the answer, and look at the groups of "
+            "mutations.",
         )
     ]
 
@@ -257,6 +259,10 @@ def _unsplit_selection(used: Instruments) -> list[Diagnosis]:
             "select_draws='half': one half selects, the other estimates.",
         )
     ]
+
+
+def _p(p: float) -> str:
+    return f"p < {LEAST_P:g}" if p < LEAST_P else f"p {p:.2g}"
 
 
 def _by(used: Instruments) -> str:

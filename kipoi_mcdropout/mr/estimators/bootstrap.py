@@ -7,7 +7,7 @@ error, like the `mcse`: it shrinks like 1 / sqrt(n_draws), and it refers to the 
 many draws would give. It is not an uncertainty like the `sd`, which does not shrink with more draws.
 `draw_slopes` shows how the slope differs between thinned networks.
 
-Why it is recommended. MR-Egger and IVW treat instruments as independent. Effects of mutants that share
+Why it is used. MR-Egger and IVW treat instruments as independent. Effects of mutants that share
 masks are not: when a hidden unit is dropped, the effects of many mutants on both outputs change
 together. The formulas then give intervals that are too short (with `mcse`) or far too long (with `sd`,
 whose square is n_draws times the variance of the mean). The bootstrap needs no formula and no inverse of
@@ -144,8 +144,8 @@ def draw_slopes(instruments: Instruments, method: str = "egger") -> FloatArray:
 
     Their sd is the model's uncertainty about the slope. It is not an interval for the slope of the mean
     effects: noise in the exposure effects of a draw makes each of these slopes too small. A method that
-    needs ratios leaves out, in each draw, the mutants without an effect on the exposure; a draw with fewer
-    than 3 others gives NaN.
+    needs ratios leaves out, in each draw, the mutants without an effect on the exposure; a draw with
+    fewer than 3 others gives NaN.
     """
     used = _used(instruments, method)
     x, y = used.draws_exposure, used.draws_outcome
@@ -166,7 +166,7 @@ def draw_slopes(instruments: Instruments, method: str = "egger") -> FloatArray:
 
 
 def _not_zero(bx: FloatArray, least: float) -> FloatArray:
-    """An exposure effect that no draw of a replicate has is taken as tiny: it has a ratio, and no weight."""
+    """An exposure effect that no draw of a replicate has is taken as tiny: a ratio without weight."""
     return np.where(bx == 0, least, bx)
 
 

@@ -1,18 +1,19 @@
 """Contamination mixture (Burgess, Foley, Allara, Staley and Howson, Nat Commun 2020).
 
 Each mutant is either valid, with its Wald ratio spread about the slope by its own standard error, or
-invalid, with a ratio spread about 0 by `psi` too. For every slope each mutant counts as whichever is more
-likely; the slope at which the likelihood of all is largest is the estimate. It is right if the largest
-group of mutants with one ratio is valid.
+invalid, with a ratio spread about 0 by `psi` too. For every slope each mutant counts as whichever is
+more likely; the slope at which the likelihood of all is largest is the estimate. It is right if the
+largest group of mutants with one ratio is valid.
 
-A mutant is valid at a slope if its ratio is nearer than a reach of its own. So the likelihood consists of
-parabolas between the ends of these reaches, and its maximum and interval are found exactly, without the
-grid of slopes of the R package MendelianRandomization.
+A mutant is valid at a slope if its ratio is nearer than a reach of its own. So the likelihood consists
+of parabolas between the ends of these reaches, and its maximum and interval are found exactly, without
+the grid of slopes of the R package MendelianRandomization.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +79,7 @@ def mr_conmix(
     phi = _spread_of_valid(ratio[valid], se[valid])
     top, none = profile.at(np.array([slope, 0.0]))
     least = float(top) - float(stats.chi2.isf(1 - CI_LEVEL, 1)) / 2 * phi**2
-    parts = profile.above(least) if grid is None else _on_grid(profile.at(grid) > least, grid, grid_step)
+    parts = profile.above(least) if grid is None else _on_grid(profile.at(grid) > least, grid)
     scale = phi**2 if convention == "mendelianrandomization" else phi**-2.0
     estimate = make_estimate(
         "conmix", used, convention, slope, phi * float((se[valid] ** -2.0).sum()) ** -0.5,
@@ -150,7 +151,7 @@ class _Profile:
         """The intervals of slopes where the likelihood is at least this."""
         ends = np.unique(np.concatenate([self.ratio - self.reach, self.ratio + self.reach]))
         parts: list[tuple[float, float]] = []
-        for low, high in zip(ends[:-1], ends[1:], strict=True):
+        for low, high in pairwise(ends.tolist()):
             active = self.valid((low + high) / 2)
             weight = self.se[active] ** -2.0
             w, wr = float(weight.sum()), float((weight * self.ratio[active]).sum())
@@ -180,10 +181,12 @@ def _spread_of_valid(ratio: FloatArray, se: FloatArray) -> float:
 def _grid(ratio: FloatArray, se: FloatArray, step: float) -> FloatArray:
     """As in the R package, with the sign of the exposure effect in `se`."""
     low, high = float((ratio - 2 * se).min()), float((ratio + 2 * se).max())
-    return low + step * np.arange(int(np.floor((high - low) / step + 1e-10)) + 1)
+    steps = np.arange(int(np.floor((high - low) / step + 1e-10)) + 1, dtype=np.float64)
+    grid: FloatArray = low + step * steps
+    return grid
 
 
-def _on_grid(inside: NDArray[np.bool_], grid: FloatArray, step: float | None) -> list[tuple[float, float]]:
+def _on_grid(inside: NDArray[np.bool_], grid: FloatArray) -> list[tuple[float, float]]:
     rows = np.flatnonzero(inside)
     parts = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
     return [(float(grid[part[0]]), float(grid[part[-1]])) for part in parts]

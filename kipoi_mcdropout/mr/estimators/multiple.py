@@ -27,11 +27,11 @@ def mr_multiple(
 ) -> pd.DataFrame:
     """`estimates` of several exposure-outcome pairs, with q-values (Benjamini and Hochberg 1995).
 
-    ``attrs["warnings"]`` has (exposure, outcome, code, message) of every warning, and ``attrs["advice"]``
-    (exposure, outcome, words) of every answer. `answers` are those of `answer` for each pair, if they are
-    there already. The column `q_value`
-    adjusts p over the pairs, within each method. Pairs that share draws have dependent p-values; the
-    procedure is valid for independent and for positively dependent p-values.
+    ``attrs["warnings"]`` has (exposure, outcome, code, message) of every warning, and
+    ``attrs["advice"]`` (exposure, outcome, words) of every answer. `answers` are those of `answer` for
+    each pair, if they are there already. The column `q_value` adjusts p over the pairs, within each
+    method. Pairs that share draws have dependent p-values; the procedure is valid for independent and
+    for positively dependent p-values.
 
     Raises
     ------

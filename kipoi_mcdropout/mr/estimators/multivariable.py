@@ -1,8 +1,8 @@
 """Multivariable Mendelian randomization: the direct effect of each of several exposures.
 
-IVW and MR-Egger with several exposures at once (Burgess and Thompson, Am J Epidemiol 2015; Rees, Wood and
-Burgess, Stat Med 2017). A mutant that changes the outcome through a second exposure too is then no longer
-invalid: in the example HNF4A beside FOXA2.
+IVW and MR-Egger with several exposures at once (Burgess and Thompson, Am J Epidemiol 2015; Rees, Wood
+and Burgess, Stat Med 2017). A mutant that changes the outcome through a second exposure too is then no
+longer invalid: in the example HNF4A beside FOXA2.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def mr_multivariable(
     Raises
     ------
     InputError
-        Fewer than 2 exposures, different mutants or outcomes, too few mutants, or exposures whose effects
-        are proportional to each other.
+        Fewer than 2 exposures, different mutants or outcomes, too few mutants, or exposures whose
+        effects are proportional to each other.
     """
     used = _aligned(exposures)
     first = used[0]
@@ -69,8 +69,8 @@ def mr_multivariable(
         design.shape[1]
     ):
         raise InputError(
-            "the effects on the exposures are proportional to each other, so their direct effects cannot "
-            "be told apart. Use mutants of more kinds, or fewer exposures."
+            "the effects on the exposures are proportional to each other, so their direct effects "
+            "cannot be told apart. Use mutants of more kinds, or fewer exposures."
         )
     fit = WLS(y, design, weights=sy**-2.0).fit()
     residual_se = float(np.sqrt(fit.scale))
@@ -102,7 +102,8 @@ def mr_multivariable(
                 "q_p": float(stats.chi2.sf(q, fit.df_resid)),
             }
         )
-    return pd.DataFrame(rows)
+    table: pd.DataFrame = pd.DataFrame(rows)
+    return table
 
 
 def _aligned(exposures: Sequence[Instruments]) -> list[Instruments]:
@@ -115,8 +116,8 @@ def _aligned(exposures: Sequence[Instruments]) -> list[Instruments]:
     for other in exposures[1:]:
         if not np.array_equal(other.snp, first.snp) or other.outcome != first.outcome:
             raise InputError(
-                f"the same mutants and outcome are required for all exposures; those of {other.exposure} "
-                f"differ from those of {first.exposure}. Take all from one result."
+                f"the same mutants and outcome are required for all exposures; those of "
+                f"{other.exposure} differ from those of {first.exposure}. Take all from one result."
             )
     rows = np.flatnonzero(first.mr_keep)
     first.kept(3, "multivariable MR")
@@ -133,14 +134,16 @@ def _draws_intervals(
 ) -> tuple[FloatArray, FloatArray]:
     """Bias-corrected normal intervals of all coefficients from a bootstrap over draws."""
     nothing = np.full(n_coefficients, np.nan)
-    if any(i.draws_exposure is None for i in used):
-        return nothing, nothing
     first = used[0]
+    draws = [i.draws_exposure for i in used if i.draws_exposure is not None]
+    outcome = first.draws_outcome
+    if len(draws) < len(used) or outcome is None:
+        return nothing, nothing
     root = 1 / first.se_outcome
     found = []
     for share in draw_shares(first, n_bootstrap, seed):
-        x = np.stack([share @ i.draws_exposure for i in used], axis=-1)  # type: ignore[operator]
-        y = share @ first.draws_outcome
+        x = np.stack([share @ of_exposure for of_exposure in draws], axis=-1)
+        y = share @ outcome
         turn = sign
         if n_coefficients > len(used):
             turn = np.where(x[..., 0] < 0, -1.0, 1.0)

@@ -62,7 +62,7 @@ R_EQUIVALENTS: dict[tuple[str, str], Callable[..., Estimate]] = {
 }
 
 _SIZES = "it needs the numbers of individuals that effects were measured in; draws are not individuals"
-_OTHERS = "mr_multivariable offers IVW and MR-Egger; a robust form was not needed, as groups of mutants show"
+_OTHERS = "mr_multivariable offers IVW and MR-Egger; groups of mutants show what does not fit"
 
 NOT_OFFERED: dict[tuple[str, str], str] = {
     (_T, "mr_wald_ratio"): "it is for a single instrument; wald_ratios gives the ratio of each mutant",
@@ -96,8 +96,8 @@ NOT_OFFERED: dict[tuple[str, str], str] = {
         "its slope is that of MR-RAPS with squared loss and without overdispersion (raps_simple_l2)"
     ),
     (_M, "mr_lasso"): (
-        "it takes mutants out one by one by a penalty; the contamination mixture and the groups of mutants "
-        "do the same with a likelihood, and say which"
+        "it takes mutants out one by one by a penalty; the contamination mixture and the groups of "
+        "mutants do the same with a likelihood, and say which"
     ),
     (_M, "mr_hetpen"): "it tries every subset of instruments, so it is for at most about 20 of them",
     (_M, "mr_pivw"): (
@@ -105,7 +105,7 @@ NOT_OFFERED: dict[tuple[str, str], str] = {
     ),
     (_M, "mr_cML"): _SIZES,
     (_M, "mr_pcgmm"): f"{_SIZES}, and correlations between individuals' genotypes",
-    (_M, "mr_clr"): "it is for instruments that are weak in a sample of individuals; mutants have no sample",
+    (_M, "mr_clr"): "it is for instruments that are weak in a sample of individuals",
     (_M, "mr_mvmedian"): _OTHERS,
     (_M, "mr_mvlasso"): _OTHERS,
     (_M, "mr_mvivwme"): "its correction for noise needs correlations between exposures by individuals",
@@ -114,7 +114,7 @@ NOT_OFFERED: dict[tuple[str, str], str] = {
     (_M, "mr_mvcML"): _SIZES,
     (_M, "mr_allmethods"): "estimates() makes the table of several methods",
     (_M, "mr_plot"): "plots.plot_mr_scatter draws it",
-    (_M, "mr_forest"): "it draws a line per mutant, and there are hundreds; plots.plot_mr_funnel shows them",
+    (_M, "mr_forest"): "it draws a line per mutant; plots.plot_mr_funnel shows hundreds",
     (_M, "mr_funnel"): "plots.plot_mr_funnel draws it",
     (_M, "mr_loo"): "plots.plot_mr_leave_one_out draws it",
     ("others", "CAUSE, LCV, coloc"): (

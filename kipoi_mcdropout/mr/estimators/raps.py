@@ -1,10 +1,10 @@
 """MR-RAPS: robust adjusted profile score (Zhao, Wang, Hemani, Bowden and Small, Ann Stat 2020).
 
-The slope minimises the sum of a loss of ``t = (by - slope bx) / sqrt(tau2 + sy**2 + slope**2 sx**2)``, so
-noise of the exposure effects does not flatten it. ``tau2`` is the variance of direct effects on the
-outcome (overdispersion). With the loss of Huber or Tukey, single mutants that do not fit have a bounded
-or no influence. The numbers are those of ``mr.raps.shrinkage`` of
-the R package mr.raps, without shrinkage, which TwoSampleMR's ``mr_raps`` calls.
+The slope minimises the sum of a loss of ``t = (by - slope bx) / sqrt(tau2 + sy**2 + slope**2 sx**2)``,
+so noise of the exposure effects does not flatten it. ``tau2`` is the variance of direct effects on the
+outcome (overdispersion). With the loss of Huber or Tukey, single mutants that do not fit have a
+bounded or no influence. The numbers are those of ``mr.raps.shrinkage`` of the R package mr.raps,
+without shrinkage, which TwoSampleMR's ``mr_raps`` calls.
 """
 
 from __future__ import annotations
@@ -120,7 +120,8 @@ class _Data:
 def _rho(t: FloatArray, loss: str) -> FloatArray:
     k = THRESHOLD[loss]
     if loss == "tukey":  # scaled so that its derivative is _psi
-        return k**2 / 6 * (1 - np.maximum(1 - (t / k) ** 2, 0) ** 3)
+        bounded: FloatArray = k**2 / 6 * (1 - np.maximum(1 - (t / k) ** 2, 0) ** 3)
+        return bounded
     inside = np.abs(t) <= k
     return np.where(inside, t**2 / 2, np.where(inside, 0, k) * (np.abs(t) - np.where(inside, 0, k) / 2))
 
@@ -128,7 +129,8 @@ def _rho(t: FloatArray, loss: str) -> FloatArray:
 def _psi(t: FloatArray, loss: str) -> FloatArray:
     k = THRESHOLD[loss]
     if loss == "tukey":
-        return t * np.maximum(1 - (t / k) ** 2, 0) ** 2
+        redescending: FloatArray = t * np.maximum(1 - (t / k) ** 2, 0) ** 2
+        return redescending
     return np.clip(t, -k, k)
 
 
@@ -142,7 +144,7 @@ def _psi_prime(t: FloatArray, loss: str) -> FloatArray:
 
 @cache
 def _constants(loss: str) -> tuple[float, float, float, float]:
-    """delta = E[t psi], E[psi**2], Var[t psi], E[t**2 psi'] of a standard normal t."""
+    """Delta = E[t psi], E[psi**2], Var[t psi], E[t**2 psi'] of a standard normal t."""
     if loss == "l2":
         return 1.0, 1.0, 2.0, 1.0
     edge = THRESHOLD[loss]
@@ -151,7 +153,8 @@ def _constants(loss: str) -> tuple[float, float, float, float]:
         def f(t: float) -> float:
             a = np.asarray(t)
             psi, slope = _psi(a, loss), _psi_prime(a, loss)
-            value = {"t psi": a * psi, "psi2": psi**2, "t2 psi2": (a * psi) ** 2, "t2 psi'": a**2 * slope}
+            value = {"t psi": a * psi, "psi2": psi**2, "t2 psi2": (a * psi) ** 2}
+            value["t2 psi'"] = a**2 * slope
             return float(value[of] * stats.norm.pdf(t))
 
         return sum(
@@ -220,7 +223,8 @@ def _standard_error(data: _Data, loss: str, slope: float, tau2: float, overdispe
     t, v = data.residual(slope, tau2)
     y2, root = tau2 + data.sy2, np.sqrt(v)
     exposure = (data.x * y2 + slope * data.y * data.sx2) / v  # best estimate given both effects
-    by_slope = float(((data.y * data.sx2 / v * _psi(t, loss) - exposure * delta * data.x / root) / root).sum())
+    own_score = data.y * data.sx2 / v * _psi(t, loss) - exposure * delta * data.x / root
+    by_slope = float((own_score / root).sum())
     variance = c1 * float((exposure**2 / v).sum()) / by_slope**2
     if overdispersion:
         by_tau2 = -float((slope * data.y * data.sx2 / (y2 * v) * _psi(t, loss) / root).sum())

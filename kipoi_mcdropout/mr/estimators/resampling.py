@@ -35,10 +35,10 @@ def draw_replicates(
     """Blocks of (bx, by, sx, sy), each shape=(block, n), from resampled draws and instruments.
 
     All instruments and both outputs of a replicate use the same draws, so their correlation is kept.
-    Standard errors are only used as weights and do not change, but for "sequences": there whole sequences
-    are resampled beside the draws, and sy is divided by the root of how often a mutant's sequence was
-    taken, so that it gets that many times its weight. With several members these are resampled first,
-    then the draws within each of them.
+    Standard errors are only used as weights and do not change, but for "sequences": there whole
+    sequences are resampled beside the draws, and sy is divided by the root of how often a mutant's
+    sequence was taken, so that it gets that many times its weight. With several members these are
+    resampled first, then the draws within each of them.
     """
     check_bootstrap(n_bootstrap, seed)
     x, y = instruments.draws_exposure, instruments.draws_outcome

@@ -6,6 +6,8 @@ the R package MendelianRandomization with ``robust`` and ``penalized``.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy import stats
 
@@ -94,7 +96,12 @@ def _penalise(weight: FloatArray, distance: FloatArray) -> FloatArray:
 
 
 def _estimate(
-    name: str, used: Instruments, convention: Convention, weight: FloatArray, robust: bool, intercept: bool
+    name: str,
+    used: Instruments,
+    convention: Convention,
+    weight: FloatArray,
+    robust: bool,
+    intercept: bool,
 ) -> Estimate:
     counted = np.flatnonzero(weight > 0)
     rest, weight = used.take(counted), weight[counted]
@@ -109,7 +116,7 @@ def _estimate(
         coefficients, sigma = found.coefficients, found.residual_se
         se = found.unit_se * sigma
     se = se / min(sigma, 1.0)
-    more = {}
+    more: dict[str, Any] = {}
     if intercept:
         p = wald_test(float(coefficients[0]), float(se[0]))[0]
         more = {"intercept": float(coefficients[0]), "intercept_se": float(se[0]), "intercept_p": p}

@@ -12,10 +12,6 @@ from kipoi_mcdropout.mr.groups.find import Groups
 from kipoi_mcdropout.mr.pairs.instruments import Instruments
 from kipoi_mcdropout.mr.pairs.selection import use_half
 
-TEXT_COLUMNS = (
-    "exposure", "outcome", "SNP", "sequence", "chrom", "effect_allele", "other_allele", "se_type", "reason",
-    "group",
-)  # fmt: skip
 SELECTION_COLUMNS = {"exposure", "outcome", "SNP", "mr_keep", "reason", "select_draws", "beta_exposure"}
 _EFFECT_RTOL = 1e-4
 
@@ -29,8 +25,8 @@ def instruments_table(instruments: Instruments, groups: Groups | None = None) ->
         exposure, outcome, SNP, sequence, chrom, position, effect_allele (ALT), other_allele (REF),
         beta and se of both outputs, se_type, n_draws, select_draws ("all" or "half"), mr_keep ("TRUE" or
         "FALSE", as R reads it), reason (why it is not used), ratio, group and group_probability (of
-        `find_groups`; empty for what is not used). Of the same form as `export_mr`'s files: effects are of
-        ALT against REF.
+        `find_groups`; empty for what is not used). Of the same form as `export_mr`'s files: effects
+        are of ALT against REF.
     """
     i = instruments
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -8,12 +8,13 @@ The rule. A single number is given only if all of these hold:
 3. the mutants lie on one line as far as their draws can tell (`p_of_one_line` of 0.05 or more), or their
    ratios differ by at most 10 % (sd, beyond noise and direct effects; `Mixture.c2`);
 4. MR-Egger, the weighted median, the weighted mode, the contamination mixture and robust IVW agree with
-   IVW: each differs from it by less than 5 % of it, or by less than 2.58 standard errors of the difference
-   (1.96 where the mutants do not lie on one line), from the bootstrap over draws and mutants, the same
-   replicates for both.
+   IVW: each differs from it by less than 5 % of it, or by less than 2.58 standard errors of the
+   difference (1.96 where the mutants do not lie on one line), from the bootstrap over draws and
+   mutants, the same replicates for both.
 
-The number is that of IVW over the mutants of the group. Its interval is from the bootstrap over draws if the mutants lie on one line,
-else from the bootstrap over draws and mutants, or, of 5 sequences or more, over draws and sequences.
+The number is that of IVW over the mutants of the group. Its interval is from the bootstrap over draws
+if the mutants lie on one line, else from the bootstrap over draws and mutants, or, of 5 sequences or
+more, over draws and sequences.
 
 ``python benchmarks/mr_coverage.py --answer`` measures how often the interval that is given contains the
 slope, and how often no number is given.

@@ -1,4 +1,6 @@
-"""Groups of mutants by their ratio, found as a mixture (after MR-Clust: Foley et al., Bioinformatics 2021).
+"""Groups of mutants by their ratio, found as a mixture.
+
+After MR-Clust (Foley, Mason, Kirk and Burgess, Bioinformatics 2021).
 
 Mutant i of group k: ``by = m_k bx + direct effect + noise``. Three things move it off the group's line:
 the noise of its mean effects, whose size is known; a direct effect on the outcome (variance tau2); and
@@ -117,13 +119,13 @@ def _fit(x: FloatArray, y: FloatArray, noise: NoiseOfMeans, start: FloatArray) -
         before = likelihood
     order = np.argsort(m, kind="stable")
     places = np.append(order, [k, k + 1])
-    return Mixture(
-        m[order], shares[places], tau2, c2, likelihood, 2 * k * np.log(n) - 2 * likelihood, member[places].T
-    )
+    bic = 2 * k * np.log(n) - 2 * likelihood
+    return Mixture(m[order], shares[places], tau2, c2, likelihood, bic, member[places].T)
 
 
 def _log_junk(x: FloatArray, y: FloatArray) -> FloatArray:
     """Log density of the outcome effect of a mutant whose ratio is anything."""
     ratio = y / x
     scale = float(np.quantile(np.abs(ratio), _JUNK_QUANTILE))
-    return stats.t.logpdf(ratio / scale, JUNK_DF) - np.log(scale * np.abs(x))
+    log_density: FloatArray = stats.t.logpdf(ratio / scale, JUNK_DF) - np.log(scale * np.abs(x))
+    return log_density

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from scipy import stats
 
 from kipoi_mcdropout.mr.estimators.resampling import draw_shares
@@ -11,7 +10,7 @@ from kipoi_mcdropout.mr.pairs.instruments import Instruments
 
 
 def p_of_one_line(used: Instruments, n_bootstrap: int, seed: int) -> float:
-    """p of Cochran's Q about the line, in [0, 1].
+    """P of Cochran's Q about the line, in [0, 1].
 
     With draws the distribution of Q is that of resampled draws, centred: mutants that share hidden
     units move together, and Q then varies far more than a chi-square. Without draws it is a chi-square.

@@ -53,7 +53,8 @@ def answer_words(
     differ = max(points.values()) - min(points.values()) > _SAME * _size(points)
     listed = f"methods disagree: {methods_words(points)}" if differ else ""
     if kind == "ratios_differ":
-        listed = f"the ratios of mutations differ by {100 * groups.c2**0.5:.0f} % (sd); {listed}".rstrip("; ")
+        spread = f"the ratios of mutations differ by {100 * groups.c2**0.5:.0f} % (sd)"
+        listed = "; ".join(part for part in (spread, listed) if part)
     parts = [part for part in (listed, groups_words(groups)) if part]
     return f"no single number: {'; '.join(parts)}"
 
@@ -98,7 +99,8 @@ def groups_words(groups: Groups) -> str:
         f"n = {len(g.snp)})"
         for g in found
     ]
-    text = f"{_NUMBERS[len(found)]} {noun} of mutations" + (f": {' and '.join(listed)}" if listed else "")
+    text = f"{_NUMBERS[len(found)]} {noun} of mutations"
+    text += f": {' and '.join(listed)}" if listed else ""
     rest = []
     for name, count in groups.table["group"].value_counts().items():
         if not str(name).isdigit():

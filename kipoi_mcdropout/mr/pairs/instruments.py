@@ -341,13 +341,7 @@ class Instruments:
         return self._derived(**swapped)
 
     def by_sequence(self) -> dict[str, Instruments]:
-        """One record per sequence, in order of appearance.
-
-        Raises
-        ------
-        InputError
-            The rows do not say which sequence they come from.
-        """
+        """One record per sequence, in order of appearance; InputError where they are not known."""
         if self.sequence is None:
             raise InputError("the sequence of each instrument is required; got none. Pass sequence=...")
         names = self.sequence.astype(str)

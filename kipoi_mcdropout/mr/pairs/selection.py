@@ -121,7 +121,8 @@ def from_draw_subset(instruments: Instruments, draws: NDArray[Any] | slice) -> I
         new[f"beta_{side}"] = part.mean(axis=0)
         of_mean, n_members = instruments.se_type == "mcse", instruments.n_members
         new[f"se_{side}"] = spread_of_draws(part, n_members, of_mean)
-        new[f"other_se_{side}"] = spread_of_draws(part, n_members, not of_mean)
+        other = spread_of_draws(part, n_members, not of_mean) if n_members > 1 else None
+        new[f"other_se_{side}"] = other
     return replace(instruments, **new, zero_variance_rtol=ZERO_VARIANCE_RTOL)
 
 
@@ -166,14 +167,15 @@ def _with_se_of(whole: Instruments, part: Instruments) -> Instruments:
 
     The mcse is for as many draws as the part has; with several members it is that of the part.
     """
-    new = {}
+    new: dict[str, Any] = {}
     for side in ("exposure", "outcome"):
         sd = spread_of_draws(getattr(whole, f"draws_{side}"), whole.n_members, False)
-        mcse = sd * (part.n_draws or 1) ** -0.5
+        mcse, other = sd * (part.n_draws or 1) ** -0.5, None
+        of_mean = whole.se_type == "mcse"
         if whole.n_members > 1:
             mcse = getattr(part.with_se_type("mcse"), f"se_{side}")
-        of_mean = whole.se_type == "mcse"
-        new |= {f"se_{side}": mcse if of_mean else sd, f"other_se_{side}": sd if of_mean else mcse}
+            other = sd if of_mean else mcse
+        new |= {f"se_{side}": mcse if of_mean else sd, f"other_se_{side}": other}
     return part.with_se(**new)
 
 

@@ -61,9 +61,9 @@ def instruments_from_table(
         In the order of the exposure's rows. Names are ``chrom:pos:ref:alt`` (pos 1-based, alleles of the
         forward strand) where the table has the place on the genome; a row that is not used because the
         mutant is in another window too has ``@sequence`` after it. Else they are ``SEQUENCE at POSITION
-        ref>alt``, POSITION from 0 in the sequence, or, of a table without sequences, its own columns. The
-        effect allele is `alt`. Where windows overlap, or one is given twice, a mutant counts once: in
-        the window in which it lies nearest to the middle, else the first. The other rows stay with
+        ref>alt``, POSITION from 0 in the sequence, or, of a table without sequences, its own columns.
+        The effect allele is `alt`. Where windows overlap, or one is given twice, a mutant counts once:
+        in the window in which it lies nearest to the middle, else the first. The other rows stay with
         ``mr_keep`` False and the reason ``same_mutant_in_another_window``.
 
     Raises

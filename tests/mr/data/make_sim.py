@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+
 def write(name: str, ratio: np.ndarray, direct: float, rng: np.random.Generator) -> None:
     n = len(ratio)
     effect = rng.choice([-1, 1], n) * rng.uniform(0.1, 0.6, n)
