@@ -140,6 +140,15 @@ def shares(result: Path, cebpb: float = truth.CEBPB_TO_DNASE) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def where_large_effects_lie(result: Path) -> str:
+    """How many elements have half of the largest 3 % of the effects."""
+    table = read_effects(result)
+    size = table["effect_mean"].abs()
+    each = table["sequence"][size > size.quantile(0.97)].value_counts().cumsum()
+    n = int((each < each.iloc[-1] / 2).sum()) + 1
+    return f"half of the largest 3% of |effect| lie in {n} of {table['sequence'].nunique()} elements"
+
+
 def draw(table: pd.DataFrame, path: Path) -> None:
     """The table as a figure."""
     from matplotlib.figure import Figure
@@ -181,6 +190,8 @@ def main() -> None:
         here = truth.CEBPB_TO_DNASE if options.step == "repeat" else 0.0
         found = shares(options.result, here)
         print(found.agg(["mean", "std", "min", "max"]).T.round(3).to_string())
+        if options.step == "repeat":
+            print(where_large_effects_lie(options.result))
     else:
         table = coverage(options.result, options.others)
         print(table.round(3).to_string(index=False))

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from kipoi_mcdropout.outputs.readout import Readout
     from kipoi_mcdropout.plugin.mutation import MCDropoutISM
     from kipoi_mcdropout.reports.call import report
+    from kipoi_mcdropout.runs.background.make import background
+    from kipoi_mcdropout.runs.background.options import BackgroundOptions
     from kipoi_mcdropout.runs.ism.mutate import MutationOptions, ism
     from kipoi_mcdropout.runs.options import RunOptions
     from kipoi_mcdropout.runs.predict import mc_predict
@@ -36,6 +38,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "POINT",
+    "BackgroundOptions",
     "Effects",
     "EvaluationOptions",
     "EvaluationResult",
@@ -53,6 +56,7 @@ __all__ = [
     "VariantOptions",
     "VcfOptions",
     "audit",
+    "background",
     "cli_main",
     "evaluate",
     "ism",
@@ -72,6 +76,7 @@ DataloaderParser = None
 
 _HOMES = {
     "POINT": "dropout.locked_model",
+    "BackgroundOptions": "runs.background.options",
     "Effects": "files.effects",
     "EvaluationOptions": "significance.evaluation",
     "EvaluationResult": "significance.evaluation",
@@ -89,6 +94,7 @@ _HOMES = {
     "VariantOptions": "vcf.options",
     "VcfOptions": "vcf.options",
     "audit": "model.audit",
+    "background": "runs.background.make",
     "cli_main": "cli",
     "evaluate": "significance.evaluation",
     "ism": "runs.ism.mutate",

@@ -38,6 +38,8 @@ COMMANDS = {
     "export_mr": "write the data of a Mendelian randomization for the R packages",
     "report": "one HTML file that shows a result, its plots and its warnings",
     "plot": "a figure of a result: png, svg or pdf",
+    "background": "effects of random substitutions that should mean nothing, to compare with",
+    "significance": "p-values, percentiles and q-values of a result against a background",
     "calibrate": "compare predicted effects and their sd with measured effects",
     "intervals": "add calibrated intervals and the sign's probability to a result",
     "shrink": "add shrunken effects and the local false sign rate to a result",

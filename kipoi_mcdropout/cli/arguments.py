@@ -40,6 +40,16 @@ def add_draw_arguments(parser: Parser) -> None:
     )
 
 
+def add_background(parser: argparse.ArgumentParser) -> None:
+    """The background with which a run compares its effects."""
+    parser.add_argument(
+        "--background",
+        metavar="FILE",
+        help="a file of `kipoi mcdropout background`, made with the same model, draws, scores and "
+        "positions: adds p-values, percentiles and q-values against it",
+    )
+
+
 def add_until_arguments(parser: argparse.ArgumentParser, mutant: str) -> None:
     """When a mutant needs no more draws; `mutant` is what it is called."""
     parser.add_argument(
@@ -75,8 +85,8 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         type=parse_memory,
         default=None,
         metavar="SIZE",
-        help="approximate memory for activations of the incremental engine, in addition to the weights, "
-        "e.g. 1.5GB",
+        help="approximate memory for activations, in addition to the weights, e.g. 1.5GB (default 1GB); "
+        "weights of several members that are larger than half of it are kept in temporary files",
     )
     parser.add_argument(
         "--no_verify",
@@ -85,8 +95,21 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_run_arguments(parser: argparse.ArgumentParser, unit: str) -> None:
-    """Where a long run is computed, and how it is taken up again; `unit` is what it is made of."""
+def add_member_means(parser: argparse.ArgumentParser) -> None:
+    """Columns of each member."""
+    parser.add_argument(
+        "--member_means",
+        action="store_true",
+        help="for a model with several members: add the mean effect of each to the table, in columns "
+        "effect_mean_1, effect_mean_2, ..., in the order in which they were given",
+    )
+
+
+def add_run_arguments(parser: argparse.ArgumentParser, unit: str, shards: bool = True) -> None:
+    """Where a long run is computed, and how it is taken up again; `unit` is what it is made of.
+
+    Without `shards` the run is not divided among jobs.
+    """
     parser.add_argument(
         "--scheduler",
         default="none",
@@ -94,12 +117,13 @@ def add_run_arguments(parser: argparse.ArgumentParser, unit: str) -> None:
         help="where to compute: none for this process (default), local or local:N for N processes on "
         "this machine, tcp://HOST:PORT or the scheduler file (.json) of a Dask cluster",
     )
-    parser.add_argument(
-        "--shard",
-        default=None,
-        metavar="I/N",
-        help="compute only part I of N, for a job array; `kipoi mcdropout merge` joins the N parts",
-    )
+    if shards:
+        parser.add_argument(
+            "--shard",
+            default=None,
+            metavar="I/N",
+            help="compute only part I of N, for a job array; `kipoi mcdropout merge` joins the N parts",
+        )
     parser.add_argument(
         "--resume", action="store_true", help="continue a run of the same command that was stopped"
     )

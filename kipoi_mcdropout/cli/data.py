@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kipoi_mcdropout.arrays.nested import leaves
@@ -19,11 +21,14 @@ if TYPE_CHECKING:
     from kipoi_mcdropout.model.model import Model
     from kipoi_mcdropout.model.regions import Regions
     from kipoi_mcdropout.model.sequences import Sequences
+    from kipoi_mcdropout.model.settings import ModelSettings
+    from kipoi_mcdropout.runs.background.options import BackgroundOptions
 
 _OF_DATALOADER = ("dataloader_args", "dataloader", "dataloader_source")
 _OF_REGIONS = ("edge", "use_strand", "contig_map")
 _OF_FILES = ("unknown", "extra_inputs")
 _OTHER_WAYS = "or give -f FASTA with --regions BED, or --sequences FASTA"
+_READ_AT_ONCE = 32  # sequences, where --batch_size is not given
 
 
 class Data:
@@ -47,15 +52,16 @@ class Data:
         self.files = _files(options)
         if self.files is None:
             _need(options, (*_OF_FILES, *only_of_files), "-f and --regions, or with --sequences")
-        elif options.batch_size < 1:
+        elif options.batch_size is not None and options.batch_size < 1:
             raise InputError(f"--batch_size must be at least 1; got {options.batch_size}")
         self._made: tuple[Any, dict[str, Any]] | None = None
 
     def load_model(self, description: ModelDescription) -> list[Any]:
         """The members of the model; with a dataloader where that is what gives the inputs."""
+        memory = getattr(self.options, "memory", None)  # not all commands have it
         if self.files is not None:
-            return load_for_files(description)
-        return load_described(description, with_dataloader=self.options.dataloader is None)
+            return load_for_files(description, memory)
+        return load_described(description, self.options.dataloader is None, memory)
 
     def alphabet(self, loaded: Sequence[Any]) -> str | None:
         """The order of the bases in what the dataloader gives, which is made here.
@@ -69,6 +75,26 @@ class Data:
         self._made = dataloader, arguments = make_dataloader(self.options, loaded[0])
         return as_alphabet(arguments.get("alphabet")) or alphabet_of(dataloader)
 
+    def settings(self, own: ModelSettings, loaded: Sequence[Any]) -> ModelSettings:
+        """The settings of the model, with the order of the bases in what the dataloader gives."""
+        alphabet = self.alphabet(loaded)
+        if own.alphabet is None and own.vocabulary is None:
+            return replace(own, alphabet=alphabet)
+        return own
+
+    @contextmanager
+    def sources(self, model: Model, options: BackgroundOptions) -> Iterator[Sequences]:
+        """The sequences that a background is made of."""
+        from kipoi_mcdropout.runs.background.make import sources
+
+        if self.files is None and not options.from_regions:
+            yield self.open(model)
+            return
+        with sources(model, self.files, options) as sequences:
+            for note in sequences.notes:
+                say(note)
+            yield sequences
+
     def open(self, model: Model) -> Sequences:
         """The inputs in batches; what was done with them is said.
 
@@ -80,7 +106,7 @@ class Data:
         from kipoi_mcdropout.model.sequences import Sequences
 
         if self.files is not None:
-            sequences = self.files.open(model, self.options.batch_size)
+            sequences = self.files.open(model, self.options.batch_size or _READ_AT_ONCE)
             for note in sequences.notes:
                 say(note)
             return sequences
@@ -132,7 +158,7 @@ def _need(options: argparse.Namespace, names: Sequence[str], what: str) -> None:
             raise InputError(f"--{name} is used with {what} only")
 
 
-def load_for_files(description: ModelDescription) -> list[Any]:
+def load_for_files(description: ModelDescription, memory_bytes: int | None = None) -> list[Any]:
     """The model for windows that are read by us; its dataloader can only say the order of the bases.
 
     Raises
@@ -142,11 +168,11 @@ def load_for_files(description: ModelDescription) -> list[Any]:
     """
     own = description.settings
     if not description.source.is_kipoi or own.alphabet is not None or own.vocabulary is not None:
-        return load_described(description, with_dataloader=False)
+        return load_described(description, False, memory_bytes)
     try:
-        return load_described(description)
+        return load_described(description, True, memory_bytes)
     except InputError as error:
-        loaded = load_described(description, with_dataloader=False)  # raises if it is the model's fault
+        loaded = load_described(description, False, memory_bytes)  # raises if it is the model's fault
         warn(
             "warning: the dataloader of the model cannot be loaded, so the order of the bases is not "
             "known from it: A, C, G, T is used. If the model takes another, give --alphabet. "
@@ -221,7 +247,8 @@ def dataloader_batches(args: argparse.Namespace, dataloader: Any) -> Iterator[di
         If it gives none, or fails while reading.
     """
     n = 0
-    iterator = iter(dataloader.batch_iter(batch_size=args.batch_size, num_workers=args.num_workers))
+    size = args.batch_size or _READ_AT_ONCE
+    iterator = iter(dataloader.batch_iter(batch_size=size, num_workers=args.num_workers))
     while True:
         with explained(f"the dataloader failed after {n} sequences"):
             try:

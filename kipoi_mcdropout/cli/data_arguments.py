@@ -93,7 +93,9 @@ def add_dataloader_arguments(parser: argparse.ArgumentParser) -> None:
         "a JSON file, or words such as fasta_file=genome.fa",
     )
     parser.add_argument(
-        "--batch_size", type=int, default=32, help="number of inputs in one forward pass (default 32)"
+        "--batch_size",
+        type=int,
+        help="number of inputs in one forward pass (default: as many as fit into memory, at most 32)",
     )
     parser.add_argument(
         "-n",

@@ -182,17 +182,25 @@ def describe_model(options: argparse.Namespace, **other: Any) -> ModelDescriptio
     return description
 
 
-def load_described(description: ModelDescription, with_dataloader: bool = True) -> list[Any]:
+def load_described(
+    description: ModelDescription, with_dataloader: bool = True, memory_bytes: int | None = None
+) -> list[Any]:
     """The model that the description names, and its other members, loaded.
 
-    What there is to say goes to stderr.
+    What there is to say goes to stderr. Large members are kept out of memory; see `load_members`.
 
     Raises
     ------
     InputError
         If one cannot be loaded; it is named.
     """
-    return [_load(source, with_dataloader and i == 0) for i, source in enumerate(description.sources)]
+    from kipoi_mcdropout.cli.messages import say
+    from kipoi_mcdropout.model.load_members import load_members
+
+    def load(number: int, source: ModelSource) -> Any:
+        return _load(source, with_dataloader and number == 0)
+
+    return load_members(description.sources, load, memory_bytes, say)
 
 
 def _load(source: ModelSource, with_dataloader: bool) -> Any:

@@ -16,7 +16,7 @@ GROUPS = {
     "input": (
         "input_vcf", "fasta_file", "regions", "sequences", "edge", "use_strand", "dataloader",
         "dataloader_source", "dataloader_args", "region", "contig_map", "peaks", "blacklist", "chroms",
-        "exclude_chroms", "measured",
+        "exclude_chroms", "measured", "background",
     ),
     "model": (
         *MODEL_FLAGS, "output_sel_fn", *READOUT_FLAGS, "target", "exposure", "outcome", "beside",
@@ -24,7 +24,8 @@ GROUPS = {
     "dropout": ("n_draws", "until", "threshold", "mask_scope"),
     "effects": (
         "imp_score", "imp_score_kwargs", "scores", "score", "score_kwargs", "pseudocount", "start",
-        "end", "test_ref_ref", "rc", "shifts", "normalize", "ref_mismatch", "quantiles", "q_values",
+        "end", "n_effects", "per_window", "sample_seed", "from_regions", "for_variants", "test_ref_ref",
+        "rc", "shifts", "normalize", "ref_mismatch", "quantiles", "q_values",
     ),
     "statistics": (
         "se_type", "methods", "across_method", "meta_method", "hartung_knapp", "convention",
@@ -35,8 +36,8 @@ GROUPS = {
     "output": (
         "output", "kipoi", "output_vcf", "table", "skipped", "leave_one_out", "across_sequences",
         "save_instruments", "multivariable", "scaled", "plot", "conformal_output", "keep_draws",
-        "vcf_target", "vcf_statistics", "info_prefix", "no_plan", "title", "no_figures", "width_mm",
-        "dpi", "labels", "bed3", "overwrite", "remove",
+        "member_means", "vcf_target", "vcf_statistics", "info_prefix", "no_plan", "title", "no_figures",
+        "width_mm", "dpi", "labels", "bed3", "overwrite", "remove",
     ),
     "running": (
         "batch_size", "num_workers", "engine", "memory", "no_verify", "scheduler", "shard", "resume",

@@ -44,6 +44,7 @@ class Observed:
     n_other: int  # 1, or 3 where the model takes no batch of one
     used: UsedOutputs
     eps: float  # see `Recording.eps`
+    input_bytes: int  # see `Recording.input_bytes`
 
     @property
     def takes_one(self) -> bool:
@@ -86,11 +87,11 @@ def observe(probe: Probe, rows: Nested) -> Observed:
             _refuse(probe, rows, outputs[0], used)
     expected = outputs[0][0]
     if one is not None and _is_as_in_two(one, used, expected, eps) and _same_layout(passes[0], one):
-        return Observed(passes[0], one, 1, used, eps)
+        return Observed(passes[0], one, 1, used, eps, passes[0].input_bytes)
     three = three or _record(probe, rows)
     if not _agree(flatten_outputs(used.select(three.output), 3)[0], expected, _OTHER_SIZE, eps):
         raise BatchDependenceError(_WORDS.format("", "the number of inputs in it"))
-    return Observed(passes[0], three, 3, used, eps)
+    return Observed(passes[0], three, 3, used, eps, passes[0].input_bytes)
 
 
 def _record(probe: Probe, inputs: Nested) -> Recording:

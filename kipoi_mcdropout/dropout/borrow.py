@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from kipoi_mcdropout.dropout.keras_network import KerasNetwork
+from kipoi_mcdropout.dropout.stored_weights import let_go
 
 _REGISTRIES = ("_parameters", "_buffers", "_modules")
 # A lazy module whose weights were loaded becomes one of another class in its first pass.
@@ -34,13 +35,16 @@ def borrowed(module: nn.Module) -> Iterator[nn.Module]:
     Restored, also after an exception: every submodule's own training flag, every buffer, the attributes
     that the forward pass sets, and the states of the random number generators of torch (CPU and the
     module's GPUs), numpy and Python. Threads that borrow the same module wait for each other; a thread
-    may borrow a module that it holds already.
+    may borrow a module that it holds already. Stored weights (stored_weights.py) leave memory.
     """
-    with _lock_of(module), preserved_random_state(module), _no_compilation(), _restored(module):
-        for part in module.modules():
-            part.training = False
-        with torch.inference_mode():
-            yield module
+    try:
+        with _lock_of(module), preserved_random_state(module), _no_compilation(), _restored(module):
+            for part in module.modules():
+                part.training = False
+            with torch.inference_mode():
+                yield module
+    finally:
+        let_go(module)
 
 
 @contextmanager

@@ -39,6 +39,7 @@ from kipoi_mcdropout.outputs.matrix import flatten_outputs
 from kipoi_mcdropout.outputs.used import OutputLeftOutWarning, UsedOutputs
 
 POINT = NO_DRAW  # in place of a draw: the prediction with dropout off
+MOST_AT_A_TIME = 32  # inputs in a forward pass, where nobody says how many
 _NOT_THE_MODELS = (
     McDropoutError,
     ModelForwardError,
@@ -100,6 +101,7 @@ class LockedModel:
         self._observed: dict[tuple[object, ...], Observed] = {}
         self._used: dict[tuple[object, ...], UsedOutputs] = {}
         self._eps = 0.0
+        self._input_bytes: dict[tuple[object, ...], int] = {}
         self._sharing: dict[tuple[object, ...], Sharing] = {}
         self._points: set[tuple[object, ...]] = set()  # shapes of input for which `point` was checked
 
@@ -220,6 +222,19 @@ class LockedModel:
             self._observed[key] = self._observe(inputs)
         return self._observed[key].takes_one
 
+    def bytes_of_one(self, inputs: Nested) -> int:
+        """About how much memory the activations of one input of this shape take, within `borrow()`.
+
+        Twice what the largest of the modules takes and returns: a residual branch, for example, needs
+        memory beside it.
+        """
+        self.takes_one(inputs)
+        return 2 * self._input_bytes.get(_shapes(inputs), 0)
+
+    def fitting(self, inputs: Nested, memory_bytes: float) -> int:
+        """How many inputs of this shape to run at a time: at most 32, and such as fit into memory."""
+        return int(min(max(memory_bytes // max(self.bytes_of_one(inputs), 1), 1), MOST_AT_A_TIME))
+
     def _observe(self, inputs: Nested) -> Observed:
         try:
             with Probe(self.module, self.run) as probe:
@@ -230,6 +245,7 @@ class LockedModel:
         known = self.left_out.keys()
         self._used[_shapes(inputs)] = observed.used
         self._eps = max(self._eps, observed.eps)
+        self._input_bytes[_shapes(inputs)] = observed.input_bytes
         if self.left_out.keys() != known:
             warnings.warn(observed.used.warning(), OutputLeftOutWarning, stacklevel=2)
         return observed

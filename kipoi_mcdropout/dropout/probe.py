@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested, take
+from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested, n_rows, take
 from kipoi_mcdropout.arrays.precision import module_eps
 from kipoi_mcdropout.dropout.call import DropoutCall
 from kipoi_mcdropout.dropout.calls import DropoutInterceptor
@@ -36,13 +36,15 @@ class SeenCall:
     alpha: bool
     rows_per_input: int | None
     labels: Labels | None = None  # which rows belong to which input, where a tracker followed them
+    n_bytes: int = 0  # of what it takes and returns
 
     @classmethod
     def of(cls, call: DropoutCall, labels: Labels | None) -> SeenCall:
         """Note down a call."""
         shapes = tuple(call.x.shape), call.mask_shape()
         return cls(
-            call.kind, call.p, *shapes, call.by_channel, call.alpha, call.rows_per_input, labels
+            call.kind, call.p, *shapes, call.by_channel, call.alpha, call.rows_per_input, labels,
+            2 * call.x.nbytes,
         )  # fmt: skip
 
 
@@ -54,6 +56,7 @@ class Recording:
     before_first: list[str] = field(default_factory=list)  # leaf modules done before any dropout
     output: Nested = None
     eps: float = 0.0  # of the coarsest floating-point type that a module used (precision.py)
+    input_bytes: int = 0  # for one input: of what the largest module or dropout takes and returns
 
 
 class Probe:
@@ -66,6 +69,7 @@ class Probe:
         self._running: list[str] = []
         self._finished: list[str] = []
         self._eps = 0.0
+        self._bytes = 0
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
 
     def __enter__(self) -> Probe:
@@ -76,8 +80,9 @@ class Probe:
             def enter(_: nn.Module, __: object, label: str = label) -> None:
                 self._running.append(label)
 
-            def leave(part: nn.Module, _: object, output: object, label: str = label) -> None:
+            def leave(part: nn.Module, args: object, output: object, label: str = label) -> None:
                 self._running.pop()
+                self._bytes = max(self._bytes, _n_bytes(args) + _n_bytes(output))
                 self._eps = max(self._eps, module_eps(part, output))
                 if is_leaf(part):
                     self._finished.append(label)
@@ -101,7 +106,7 @@ class Probe:
         """
         self._running.clear()
         self._finished.clear()
-        self._eps = 0.0
+        self._eps, self._bytes = 0.0, 0
         recording = Recording()
         own = map_nested(torch.clone, inputs)
         recorder = _Recorder(recording, self._running, self._finished, tracker)
@@ -110,6 +115,8 @@ class Probe:
         with tracker or nullcontext(), recorder:
             recording.output = self.call(own)
         recording.eps = self._eps
+        largest = max([self._bytes, *(call.n_bytes for _, call in recording.calls)])
+        recording.input_bytes = -(-largest // n_rows(inputs))
         return recording
 
 
@@ -136,6 +143,11 @@ class _Recorder(DropoutInterceptor):
 
     def _where(self) -> str:
         return self.running[-1] if self.running else "forward"
+
+
+def _n_bytes(values: object) -> int:
+    tensors = (x for _, x in leaves(values) if isinstance(x, Tensor))
+    return sum(x.nbytes for x in tensors if x.layout == torch.strided and not x.is_nested)
 
 
 def probe_inputs(inputs: Nested) -> Nested:

@@ -12,6 +12,12 @@ MEMBER_REFERENCE_STATISTICS = ("ref_var_within", "ref_var_between")
 MEMBER_STATISTICS = (
     "alt_var_within", "alt_var_between", "effect_sd_within", "effect_sd_between", "sign_agreement",
 )  # fmt: skip
+# Where there is a background: how an effect compares with effects that mean nothing.
+BACKGROUND_STATISTICS = (
+    "p_empirical", "p_empirical_signed", "percentile", "percentile_signed", "percentile_sd",
+    "percentile_signed_sd", "sign_probability", "sign_probability_mcse",
+)  # fmt: skip
+P_EMPIRICAL, Q_EMPIRICAL = "p_empirical", "q_empirical"
 OF_EACH = ("effect_draws", "effect_member_mean")  # a number for each draw or member: in HDF5 alone
 COUNTS = ("n_nonfinite", "n_saturated")
 # Relative precision of a model that computes less precisely than float32; others have no such column.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +13,12 @@ import numpy as np
 
 from kipoi_mcdropout.arrays.nested import Nested, leaves
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
+from kipoi_mcdropout.dropout.stored_weights import is_stored
 from kipoi_mcdropout.effects.members import Member
 from kipoi_mcdropout.engine.choose import Choice, Engines, Job, check_dtype_of_engine
+from kipoi_mcdropout.engine.incremental.shared_capture import SharedCaptures
+from kipoi_mcdropout.model.adapter import KipoiModel
+from kipoi_mcdropout.model.architecture import architecture
 from kipoi_mcdropout.model.ensemble import Ensemble
 from kipoi_mcdropout.sequence.layout import SequenceLayout
 
@@ -21,7 +27,7 @@ from kipoi_mcdropout.sequence.layout import SequenceLayout
 class MemberSizes:
     """See `engine.Engines`."""
 
-    batch_size: int
+    batch_size: int | None
     memory_bytes: int
     verify: bool
 
@@ -66,8 +72,8 @@ class MemberEngines:
             check_dtype_of_engine(name, ensemble.first.locked.dtype)
         masks = MaskBank(seed)
         self._engines = [
-            Engines(member.locked, masks, sizes.batch_size, sizes.memory_bytes, sizes.verify)
-            for member in ensemble.members
+            Engines(member.locked, masks, sizes.batch_size, sizes.memory_bytes, sizes.verify, captures)
+            for member, captures in zip(ensemble.members, shared_captures(ensemble), strict=True)
         ]
         self._n_units = 1
         self._fixed: tuple[Choice, ...] | None = None
@@ -99,7 +105,7 @@ class MemberEngines:
         models = zip(self.ensemble.members, self.ensemble.names, strict=True)
         each = zip(models, self._engines, choices, is_random, strict=True)
         return [
-            Member(engines.get(choice.engine), model.locked.borrow, random, name)
+            Member(engines.get(choice.engine), borrow_with(engines, model), random, name)
             for (model, name), engines, choice, random in each
         ]
 
@@ -121,8 +127,9 @@ class MemberEngines:
         inputs = member.arrays(inputs)
         place = self._place(inputs)
         job = Job(place.n_mutants, n_draws, n_units=self._n_units)
-        with member.locked.borrow():
-            return self._engines[number].choose(inputs, place.key, place.layout, job)
+        engines = self._engines[number]
+        with borrow_with(engines, member)():
+            return engines.choose(inputs, place.key, place.layout, job)
 
     def _is_random(self, inputs: Nested) -> tuple[bool, ...]:
         """Whether each member has dropout; for one alone, or no draws, it is asked elsewhere."""
@@ -132,6 +139,29 @@ class MemberEngines:
         if shapes not in self._random:
             self._random[shapes] = self.ensemble.is_random(inputs)
         return self._random[shapes]
+
+
+def borrow_with(engines: Engines, member: KipoiModel) -> Callable[[], AbstractContextManager[object]]:
+    """Borrows a member; engines let go of their copies of its weights where these are in a file."""
+
+    @contextmanager
+    def borrow() -> Iterator[None]:
+        try:
+            with member.locked.borrow():
+                yield
+        finally:
+            if is_stored(member.locked.module):
+                engines.incremental.let_go()
+
+    return borrow
+
+
+def shared_captures(ensemble: Ensemble) -> list[SharedCaptures | None]:
+    """For each member what it shares with those of its architecture; None for one alone."""
+    if len(ensemble) == 1:
+        return [None]
+    shared: defaultdict[Hashable, SharedCaptures] = defaultdict(SharedCaptures)
+    return [shared[architecture(member)] for member in ensemble.members]
 
 
 def draws_of_each(n_draws: int, is_random: Sequence[bool]) -> list[int]:

@@ -50,7 +50,7 @@ def summarize_members(
     options: EffectOptions,
     progress: Callable[[int], None] | None = None,
 ) -> list[EffectSummary]:
-    """`summarize_effects` over the draws of all members.
+    """`summarize_effects` over the draws of all members, and the comparison with a background.
 
     One member is run after the other, so that only one needs to be in memory at a time. With one member
     the result is that of `summarize_effects`, bit for bit.
@@ -63,6 +63,26 @@ def summarize_members(
     McDropoutError
         Of `summarize_effects`, with the name of the member in front.
     """
+    ranking = options.ranking
+    if ranking is None:
+        return _summaries(members, batch, targets, options, progress)
+    with_draws = replace(options, keep_draws=options.n_draws > 0)
+    summaries = _summaries(members, batch, targets, with_draws, progress)
+    for summary in summaries:
+        summary.mutant |= ranking.statistics(summary, batch.owner)
+        if not options.keep_draws:
+            summary.draws = None
+    return summaries
+
+
+def _summaries(
+    members: Sequence[Member],
+    batch: MutantBatch,
+    targets: Targets,
+    options: EffectOptions,
+    progress: Callable[[int], None] | None,
+) -> list[EffectSummary]:
+    """The summary of each score over the draws of all members."""
     if len(members) == 1:
         (member,) = members
         summarize = summarize_in_rounds if options.stops_early else summarize_effects

@@ -15,10 +15,15 @@ from kipoi_mcdropout.dropout.masks import RUN_SCOPE, check_seed
 from kipoi_mcdropout.dropout.sites import SitePlan
 from kipoi_mcdropout.effects.member_engines import MemberEngines, MemberSizes, Place
 from kipoi_mcdropout.effects.members import summarize_members
-from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary, concatenate
+from kipoi_mcdropout.effects.summary import (
+    EffectOptions,
+    EffectSummary,
+    Ranking,
+    concatenate,
+)
 from kipoi_mcdropout.effects.until import check_until
 from kipoi_mcdropout.engine.choose import Choice, check_engine, in_one
-from kipoi_mcdropout.engine.full import DEFAULT_MEMORY_BYTES
+from kipoi_mcdropout.engine.full import DEFAULT_MEMORY_BYTES, check_batch_size
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel
 from kipoi_mcdropout.model.ensemble import Ensemble
@@ -45,10 +50,11 @@ class IsmOptions:
 
     `start` and `end` are the window of positions, 0-based and half-open. Under `mask_scope` "run" all
     sequences of a draw see the same masks; under "sequence" each has its own, made from its content.
+    `batch_size` is the number of inputs in one forward pass, by default as many as fit into memory.
     `engine` is "incremental", "full", or "auto" (`engine.Engines.choose`), or one of them for each
-    member; `memory_bytes` what the incremental one may hold above the weights; with `verify` a sample of
-    what it computes is compared with the plain forward pass. `encoding` says how the input holds the
-    bases.
+    member; `memory_bytes` what it may hold above the weights, about; with `verify` a sample of what the
+    incremental one computes is compared with the plain forward pass. `encoding` says how the input holds
+    the bases. With `member_means` tables have the mean effect of each member.
     """
 
     model_input: Any
@@ -60,10 +66,11 @@ class IsmOptions:
     end: int | None = None
     include_reference: bool = False
     mask_scope: str = "run"
-    batch_size: int = 32
+    batch_size: int | None = None
     engine: str | tuple[str, ...] = "auto"
     memory_bytes: int = DEFAULT_MEMORY_BYTES
     verify: bool = True
+    member_means: bool = False
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
@@ -71,10 +78,7 @@ class IsmOptions:
             raise InputError(f"mask_scope must be 'run' or 'sequence'; got {self.mask_scope!r}")
         for engine in (self.engine,) if isinstance(self.engine, str) else self.engine:
             check_engine(engine)
-        if isinstance(self.batch_size, bool) or not isinstance(self.batch_size, (int, np.integer)):
-            raise InputError(f"batch_size must be an integer; got {self.batch_size!r}")
-        if self.batch_size < 1:
-            raise InputError(f"batch_size must be at least 1; got {self.batch_size}")
+        check_batch_size(self.batch_size)
 
 
 @dataclass(frozen=True)
@@ -166,6 +170,15 @@ class SaturationMutagenesis:
         """Draws of all members, and the point prediction of each."""
         return self.options.effects.n_draws + len(self.ensemble)
 
+    def set_positions(self, start: int, end: int) -> None:
+        """Mutate these positions, 0-based and half-open, in all sequences that follow."""
+        self.options = replace(self.options, start=start, end=end)
+
+    def rank_against(self, ranking: Ranking) -> None:
+        """Compare all effects that follow with a background."""
+        effects = replace(self.options.effects, ranking=ranking)
+        self.options = replace(self.options, effects=effects)
+
     def _place(self, inputs: Nested) -> Place:
         """Of a sequence without N: its key, its layout, and the number of its mutants."""
         options = self.options
@@ -243,7 +256,7 @@ class SaturationMutagenesis:
         every run has the same blocks.
         """
         targets, effects = self.targets(sequence.inputs), self.options.effects
-        kept = effects.n_draws if effects.keep_draws or effects.quantiles else 0
+        kept = effects.n_draws if effects.holds_draws else 0
         members = len(self.ensemble) if len(self.ensemble) > 1 else 0
         rounds = 16 if effects.stops_early else 0  # what is kept of mutants that go on
         per_output = 8 * len(effects.scores) * (16 + kept + 12 * members + rounds)

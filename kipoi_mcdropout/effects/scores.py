@@ -13,6 +13,7 @@ from torch import Tensor
 from kipoi_mcdropout.effects.log2_fold_change import Log2FoldChange
 from kipoi_mcdropout.effects.profile_scores import jsd, l2, l2_log, logsed, sax
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.model.identity import function_checksum
 
 PairFunction = Callable[[Tensor, Tensor], Tensor]  # (ref, alt), broadcastable, float64
 
@@ -175,9 +176,11 @@ def scores_as_dict(scores: Sequence[Score]) -> dict[str, Any]:
     for score in scores:
         if isinstance(score.function, Log2FoldChange):
             found["pseudocount"] = float(score.function.pseudocount)
-    own = [score.name for score in scores if score.name not in SCORES and not score.signed]
+    own = [score for score in scores if score.name not in SCORES]
     if own:
-        found["unsigned_scores"] = own
+        found["score_functions_sha256"] = {s.name: function_checksum(s.function) for s in own}
+    if unsigned := [score.name for score in own if not score.signed]:
+        found["unsigned_scores"] = unsigned
     return found
 
 

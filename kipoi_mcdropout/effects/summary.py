@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,11 +76,21 @@ class EffectSummary:
         return columns
 
 
+class Ranking(Protocol):
+    """Compares effects with those of a background; see `significance.background.Background`."""
+
+    def statistics(self, summary: EffectSummary, owner: NDArray[np.int64], /) -> dict[str, Array]:
+        """Further statistics of the effects, by name, each shape=(mutants, outputs)."""
+        ...
+
+
 @dataclass(frozen=True)
 class EffectOptions:
     """What is computed about each mutant.
 
     `n_draws` may be OWN_DRAWS until the run begins; under `until` it is the most that a mutant gets.
+    `ranking` adds statistics to each summary. It needs the draws of a block for a moment, whether they
+    are kept or not.
     """
 
     scores: tuple[Score, ...]
@@ -88,6 +98,12 @@ class EffectOptions:
     quantiles: tuple[float, ...] = ()
     keep_draws: bool = False
     until: Until | None = None
+    ranking: Ranking | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def holds_draws(self) -> bool:
+        """Whether the effects of all draws of a block are in memory at a time."""
+        return self.keep_draws or bool(self.quantiles) or self.ranking is not None
 
     def __post_init__(self) -> None:
         check_draws(self.n_draws)

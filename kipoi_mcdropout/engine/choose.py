@@ -18,12 +18,13 @@ from kipoi_mcdropout.arrays.nested import Nested
 from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.memory import is_out_of_memory
-from kipoi_mcdropout.engine.full import DEFAULT_MEMORY_BYTES, Engine, FullEngine
+from kipoi_mcdropout.engine.full import DEFAULT_MEMORY_BYTES, Engine, FullEngine, to_tensors
 from kipoi_mcdropout.engine.incremental.capture_error import CaptureError
 from kipoi_mcdropout.engine.incremental.engine import IncrementalEngine
 from kipoi_mcdropout.engine.incremental.example import example_batch
 from kipoi_mcdropout.engine.incremental.plan import plan_cost
 from kipoi_mcdropout.engine.incremental.rules import RuleError
+from kipoi_mcdropout.engine.incremental.shared_capture import SharedCaptures
 from kipoi_mcdropout.engine.verify import VerifyingEngine, is_rounding, relative_error, tolerance
 from kipoi_mcdropout.errors import InputError, McDropoutError
 from kipoi_mcdropout.sequence.layout import SequenceLayout
@@ -110,25 +111,29 @@ class Engines:
     ----------
     model : LockedModel
     masks : MaskBank
-    batch_size : int
-        Inputs in one forward pass, where whole inputs are computed.
+    batch_size : int, optional
+        Inputs in one forward pass, where whole inputs are computed; by default as many as fit into
+        memory, at most 32.
     memory_bytes : int
-        Approximate memory for activations of the incremental engine, in addition to the weights.
+        Approximate memory for activations, in addition to the weights.
     verify : bool
         Recompute a sample of what the incremental engine gives by the plain forward pass, and raise
         EngineMismatchError if it differs.
+    captures : SharedCaptures, optional
+        Of other networks of the same architecture.
     """
 
     def __init__(
         self,
         model: LockedModel,
         masks: MaskBank,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         memory_bytes: int = DEFAULT_MEMORY_BYTES,
         verify: bool = False,
+        captures: SharedCaptures | None = None,
     ) -> None:
         self.full = FullEngine(model, masks, batch_size, memory_bytes)
-        self.incremental = IncrementalEngine(model, masks, batch_size, memory_bytes)
+        self.incremental = IncrementalEngine(model, masks, batch_size, memory_bytes, captures)
         self._verify = verify
 
     def get(self, engine: str) -> Engine:
@@ -168,6 +173,13 @@ class Engines:
                 "full", f"because {passes} are too few to test whether another engine is faster"
             )
         example = example_batch(inputs, input_key, layout)
+        one = to_tensors(example.references, self.full.model.device)
+        if (needed := self.full.model.bytes_of_one(one)) > self.full.memory_bytes:
+            return Choice(
+                "full",
+                f"because one input takes about {needed / 1e9:.1f} GB of memory, so another engine is "
+                f"tried only with more memory than {self.full.memory_bytes / 1e9:g} GB (--memory)",
+            )
         try:
             return self._estimated(example, job)
         except CaptureError as error:
@@ -218,7 +230,7 @@ class Engines:
 def make_engine(
     model: LockedModel,
     masks: MaskBank,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     engine: str = "incremental",
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
     verify: bool = False,

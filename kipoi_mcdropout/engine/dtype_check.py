@@ -75,7 +75,7 @@ def check_dtype_error(
     batch: MutantBatch,
     draws: Sequence[int],
     selected: Tensor | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
 ) -> DtypeCheck:
     """Compute all mutants of a batch in `model.dtype` and in the model's own types.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from kipoi_mcdropout.arrays.nested import Nested, map_nested, take
 from kipoi_mcdropout.dropout.locked_model import LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.shared_passes import SharedPasses
+from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.sequence.mutants import MutantBatch, chunks
 
 DEFAULT_MEMORY_BYTES = 1_000_000_000
@@ -45,6 +46,16 @@ def to_tensors(inputs: Nested, device: torch.device) -> Nested:
     return map_nested(lambda x: torch.from_numpy(np.array(x)).to(device), inputs)
 
 
+def check_batch_size(batch_size: Any) -> None:
+    """Raise InputError unless it is None or an integer from 1 on."""
+    if batch_size is None:
+        return
+    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)):
+        raise InputError(f"batch_size must be an integer; got {batch_size!r}")
+    if batch_size < 1:
+        raise InputError(f"batch_size must be at least 1; got {batch_size}")
+
+
 class FullEngine:
     """Runs every mutant through the whole model in every draw, in mini-batches.
 
@@ -55,17 +66,18 @@ class FullEngine:
     model : LockedModel
         Within `borrow()` while running.
     masks : MaskBank
-    batch_size : int
-        Inputs in one forward pass.
+    batch_size : int, optional
+        Inputs in one forward pass; by default `LockedModel.fitting`.
     memory_bytes : int
-        Largest size of what is kept for the other draws of a mini-batch.
+        For what is kept for the other draws of a mini-batch, and for the activations that the default
+        of `batch_size` allows.
     """
 
     def __init__(
         self,
         model: LockedModel,
         masks: MaskBank,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         memory_bytes: int = DEFAULT_MEMORY_BYTES,
     ) -> None:
         self.model = model
@@ -85,9 +97,10 @@ class FullEngine:
                 yield self.model.outputs(inputs, draw, self.masks, batch.scope, selected, shared)
 
         references = to_tensors(batch.references, device)
-        slices = chunks(len(batch.reference_codes), self.batch_size)
+        size = self.batch_size or self.model.fitting(references, self.memory_bytes)
+        slices = chunks(len(batch.reference_codes), size)
         ref = torch.cat([torch.stack(list(outputs(take(references, rows)))) for rows in slices], dim=1)
-        for rows in chunks(batch.n_mutants, self.batch_size):
+        for rows in chunks(batch.n_mutants, size):
             inputs = to_tensors(batch.inputs(rows), device)
             for i, alt in enumerate(outputs(inputs)):
                 yield DrawBlock(rows, ref[i : i + 1], alt[None])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +30,12 @@ def effect_writers(
             from kipoi_mcdropout.files.hdf5 import Hdf5Effects
 
             return Hdf5Effects(temporary, provenance)
+        from kipoi_mcdropout.effects.member_names import asked_columns
         from kipoi_mcdropout.files.effect_rows import effect_tables
         from kipoi_mcdropout.files.table import RowWriter, open_table
 
-        return RowWriter(open_table(name, temporary, provenance), effect_tables)
+        rows = partial(effect_tables, member_columns=asked_columns(provenance))
+        return RowWriter(open_table(name, temporary, provenance), rows)
 
     return open_writers(group, paths, open_one)
 

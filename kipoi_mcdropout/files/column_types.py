@@ -13,13 +13,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kipoi_mcdropout.effects.columns import (
+    BACKGROUND_STATISTICS,
     INTERVAL_STATISTICS,
     MEMBER_REFERENCE_STATISTICS,
     MEMBER_STATISTICS,
     MUTANT_STATISTICS,
+    Q_EMPIRICAL,
     REFERENCE_STATISTICS,
     SHRINKAGE_STATISTICS,
 )
+from kipoi_mcdropout.effects.member_names import MEAN_COLUMN
 
 # An empty one of these is a name that is empty; of other texts it is a missing value.
 _NAMES = frozenset(
@@ -45,6 +48,7 @@ _INTEGERS = frozenset(
 _STATISTICS = frozenset(
     {
         *REFERENCE_STATISTICS, *MUTANT_STATISTICS, *MEMBER_REFERENCE_STATISTICS, *MEMBER_STATISTICS,
+        *BACKGROUND_STATISTICS, Q_EMPIRICAL,
         "z", "p_value", "q_value", "mean", "var", "sd", "mcse", "point", "var_within", "var_between",
         *INTERVAL_STATISTICS, *SHRINKAGE_STATISTICS,
     }
@@ -67,7 +71,7 @@ def types_of(columns: Iterable[str]) -> dict[str, pa.DataType]:
             types[name] = pa.int64()
         elif name in texts:
             types[name] = pa.string()
-        elif (is_run and name in _STATISTICS) or name.startswith("effect_q"):
+        elif (is_run and name in _STATISTICS) or name.startswith(("effect_q", MEAN_COLUMN)):
             types[name] = pa.float32() if "sequence" in names else pa.float64()
     return types
 

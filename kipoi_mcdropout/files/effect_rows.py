@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from kipoi_mcdropout.effects.columns import OF_EACH, OUTPUT_EPS
 from kipoi_mcdropout.effects.rounding import FLOAT32_EPS
@@ -17,24 +19,42 @@ from kipoi_mcdropout.sequence.mutants import chunks
 _ROWS = 100_000  # of a table held at a time
 
 
-def effect_tables(sequence: SequenceBlocks) -> Iterator[pa.Table]:
+def effect_tables(
+    sequence: SequenceBlocks,
+    member_columns: Mapping[str, int] = MappingProxyType({}),
+    with_draws: bool = False,
+) -> Iterator[pa.Table]:
     """The rows of one sequence, in pieces: all of the first score, then all of the second, ...
 
     Columns: `sequence` (number, from 0) and `name`; `chrom`, `pos` (1-based, as in a VCF) and `strand`
     where the dataloader gives ranges, else null; `position` (0-based, in the sequence), `ref` and
     `alt` (on the sequence's own strand), `output`, `score`, then the statistics of
     `effects.EffectSummary` as float32, the counts, and `n_draws`; `output_eps` where the model computes
-    less precisely than float32.
+    less precisely than float32. `member_columns` are those of the mean effects of members, with the
+    number of the member (`member_names.asked_columns`). `with_draws` adds `effect_draws`, a list of
+    the effects of all draws.
     """
     n_scores = len(next(sequence.blocks()).effects.summaries)
     for score in range(n_scores):
         for record in sequence.blocks():
             n_mutants = len(record.effects.substitutions.position)
             for rows in chunks(n_mutants, max(1, _ROWS // len(record.effects.targets.labels))):
-                yield _rows(record, record.effects.summaries[score], rows)
+                summary = record.effects.summaries[score]
+                table = _rows(record, summary, rows, member_columns)
+                if with_draws and summary.draws is not None and len(summary.draws):
+                    table = table.append_column("effect_draws", _draws(summary.draws[:, rows]))
+                yield table
 
 
-def _rows(record: SequenceRecord, summary: EffectSummary, rows: slice) -> pa.Table:
+def _draws(draws: NDArray[Any]) -> pa.Array:
+    """A list for each row, of draws of shape=(draws, mutants, outputs)."""
+    flat = np.ascontiguousarray(np.moveaxis(draws, 0, -1), np.float32).reshape(-1)
+    return pa.FixedSizeListArray.from_arrays(pa.array(flat), len(draws))
+
+
+def _rows(
+    record: SequenceRecord, summary: EffectSummary, rows: slice, member_columns: Mapping[str, int]
+) -> pa.Table:
     effects, edits = record.effects, record.effects.substitutions
     labels, letters = effects.targets.labels, np.array(effects.layout.letters())
     position, n_outputs = edits.position[rows], len(labels)
@@ -66,6 +86,9 @@ def _rows(record: SequenceRecord, summary: EffectSummary, rows: slice) -> pa.Tab
         if name not in OF_EACH:
             kind = np.int32 if name in summary.counts else np.float32
             columns[name] = pa.array(values[rows].reshape(-1).astype(kind))
+    for name, member in member_columns.items():
+        assert summary.member_means is not None, "they are asked for of several members alone"
+        columns[name] = pa.array(summary.member_means[member, rows].reshape(-1).astype(np.float32))
     if "n_draws" not in summary.counts:  # the same of all mutants
         columns["n_draws"] = constant(summary.n_draws, pa.int32())
     if summary.eps > FLOAT32_EPS:

@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from kipoi_mcdropout.effects.member_names import asked_columns
 from kipoi_mcdropout.effects.summary import EffectSummary
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.column_types import to_frame
 from kipoi_mcdropout.files.effect_rows import effect_tables
+from kipoi_mcdropout.files.member_columns import means_in_table
 from kipoi_mcdropout.files.read import (
     choose_rows,
     has_draws,
@@ -76,8 +78,9 @@ class InMemory:
         self._check_score(score)
         labels = self._labels(outputs)
         parts = []
+        columns = asked_columns(self._record)
         for sequence in self.sequences:
-            for piece in effect_tables(sequence):
+            for piece in effect_tables(sequence, columns):
                 if score is None or piece.column("score")[0].as_py() == score:
                     frame = to_frame(piece)
                     parts.append(frame if labels is None else frame[frame["output"].isin(labels)])
@@ -152,11 +155,10 @@ class InRows:
         """The effect of every draw, shape=(draws, rows of `table`)."""
         raise InputError("the effects of a VCF have no draws; give ism regions around the variants")
 
-    def member_means(self, _outputs: Chosen, _score: str) -> NDArray[np.float32]:
+    def member_means(self, outputs: Chosen, score: str) -> NDArray[np.float32]:
         """The mean effect of each member, shape=(members, rows of `table`)."""
-        raise InputError(
-            "a table has no means of members; give ism regions around the variants, and write .h5"
-        )
+        advice = "ask for them with VcfOptions(member_means=True)"
+        return means_in_table(self.table(outputs, score), self._record, "the effects", advice)
 
     def has_draws(self) -> bool:
         """Whether the effect of every draw was kept."""

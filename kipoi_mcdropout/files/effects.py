@@ -26,6 +26,8 @@ from kipoi_mcdropout.files.same_file import check_not_inputs
 if TYPE_CHECKING:
     import xarray
 
+    from kipoi_mcdropout.significance.background import Background
+
 Outputs = str | int | Sequence[str | int] | None
 _SHOWN = 5
 _PREFERRED = (".h5", ".hdf5", ".parquet", ".pq", ".tsv.gz", ".tsv")  # the first may have the draws
@@ -152,6 +154,31 @@ class Effects:
             raise InputError(f"score must be one of {', '.join(self.scores)}; got None")
         name = self.scores[0] if score is None else score
         return self._source.member_means(_as_list(outputs), name)
+
+    def significance(self, background: str | Path | Background) -> pd.DataFrame:
+        """The rows of `table()`, compared with the effects of a background.
+
+        The columns are those of a run with `background`: p-values, percentiles, q-values and the
+        probability of the sign. The sds of the percentiles need the draws (`has_draws`).
+
+        Parameters
+        ----------
+        background : str, Path or Background
+            From `background`; of the same model, draws, scores and positions.
+
+        Raises
+        ------
+        InputError
+            If it is not, with what differs.
+        """
+        from kipoi_mcdropout.files.significance import with_significance
+
+        kept = self.has_draws
+        pieces = [
+            (self.table(score=score), self.draws(score=score) if kept else None)
+            for score in self.scores
+        ]
+        return with_significance(pieces, self.provenance, background)
 
     def to_xarray(self, outputs: Outputs = None, score: str | None = None) -> xarray.Dataset:
         """The effects of one score as labelled arrays.

@@ -15,6 +15,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from kipoi_mcdropout.effects.columns import (
+    BACKGROUND_STATISTICS,
     COUNTS,
     INTERVAL_STATISTICS,
     MEMBER_REFERENCE_STATISTICS,
@@ -22,11 +23,14 @@ from kipoi_mcdropout.effects.columns import (
     MUTANT_STATISTICS,
     OF_EACH,
     OUTPUT_EPS,
+    Q_EMPIRICAL,
     REFERENCE_STATISTICS,
 )
+from kipoi_mcdropout.effects.member_names import asked_columns
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.column_types import to_frame
 from kipoi_mcdropout.files.first_line import PROVENANCE_KEY
+from kipoi_mcdropout.files.member_columns import means_in_table
 from kipoi_mcdropout.files.open_hdf5 import check_score, existing, is_hdf5, open_hdf5
 from kipoi_mcdropout.files.read_tables import is_parquet, read_header, read_table, reading
 from kipoi_mcdropout.files.record import range_of, sequence_name
@@ -34,6 +38,7 @@ from kipoi_mcdropout.outputs.targets import select_targets
 
 _STATISTICS = (
     *REFERENCE_STATISTICS, *MEMBER_REFERENCE_STATISTICS, *MUTANT_STATISTICS, *MEMBER_STATISTICS,
+    *BACKGROUND_STATISTICS, Q_EMPIRICAL,
     *INTERVAL_STATISTICS,
 )  # fmt: skip
 _QUANTILE = "effect_q"
@@ -176,11 +181,12 @@ def read_member_means(
     Raises
     ------
     InputError
-        If the result is not HDF5, or its model had one member alone.
+        If the result is a table without them, or its model had one member alone.
     """
     path = existing(path)
     if not is_hdf5(path):
-        raise InputError(f"{path} has no means of members: only HDF5 does. Write .h5 too")
+        advice = "write .h5 (of ism), or a table with --member_means"
+        return means_in_table(read_effects(path, outputs, score), read_provenance(path), path, advice)
     missing = f"{path} is of one model alone; give its members with --member"
     return _of_each(path, "effect_member_mean", outputs, score, missing)
 
@@ -195,13 +201,26 @@ def _of_each(
         if name not in group:
             raise InputError(missing)
         columns = _columns(file, outputs)
-        parts = []
-        for i in range(len(file["reference"])):
-            mutated = np.argwhere(_mutated(group["n_nonfinite"][i]))
-            values = group[name][i][mutated[:, 0], mutated[:, 1]][:, columns]
-            parts.append(values.reshape(-1, values.shape[-1]))
-    stacked: NDArray[np.float32] = np.concatenate(parts).T
+        n = len(file["reference"])
+        parts = [_sequence_of_each(file, i, name, score, columns) for i in range(n)]
+    stacked: NDArray[np.float32] = np.concatenate(parts, axis=1)
     return stacked
+
+
+def _sequence_of_each(
+    file: h5py.File, i: int, name: str, score: str, columns: list[int]
+) -> NDArray[np.float32]:
+    """The same for one sequence, in the order of `sequence_rows`."""
+    group = file[f"scores/{score}"]
+    mutated = np.argwhere(_mutated(group["n_nonfinite"][i]))
+    values = group[name][i][mutated[:, 0], mutated[:, 1]][:, columns]
+    of_each: NDArray[np.float32] = values.reshape(-1, values.shape[-1]).T
+    return of_each
+
+
+def sequence_draws(file: h5py.File, i: int, score: str, columns: list[int]) -> NDArray[np.float32]:
+    """The effect of every draw, shape=(draws, rows of `sequence_rows`)."""
+    return _sequence_of_each(file, i, "effect_draws", score, columns)
 
 
 def has_draws(path: str | Path) -> bool:
@@ -283,6 +302,9 @@ def sequence_rows(file: h5py.File, i: int, score: str, columns: list[int], n_dra
             if per_mutant
             else np.tile(values[columns], len(mutated))
         )
+    for name, member in asked_columns(json.loads(file.attrs["provenance"])).items():
+        means = group["effect_member_mean"][i][..., member]
+        rows[name] = means[mutated[:, 0], mutated[:, 1]][:, columns].ravel()
     if "n_draws" not in group:  # the same of all mutants
         rows["n_draws"] = n_draws
     if OUTPUT_EPS in group.attrs:

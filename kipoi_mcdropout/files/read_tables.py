@@ -127,7 +127,9 @@ def _parquet_batches(path: Path) -> Iterator[pa.RecordBatch]:
             file = pa.parquet.ParquetFile(raw, page_checksum_verification=True)
         if file.metadata.num_rows == 0:
             yield pa.RecordBatch.from_pylist([], schema=file.schema_arrow)
-        yield from _guarded(file.iter_batches(_ROWS), path)
+        schema = file.schema_arrow  # draws are read by `background.read_background` alone
+        names = [field.name for field in schema if not pa.types.is_fixed_size_list(field.type)]
+        yield from _guarded(file.iter_batches(_ROWS, columns=names), path)
 
 
 def _text_batches(path: Path) -> Iterator[pa.RecordBatch]:

@@ -19,7 +19,7 @@ from kipoi_mcdropout.files.table import open_table
 if TYPE_CHECKING:
     from kipoi_mcdropout.files.effects import Effects
 
-__all__ = ["SUFFIXES", "save_records", "save_table"]
+__all__ = ["SUFFIXES", "arrow_rows", "save_records", "save_table"]
 _HDF5 = (".h5", ".hdf5")
 _INT32 = ("allele", "n_draws", "n_nonfinite", "n_saturated")
 
@@ -61,7 +61,7 @@ def write_effects(
 
     Columns of `effect_rows` get the types that the commands write; others keep their own.
     """
-    rows = _arrow(frame)
+    rows = arrow_rows(frame)
     if str(path) == STDOUT:
         _write(rows, path.name, None, provenance)
         return
@@ -77,7 +77,7 @@ def _write(rows: pa.Table, name: str, path: Path | None, provenance: dict[str, A
         table.close()
 
 
-def _arrow(frame: pd.DataFrame) -> pa.Table:
+def arrow_rows(frame: pd.DataFrame) -> pa.Table:
     """The rows with the types that the commands write."""
     table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
     for i, name in enumerate(table.column_names):

@@ -24,6 +24,7 @@ from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.memory import name_memory
 from kipoi_mcdropout.dropout.named_parts import plain_module, refuse_sharded, refuse_uninitialised
 from kipoi_mcdropout.dropout.probe import Call
+from kipoi_mcdropout.dropout.stored_weights import let_go
 from kipoi_mcdropout.engine.full import to_tensors
 from kipoi_mcdropout.errors import (
     InputError,
@@ -115,6 +116,7 @@ class KipoiModel:
             call = self.reader = ReadOutputs(call, readout, schema, output_labels, label_axis)
         self.locked = LockedModel(module, call, tuple(ignore), autocast)
         self.has_selection = output_sel_fn is not None
+        let_go(module)
 
     def identity(self) -> dict[str, str]:
         """See `identity.model_identity`; with `output_sel_fn_sha256` where there is one."""
@@ -122,7 +124,14 @@ class KipoiModel:
         made_with = {} if source is None else source.made_with()
         if isinstance(self.locked.module, KerasNetwork):
             made_with = {**made_with, "keras_version": importlib.metadata.version("keras")}
-        return {"weights_sha256": weights_checksum(self.locked.module), **self._made_of, **made_with}
+        weights = weights_checksum(self.locked.module)
+        let_go(self.locked.module)
+        return {"weights_sha256": weights, **self._made_of, **made_with}
+
+    @property
+    def made_of(self) -> dict[str, str]:
+        """See `identity.made_of`; as it was before anything ran."""
+        return dict(self._made_of)
 
     @property
     def files(self) -> dict[str, str]:

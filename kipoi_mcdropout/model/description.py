@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.model.load_members import load_members
 from kipoi_mcdropout.model.member_sources import member_sources
 from kipoi_mcdropout.model.model import Model
 from kipoi_mcdropout.model.model_file import find_model_file, read_model_file
@@ -79,17 +80,21 @@ class ModelDescription:
         sources = member_sources(model_source, checked.get("members", ()), described, say)
         return cls(sources, ModelSettings(**settings))
 
-    def load(self, with_dataloader: bool = False, say: Say = lambda _: None) -> Model:
-        """The model, ready; see `ModelSource.load`."""
-        first = self.source.load(with_dataloader, say)
-        return Model.of([first, *self.other_members(say)], self.settings)
+    def load(
+        self,
+        with_dataloader: bool = False,
+        memory_bytes: int | None = None,
+        say: Say = lambda _: None,
+    ) -> Model:
+        """The model, ready; see `ModelSource.load` and `load_members`."""
 
-    def other_members(self, say: Say = lambda _: None) -> list[Any]:
-        """The members beside the model itself, loaded."""
-        return [source.load(with_dataloader=False, say=say) for source in self.sources[1:]]
+        def load(number: int, source: ModelSource) -> Any:
+            return source.load(with_dataloader and number == 0, say)
+
+        return Model.of(load_members(self.sources, load, memory_bytes, say), self.settings)
 
 
-def load_model(model: str | Path, **words: Any) -> Model:
+def load_model(model: str | Path, *, memory_bytes: int | None = None, **words: Any) -> Model:
     """Load a model from Python code and weights, from a file that describes it, or from Kipoi.
 
     Parameters
@@ -112,6 +117,9 @@ def load_model(model: str | Path, **words: Any) -> Model:
     trust_pickle : bool
         Also read files that can run code as they are read: a whole pickled network (then `model` may be
         its file), or a checkpoint with Python objects.
+    memory_bytes : int
+        Weights of several members that are together larger than half of this (by default of 1 GB) are
+        kept in temporary files, and only those of the member that computes need to be in memory.
     **words
         The keyword arguments of `Model`: outputs, input_shape, length, alphabet, ...
 
@@ -128,7 +136,7 @@ def load_model(model: str | Path, **words: Any) -> Model:
     said = {name: str(value) if isinstance(value, Path) else value for name, value in words.items()}
     if isinstance(said.get("members"), (list, tuple)):
         said["members"] = [str(x) if isinstance(x, Path) else x for x in said["members"]]
-    return ModelDescription.of({"model": str(model), **said}).load(with_dataloader=True)
+    return ModelDescription.of({"model": str(model), **said}).load(True, memory_bytes)
 
 
 def check_words(words: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:

@@ -73,6 +73,11 @@ class Ensemble:
     def __len__(self) -> int:
         return len(self.members)
 
+    def check_several(self, what: str) -> None:
+        """Raise InputError for something that makes sense only where there are several members."""
+        if len(self) == 1:
+            raise InputError(f"{what} needs a model with several members (--member); this one is alone")
+
     @property
     def first_in_front(self) -> tuple[KipoiModel, ...]:
         """The members with the first in front, for `Ensemble.of` in another process."""
@@ -148,6 +153,11 @@ class Ensemble:
                     f"input, the first model has {chosen.n_outputs}"
                 )
             _check_labels("outputs", chosen.labels, name, theirs.labels)
+            if theirs.profiles != chosen.profiles:
+                raise InputError(
+                    f"all members must have profiles of the same bins; {name} has others than the first "
+                    "model"
+                )
 
 
 def check_balanced(n_draws: int, n_members: int) -> int:
@@ -167,9 +177,11 @@ def check_balanced(n_draws: int, n_members: int) -> int:
     return n_draws // n_members
 
 
-def draws_of(n_draws: int | None) -> int:
-    """A number of draws, or OWN_DRAWS where none is given."""
-    return OWN_DRAWS if n_draws is None else n_draws
+def draws_of(n_draws: int | None, n_members: int | None = None) -> int:
+    """A number of draws; where none is given 30 for one member, else OWN_DRAWS, to be decided later."""
+    if n_draws is None:
+        return DEFAULT_DRAWS if n_members == 1 else OWN_DRAWS
+    return n_draws
 
 
 def check_draws(n_draws: int) -> None:

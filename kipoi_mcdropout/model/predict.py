@@ -18,7 +18,7 @@ from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.masks import check_seed
 from kipoi_mcdropout.dropout.shared_passes import SharedPasses
-from kipoi_mcdropout.engine.full import DEFAULT_MEMORY_BYTES
+from kipoi_mcdropout.engine.full import DEFAULT_MEMORY_BYTES, check_batch_size
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.ensemble import (
     Ensemble,
@@ -42,8 +42,8 @@ class PredictionOptions:
         0 <= seed < 2**64; all inputs of a draw see the same masks.
     targets : tuple of str or int
         Outputs to report, by label, index from 0, or shell pattern; empty for all.
-    batch_size : int
-        Inputs in one forward pass.
+    batch_size : int, optional
+        Inputs in one forward pass; by default as many as fit into 1 GB, at most 32.
     keep_draws : bool
         Also return every draw.
 
@@ -56,14 +56,13 @@ class PredictionOptions:
     n_draws: int = 30
     seed: int = 0
     targets: tuple[str | int, ...] = ()
-    batch_size: int = 32
+    batch_size: int | None = None
     keep_draws: bool = False
 
     def __post_init__(self) -> None:
         check_draws(self.n_draws)
         check_seed(self.seed)
-        if self.batch_size < 1:
-            raise InputError(f"batch_size must be at least 1; got {self.batch_size}")
+        check_batch_size(self.batch_size)
 
 
 @dataclass(frozen=True)
@@ -119,11 +118,13 @@ def predict_batch(
     ensemble.plan(x, options.n_draws)
     with first.locked.borrow():
         chosen = first.targets(first.example_outputs(x), options.targets or None)
+        one = first.tensors(take(x, [0]))
+        size = options.batch_size or first.locked.fitting(one, DEFAULT_MEMORY_BYTES)
     ensemble.check_targets(x, options.targets, chosen)
     several = len(ensemble) > 1 and options.n_draws > 0
     is_random = ensemble.is_random(x) if several else (True,)
     parts = []
-    for rows in chunks(n_rows(x), options.batch_size):
+    for rows in chunks(n_rows(x), size):
         points, draws = _outputs(ensemble, take(x, rows), options.n_draws, masks, chosen, is_random)
         parts.append(_summary(chosen.labels, points, draws, options.keep_draws, is_random))
     return _concatenate(parts)

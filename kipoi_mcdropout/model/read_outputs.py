@@ -92,8 +92,19 @@ class ReadOutputs:
         shape = tuple(leaf.shape[1:])
         if shape not in self._bound:
             self._bound[shape] = self._fitted(outputs, shape)
+            self._refuse_other_bins(self._bound[shape])
         self._last = self._bound[shape]
         return self._last.values(leaf)
+
+    def _refuse_other_bins(self, bound: BoundReadout) -> None:
+        """Profiles that are compared must have as many bins in every sequence of a run."""
+        first = next(iter(self._bound.values()))
+        if bound.profiles(()) != first.profiles(()):
+            raise InputError(
+                "profiles can be compared where all sequences have as many bins in the window; "
+                f"{first.axes.n_bins} bins came before, now {bound.axes.n_bins}. Give a window about "
+                "the centre (--center_bins), or sequences of one length"
+            )
 
     def _head(self, outputs: Nested, usable: dict[str, Tensor]) -> str:
         """The path of the output that is read."""

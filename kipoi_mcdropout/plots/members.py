@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from kipoi_mcdropout.effects.member_names import mean_columns, short_names
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.plots import style
 from kipoi_mcdropout.plots.rows import Rows, choose_rows, thin
@@ -23,6 +25,7 @@ def plot_members(
     table: pd.DataFrame,
     member_means: ArrayLike | None = None,
     *,
+    names: Sequence[str] = (),
     output: str | None = None,
     score: str | None = None,
     ax: Axes | None = None,
@@ -40,6 +43,9 @@ def plot_members(
     member_means : array, shape=(members, len(table)), optional
         As `read.read_member_means` gives for the same outputs and score: a column per row of the table.
         Without it there is the panel on the right alone.
+    names : sequence of str, optional
+        Of the members, in the order of the means, as `Effects.members` has them: for the legend, which
+        has them in the order in which they were given.
     output, score : str, optional
         Which of the table's; see `rows.choose_rows`.
     ax : Axes, optional
@@ -53,7 +59,7 @@ def plot_members(
     Raises
     ------
     InputError, TargetError
-        What the plot needs is not in the table, or the means are not those of its rows.
+        What the plot needs is not in the table, or the means or names are not those of its rows.
     """
     if not len(table) or "effect_sd_between" not in table:
         raise InputError(
@@ -66,19 +72,21 @@ def plot_members(
             f"member_means must have shape (members, {len(table)}), a column for each row of the table; "
             f"got {means.shape}"
         )
+    if means is not None and len(names) not in (0, len(means)):
+        raise InputError(f"names must be those of the {len(means)} members; got {len(names)}")
     known = not table["effect_sd_within"].isna().all()
     needed = _NEEDED if known else ("effect_mean", "effect_sd", "sign_agreement")
     rows = choose_rows(table, output, score, needed, "members")
-    names = ["spread"] if means is None else ["effects", "spread"]
-    figure, grid = style.divide(ax, style.PAGE_MM, 75, nrows=1, ncols=len(names))
-    panels = {name: figure.add_subplot(grid[0, i]) for i, name in enumerate(names)}
+    shown = ["spread"] if means is None else ["effects", "spread"]
+    figure, grid = style.divide(ax, style.PAGE_MM, 75, nrows=1, ncols=len(shown))
+    panels = {name: figure.add_subplot(grid[0, i]) for i, name in enumerate(shown)}
     if means is not None:
-        _effects(panels["effects"], rows, means[:, rows.kept])
+        _effects(panels["effects"], rows, means[:, rows.kept], names)
     _spread(panels["spread"], rows)
     return panels
 
 
-def _effects(ax: Axes, rows: Rows, means: NDArray[np.float64]) -> None:
+def _effects(ax: Axes, rows: Rows, means: NDArray[np.float64], names: Sequence[str]) -> None:
     of_all = rows.table["effect_mean"].to_numpy(np.float64)
     shown = np.flatnonzero(np.isfinite(of_all) & np.isfinite(means).all(axis=0))
     chosen, sampled = thin(len(shown), 100_000 // len(means))
@@ -87,15 +95,16 @@ def _effects(ax: Axes, rows: Rows, means: NDArray[np.float64]) -> None:
     style.dress(ax, f"mean of all members: {label}", "mean of each member")
     ax.axline((0, 0), slope=1, color=style.PALE, lw=style.LINE_PT, zorder=0, gid="agreement")
     handles = []
-    for i, values in enumerate(means):
-        color = style.CATEGORIES[i % _MOST_MEMBERS]
+    labels = short_names(names) if names else [f"row {i} of the means" for i in range(len(means))]
+    order = list(mean_columns(names).values()) if names else range(len(means))
+    for place, i in enumerate(order):
         points = ax.scatter(
-            of_all[drawn], values[drawn], s=5, c=color, alpha=0.6, linewidths=0, gid=f"member {i}",
-            rasterized=len(drawn) > style.RASTERIZE_FROM,
+            of_all[drawn], means[i, drawn], s=5, c=style.CATEGORIES[place % _MOST_MEMBERS], alpha=0.6,
+            linewidths=0, gid=labels[i], rasterized=len(drawn) > style.RASTERIZE_FROM,
         )  # fmt: skip
         handles.append(points)
     if len(means) <= _MOST_MEMBERS:
-        style.legend(ax, handles, [f"member {i}" for i in range(len(means))])
+        style.legend(ax, handles, [labels[i] for i in order])
     agreement = rows.table["sign_agreement"].to_numpy(np.float64)
     alike = 100 * float(np.mean(agreement[np.isfinite(agreement)] == 1)) if len(agreement) else 0.0
     style.note(ax, f"all members have one sign in {alike:.0f} % of the mutants", sampled)

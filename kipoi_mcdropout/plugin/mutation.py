@@ -6,6 +6,7 @@ Importing this module imports no torch: Kipoi's command line loads it to list th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,8 +27,9 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
 
     Parameters
     ----------
-    model : kipoi model
-        With a torch module inside, as `kipoi.get_model` returns it. It is not changed.
+    model : kipoi model, nn.Module, or list of them
+        With a torch module inside, as `kipoi.get_model` returns it. It is not changed. A list holds the
+        members of an ensemble, as in `Model`; a draw is then a member and its masks.
     model_input : str or int
         Name (or number) of the input to mutate.
     scores : sequence of str or callable
@@ -35,8 +37,8 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
         draw.
     score_kwargs : sequence of dict, optional
         One per score, as in kipoi-interpret.
-    batch_size : int
-        Inputs in one forward pass.
+    batch_size : int, optional
+        Inputs in one forward pass; by default as many as fit into memory, at most 32.
     output_sel_fn : callable, optional
         Applied to each input's outputs before scoring.
     id_value : int
@@ -46,8 +48,9 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
         the only axis whose length is the number of letters of the alphabet.
     test_ref_ref : bool
         Also report each reference base "mutated" to itself; its effect is exactly 0.
-    n_draws : int
-        Number of draws, at least 2; or 0 for effects with dropout off, of any model.
+    n_draws : int, optional
+        Number of draws, at least 2; or 0 for effects with dropout off, of any model. By default 30, or
+        as many as are right for the members (`ensemble.default_draws`).
     seed : int
         0 <= seed < 2**64. The result depends only on model, inputs, seed and n_draws.
     targets : sequence of str or int, optional
@@ -105,13 +108,13 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
         model_input: Any,
         scores: Sequence[str | Callable[..., Any]] | str = ("diff",),
         score_kwargs: Sequence[dict[str, Any]] | None = None,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         output_sel_fn: Callable[..., Any] | None = None,
         id_value: int = 0,
         category_axis: int | None = None,
         test_ref_ref: bool = False,
         *,
-        n_draws: int = 30,
+        n_draws: int | None = None,
         seed: int = 0,
         targets: Sequence[str | int] | str | int | None = None,
         start: int = 0,
@@ -136,16 +139,20 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
         from kipoi_mcdropout.effects.summary import EffectOptions
         from kipoi_mcdropout.engine import DEFAULT_MEMORY_BYTES
         from kipoi_mcdropout.model.adapter import KipoiModel, alphabet_of
+        from kipoi_mcdropout.model.ensemble import Ensemble, check_balanced, draws_of
         from kipoi_mcdropout.outputs.readout import Readout
         from kipoi_mcdropout.outputs.targets import as_targets
         from kipoi_mcdropout.sequence.layout import Encoding
         from kipoi_mcdropout.sequence.one_hot import check_alphabet
         from kipoi_mcdropout.sequence.vocabulary import as_vocabulary
 
-        letters = alphabet_of(model) if alphabet is None else check_alphabet(alphabet)
+        given = list(model) if isinstance(model, (list, tuple)) else [model]
         scores = [scores] if isinstance(scores, str) or callable(scores) else list(scores)
         chosen = parse_scores(scores, score_kwargs, pseudocount)
         readout = readout_for(Readout.of(outputs, "MCDropoutISM"), chosen)
+        own = (output_sel_fn, ignore, label_axis)
+        ensemble = Ensemble.of([KipoiModel(one, *own, dtype=dtype, readout=readout) for one in given])
+        letters = alphabet_of(given[0]) if alphabet is None else check_alphabet(alphabet)
         names = [score for score in scores if score in scoring_options]  # those of kipoi-interpret
         super().__init__(
             model, model_input, names, None, batch_size, output_sel_fn, id_value,
@@ -153,7 +160,7 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
         )  # fmt: skip
         options = IsmOptions(
             model_input,
-            EffectOptions(chosen, n_draws, tuple(quantiles), keep_draws),
+            EffectOptions(chosen, draws_of(n_draws, len(ensemble)), tuple(quantiles), keep_draws),
             seed,
             as_targets(targets),
             Encoding(category_axis, letters, None if vocabulary is None else as_vocabulary(vocabulary)),
@@ -166,23 +173,38 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
             DEFAULT_MEMORY_BYTES if memory_bytes is None else memory_bytes,
             verify,
         )
+        if n_draws is not None:
+            check_balanced(n_draws, len(ensemble))
         self.options = options
-        self.mutagenesis: SaturationMutagenesis = SaturationMutagenesis(
-            KipoiModel(model, output_sel_fn, ignore, label_axis, dtype=dtype, readout=readout), options
-        )
+        self.mutagenesis: SaturationMutagenesis = SaturationMutagenesis(ensemble, options)
 
     @classmethod
     def is_compatible(cls, model: Any) -> bool:
-        """Whether the model has a torch module inside, whose dropout can be controlled."""
+        """Whether the model, or each of a list, has a torch module, whose dropout can be controlled."""
         from kipoi_mcdropout.model.identity import torch_module
 
-        return torch_module(model) is not None
+        given = list(model) if isinstance(model, (list, tuple)) else [model]
+        return bool(given) and all(torch_module(member) is not None for member in given)
 
     def effects(
         self, input_batch: Nested, progress: Callable[[int, int], None] | None = None
     ) -> Iterator[SequenceEffects]:
         """Effects of each sequence of a batch, one at a time, flat over the mutants."""
+        self._decide_draws(input_batch)
         return self.mutagenesis.run(input_batch, progress)
+
+    def _decide_draws(self, input_batch: Nested) -> None:
+        """The number of draws, where it was left to the model; the first inputs say it."""
+        from kipoi_mcdropout.effects.saturation import SaturationMutagenesis
+        from kipoi_mcdropout.model.ensemble import OWN_DRAWS, decided_draws
+
+        effects = self.options.effects
+        if effects.n_draws != OWN_DRAWS:
+            return
+        ensemble = self.mutagenesis.ensemble
+        n_draws = decided_draws(OWN_DRAWS, ensemble, input_batch)
+        self.options = replace(self.options, effects=replace(effects, n_draws=n_draws))
+        self.mutagenesis = SaturationMutagenesis(ensemble, self.options)
 
     def score(self, input_batch: Nested) -> dict[str, dict[str, np.ndarray]]:
         """Effects of all substitutions of a batch of sequences.
@@ -200,7 +222,9 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
             `effect_sd`, `effect_mcse`, `effect_point`, `prob_positive`, `n_nonfinite`,
             `n_saturated`, the quantiles (`effect_q0.05`, ...), all float64 with shape=(n, *input shape,
             outputs), NaN where nothing is mutated; with keep_draws `effect_draws`, float32,
-            shape=(n, *input shape, outputs, draws). `outputs` are `output_labels`.
+            shape=(n, *input shape, outputs, draws). `outputs` are `output_labels`. With several members
+            also the parts of the variances within and between them, `sign_agreement`, and
+            `effect_member_mean`, shape=(n, *input shape, outputs, members).
         """
         from kipoi_mcdropout.effects.saturation import dense
 

@@ -8,9 +8,11 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+from kipoi_mcdropout.effects.member_names import mean_columns, names_of, short_names
 from kipoi_mcdropout.files.provenance import has_own_draws
 from kipoi_mcdropout.reports.inputs import EffectKind
 
+_MOST_NAMES = 10
 _SCOPES = {
     "run": "all sequences of a draw share their masks",
     "sequence": "each sequence has masks of its own, shared by its reference and mutants",
@@ -56,7 +58,8 @@ def _draws(record: dict[str, Any]) -> str:
     members = record.get("members", ())
     if members and sites == 0:
         return (
-            f"The model has no dropout; its {len(members)} members (trained networks) are the draws. "
+            f"The model has no dropout; its {len(members)} members (trained networks: "
+            f"{_names(record)}) are the draws. "
             "Within a draw reference and mutant go through the same network; effects are taken within "
             "each draw and summarised over the draws."
         )
@@ -66,17 +69,25 @@ def _draws(record: dict[str, Any]) -> str:
         f"Dropout stayed on at {_plural(sites, 'site')}: {most}{_plural(n, 'draw')} of masks with seed "
         f"{record['seed']}. Within a draw reference and mutant go through the same thinned network"
         f"{f', and {scope}' if scope else ''}; effects are taken within each draw and summarised over "
-        f"the draws.{_of_members(members, n)}"
+        f"the draws.{_of_members(record)}"
     )
 
 
-def _of_members(members: Sequence[Any], n_draws: int) -> str:
-    if not members:
+def _of_members(record: dict[str, Any]) -> str:
+    n = len(record.get("members", ()))
+    if n == 0:
         return ""
     return (
-        f" The model has {len(members)} members (trained networks), with "
-        f"{_plural(n_draws // len(members), 'draw')} of each; a draw is one member and its masks."
+        f" The model has {n} members (trained networks: {_names(record)}), with "
+        f"{_plural(record['n_draws'] // n, 'draw')} of each; a draw is one member and its masks."
     )
+
+
+def _names(record: dict[str, Any]) -> str:
+    """The files of the members, in the order in which they were given."""
+    names = names_of(record)
+    short = [short_names(names)[i] for i in mean_columns(names).values()]
+    return ", ".join(short[:_MOST_NAMES]) + (", ..." if len(short) > _MOST_NAMES else "")
 
 
 def _placement(record: dict[str, Any], kind: EffectKind) -> str:

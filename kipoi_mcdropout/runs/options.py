@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from kipoi_mcdropout.engine import DEFAULT_MEMORY_BYTES
+from kipoi_mcdropout.engine.full import check_batch_size
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.runs.schedule import Scheduler, Shard, open_scheduler
 from kipoi_mcdropout.runs.schedule.work import OnError, check_on_error
@@ -18,13 +19,13 @@ class RunOptions:
 
     Parameters
     ----------
-    batch_size : int
-        Inputs in one forward pass.
+    batch_size : int, optional
+        Inputs in one forward pass; by default as many as fit into `memory_bytes`, at most 32.
     engine : {"auto", "incremental", "full"}
         How mutants are computed: whole, or as changes of their reference, which is exact and many times
         faster for convolutional models. "auto" chooses by the model and the sizes of the run.
     memory_bytes : int, optional
-        What the incremental engine may hold at a time, about, above the weights; 1 GB by default.
+        Approximate memory for activations, in addition to the weights; 1 GB by default.
     verify : bool
         Compare a small sample of what the incremental engine computes with the plain forward pass.
     scheduler : str or Scheduler
@@ -40,7 +41,7 @@ class RunOptions:
         Compute only this share of the units; `kipoi mcdropout merge` makes the outputs of all.
     """
 
-    batch_size: int = 32
+    batch_size: int | None = None
     engine: str = "auto"
     memory_bytes: int | None = None
     verify: bool = True
@@ -52,6 +53,7 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         check_on_error(self.on_error)
+        check_batch_size(self.batch_size)
         if self.memory_bytes is not None and self.memory_bytes < 1:
             raise InputError(f"memory_bytes must be at least 1; got {self.memory_bytes}")
 

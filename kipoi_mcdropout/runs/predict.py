@@ -35,7 +35,7 @@ def mc_predict(
     *,
     targets: str | int | Sequence[str | int] | None = None,
     label_axis: int | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     keep_draws: bool = False,
     ignore: Sequence[str] = (),
     **outputs: Any,
@@ -59,8 +59,8 @@ def mc_predict(
     label_axis : int, optional
         The axis of an output (without the batch) that the model's column labels name, where more than
         one has their length. Only for a model that is no `Model`, which has its own.
-    batch_size : int
-        Inputs in one forward pass.
+    batch_size : int, optional
+        Inputs in one forward pass; by default as many as fit into 1 GB, at most 32.
     keep_draws : bool
         Also return every draw.
     ignore : sequence of str

@@ -40,7 +40,9 @@ from kipoi_mcdropout.significance.risk_coverage import RiskCoverage
 Spread = Literal["total", "within", "between"]
 COLUMNS = ("quantity", "order", "minus", "coverage", "value", "lower", "upper", "level", "n")
 COVERAGES = tuple(round(0.05 * step, 2) for step in range(1, 21))
-BASELINE = "effect"  # the order that needs no draws
+# The orders that need no draws: the largest effects first, whose signs are the surest; and the smallest
+# first, whose errors are the smallest.
+BASELINE, SQUARED_BASELINE = "effect", "small"
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,9 @@ class EvaluationResult:
         under the curve of precision and recall), label_share (auprc of a random order), and
         area_sign_error and area_squared_error (areas under risk-coverage curves). `order`: what the
         variants are ordered by; empty where no order matters. `minus`: the order whose value is
-        subtracted. `coverage`: the share that is kept, the most certain first; 1 for all. `value`,
-        `lower`, `upper`: the number and its interval, of the level `level`. `n`: variants that it is of.
+        subtracted: effect, or small (smallest |effect| first) for squared errors. `coverage`: the share
+        that is kept, the most certain first; 1 for all. `value`, `lower`, `upper`: the number and its
+        interval, of the level `level`. `n`: variants that it is of.
     target, score : str
         Output and score that were evaluated; "" where the table of effects has none.
     n, n_only_measured, n_only_predicted, n_repeated : int
@@ -159,6 +162,7 @@ class _Quantity:
     statistic: Statistic
     n: int
     coverages: tuple[float, ...] = ()
+    baseline: str = BASELINE
 
 
 def evaluate(
@@ -257,11 +261,14 @@ def _quantities(
         yield _Quantity("spearman", "", spearman(sample.mean, sample.effect), n)
         yield _Quantity("sign_accuracy", "", share_right(1 - wrong), n_signed)
         for order, certainty in sample.certainty.items():
-            signs, errors = RiskCoverage(wrong, certainty), RiskCoverage(squared, certainty)
+            signs = RiskCoverage(wrong, certainty)
             yield _Quantity("sign_accuracy", order, _one_minus(signs.risk(grid)), n_signed, grid)
             yield _Quantity("area_sign_error", order, signs.area(), n_signed)
-            yield _Quantity("mean_squared_error", order, errors.risk(grid), n, grid)
-            yield _Quantity("area_squared_error", order, errors.area(), n)
+        small = {SQUARED_BASELINE: -sample.certainty["effect"]}
+        for order, certainty in {**small, **sample.certainty}.items():
+            errors, base = RiskCoverage(squared, certainty), SQUARED_BASELINE
+            yield _Quantity("mean_squared_error", order, errors.risk(grid), n, grid, base)
+            yield _Quantity("area_squared_error", order, errors.area(), n, baseline=base)
     if sample.labels is not None:
         yield _Quantity("label_share", "", share_right(sample.labels.astype(float)), n)
         for order, certainty in sample.certainty.items():
@@ -280,16 +287,16 @@ def _rows(
     values = {name: f(np.ones((1, len(sample.mean)))) for name, f in statistics.items()}
     drawn = bootstrap(statistics, sample.cluster, options.n_bootstrap, options.seed)
     for q in quantities:
-        key, base = f"{q.name} {q.order}", f"{q.name} {BASELINE}"
+        key, base = f"{q.name} {q.order}", f"{q.name} {q.baseline}"
         value, samples = (x[key].reshape(len(x[key]), -1) for x in (values, drawn))
         for i, coverage in enumerate(q.coverages or (1.0,)):
             limits = interval(samples[:, i], options.level)
             yield (q.name, q.order, "", coverage, float(value[0, i]), *limits, options.level, q.n)
-        if q.order in ("", BASELINE):
+        if q.order in ("", q.baseline):
             continue
         value, samples = (x[key] - x[base] for x in (values, drawn))
         i = q.coverages.index(options.coverage) if q.coverages else 0
         value, samples = (x.reshape(len(x), -1)[:, i] for x in (value, samples))
         coverage = options.coverage if q.coverages else 1.0
         limits = interval(samples, options.level)
-        yield (q.name, q.order, BASELINE, coverage, float(value[0]), *limits, options.level, q.n)
+        yield (q.name, q.order, q.baseline, coverage, float(value[0]), *limits, options.level, q.n)

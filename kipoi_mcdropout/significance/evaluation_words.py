@@ -10,7 +10,19 @@ import pandas as pd
 from kipoi_mcdropout.significance.cautions import Caution
 from kipoi_mcdropout.significance.evaluation_sample import Sample
 
-ORDER_WORDS = {"effect": "|effect|", "z": "|z|", "sd": "sd", "sign": "P(sign)"}
+ORDER_WORDS = {
+    "effect": "|effect|",
+    "z": "|z|",
+    "sd": "sd",
+    "sign": "P(sign)",
+    "small": "small |effect|",
+}
+# Differences that are said in words, and of which orders: the sd by itself is about the size of errors.
+_SAID = {
+    "sign_accuracy": ("sign accuracy", ("z", "sd", "sign")),
+    "auprc": ("auPRC", ("z", "sd", "sign")),
+    "mean_squared_error": ("mean squared error", ("sd",)),
+}
 # What each caution means, without the numbers of a case.
 WARNING_WORDS = {
     "negative_correlation": "Measured effects fall where predicted ones rise.",
@@ -25,7 +37,7 @@ FEW_LABELS = 10
 
 
 def sentences(table: pd.DataFrame) -> list[str]:
-    """Whether each order of an evaluation's table is better than the order by |effect|.
+    """Whether each order of an evaluation's table differs from the order that needs no draws.
 
     Parameters
     ----------
@@ -34,8 +46,9 @@ def sentences(table: pd.DataFrame) -> list[str]:
     """
     minus = table["minus"].fillna("").astype(str)
     found = []
-    for quantity, what in (("sign_accuracy", "sign accuracy"), ("auprc", "auPRC")):
-        for _, row in table[(table["quantity"] == quantity) & (minus != "")].iterrows():
+    for quantity, (what, orders) in _SAID.items():
+        chosen = (table["quantity"] == quantity) & (minus != "") & table["order"].isin(orders)
+        for _, row in table[chosen].iterrows():
             same = (
                 (table["quantity"] == quantity) & (table["coverage"] == row["coverage"]) & (minus == "")
             )
@@ -50,13 +63,17 @@ def sentences(table: pd.DataFrame) -> list[str]:
 
 def _sentence(row: pd.Series, what: str, old: float, new: float) -> str:
     order, other = ORDER_WORDS[row["order"]], ORDER_WORDS[row["minus"]]
-    interval = f"{100 * row['level']:.3g} % interval of the difference "
-    interval += f"{row['lower']:.3f} to {row['upper']:.3f}" if np.isfinite(row["lower"]) else "not known"
+    before, after, lower, upper = (
+        f"{value:.3g}" if abs(value) < 1e-3 and value else f"{value:.3f}"
+        for value in (old, new, row["lower"], row["upper"])
+    )
+    between = f"{lower} to {upper}" if np.isfinite(row["lower"]) else "not known"
+    interval = f"{100 * row['level']:.3g} % interval of the difference {between}"
     begin = f"Ordering by {order} instead of {other}"
     if row["lower"] > 0 or row["upper"] < 0:
         verb = "raises" if row["lower"] > 0 else "lowers"
-        return f"{begin} {verb} {what} from {old:.3f} to {new:.3f} ({interval})."
-    return f"{begin} does not clearly change {what}: {old:.3f} and {new:.3f} ({interval})."
+        return f"{begin} {verb} {what} from {before} to {after} ({interval})."
+    return f"{begin} does not clearly change {what}: {before} and {after} ({interval})."
 
 
 def _most_certain(coverage: float) -> str:

@@ -30,8 +30,8 @@ class ResultIdentity:
         several, in whatever order.
     n_draws : int
     options : dict
-        Options that change effects and their sd: averages over strands and shifts, and a function of the
-        user's own over the outputs.
+        Options that change effects and their sd: averages over strands and shifts, a function of the
+        user's own over the outputs, and what ends the draws of a mutant (--until).
     """
 
     model: str
@@ -61,5 +61,7 @@ class ResultIdentity:
             "rc": bool(options.get("rc", False)),
             "shifts": sorted(options.get("shifts", [0])),
             "output_sel_fn": options.get("output_sel_fn"),
+            "until": options.get("until"),
+            "threshold": options.get("threshold"),
         }
         return cls(record["model"]["name"], digest, int(record["n_draws"]), kept)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kipoi_mcdropout.effects.summary import EffectOptions
+from kipoi_mcdropout.files.background import BackgroundSource
 from kipoi_mcdropout.sequence.contig_names import contig_map_of
 from kipoi_mcdropout.vcf.place.placement import PlacementOptions, RefMismatch
 from kipoi_mcdropout.vcf.write.annotate import DEFAULT_STATISTICS
@@ -37,6 +38,10 @@ class VariantOptions:
         From contigs of the VCF to those of the FASTA; a path is that of a file of two columns.
     quantiles : sequence of float
         Quantiles of the effect over the draws, in the table.
+    background : str, Path or Background, optional
+        A background, or its file, made with `BackgroundOptions(for_variants=True)`, among whose effects
+        each effect is ranked: p-values, percentiles and q-values are added. p and q are those of single
+        substitutions; other alleles have percentiles alone.
     until : float, optional
         Share to which each mean effect is to be known; then n_draws is the most that an allele gets, and
         each gets only as many as it needs. See `effects.until.Until`.
@@ -52,6 +57,7 @@ class VariantOptions:
     region: str | None = None
     contig_map: Mapping[str, str] | str | Path | None = None
     quantiles: Sequence[float] = ()
+    background: BackgroundSource | None = None
     until: float | None = None
     threshold: float | Sequence[float] | None = None
 
@@ -92,6 +98,9 @@ class VcfOptions:
         Of all INFO IDs that are added.
     q_values : bool
         Add Benjamini-Hochberg q-values to the table, over all its rows of a score.
+    member_means : bool
+        Add the mean effect of each member to the table, in columns `effect_mean_1`, `effect_mean_2`,
+        ..., in the order in which the members were given.
     strict : bool
         Raise SkippedAllelesError at the end if anything was skipped; the outputs are written.
     """
@@ -101,6 +110,7 @@ class VcfOptions:
     statistics: Sequence[str] = DEFAULT_STATISTICS
     info_prefix: str = "MCD"
     q_values: bool = False
+    member_means: bool = False
     strict: bool = False
 
 

@@ -9,14 +9,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from kipoi_mcdropout.dropout.locked_model import MOST_AT_A_TIME
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
-from kipoi_mcdropout.effects.columns import MEMBER_STATISTICS
 from kipoi_mcdropout.effects.member_engines import draws_of_each
+from kipoi_mcdropout.effects.member_names import asked_columns
 from kipoi_mcdropout.effects.scores import scores_as_dict
 from kipoi_mcdropout.effects.until import check_until
 from kipoi_mcdropout.engine import Choice
 from kipoi_mcdropout.engine.dtype_check import DtypeCheck
-from kipoi_mcdropout.errors import InputError, InputWarning, OutputError, TargetError
+from kipoi_mcdropout.errors import InputError, InputWarning
+from kipoi_mcdropout.files.background import background_for
 from kipoi_mcdropout.files.same_file import check_not_inputs
 from kipoi_mcdropout.model.ensemble import decided_draws
 from kipoi_mcdropout.model.model import Model
@@ -27,18 +29,20 @@ from kipoi_mcdropout.runs.options import RunOptions
 from kipoi_mcdropout.runs.schedule import InProcess, Scheduler, Work
 from kipoi_mcdropout.runs.session import without_shard
 from kipoi_mcdropout.sequence.genome import Genome
+from kipoi_mcdropout.vcf.carried_fields import carried_fields
 from kipoi_mcdropout.vcf.options import VariantEffects
 from kipoi_mcdropout.vcf.place.chunks import AlleleWindows, chunk_alleles, gather
 from kipoi_mcdropout.vcf.place.contigs import ContigNames
 from kipoi_mcdropout.vcf.place.placement import Placer
 from kipoi_mcdropout.vcf.place.survey import Survey, survey_records
+from kipoi_mcdropout.vcf.place.views import check_bins
 from kipoi_mcdropout.vcf.read.input_stream import is_stream
 from kipoi_mcdropout.vcf.read.reader import VcfReader
 from kipoi_mcdropout.vcf.run import outputs_as_dict, run_variants
 from kipoi_mcdropout.vcf.run_record import run_record
 from kipoi_mcdropout.vcf.scoring import EngineChoice, VariantJob, VariantWork, which_are_random
 from kipoi_mcdropout.vcf.units import Summaries, variant_units
-from kipoi_mcdropout.vcf.write.annotate import MAX_FIELDS, InfoField, draws_field, info_fields
+from kipoi_mcdropout.vcf.write.annotate import InfoField
 from kipoi_mcdropout.vcf.write.assemble import VariantAssembler, VariantLayout
 from kipoi_mcdropout.vcf.write.ledger import Ledger, SkippedAllelesError
 from kipoi_mcdropout.vcf.write.output_paths import OutputPaths
@@ -125,12 +129,10 @@ def score_vcf(
         If something about the VCF or the FASTA must be known before the results are used, and if no
         allele was scored.
     """
-    if running.batch_size < 1:
-        raise InputError(f"batch_size must be at least 1; got {running.batch_size}")
     check_not_inputs(
         paths.all(), {"the genome": fasta, "the contig map": wanted.options.contig_map_file}
     )
-    wanted, options = _with_draws(wanted, model), wanted.options
+    wanted, options = _checked(wanted, model, paths), wanted.options
     placement = options.placement(model.sequences.length, known_only=not model.sequences.knows_n)
     with ExitStack() as stack:
         stack.enter_context(model.adapter.locked.borrow())
@@ -144,19 +146,17 @@ def score_vcf(
         for notice in notices:
             warnings.warn(notice, InputWarning, stacklevel=2)
         plan = _plan(model, wanted, running, survey.records, carries_vcf=paths.vcf is not None)
-        record = run_record(
-            model, fasta, reader, seed=wanted.seed, n_draws=wanted.effects.n_draws,
-            command=without_shard(told.command), options=_recorded(plan, contig_map),
-            engine_reason=plan.choice.reason, dtype_check=plan.dtype_check,
+        plan, record = plan.recorded(
+            run_record(
+                model, fasta, reader, seed=wanted.seed, n_draws=wanted.effects.n_draws,
+                command=without_shard(told.command), options=_recorded(plan, contig_map),
+                engine_reason=plan.choice.reason, dtype_check=plan.dtype_check,
+            )
         )  # fmt: skip
         if reader.path is not None:
             record["reference_check"] = survey.to_dict()
         contigs = {} if reader.header.declared("contig") else genome.lengths
-        written = VariantLayout(
-            wanted.vcf.info_prefix, tuple(plan.fields), plan.targets.labels,
-            wanted.effects.quantiles, wanted.vcf.q_values, contigs, len(model.ensemble) > 1,
-            plan.targets.eps,
-        )  # fmt: skip
+        written = plan.layout(contigs, asked_columns(record))
         assembler = VariantAssembler(written, reader.header)
         scheduler = stack.enter_context(running.open_scheduler())
         nothing_left = run_variants(
@@ -173,13 +173,14 @@ def score_vcf(
             f"strict: {ledger.n_skipped} of {ledger.alleles} alleles were skipped; the reasons are in "
             f"INFO and in the table of skipped alleles\n{ledger.summary()}"
         )
-    return VariantRun(
-        ledger, plan.targets.labels, record, plan.choice, nothing_left, tuple(notices)
-    )
+    return VariantRun(ledger, plan.targets.labels, record, plan.choice, nothing_left, tuple(notices))
 
 
-def _with_draws(wanted: VariantEffects, model: Model) -> VariantEffects:
+def _checked(wanted: VariantEffects, model: Model, paths: OutputPaths) -> VariantEffects:
     """With a number of draws, where it was left to the model."""
+    if wanted.vcf.member_means:
+        model.ensemble.check_several("member_means (--member_means)")
+        paths.check_table("member_means (--member_means)")
     n_draws = decided_draws(wanted.effects.n_draws, model.ensemble, model.sequences.example())
     check_until(wanted.effects.until, n_draws, n_members=len(model.ensemble))
     return replace(wanted, effects=replace(wanted.effects, n_draws=n_draws))
@@ -200,6 +201,32 @@ class _Plan:
     here: VariantWork
     dtype_check: DtypeCheck | None
 
+    def layout(self, contigs: dict[str, int], member_columns: dict[str, int]) -> VariantLayout:
+        """How the outputs are written; `contigs` are to be declared in the header."""
+        wanted = self.wanted
+        return VariantLayout(
+            wanted.vcf.info_prefix, tuple(self.fields), self.targets.labels, wanted.effects.quantiles,
+            wanted.vcf.q_values, contigs, len(self.model.ensemble) > 1, self.targets.eps,
+            member_columns, wanted.options.background is not None,
+        )  # fmt: skip
+
+    def recorded(self, record: dict[str, Any]) -> tuple[_Plan, dict[str, Any]]:
+        """The same with the background that is asked for, and the record of the run with it.
+
+        Raises
+        ------
+        InputError
+            If it does not fit the run.
+        """
+        path, effects = self.wanted.options.background, self.wanted.effects
+        if path is None:
+            return self, record
+        scores = [score.name for score in effects.scores]
+        ranking, record = background_for(path, record, self.targets.labels, scores)
+        effects = replace(effects, ranking=ranking)
+        wanted, here = replace(self.wanted, effects=effects), replace(self.here, effects=effects)
+        return replace(self, wanted=wanted, here=here), record
+
     def work(self, scheduler: Scheduler) -> Work[AlleleWindows, Summaries]:
         """The function that computes one unit here and, for a cluster, the job that does it elsewhere.
 
@@ -211,9 +238,7 @@ class _Plan:
         if isinstance(scheduler, InProcess):
             return Work(self.here)
         if not self.engine.by_name:
-            raise InputError(
-                f"other processes need the engine by its name; got {self.engine.engine!r}"
-            )
+            raise InputError(f"other processes need the engine by its name; got {self.engine.engine!r}")
         # The alphabet may be that of a dataloader, and a worker loads none.
         settings = self.model.settings
         if settings.vocabulary is None:
@@ -236,10 +261,10 @@ def _plan(
     effects, sequences = wanted.effects, model.sequences
     chosen = sequences.targets(wanted.targets)
     model.ensemble.check_targets(sequences.example(), as_targets(wanted.targets), chosen)
-    _check_strands(wanted, model)
-    fields = _fields(wanted, chosen, model) if carries_vcf else []
+    check_bins(model.adapter.reader, wanted.options.rc, wanted.options.shifts)
+    fields = carried_fields(wanted, chosen, model) if carries_vcf else []
     n_alleles = chunk_alleles(
-        len(chosen.columns), len(effects.scores), effects.n_draws, running.batch_size,
+        len(chosen.columns), len(effects.scores), effects.n_draws, running.batch_size or MOST_AT_A_TIME,
         0 if chosen.profiles is None else chosen.profiles.size,
     )  # fmt: skip
     asked = EngineChoice(running.engine, running.batch_size, running.memory, running.verify)
@@ -252,29 +277,6 @@ def _plan(
     draws = draws_of_each(effects.n_draws, is_random)
     compared = engine.dtype_check(model, masks, at_once, draws, chosen.selected)
     return _Plan(model, wanted, running, chosen, fields, n_alleles, engine, choice, here, compared)
-
-
-def _check_strands(wanted: VariantEffects, model: Model) -> None:
-    """Raise InputError where bins would be averaged that are not the same bases."""
-    reader, options = model.adapter.reader, wanted.options
-    views = "rc (--rc)" if options.rc else "shifts (--shifts)" if tuple(options.shifts) != (0,) else ""
-    if not views or reader is None:
-        return
-    if reader.readout.keeps_bins:
-        raise InputError(
-            f"{views} averages outputs whose bins are not the same bases, so profiles cannot be "
-            "compared after it; use it with scores of reduced values alone, such as diff or log2fc"
-        )
-    if not options.rc:
-        return
-    n_bins = reader.bound.axes.n_bins
-    for window in reader.bound.windows:
-        if window.start + window.end != n_bins:
-            raise InputError(
-                "rc (--rc) reads the other strand too, whose bins run the other way, so a window of "
-                f"bins must be symmetric about the centre; {window.reduction.name} takes the bins "
-                f"{window.start}:{window.end} of {n_bins}"
-            )
 
 
 def _recorded(plan: _Plan, contig_map: dict[str, str]) -> dict[str, Any]:
@@ -293,6 +295,7 @@ def _recorded(plan: _Plan, contig_map: dict[str, str]) -> dict[str, Any]:
         "dtype": plan.model.settings.dtype,
         "info_prefix": wanted.vcf.info_prefix, "vcf_statistics": list(wanted.vcf.statistics),
         "vcf_targets": list(as_targets(wanted.vcf.targets)), "q_values": wanted.vcf.q_values,
+        **({"member_means": True} if wanted.vcf.member_means else {}),
         "chunk_alleles": plan.n_alleles,
         "engine": running.engine if isinstance(running.engine, str) else "custom",
         "engine_used": plan.choice.engine, "memory_bytes": running.memory_bytes,
@@ -315,44 +318,3 @@ def _judge(ledger: Ledger, survey: Survey, told: list[str], is_shard: bool) -> l
     if (scored_by_chance := survey.scored_by_chance()) is not None:
         raise SkippedAllelesError(f"{scored_by_chance}\n{ledger.summary()}")
     return later
-
-
-def _fields(
-    wanted: VariantEffects, chosen: Targets, model: Model
-) -> list[InfoField]:
-    """The INFO fields of the annotated VCF.
-
-    Raises
-    ------
-    TargetError
-        If an output of `VcfOptions.targets` is not among those that are computed.
-    OutputError
-        If there are too many fields.
-    """
-    effects, vcf = wanted.effects, wanted.vcf
-    of_members = [name for name in vcf.statistics if name in MEMBER_STATISTICS]
-    if of_members and len(model.ensemble) == 1:
-        raise OutputError(
-            f"VcfOptions.statistics (--vcf_statistics) {', '.join(of_members)} need a model with "
-            "several members (--member); this one is alone"
-        )
-    columns: Sequence[int] = range(len(chosen.columns))
-    if vcf.targets is not None:
-        carried = model.sequences.targets(vcf.targets)
-        if missing := set(carried.columns) - set(chosen.columns):
-            names = dict(zip(carried.columns, carried.labels, strict=True))
-            raise TargetError(
-                "VcfOptions.targets (--vcf_target) must be among the outputs that are computed; "
-                f"{names[min(missing)]!r} is not among targets (--target)"
-            )
-        columns = [chosen.columns.index(column) for column in carried.columns]
-    scores = [score.name for score in effects.scores]
-    n = len(scores) * len(columns) * len(vcf.statistics)
-    if vcf.targets is None and n > MAX_FIELDS:
-        raise OutputError(
-            f"the annotated VCF would have {n} INFO fields for {len(columns)} outputs; name those that "
-            "it is to carry with VcfOptions.targets (--vcf_target; the table has all), or compute fewer "
-            "with targets (--target)"
-        )
-    fields = info_fields(vcf.info_prefix, scores, chosen.labels, columns, vcf.statistics)
-    return [*fields, draws_field(vcf.info_prefix, scores[0])] if effects.stops_early else fields

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
-from kipoi_mcdropout.effects.member_engines import draws_of_each
+from kipoi_mcdropout.effects.member_engines import borrow_with, draws_of_each, shared_captures
 from kipoi_mcdropout.effects.members import Member, summarize_members
 from kipoi_mcdropout.effects.summary import EffectOptions
 from kipoi_mcdropout.engine.choose import (
@@ -24,6 +24,8 @@ from kipoi_mcdropout.engine.choose import (
 from kipoi_mcdropout.engine.dtype_check import DtypeCheck, check_dtype_error, sample_sizes
 from kipoi_mcdropout.engine.full import Engine
 from kipoi_mcdropout.engine.incremental.example import example_batch
+from kipoi_mcdropout.model.ensemble import Ensemble
+from kipoi_mcdropout.model.load_members import load_members
 from kipoi_mcdropout.model.model import Model
 from kipoi_mcdropout.model.reference import ModelReference
 from kipoi_mcdropout.model.sequence_model import SequenceModel
@@ -33,7 +35,7 @@ from kipoi_mcdropout.vcf.place.chunks import AlleleWindows, to_batch
 from kipoi_mcdropout.vcf.place.views import ViewAverage
 from kipoi_mcdropout.vcf.units import Summaries
 
-MakeEngine = Callable[[LockedModel, MaskBank, int], Engine]  # model, masks, batch_size
+MakeEngine = Callable[[LockedModel, MaskBank, int | None], Engine]  # model, masks, batch_size
 
 
 def which_are_random(model: Model, n_draws: int) -> tuple[bool, ...]:
@@ -48,7 +50,7 @@ class EngineChoice:
     """How alleles are computed; see `engine.Engines`. After `decide`, `engine` has one a member."""
 
     engine: str | MakeEngine | tuple[str, ...]
-    batch_size: int
+    batch_size: int | None
     memory_bytes: int
     verify: bool
 
@@ -95,10 +97,10 @@ class EngineChoice:
         inputs = sequences.inputs(np.zeros((1, sequences.length), np.uint8))
         choices = []
         draws = draws_of_each(n_draws, is_random)
-        for member, own in zip(model.ensemble.members, draws, strict=True):
+        each = zip(self._engines(model.ensemble, masks), model.ensemble.members, draws, strict=True)
+        for engines, member, own in each:
             job = Job(n_alleles, own, n_alleles, n_chunks)
-            with member.locked.borrow():
-                engines = self._engines(member.locked, masks)
+            with borrow_with(engines, member)():
                 choices.append(engines.choose(inputs, sequences.key, sequences.layout, job))
         return replace(self, engine=tuple(choice.engine for choice in choices)), in_one(choices)
 
@@ -112,8 +114,8 @@ class EngineChoice:
     ) -> DtypeCheck | None:
         """What `dtype` rounds, on mutants of a random sequence; None if nothing is compared.
 
-        Within `borrow()` of the model. `n_alleles` are those of a chunk. Of a model with several members,
-        that of the first.
+        Within `borrow()` of the model. `n_alleles` are those of a chunk. Of a model with several
+        members, that of the first.
         """
         locked, sequences = model.adapter.locked, model.sequences
         if locked.dtype == "float32" or not self.verify:
@@ -129,16 +131,23 @@ class EngineChoice:
         """The members with their engines, once these are decided."""
         made = []
         ensemble = model.ensemble
-        for i, (member, name) in enumerate(zip(ensemble.members, ensemble.names, strict=True)):
+        each = zip(self._engines(ensemble, masks), ensemble.members, ensemble.names, strict=True)
+        for i, (engines, member, name) in enumerate(each):
             if callable(self.engine):
                 engine = self.engine(member.locked, masks, self.batch_size)
             else:
-                engine = self._engines(member.locked, masks).get(self.engine[i])
-            made.append(Member(ViewAverage(engine), member.locked.borrow, is_random[i], name))
+                engine = engines.get(self.engine[i])
+            borrow = borrow_with(engines, member)
+            made.append(Member(ViewAverage(engine), borrow, is_random[i], name))
         return tuple(made)
 
-    def _engines(self, model: LockedModel, masks: MaskBank) -> Engines:
-        return Engines(model, masks, self.batch_size, self.memory_bytes, self.verify)
+    def _engines(self, ensemble: Ensemble, masks: MaskBank) -> list[Engines]:
+        """Of each member."""
+        own = (self.batch_size, self.memory_bytes, self.verify)
+        return [
+            Engines(member.locked, masks, *own, captures)
+            for member, captures in zip(ensemble.members, shared_captures(ensemble), strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -178,6 +187,8 @@ class VariantJob:
 
     def __call__(self) -> Callable[[AlleleWindows], Summaries]:
         """Load the model; the function borrows it for some alleles at a time."""
-        model = Model.of([member.load() for member in self.models], self.settings)
+        memory = self.engine.memory_bytes
+        loaded = load_members(self.models, lambda _, member: member.load(), memory)
+        model = Model.of(loaded, self.settings)
         members = self.engine.members(model, MaskBank(self.seed), self.is_random)
         return VariantWork(model.sequences, self.targets, self.effects, members, self.rc)

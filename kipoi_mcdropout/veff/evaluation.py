@@ -14,12 +14,13 @@ from torch import Tensor
 
 from kipoi_mcdropout.arrays.nested import Nested, leaves, n_rows, take
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
+from kipoi_mcdropout.effects.members import Member, summarize_members
 from kipoi_mcdropout.effects.scores import Score, get_score
-from kipoi_mcdropout.effects.summarize import summarize_effects
 from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary
 from kipoi_mcdropout.engine.full import DrawBlock
 from kipoi_mcdropout.errors import InputError, TargetError
 from kipoi_mcdropout.model.adapter import KipoiModel, alphabet_of
+from kipoi_mcdropout.model.ensemble import Ensemble, check_balanced, decided_draws, draws_of
 from kipoi_mcdropout.outputs.targets import Targets
 from kipoi_mcdropout.sequence.one_hot import DNA
 from kipoi_mcdropout.vcf.read.alleles import Edit as _Edit
@@ -47,20 +48,25 @@ class McDropoutEffects:
         One per score; only {"rc_merging": "mean"} means something.
     ignore : sequence of str
         Modules whose dropout is left off, and that of the modules inside them.
+    members : sequence of Kipoi models
+        Further trained networks beside the model that `predict_snvs` is given, with the same inputs and
+        outputs, by the same names; a draw is then a member and its masks.
 
     Notes
     -----
     Results are DataFrames, a row per record and a column per model output, named "SCORE_STATISTIC" with
-    the statistics mean, sd, mcse, point and prob_positive.
+    the statistics mean, sd, mcse, point and prob_positive; with members also sd_within, sd_between and
+    sign_agreement.
     """
 
     def __init__(
         self,
         scores: Sequence[str | Score] = ("diff",),
-        n_draws: int = 30,
+        n_draws: int | None = None,
         seed: int = 0,
         score_kwargs: Sequence[Mapping[str, object]] | None = None,
         ignore: Sequence[str] = (),
+        members: Sequence[Any] = (),
     ) -> None:
         kwargs = [{}] * len(scores) if not score_kwargs else list(score_kwargs)
         if len(kwargs) != len(scores):
@@ -68,10 +74,13 @@ class McDropoutEffects:
                 f"score_kwargs must have one dict per score; got {len(kwargs)} for {len(scores)} scores"
             )
         chosen = tuple(get_score(s, **options) for s, options in zip(scores, kwargs, strict=True))
-        self.options = EffectOptions(chosen, n_draws)
+        if n_draws is not None:
+            check_balanced(n_draws, 1 + len(members))
+        self.options = EffectOptions(chosen, draws_of(n_draws))
         self.masks = MaskBank(seed)
         self.ignore = tuple(ignore)
-        self._adapters: dict[int, tuple[Any, KipoiModel]] = {}
+        self.members = tuple(members)
+        self._ensembles: dict[int, tuple[Any, Ensemble]] = {}
 
     def __call__(
         self,
@@ -97,33 +106,56 @@ class McDropoutEffects:
         """
         for record in vcf_records:
             _refuse_mangled(record)
-        adapter = self._adapter(model)
+        ensemble = self._ensemble(model, ref)
         views = [(ref, alt)] if ref_rc is None or alt_rc is None else [(ref, alt), (ref_rc, alt_rc)]
-        with adapter.locked.borrow():
-            targets = _select(adapter.targets(adapter.example_outputs(ref), None), output_filter)
-            pairs: Any = _Pairs(views)  # as much of a MutantBatch as is looked at
-            engine = _PairEngine(adapter, self.masks, views)
-            summaries = summarize_effects(engine, pairs, targets, self.options)
+        first = ensemble.first
+        with first.locked.borrow():
+            targets = first.targets(first.example_outputs(ref), None)
+        targets = _select(targets, output_filter)
+        pairs: Any = _Pairs(views)  # as much of a MutantBatch as is looked at
+        members = self._members(ensemble, views)
+        summaries = summarize_members(members, pairs, targets, self.options)
         return {
             f"{summary.score.name}_{name}": pd.DataFrame(values, columns=list(targets.labels))
             for summary in summaries
             for name, values in _tables(summary).items()
         }
 
-    def _adapter(self, model: Any) -> KipoiModel:
-        if id(model) not in self._adapters:
+    def _ensemble(self, model: Any, ref: Nested) -> Ensemble:
+        if id(model) not in self._ensembles:
             if (alphabet := alphabet_of(model)) != DNA:
                 raise InputError(
                     f"kipoi-veff writes A, C, G, T into the rows of a model; this one takes {alphabet}. "
                     "Use kipoi mcdropout score_variants, which uses the model's order"
                 )
-            self._adapters = {id(model): (model, KipoiModel(model, ignore=self.ignore))}
-        return self._adapters[id(model)][1]
+            adapters = [KipoiModel(member, ignore=self.ignore) for member in (model, *self.members)]
+            ensemble = Ensemble.of(adapters)
+            n_draws = decided_draws(self.options.n_draws, ensemble, ref)
+            self.options = replace(self.options, n_draws=n_draws)
+            with ensemble.first.locked.borrow():
+                targets = ensemble.first.targets(ensemble.first.example_outputs(ref), None)
+            ensemble.check_targets(ref, (), targets)
+            self._ensembles = {id(model): (model, ensemble)}
+        return self._ensembles[id(model)][1]
+
+    def _members(self, ensemble: Ensemble, views: Sequence[tuple[Nested, Nested]]) -> list[Member]:
+        several = len(ensemble) > 1 and self.options.n_draws > 0
+        is_random = ensemble.is_random(views[0][0]) if several else (True,) * len(ensemble)
+        each = zip(ensemble.members, is_random, ensemble.names, strict=True)
+        return [
+            Member(_PairEngine(adapter, self.masks, views), adapter.locked.borrow, random, name)
+            for adapter, random, name in each
+        ]
 
 
 def _tables(summary: EffectSummary) -> dict[str, NDArray[np.float64]]:
     tables = {name: summary.mutant[ours] for name, ours in _NAMES.items()}
-    return {**tables, "prob_positive": summary.mutant["prob_positive"]}
+    tables["prob_positive"] = summary.mutant["prob_positive"]
+    if summary.member_means is not None:
+        tables["sd_within"] = summary.mutant["effect_sd_within"]
+        tables["sd_between"] = summary.mutant["effect_sd_between"]
+        tables["sign_agreement"] = summary.mutant["sign_agreement"]
+    return tables
 
 
 def _refuse_mangled(record: Any) -> None:

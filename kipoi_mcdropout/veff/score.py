@@ -47,15 +47,16 @@ def score_variants(
     return_predictions: bool = False,
     model_outputs: Any = None,
     *,
-    n_draws: int = 30,
+    n_draws: int | None = None,
     seed: int = 0,
     ignore: Sequence[str] = (),
+    members: Sequence[Any] = (),
 ) -> dict[str, pd.DataFrame] | None:
     """Score SNVs by kipoi-veff's own machinery, with locked dropout masks.
 
-    The signature is that of `kipoi_veff.score_variants`; `n_draws`, `seed` and `ignore` are ours. What
-    kipoi-veff would get wrong is left out or refused, with a VeffWarning or an error that names it, and
-    nothing is written beside the input.
+    The signature is that of `kipoi_veff.score_variants`; `n_draws`, `seed`, `ignore` and `members` are
+    ours (`McDropoutEffects`). What kipoi-veff would get wrong is left out or refused, with a VeffWarning
+    or an error that names it, and nothing is written beside the input.
 
     Returns
     -------
@@ -75,7 +76,7 @@ def score_variants(
 
         model = kipoi.get_model(model, source=source, with_dataloader=True)
     attach_postprocessing(model)
-    evaluation = McDropoutEffects(tuple(scores), n_draws, seed, score_kwargs, ignore)
+    evaluation = McDropoutEffects(tuple(scores), n_draws, seed, score_kwargs, ignore, members)
     info = kipoi_veff.ModelInfoExtractor(model, model.default_dataloader)
     with _own_temporary_folder(kipoi_veff) as folder:
         regions = kipoi_veff.snv_predict._get_vcf_to_region(info, restriction_bed, seq_length)

@@ -15,6 +15,8 @@ from kipoi_mcdropout.cli import cli_main, interpret_ism
 from kipoi_mcdropout.files.measured import read_measured
 from kipoi_mcdropout.files.read import read_provenance
 from kipoi_mcdropout.files.read_tables import read_table
+from kipoi_mcdropout.reports import write_report
+from kipoi_mcdropout.reports.evaluation import evaluation_table
 
 N_SAMPLES = 200
 
@@ -67,7 +69,7 @@ def test_the_table_is_what_python_gives(
     assert record["options"]["n_bootstrap"] == N_SAMPLES
     for sentence in result.sentences:
         assert sentence in told
-    assert len(result.sentences) == 6
+    assert len(result.sentences) == 7
     assert f"{result.n} variants in {result.n_clusters} clusters" in told
     assert "warning: few_clusters:" in told
     assert (tmp_path / "e.png").read_bytes()[1:4] == b"PNG"
@@ -84,6 +86,35 @@ def test_a_report_has_a_section(world: Path, tmp_path: Path) -> None:
     assert "Against measured effects" in page
     assert sentences[0] in page
     assert "<code>few_clusters</code>" in page
+
+
+def test_a_table_has_a_report_of_its_own(world: Path, tmp_path: Path) -> None:
+    pytest.importorskip("jinja2")
+    measured = read_measured(world / "measured.tsv", ["large"])
+    options = mcd.EvaluationOptions(n_bootstrap=N_SAMPLES)
+    effects = mcd.read(world / "r.h5")
+    result = mcd.evaluate(
+        effects, measured, target="DNase", score="diff", label="large", options=options
+    )
+    facts = write_report([_written(result.table, tmp_path)], tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text()
+    assert "<h1><bdi>Predicted and measured effects</bdi></h1>" in page
+    assert "Difference: auPRC, by |z| minus by |effect|" in page
+    assert "Sign accuracy against the share of variants kept, for effects" in page
+    assert "no allele or sequence was skipped" not in page  # nothing of that kind was looked at
+    (one,) = facts.evaluations
+    assert one.sentences == result.sentences
+    assert (one.n, one.warnings) == (result.n, [])  # a bare table has no warnings
+    table = evaluation_table(one)
+    assert [row[0].text for row in table.rows[:3]] == [
+        "Pearson's correlation", "Spearman's correlation", "Share of right signs",
+    ]  # fmt: skip
+    assert len(table.rows) == 3 + 4 * 2 + 1 + 4 + 3 * 3  # the curves at half, and no squared errors
+
+
+def _written(table: pd.DataFrame, folder: Path) -> Path:
+    table.to_csv(folder / "bare.tsv", sep="\t", index=False)
+    return folder / "bare.tsv"
 
 
 def test_the_clusters_of_a_column(world: Path, tmp_path: Path) -> None:

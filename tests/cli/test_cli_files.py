@@ -37,6 +37,10 @@ INPUTS = {
     "calibrate scaled": "calibrate effects.tsv --target a --sd_scale 2 --scaled {out}",
     "evaluate": "evaluate effects.tsv measured.tsv --target a -o {out}",
     "evaluate plot": "evaluate effects.tsv measured.png --target a -o o.tsv --plot {out}",
+    "significance": "significance effects.tsv --background null.parquet -o {out}",
+    "significance background": "significance effects.tsv --background black.tsv -o {out}",
+    "background": "background model --source dir -f genome.tsv --regions peaks.tsv -o {out}",
+    "ism background": f"{ISM} --background black.tsv -o {{out}}",
     "sample_regions peaks": f"{REGIONS} -o {{out}}",
     "sample_regions blacklist": f"{REGIONS} --blacklist black.tsv -o {{out}}",
     "report": "report effects.tsv -o {out}",
@@ -49,6 +53,7 @@ OF = {
     "score_variants genome": "genome.tsv", "score_variants vcf": "in.vcf",
     "score_variants skipped": "genome.tsv", "score_variants map": "map.tsv",
     "calibrate": "measured.tsv", "evaluate plot": "measured.png", "sample_regions peaks": "peaks.tsv",
+    "significance background": "black.tsv", "background": "peaks.tsv", "ism background": "black.tsv",
     "sample_regions blacklist": "black.tsv", "plot calibration": "measured.tsv",
 }  # fmt: skip
 

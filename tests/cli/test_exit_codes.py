@@ -47,6 +47,7 @@ def toy_words(toy: Toy) -> str:
 
 MODEL = "--model_input seq --n_draws 2"
 ISM = f"ism model {MODEL} --dataloader_args fasta_file=genome.fa intervals_file=regions.bed"
+BACKGROUND = ISM.replace("ism", "background", 1)
 VCF = "score_variants model --n_draws 2 -i in.vcf -f genome.fa"
 MR = "--exposure FOXA1 --outcome DNase"
 REGIONS = "sample_regions -n 2 --length 5"
@@ -97,6 +98,17 @@ BAD_INPUT = [
     "calibrate effects.h5 measured.tsv --target DNase -o o.tsv",
     "evaluate effects.h5 bin.tsv --target DNase -o o.tsv",
     "evaluate effects.h5 measured.tsv --target none -o o.tsv",
+    "significance effects.h5 --background bin.parquet -o o.tsv",
+    "significance effects.h5 --background effects.h5 -o o.tsv",
+    "significance effects.h5 --background none.parquet -o o.tsv",
+    "significance bin.h5 --background bin.parquet -o o.tsv",
+    f"{ISM} --background bin.parquet -o o.tsv",
+    f"{VCF} --background bin.parquet -o o.vcf",
+    f"{BACKGROUND} -o o.tsv",
+    f"{BACKGROUND} --n_effects 10 -o o.parquet",
+    f"{BACKGROUND} --scores ref -o o.parquet",
+    f"{BACKGROUND} --start 30 -o o.parquet",
+    f"{BACKGROUND} --from_regions -o o.parquet",
     f"{REGIONS} -f none.fa --peaks peaks.bed -o o.bed",
     f"{REGIONS} -f genome.fa --peaks bin.tsv -o o.bed",
     f"{REGIONS} -f genome.fa --peaks dir.tsv -o o.bed",

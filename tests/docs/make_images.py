@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ from page_runner import Runner
 from paths import ROOT
 
 IMAGES = ROOT / "docs" / "images"
-PAGE = ROOT / "docs" / "how_to" / "plots_and_report.md"  # its folder has the tutorial's figures too
+# The folder of the first has the tutorial's figures too.
+PAGES = tuple(ROOT / "docs" / "how_to" / name for name in ("plots_and_report.md", "intervals.md"))
 _SCALE = 110 / 300  # of a figure of 300 dots per inch
 _COLOURS = 256
 _DIFFERENT = 48  # of 255: beyond what the rounding of another machine moves in an edge
@@ -41,21 +43,33 @@ def share_that_differs(one: Image.Image, other: Image.Image) -> float:
     return float((np.abs(a - b).max(axis=-1) > _DIFFERENT).mean())
 
 
-def stale(made: Path) -> list[str]:
-    """Names of the images that are not those in the folder `made`."""
+def figure(name: str, folders: Sequence[Path]) -> Path:
+    """The figure of a name in the first of the folders that has it."""
+    return next(folder / name for folder in folders if (folder / name).is_file())
+
+
+def stale(folders: Sequence[Path]) -> list[str]:
+    """Names of the images that are not those in the folders of the pages."""
     return [
         image.name
         for image in sorted(IMAGES.glob("*.png"))
-        if share_that_differs(Image.open(image), small(made / image.name)) > _MOST_DIFFERENT
+        if share_that_differs(Image.open(image), small(figure(image.name, folders))) > _MOST_DIFFERENT
     ]
 
 
+def _texts() -> str:
+    """All pages."""
+    return "".join(page.read_text() for page in (ROOT / "docs").rglob("*.md"))
+
+
 def main() -> None:
-    """Renew all images."""
+    """Renew all images, and make those that a page shows and that are not there yet."""
     with tempfile.TemporaryDirectory() as folder:
-        made = Runner(Path(folder)).run(PAGE)
-        for image in sorted(IMAGES.glob("*.png")):
-            small(made / image.name).quantize(_COLOURS).save(image, optimize=True)
+        runner = Runner(Path(folder))
+        folders = [runner.run(page) for page in PAGES]
+        names = {image.name for page in folders for image in page.glob("*.png")}
+        for image in sorted(IMAGES / name for name in names if f"images/{name}" in _texts()):
+            small(figure(image.name, folders)).quantize(_COLOURS).save(image, optimize=True)
             print(f"{image}: {image.stat().st_size} bytes")
 
 

@@ -8,14 +8,16 @@ import math
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 from paths import ROOT
+from torch import nn
 
-from kipoi_mcdropout import MCDropoutISM
+from kipoi_mcdropout import MCDropoutISM, Model
 from kipoi_mcdropout.effects.draws_enough import TOLERANCE, draws_enough, draws_for_sd, sd_error
 from kipoi_mcdropout.effects.until import Until
 from kipoi_mcdropout.engine import explain
-from kipoi_mcdropout.model.ensemble import DEFAULT_DRAWS
+from kipoi_mcdropout.model.ensemble import DEFAULT_DRAWS, default_draws
 from kipoi_mcdropout.model.predict import PredictionOptions
 from kipoi_mcdropout.mr.checks.diagnose import MAX_MCSE_TO_SD
 from kipoi_mcdropout.plots import plot_convergence
@@ -43,8 +45,12 @@ def test_the_rule() -> None:
 
 
 def test_defaults_of_signatures() -> None:
-    for function in (MCDropoutISM, PredictionOptions, McDropoutEffects, veff_score_variants):
-        assert inspect.signature(function).parameters["n_draws"].default == DEFAULT_DRAWS
+    assert inspect.signature(PredictionOptions).parameters["n_draws"].default == DEFAULT_DRAWS
+    for function in (MCDropoutISM, McDropoutEffects, veff_score_variants):
+        default = inspect.signature(function).parameters["n_draws"].default
+        assert default is None, "the model decides it: see the next lines"
+    alone = Model(nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(4, 1)))
+    assert default_draws(alone.ensemble, np.zeros((1, 4))) == DEFAULT_DRAWS
     assert explain._REPORTED_DRAWS == DEFAULT_DRAWS
     for function in (draws_enough, plot_convergence):
         assert inspect.signature(function).parameters["tolerance"].default == TOLERANCE
@@ -79,7 +85,8 @@ def test_tables_of_errors(name: str) -> None:
 def test_words_of_the_pages() -> None:
     tolerance = rounded(TOLERANCE)
     assert f"{DEFAULT_DRAWS} draws, the default, are enough" in page("concepts.md")
-    assert f"Below {ENOUGH} draws, which know each sd to {tolerance}," in page("concepts.md")
+    few = f"With fewer than {ENOUGH} draws, each sd has an error of more than {tolerance}"
+    assert few in page("concepts.md")
     finer = f"10 % for {draws_for_sd(0.1)}, 5 % for {draws_for_sd(0.05)}"
     default = f"{rounded(sd_error(DEFAULT_DRAWS))} for the default of {DEFAULT_DRAWS}"
     assert f"{default}, {finer}" in page("how_to/plots_and_report.md")

@@ -92,10 +92,12 @@ def test_a_score_of_ones_own() -> None:
     assert get_score(own) is own
     assert pickle.loads(pickle.dumps(own)) == own
     assert pickle.loads(pickle.dumps(SCORES["jsd"])) is SCORES["jsd"]
-    assert scores_as_dict(parse_scores([own, "sax"])) == {
-        "scores": ["l1", "sax"],
-        "unsigned_scores": ["l1"],
-    }
+    recorded = scores_as_dict(parse_scores([own, "sax"]))
+    assert recorded["scores"] == ["l1", "sax"]
+    assert recorded["unsigned_scores"] == ["l1"]
+    other = Score("l1", lambda ref, alt: (ref - alt).abs().sum(-1), on_profiles=True, signed=False)
+    assert scores_as_dict([own]) == scores_as_dict([own])
+    assert scores_as_dict([own]) != scores_as_dict([other]), "a run would be resumed with another score"
     with pytest.raises(InputError, match="needs another name than 'l2'"):
         get_score(Score("l2", _l1, on_profiles=True))
     with pytest.raises(InputError, match="a name and a function"):

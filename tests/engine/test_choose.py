@@ -270,10 +270,10 @@ class Shifted(IncrementalEngine):
 def test_a_model_without_a_graph_for_dropout_off_is_verified_still(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def refuses(model, masks, batch, point_only=False):  # type: ignore[no-untyped-def]
+    def refuses(model, masks, batch, point_only, captures):  # type: ignore[no-untyped-def]
         if point_only:
             raise CaptureError("no graph with dropout off")
-        return compile_model(model, masks, batch)
+        return compile_model(model, masks, batch, point_only, captures)
 
     monkeypatch.setattr("kipoi_mcdropout.engine.incremental.engine.compile_model", refuses)
     model, bank = locked("deepsea")

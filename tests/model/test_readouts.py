@@ -180,3 +180,17 @@ def test_labels_of_millions_of_outputs_are_not_made(monkeypatch: pytest.MonkeyPa
         "t5|sum",
         "t7|sum",
     )
+
+
+def test_profiles_that_are_compared_have_the_same_bins_in_every_sequence() -> None:
+    scorer = mcd.MCDropoutISM(
+        OneHead(profile_net()), None, scores=["jsd"], n_draws=2, end=1, reduce="sum", track_axis=0
+    )
+    scorer.score(sequences(1))
+    with pytest.raises(InputError, match=r"64 bins came before, now 40\. Give a window"):
+        scorer.score(sequences(1)[:, :, :40])
+    centre = mcd.MCDropoutISM(
+        OneHead(profile_net()), None, scores=["jsd"], n_draws=2, end=1, reduce="sum@8", track_axis=0
+    )
+    for length in (64, 40):
+        assert np.isfinite(centre.score(sequences(1)[:, :, :length])["jsd"]["ref_mean"]).all()

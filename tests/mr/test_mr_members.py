@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from small_models import Linear, fixed, one_hot
@@ -10,8 +12,11 @@ import kipoi_mcdropout as mcd
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.mr import answer
 from kipoi_mcdropout.mr.estimators.bootstrap import bootstrap_estimates
+from kipoi_mcdropout.mr.estimators.ivw import error_correlation
 from kipoi_mcdropout.mr.estimators.resampling import draw_replicates
+from kipoi_mcdropout.mr.pairs.correlation import correlation_of_draws, covariance_of_draws
 from kipoi_mcdropout.mr.pairs.instruments import Instruments
+from kipoi_mcdropout.mr.pairs.spread import deviations, spread_of_draws
 
 
 def _instruments(draws: np.ndarray, n_members: int) -> Instruments:
@@ -135,3 +140,52 @@ def test_the_answer_has_the_spread_between_members_in_its_interval() -> None:
     alone = kinds[1].shown
     assert alone is not None
     assert alone.ci_upper - alone.ci_lower < 0.6 * (shown.ci_upper - shown.ci_lower)
+
+
+def _nested(n_members: int = 4, each: int = 3, n: int = 3) -> np.ndarray:
+    """Effects, shape=(2, draws, mutants), of members that differ."""
+    rng = np.random.default_rng(2)
+    of_members = rng.normal(size=(2, n_members, n)) @ rng.normal(size=(n, n))
+    return np.tile(of_members, (1, each, 1)) + rng.normal(size=(2, n_members * each, n)) + 3
+
+
+def test_covariances_are_the_totals_of_the_nested_draws() -> None:
+    draws = _nested()
+    found = covariance_of_draws(_instruments(draws, 4))
+    by_member = draws.reshape(2, 3, 4, 3)
+    joined = np.concatenate(list(by_member), axis=-1)  # draw, member, mutants of both
+    within = np.mean([np.cov(joined[:, m], rowvar=False) for m in range(4)], axis=0)
+    between = np.cov(joined.mean(axis=0), rowvar=False) - within / 3
+    total = between + within
+    np.testing.assert_allclose(found["xx"], total[:3, :3])
+    np.testing.assert_allclose(found["yy"], total[3:, 3:])
+    np.testing.assert_allclose(found["xy"], total[:3, 3:])
+    sd = spread_of_draws(draws[0], 4, False)
+    np.testing.assert_allclose(np.sqrt(np.diag(found["xx"])), sd)
+    assert np.linalg.eigvalsh(found["xx"]).min() > 0
+
+
+def test_correlations_of_sd_and_of_mcse_are_those_of_draws_and_of_members() -> None:
+    made = _instruments(_nested(), 4)
+    yy = covariance_of_draws(made)["yy"]
+    sd = np.sqrt(np.diag(yy))
+    np.testing.assert_allclose(correlation_of_draws(made), yy / np.outer(sd, sd))
+    means = _nested()[1].reshape(3, 4, 3).mean(axis=0)
+    of_mean = replace(made, se_type="mcse")
+    np.testing.assert_allclose(correlation_of_draws(of_mean), np.corrcoef(means, rowvar=False))
+    x = _nested()[0].reshape(3, 4, 3).mean(axis=0)
+    psi = np.median([np.corrcoef(x[:, i], means[:, i])[0, 1] for i in range(3)])
+    assert error_correlation(of_mean) == pytest.approx(psi)
+    with pytest.raises(InputError, match=r"5 instruments and 4 members.*bootstrap over draws"):
+        correlation_of_draws(replace(_instruments(_nested(n=5), 4), se_type="mcse"))
+
+
+def test_one_member_has_the_plain_covariances() -> None:
+    draws = _nested()
+    found = deviations(draws[0], 1, False)
+    np.testing.assert_allclose(found.T @ found, np.cov(draws[0], rowvar=False))
+    found = deviations(draws[0], 1, True)
+    np.testing.assert_allclose(found.T @ found, np.cov(draws[0], rowvar=False) / 12)
+    np.testing.assert_array_equal(
+        correlation_of_draws(_instruments(draws, 1)), np.corrcoef(draws[1], rowvar=False)
+    )

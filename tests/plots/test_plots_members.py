@@ -27,12 +27,15 @@ def effects(tmp_path_factory: pytest.TempPathFactory) -> mcd.Effects:
 
 def test_the_points_are_the_means_and_the_parts(effects: mcd.Effects) -> None:
     table, means = effects.table(), effects.member_means()
-    panels = plot_members(table, means, output="B")
+    panels = plot_members(table, means, output="B", names=effects.members)
     own = (table["output"] == "B").to_numpy()
     drawn = {c.get_gid(): np.asarray(c.get_offsets()) for c in panels["effects"].collections}
-    for i in range(3):
+    for i, name in enumerate(effects.members):
         expected = np.column_stack([table["effect_mean"][own], means[i, own]])
-        np.testing.assert_allclose(drawn[f"member {i}"], expected, rtol=1e-6)
+        np.testing.assert_allclose(drawn[name], expected, rtol=1e-6)
+    legend = panels["effects"].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["member 1", "member 2", "member 3"]
     (points,) = [c for c in panels["spread"].collections if c.get_gid() == "mutants"]
     expected = table.loc[own, ["effect_sd_within", "effect_sd_between"]].to_numpy()
     np.testing.assert_allclose(np.asarray(points.get_offsets()), expected, rtol=1e-6)
@@ -51,6 +54,8 @@ def test_effects_of_one_model_are_refused(effects: mcd.Effects) -> None:
         plot_members(alone, output="0")
     with pytest.raises(InputError, match=r"shape \(members, \d+\)"):
         plot_members(effects.table(), effects.member_means()[:, 1:], output="A")
+    with pytest.raises(InputError, match="names must be those of the 3 members; got 2"):
+        plot_members(effects.table(), effects.member_means(), output="A", names=["a", "b"])
 
 
 def test_the_command_draws_it(effects: mcd.Effects, tmp_path: Path) -> None:
@@ -62,7 +67,7 @@ def test_the_command_draws_it(effects: mcd.Effects, tmp_path: Path) -> None:
 
 def test_the_report_says_what_the_members_are(effects: mcd.Effects, tmp_path: Path) -> None:
     words = " ".join(story(effects.provenance, "ism"))
-    assert "3 members (trained networks), with 4 draws of each" in words
+    assert "3 members (trained networks: member 1, member 2, member 3), with 4 draws of each" in words
     page = tmp_path / "report.html"
     mcd.report(effects, page)
     assert "Within and between the members" in page.read_text()

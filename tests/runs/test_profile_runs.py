@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ import pytest
 import torch
 from profile_world import LENGTH, TRACKS, OneHead, profile_net, sequences, write_files
 from scipy.spatial.distance import jensenshannon
+from torch.multiprocessing.reductions import StorageWeakRef
 from variant_world import random_sequence, write_fasta, write_vcf
 
 import kipoi_mcdropout as mcd
 from kipoi_mcdropout.cli import interpret_ism, run
 from kipoi_mcdropout.dropout.locked_model import POINT, locked_forward
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.vcf.place.chunks import chunk_alleles
 
 WORDS: dict[str, Any] = {"head": "profile", "tracks": ["plus", "total"], "reduce": ["sum@16", "max"]}
 FLAGS = [
@@ -189,6 +192,52 @@ def test_mutants_far_from_the_window_have_no_effect_at_all() -> None:
     assert far.any()
     assert (table["effect_mean"][far] == 0).all()
     assert (table["effect_sd"][far] == 0).all()
+
+
+class Watched(torch.nn.Module):
+    """Tells a list, which is not a part of it, of each of its profiles."""
+
+    def __init__(self, tell: Callable[[torch.Tensor], None]) -> None:
+        super().__init__()
+        self.net, self.tell = OneHead(profile_net()), tell
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        profile: torch.Tensor = self.net(x)
+        self.tell(profile)
+        return profile
+
+
+def test_no_profile_is_kept_where_it_is_reduced() -> None:
+    made: list[StorageWeakRef] = []
+    in_memory: list[int] = []
+
+    def tell(profile: torch.Tensor) -> None:
+        in_memory.append(sum(not ref.expired() for ref in made))
+        made.append(StorageWeakRef(profile.untyped_storage()))
+
+    model = mcd.Model(Watched(tell), outputs=TRACKS)
+    settings = mcd.RunOptions(engine="full", batch_size=8)
+    options = mcd.MutationOptions(START, END)
+
+    def run(scores: list[str]) -> int:
+        made.clear()
+        in_memory.clear()
+        mcd.ism(
+            model, sequences(1), n_draws=3, scores=scores, running=settings, options=options,
+            reduce=["sum", "max@9"],
+        )  # fmt: skip
+        assert len(made) > 12
+        return max(in_memory[-6:])  # the first passes look for dropouts
+
+    assert run(["diff", "log2fc"]) == 0
+    assert run(["diff", "jsd"]) <= 4 + 2  # those of the reference in each draw, and one batch
+
+
+def test_fewer_alleles_at_a_time_for_wide_profiles() -> None:
+    assert chunk_alleles(4, 1, 30, 32) == 1024
+    assert chunk_alleles(4, 1, 30, 32, profile_size=2000) == 128  # 8 bytes x 31 x 2000 each
+    assert chunk_alleles(4, 1, 30, 32, profile_size=50_000) == 5
+    assert chunk_alleles(4, 1, 30, 32, profile_size=5_000_000) == 1
 
 
 @pytest.fixture(scope="module")

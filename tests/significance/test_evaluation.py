@@ -50,6 +50,11 @@ def test_every_number_is_that_of_others(result: EvaluationResult) -> None:
         "sign": np.maximum(positive, 1 - positive),
     }  # fmt: skip
     squared = (effect - np.polyval(np.polyfit(mean, effect, 1), mean)) ** 2
+    smallest = squared[np.argsort(np.abs(mean))[:300]].mean()
+    value = row(result, "mean_squared_error", "small", coverage=0.5)["value"]
+    assert value == pytest.approx(smallest)
+    value = row(result, "mean_squared_error", "sd", "small", 0.5)["value"]
+    assert value == pytest.approx(squared[np.argsort(sd)[:300]].mean() - smallest)
     for order, certainty in orders.items():
         precision = average_precision_score(both["large"], certainty)
         assert row(result, "auprc", order)["value"] == pytest.approx(precision)

@@ -118,6 +118,7 @@ def changed(**parts: Any) -> dict[str, Any]:
         (changed(options={"scores": ["logit"]}), "score diff.*the result has the scores logit"),
         (changed(options={"scores": ["diff"], "rc": True}), "with rc False; the result has rc True"),
         (changed(options={"scores": ["diff"], "shifts": [0, 1]}), "shifts"),
+        (changed(options={"scores": ["diff"], "until": 0.15}), "with until None; the result has until 0.1"),
         (changed(n_draws=0), "the result has no draws"),
         (changed(model={"name": "toy"}), "does not say which model made it"),
     ],

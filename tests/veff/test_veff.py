@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.metadata
 import os
 import tempfile
@@ -11,6 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+
+import kipoi_mcdropout as mcd
 
 try:
     importlib.metadata.version("kipoi-veff")
@@ -285,3 +289,41 @@ def test_a_dataloader_may_describe_itself_in_its_docstring(world: VeffWorld) -> 
     model = SimpleNamespace(postprocessing=world.model.postprocessing, default_dataloader=Described)
     attach_postprocessing(model)
     assert list(Described.postprocessing["variant_effects"].bed_input) == ["intervals_file"]  # type: ignore[attr-defined]
+
+
+def _others(world: VeffWorld, n: int) -> list[Any]:
+    """Kipoi models of the same code with other weights."""
+    made = []
+    for seed in range(n):
+        model = copy.copy(world.model)
+        model.model = copy.deepcopy(world.model.model)
+        generator = torch.Generator().manual_seed(seed)
+        for parameter in model.model.parameters():
+            parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
+        made.append(model)
+    return made
+
+
+def test_members_give_the_numbers_of_our_own_command(world: VeffWorld) -> None:
+    others = _others(world, 2)
+    theirs = run(world, members=others)
+    model = mcd.Model([world.model, *others], input_shape=(LENGTH, 4))
+    table = mcd.score_variants(model, world.vcf, world.fasta, n_draws=N_DRAWS, seed=5).table()
+    names = {
+        "mean": "effect_mean", "sd": "effect_sd", "sd_within": "effect_sd_within",
+        "sd_between": "effect_sd_between", "sign_agreement": "sign_agreement",
+    }  # fmt: skip
+    for statistic, ours_name in names.items():
+        got = theirs[f"diff_{statistic}"].to_numpy()
+        expected = table[ours_name].to_numpy().reshape(got.shape)
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6, err_msg=statistic)
+    assert "diff_sd_within" not in run(world)
+
+
+def test_draws_must_be_shared_out_among_members(world: VeffWorld) -> None:
+    with pytest.raises(InputError, match="multiple of the number of members, 3"):
+        McDropoutEffects(n_draws=10, members=_others(world, 2))
+    evaluation = McDropoutEffects(members=_others(world, 3))
+    x = np.eye(4, dtype=np.float32)[np.zeros((1, LENGTH), int)]
+    evaluation(world.model, ref={"seq": x}, alt={"seq": x})
+    assert evaluation.options.n_draws == 32

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from kipoi_mcdropout.cli.arguments import (
     Parser,
+    add_background,
     add_draw_arguments,
     add_engine_arguments,
+    add_member_means,
     add_output_arguments,
     add_run_arguments,
     add_until_arguments,
@@ -115,6 +117,8 @@ def _add_mutation_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep_draws", action="store_true", help="also write the effect of every draw (HDF5 only)"
     )
+    add_background(parser)
+    add_member_means(parser)
     parser.add_argument("--test_ref_ref", action="store_true", help="also 'mutate' each base to itself")
 
 
@@ -124,6 +128,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:
     keywords = _keywords(options)
 
     from kipoi_mcdropout.cli.data import Data
+    from kipoi_mcdropout.cli.run_watch import run_watch
     from kipoi_mcdropout.runs.ism import IsmPaths, load_function
 
     data = Data(options, only_of_files=("length",))
@@ -139,17 +144,17 @@ def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:
     loaded = data.load_model(description)
     prepared = _Prepared(loaded, keywords, options, function)
     prepared.with_settings(description.settings)  # its errors come before those of the data
-    own, alphabet = description.settings, data.alphabet(loaded)
-    # Arguments of a dataloader may give another than the model's default.
-    if own.alphabet is None and own.vocabulary is None:
-        own = replace(own, alphabet=alphabet)
+    # Arguments of a dataloader may give another order of the bases than the model's default.
+    own = data.settings(description.settings, loaded)
     model, settings, running = prepared.with_settings(own)
     sequences = data.open(model)
     n = sequences.n
-    watch = _watch(n if n is None or shard is None else n // shard.of, options.scheduler == "none")
+    watch = run_watch(n if n is None or shard is None else n // shard.of, options.scheduler == "none")
     asked = Asked([*prog.split(), *args], selection, keywords["score_kwargs"])
     try:
-        done = mutate(model, sequences, settings, running, paths, watch, asked)
+        done = mutate(
+            model, sequences, settings, running, paths, watch, asked, options.background
+        )
     finally:
         watch.close()
     draws = f"at most {done.n_draws}" if settings.effects.stops_early else str(done.n_draws)
@@ -189,7 +194,10 @@ class _Prepared:
                 scores, draws_of(get("n_draws")), tuple(get("quantiles")), get("keep_draws"),
                 Until.of(options.until, options.threshold, len(scores)),
             )  # fmt: skip
-            mutation = MutationOptions(get("start"), get("end"), get("test_ref_ref"), get("mask_scope"))
+            mutation = MutationOptions(
+                get("start"), get("end"), get("test_ref_ref"), get("mask_scope"),
+                member_means=options.member_means,
+            )  # fmt: skip
             running = RunOptions(
                 get("batch_size"), get("engine"), get("memory_bytes"), get("verify"), options.scheduler,
                 options.on_error, options.overwrite, options.resume, parse_shard(options.shard),
@@ -243,38 +251,6 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
             )
         keywords.update(extra)
     return keywords
-
-
-def _watch(n_sequences: int | None, here: bool) -> Any:
-    """Says on stderr how the run goes on; `here` where it is computed in this process."""
-    from kipoi_mcdropout.cli.messages import mention_engine, say, warn
-    from kipoi_mcdropout.cli.session import Progress
-    from kipoi_mcdropout.runs.interrupt import raise_if_interrupted
-    from kipoi_mcdropout.runs.ism.watch import Watch
-
-    class Spoken(Watch):
-        def __init__(self) -> None:
-            super().__init__(warn)
-            self.bar = Progress(n_sequences)
-
-        def began(self, choice: Any, notes: Any) -> None:
-            mention_engine(choice)
-            for note in notes:
-                say(f"note: {note}")
-
-        def forwards(self, done: int, total: int) -> None:
-            self.bar.update(done, total)
-
-        def finished(self, record: Any, first: bool) -> None:
-            raise_if_interrupted()
-            super().finished(record, first)
-            if not here:
-                self.bar.sequence(record.effects)
-
-        def close(self) -> None:
-            self.bar.close()
-
-    return Spoken()
 
 
 def _report(run: Any, draws: str, paths: Any, n_bad: int) -> None:

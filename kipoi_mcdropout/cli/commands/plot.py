@@ -236,7 +236,8 @@ def _draw_output(options: argparse.Namespace, table: pd.DataFrame, output: str, 
     if options.kind == "members":
         score = choose_score(table, options.score)
         rows = table[table["score"].astype(str) == score].reset_index(drop=True)
-        plots.plot_members(rows, _member_means(options, score), **common)
+        means, names = _member_means(options, score)
+        plots.plot_members(rows, means, names=names, **common)
         return
     if options.kind == "volcano":
         common["n_labels"] = options.labels
@@ -245,14 +246,19 @@ def _draw_output(options: argparse.Namespace, table: pd.DataFrame, output: str, 
     getattr(plots, f"plot_{options.kind}")(table, **common)
 
 
-def _member_means(options: argparse.Namespace, score: str) -> Any:
-    """A column for each row of the score in the table of `_read`; None for a table, which has none."""
-    from kipoi_mcdropout.files.open_hdf5 import is_hdf5
-    from kipoi_mcdropout.files.read import read_member_means
+def _member_means(options: argparse.Namespace, score: str) -> tuple[Any, tuple[str, ...]]:
+    """A column for each row of the score in the table of `_read`, and the names of the members.
 
-    if not is_hdf5(Path(options.result)):
-        return None
-    return read_member_means(options.result, options.target, score)
+    None in place of the means for a table that does not have them.
+    """
+    from kipoi_mcdropout.effects.member_names import asked_columns, names_of
+    from kipoi_mcdropout.files.open_hdf5 import is_hdf5
+    from kipoi_mcdropout.files.read import read_member_means, read_provenance
+
+    record = read_provenance(options.result)
+    if not is_hdf5(Path(options.result)) and not asked_columns(record):
+        return None, ()
+    return read_member_means(options.result, options.target, score), names_of(record)
 
 
 def _draw_mr(options: argparse.Namespace) -> Figure:

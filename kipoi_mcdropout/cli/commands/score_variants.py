@@ -8,8 +8,10 @@ from typing import Any
 
 from kipoi_mcdropout.cli.arguments import (
     Parser,
+    add_background,
     add_draw_arguments,
     add_engine_arguments,
+    add_member_means,
     add_run_arguments,
     add_until_arguments,
     parse_shard,
@@ -97,6 +99,8 @@ def add_result_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="add q-values (Benjamini-Hochberg false discovery rate) to the table",
     )
+    add_background(parser)
+    add_member_means(parser)
     parser.add_argument(
         "--vcf_target",
         nargs="+",
@@ -110,7 +114,8 @@ def add_result_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         metavar="NAME",
         help="statistics of each output to write into the VCF (default: effect_mean effect_sd "
-        "effect_point prob_positive ref_mean alt_mean)",
+        "effect_point prob_positive ref_mean alt_mean, and with --background p_empirical percentile "
+        "percentile_sd sign_probability)",
     )
     parser.add_argument(
         "--info_prefix",
@@ -163,7 +168,9 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--strict", action="store_true", help="exit code 3 if any allele is skipped")
     parser.add_argument(
-        "--batch_size", type=int, default=32, help="number of inputs in one forward pass (default 32)"
+        "--batch_size",
+        type=int,
+        help="number of inputs in one forward pass (default: as many as fit into memory, at most 32)",
     )
     add_engine_arguments(parser)
 
@@ -184,16 +191,12 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
     files = (options.output_vcf, options.table)
     paths = output_paths(options.input_vcf, *files, wanted.vcf, running)
     description = describe_model(options)
-    settings = with_readout(
-        description.settings, readout_words(options), wanted.effects.scores
-    )
-    model = Model.of(load_for_files(description), settings)
+    settings = with_readout(description.settings, readout_words(options), wanted.effects.scores)
+    model = Model.of(load_for_files(description, options.memory), settings)
     bar = _Bar(_expected(options, running.shard))
     told = Told([*prog.split(), *args], bar.update)
     try:
-        run = score_vcf(
-            model, options.input_vcf, options.fasta_file, paths, wanted, running, told
-        )
+        run = score_vcf(model, options.input_vcf, options.fasta_file, paths, wanted, running, told)
     except SkippedAllelesError as error:
         bar.close()
         warn(str(error))
@@ -228,11 +231,11 @@ def _wanted(options: argparse.Namespace, shifts: tuple[int, ...]) -> tuple[Any, 
     effects = EffectOptions(scores, n_draws, tuple(options.quantiles), until=until)
     placed = VariantOptions(
         options.rc, shifts, options.normalize, options.edge, options.ref_mismatch, options.region,
-        options.contig_map,
+        options.contig_map, (), options.background,
     )  # fmt: skip
     written = VcfOptions(
         options.skipped, options.vcf_target, options.vcf_statistics or DEFAULT_STATISTICS,
-        options.info_prefix, options.q_values, options.strict,
+        options.info_prefix, options.q_values, options.member_means, options.strict,
     )  # fmt: skip
     running = RunOptions(
         options.batch_size, options.engine, options.memory, not options.no_verify, options.scheduler,

@@ -125,10 +125,13 @@ class _SiteMarker(DropoutInterceptor):
         if func in MAKERS and not self.sites:
             what = f"its code makes random numbers by torch's {func.__name__}"
             self.recorder.fail(what + self.recorder.where())
-        if func in _ESCAPES and any(self.recorder.is_tracked(x) for x in walk(list(args))):
-            self.recorder.fail(
-                f"the model's code looks at its data by Tensor.{func.__name__}{self.recorder.where()}"
-            )
+        if func in _ESCAPES:
+            if any(self.recorder.is_tracked(x) for x in walk(list(args))):
+                self.recorder.fail(
+                    f"the model's code looks at its data by Tensor.{func.__name__}"
+                    f"{self.recorder.where()}"
+                )
+            self.recorder.reads_weights = True
         return super().__torch_function__(func, types, args, kwargs)
 
 
@@ -146,6 +149,7 @@ class _Recorder(TorchDispatchMode):
         self.output: Any = None
         self.failure: CaptureError | None = None
         self.n_sites = 0
+        self.reads_weights = False  # or other tensors that do not come from the inputs
         self._alive: list[Tensor] = []
         self._node_of: dict[int, int] = {}
         self._stale: set[int] = set()
@@ -209,8 +213,10 @@ class _Recorder(TorchDispatchMode):
         func, kwargs = usual(func), kwargs or {}
         tensors = [x for x in walk((list(args), kwargs)) if isinstance(x, Tensor)]
         depends = any(id(x) in self._node_of for x in tensors)
-        if depends and looks_at_data(func, tensors, [*args[1:], *kwargs.values()]):
-            self.fail(f"the model's code looks at its data by torch's {func}{self.where()}")
+        if looks_at_data(func, tensors, [*args[1:], *kwargs.values()]):
+            if depends:
+                self.fail(f"the model's code looks at its data by torch's {func}{self.where()}")
+            self.reads_weights = True
         if func._schema.is_mutable:
             return self._mutation(func, args, kwargs, depends)
         given, named = map_leaves(self._argument, (tuple(args), kwargs))
@@ -225,6 +231,8 @@ class _Recorder(TorchDispatchMode):
                 self._add("getitem", _getitem, (Ref(whole.index), i), {}, part)
         elif depends:
             self.fail(f"the model's code looks at its data by torch's {func}{self.where()}")
+        else:
+            self.reads_weights = True
         return result
 
     def _mutation(self, func: Any, args: Any, kwargs: Any, depends: bool) -> Any:
@@ -296,7 +304,8 @@ def _merge(two: _Recorder, three: _Recorder) -> Graph:
     if two.output != three.output:
         raise CaptureError("the outputs depend on the size of the batch")
     kept = link_users(nodes, [ref.index for ref in two.output])
-    return Graph(kept, two.output, two.input_paths)
+    reads_weights = two.reads_weights or three.reads_weights
+    return Graph(kept, two.output, two.input_paths, reads_weights)
 
 
 def _unify(a: Any, b: Any, name: str) -> Any:

@@ -25,25 +25,51 @@ from kipoi_mcdropout.engine.incremental.interpret import Masking, run_nodes
 from kipoi_mcdropout.engine.incremental.looked_at import looked_at
 from kipoi_mcdropout.engine.incremental.plan import Plan, make_plan
 from kipoi_mcdropout.engine.incremental.references import References
+from kipoi_mcdropout.engine.incremental.shared_capture import SharedCaptures
 from kipoi_mcdropout.engine.incremental.tail import Tail, find_tail
 from kipoi_mcdropout.outputs.matrix import flatten_outputs
+from kipoi_mcdropout.sequence.layout import SequenceLayout
 from kipoi_mcdropout.sequence.mutants import MutantBatch, get_input, set_input
 
 _CHECK_ROWS = 4  # more than the three that were recorded
 
 
 @dataclass
+class Captured:
+    """A captured model, for inputs of one shape; the graph holds the weights themselves, and no copy."""
+
+    graph: Graph
+    layout: SequenceLayout
+    masking: Masking
+    path: str  # of the mutated input
+    dtype: torch.dtype  # of activations
+    single: bool = False  # whether a batch of one gives what a batch of two does
+    checked: bool = False  # against the model itself
+
+
+@dataclass
 class Compiled:
     """What is known of a model for inputs of one shape; nothing in it depends on what was run."""
 
+    captured: Captured
     plan: Plan
-    masking: Masking
-    path: str  # of the mutated input
     tails: dict[int, Tail]  # by the node of their linear layer
-    dtype: torch.dtype  # of activations
     looked_at: frozenset[int]  # nodes whose reference activations are kept
-    single: bool = False  # whether a batch of one gives what a batch of two does
-    checked: bool = False  # against the model itself
+
+    @property
+    def masking(self) -> Masking:
+        """The masks of a run."""
+        return self.captured.masking
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of activations."""
+        return self.captured.dtype
+
+    @property
+    def single(self) -> bool:
+        """Whether a batch of one gives what a batch of two does."""
+        return self.captured.single
 
     @property
     def own_point(self) -> bool:
@@ -115,12 +141,17 @@ class Compiled:
 
 
 def compile_model(
-    model: LockedModel, masks: MaskBank, batch: MutantBatch, point_only: bool = False
+    model: LockedModel,
+    masks: MaskBank,
+    batch: MutantBatch,
+    point_only: bool = False,
+    captures: SharedCaptures | None = None,
 ) -> Compiled:
     """Capture the model and plan; nothing is checked yet.
 
     With `point_only` the dropout calls are left out, and need not be such as can be locked. Of the
-    batch only the shapes are used, and what its first reference has beside the sequence.
+    batch only the shapes are used, and what its first reference has beside the sequence. `captures` are
+    those of other networks of the same architecture.
 
     Raises
     ------
@@ -133,15 +164,27 @@ def compile_model(
         raise CaptureError(f"{model.dtype} is computed on whole inputs")
     probe = _probe_inputs(batch, model.device)
     site_plan = NO_SITES if point_only else model.plan(probe)
-    graph = capture(model, probe, site_plan)
+    if captures is None:
+        graph = capture(model, probe, site_plan)
+    else:
+        graph = captures.graph((shapes_of(batch), point_only), model, probe, site_plan)
     masking = Masking(site_plan, masks, batch.scope, model.device)
-    path = _path(batch)
-    plan = make_plan(graph, batch.layout, path, masking)
-    tails = _tails(plan)
-    used = looked_at(plan, tails.values())
     dtype = input_dtype(batch)
     dtype = dtype if dtype.is_floating_point else weights_dtype(model.module)
-    return Compiled(plan, masking, path, tails, dtype, used)
+    return planned(Captured(graph, batch.layout, masking, _path(batch), dtype))
+
+
+def planned(captured: Captured) -> Compiled:
+    """A captured model with its plan, whose rules hold weights in the layout that they need.
+
+    Raises
+    ------
+    RuleError
+        If a rule for an operation fails.
+    """
+    plan = make_plan(captured.graph, captured.layout, captured.path, captured.masking)
+    tails = _tails(plan)
+    return Compiled(captured, plan, tails, looked_at(plan, tails.values()))
 
 
 def check_compiled(compiled: Compiled, model: LockedModel, masks: MaskBank, batch: MutantBatch) -> None:
@@ -154,8 +197,14 @@ def check_compiled(compiled: Compiled, model: LockedModel, masks: MaskBank, batc
     """
     probe = _probe_inputs(batch, model.device)
     _check(compiled, model, masks, probe)
-    compiled.single = _single_works(compiled, probe)
-    compiled.checked = True
+    compiled.captured.single = _single_works(compiled, probe)
+    compiled.captured.checked = True
+
+
+def shapes_of(batch: MutantBatch) -> tuple[Any, ...]:
+    """What a compiled model depends on of a batch, to be compared."""
+    shapes = tuple((path, x.shape[1:], str(x.dtype)) for path, x in leaves(batch.references))
+    return shapes, batch.input_key, batch.layout.category_axis
 
 
 def input_dtype(batch: MutantBatch) -> torch.dtype:

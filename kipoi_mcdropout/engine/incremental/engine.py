@@ -11,15 +11,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kipoi_mcdropout.arrays.nested import leaves, take
+from kipoi_mcdropout.arrays.nested import take
 from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.memory import is_out_of_memory
 from kipoi_mcdropout.engine.full import DEFAULT_MEMORY_BYTES, DrawBlock, to_tensors
 from kipoi_mcdropout.engine.incremental.capture_error import CaptureError
-from kipoi_mcdropout.engine.incremental.compiled import Compiled, check_compiled, compile_model
+from kipoi_mcdropout.engine.incremental.compiled import (
+    Captured,
+    Compiled,
+    check_compiled,
+    compile_model,
+    planned,
+    shapes_of,
+)
 from kipoi_mcdropout.engine.incremental.references import NonFiniteReference, References
 from kipoi_mcdropout.engine.incremental.rules import RuleError
+from kipoi_mcdropout.engine.incremental.shared_capture import SharedCaptures
 from kipoi_mcdropout.engine.incremental.slice_run import SliceRun
 from kipoi_mcdropout.sequence.mutants import MutantBatch, chunks
 
@@ -36,10 +44,12 @@ class IncrementalEngine:
     model : LockedModel
         Within `borrow()` while running.
     masks : MaskBank
-    batch_size : int
-        Inputs in one forward pass, where whole inputs are computed.
+    batch_size : int, optional
+        Inputs in one forward pass, where whole inputs are computed; by default `LockedModel.fitting`.
     memory_bytes : int
         Approximate memory for activations.
+    captures : SharedCaptures, optional
+        Of other networks of the same architecture.
 
     Attributes
     ----------
@@ -56,30 +66,47 @@ class IncrementalEngine:
         self,
         model: LockedModel,
         masks: MaskBank,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         memory_bytes: int = DEFAULT_MEMORY_BYTES,
+        captures: SharedCaptures | None = None,
     ) -> None:
         self.model, self.masks = model, masks
         self.batch_size, self.memory_bytes = batch_size, memory_bytes
+        self._captures = captures
         self.paths: Counter[str] = Counter()
         self._compiled: dict[Any, Compiled] = {}
+        self._captured: dict[Any, Captured] = {}
 
     def planned(self, batch: MutantBatch, point_only: bool = False) -> Compiled:
         """The captured model and its plan for inputs of this shape, perhaps not checked yet."""
-        shapes = tuple((p, x.shape[1:], str(x.dtype)) for p, x in leaves(batch.references))
-        key = (point_only, shapes, batch.input_key, batch.layout.category_axis)
+        key = (shapes_of(batch), point_only)
+        if key not in self._compiled and key in self._captured:
+            self._compiled[key] = planned(self._captured[key])
         if key not in self._compiled:
-            compiled = compile_model(self.model, self.masks, batch, point_only)
+            compiled = compile_model(self.model, self.masks, batch, point_only, self._captures)
             if compiled.own_point:
                 self.planned(batch, point_only=True)  # if it cannot be captured, nothing is gained
-            self._compiled[key] = compiled
+            self._compiled[key], self._captured[key] = compiled, compiled.captured
         return self._compiled[key]
+
+    def let_go(self) -> None:
+        """Let go of the copies of weights in the plans, which are made again where they are needed."""
+        self._compiled.clear()
 
     def compiled(self, batch: MutantBatch, point_only: bool = False) -> Compiled:
         """The captured model and its plan for inputs of this shape, checked against the model."""
         compiled = self.planned(batch, point_only)
-        if not compiled.checked:
+        if compiled.captured.checked:
+            return compiled
+        try:
             check_compiled(compiled, self.model, self.masks, batch)
+        except CaptureError:
+            if self._captures is None:
+                raise
+            self._captures = None  # it may be another network's: capture this one by itself
+            self._compiled.clear()
+            self._captured.clear()
+            return self.compiled(batch, point_only)
         return compiled
 
     def run(
@@ -184,7 +211,8 @@ class IncrementalEngine:
             try:
                 if run is None:
                     references = self._references(compiled, batch, rows)
-                    run = SliceRun(compiled, references, self.batch_size, shrink, self.paths)
+                    whole = self._whole_at_a_time(batch)
+                    run = SliceRun(compiled, references, whole, shrink, self.paths)
                     run.prepare(batch, rows, n_draws, as_whole=not finite)
                 alt, ref = run.outputs(part, selected)
             except NonFiniteReference:
@@ -197,6 +225,14 @@ class IncrementalEngine:
                 continue
             yield ref, alt
             done += len(part)
+        if run is not None:
+            run.close()
+
+    def _whole_at_a_time(self, batch: MutantBatch) -> int:
+        if self.batch_size is not None:
+            return self.batch_size
+        one = to_tensors(take(batch.references, [0]), self.model.device)
+        return self.model.fitting(one, self.memory_bytes)
 
     def _references(self, compiled: Compiled, batch: MutantBatch, rows: slice) -> References:
         owners = np.unique(batch.owner[rows])

@@ -70,11 +70,16 @@ class Node:
 
 @dataclass(eq=False)
 class Graph:
-    """Nodes in the order of execution, and the nested result of the model made of `Ref`s."""
+    """Nodes in the order of execution, and the nested result of the model made of `Ref`s.
+
+    `reads_weights` says whether the model's code looks at the values of its weights, so that another
+    network of the same code may have another graph.
+    """
 
     nodes: list[Node]
     output: Any
     input_paths: dict[str, int]
+    reads_weights: bool = False
 
     def output_indices(self) -> list[int]:
         """Nodes that are outputs of the model, in the order of `outputs.flatten_outputs`."""

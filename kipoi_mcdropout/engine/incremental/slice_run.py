@@ -89,6 +89,10 @@ class SliceRun:
         self._find_needed()
         self.thinning = self._thinning()
 
+    def close(self) -> None:
+        """After the last draws. It ends a cycle, so that the memory is free at once."""
+        self.thinning = None
+
     def _find_needed(self) -> None:
         """Windows that are computed, and those that leave them for whole rows."""
         steps = self.plan.steps

@@ -14,6 +14,7 @@ from kipoi_mcdropout.mr.estimators.estimate import Estimate, make_estimate
 from kipoi_mcdropout.mr.estimators.ratio import with_exposure_effect
 from kipoi_mcdropout.mr.estimators.regression import Fit, fit_effects
 from kipoi_mcdropout.mr.pairs.instruments import Instruments
+from kipoi_mcdropout.mr.pairs.spread import deviations
 
 Model = Literal["default", "random", "fixed", "random_underdispersed"]
 Weights = Literal["first_order", "second_order"]
@@ -87,7 +88,8 @@ def second_order_variance(instruments: Instruments, psi: float) -> FloatArray:
 def error_correlation(instruments: Instruments) -> float:
     """Correlation over draws of exposure and outcome effect, median over mutants: `psi` for IVW.
 
-    Both effects come from the same masks, which makes this like a sample overlap of 100 %.
+    Both effects come from the same masks, which makes this like a sample overlap of 100 %. With several
+    members it is that of the nested draws (`spread.deviations`).
     """
     used = instruments.kept()
     x, y = used.draws_exposure, used.draws_outcome
@@ -96,7 +98,10 @@ def error_correlation(instruments: Instruments) -> float:
             "the correlation of the errors requires the draws of both outputs; got none. Run ism with "
             "--keep_draws, and pass read_draws(...)."
         )
-    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    if used.n_members > 1:
+        x, y = (deviations(draws, used.n_members, used.se_type == "mcse") for draws in (x, y))
+    else:
+        x, y = x - x.mean(axis=0), y - y.mean(axis=0)
     return float(np.median((x * y).sum(0) / np.sqrt((x * x).sum(0) * (y * y).sum(0))))
 
 

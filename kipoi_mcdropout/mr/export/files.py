@@ -21,7 +21,7 @@ from kipoi_mcdropout.arrays.array_types import FloatArray
 from kipoi_mcdropout.errors import OutputError, is_machine_failure
 from kipoi_mcdropout.mr.export.file_names import safe_file_name
 from kipoi_mcdropout.mr.export.readme import readme, sequences_of
-from kipoi_mcdropout.mr.pairs.correlation import covariance_of_draws
+from kipoi_mcdropout.mr.pairs.correlation import correlation_of_members, covariance_of_draws
 from kipoi_mcdropout.mr.pairs.instruments import Instruments
 
 MAX_MATRIX = (
@@ -241,6 +241,10 @@ def _matrices(used: Instruments) -> dict[str, FloatArray]:
         for side, name in (("exposure", "xx"), ("outcome", "yy")):
             sd = np.sqrt(np.diag(covariance[name]))
             matrices[f"correlation_{side}.tsv"] = covariance[name] / np.outer(sd, sd)
+            if used.n_members > 1:
+                draws, of_mean = getattr(used, f"draws_{side}"), used.se_type == "mcse"
+                matrix = correlation_of_members(draws, used.n_members, of_mean)
+                matrices[f"correlation_{side}.tsv"] = matrix
     if used.correlation is not None:
         matrices["correlation_outcome.tsv"] = used.correlation
     return matrices

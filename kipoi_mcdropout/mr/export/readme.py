@@ -175,7 +175,8 @@ def _matrices(instruments: Instruments, files: list[str], max_matrix: int) -> st
                 f"For means over draws divide by {instruments.n_draws}."
                 if instruments.n_members == 1
                 else f"The draws are of {instruments.n_members} members\n(draw t is of member t mod "
-                f"{instruments.n_members}): for means over draws do not divide by their number."
+                f"{instruments.n_members}): the matrices are those of a draw of a random member, "
+                "within and\nbetween members; for means over draws do not divide by their number."
             )
         )
     elif "draws.parquet" in files:
@@ -183,10 +184,13 @@ def _matrices(instruments: Instruments, files: list[str], max_matrix: int) -> st
             f"No correlation and covariance files: over {max_matrix} instruments. "
             "They can be computed from draws.parquet."
         )
-    n_draws = instruments.n_draws
-    if "correlation_outcome.tsv" in files and n_draws and instruments.n_kept > n_draws - 1:
+    of_members = instruments.n_members > 1 and instruments.se_type == "mcse"
+    n, what = (instruments.n_members, "members") if of_members else (instruments.n_draws, "draws")
+    if of_members and "correlation_outcome.tsv" in files:
+        lines.append("The correlations are those of the means of the members, as the mcse is.")
+    if "correlation_outcome.tsv" in files and n and instruments.n_kept > n - 1:
         lines.append(
-            f"The matrix of correlations has no inverse: {instruments.n_kept} instruments, {n_draws} "
-            "draws. MendelianRandomization will fail on them."
+            f"The matrix of correlations has no inverse: {instruments.n_kept} instruments, {n} {what}. "
+            "MendelianRandomization will fail on them."
         )
     return "\n".join(lines) + ("\n" if lines else "")

@@ -11,6 +11,7 @@ import pandas as pd
 from kipoi_mcdropout.files.group import OutputGroup, Writers
 from kipoi_mcdropout.files.record import SequenceBlocks, SequenceRecord
 from kipoi_mcdropout.runs.ism.codec import decode, failure_row
+from kipoi_mcdropout.runs.q_values import UnitQs
 from kipoi_mcdropout.runs.unit_file import StoredUnit
 
 
@@ -26,6 +27,8 @@ class EffectsAssembler:
         that only one is in memory at a time.
     release : callable
         Called with the number of each unit when its sequence is written.
+    q_values : UnitQs, optional
+        q-values to add, where the effects were compared with a background.
 
     Attributes
     ----------
@@ -40,7 +43,9 @@ class EffectsAssembler:
         writers: Writers[SequenceBlocks] | None,
         load: Callable[[int], StoredUnit],
         release: Callable[[int], None] = lambda _number: None,
+        q_values: UnitQs | None = None,
     ) -> None:
+        self._q_values = q_values
         self._writers, self._load, self._release = writers, load, release
         self._numbers: list[int] = []
         self.failed: dict[int, dict[str, Any]] = {}
@@ -70,13 +75,19 @@ class EffectsAssembler:
     def _blocks(self, last: StoredUnit) -> SequenceBlocks:
         """The sequence that ends with this block."""
         if len(self._numbers) == 1:
-            return SequenceBlocks.of(decode(last))
+            return SequenceBlocks.of(self._decode(last))
         numbers = list(self._numbers)
 
         def blocks() -> Iterator[SequenceRecord]:
-            return (decode(self._load(number)) for number in numbers)
+            return (self._decode(self._load(number)) for number in numbers)
 
         return SequenceBlocks(blocks)
+
+    def _decode(self, stored: StoredUnit) -> SequenceRecord:
+        record = decode(stored)
+        if self._q_values is not None:
+            self._q_values.put_into(record.effects.summaries)
+        return record
 
     def write_failures(self, group: OutputGroup, path: Path | None) -> None:
         """Write a table of the sequences that could not be computed, if there are any: TSV at `path`."""

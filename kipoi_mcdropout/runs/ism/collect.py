@@ -12,6 +12,7 @@ from kipoi_mcdropout.runs.ism.assemble import EffectsAssembler
 from kipoi_mcdropout.runs.ism.codec import IsmCodec, decode
 from kipoi_mcdropout.runs.ism.run import IsmRun
 from kipoi_mcdropout.runs.ism.units import Block, BlockTask
+from kipoi_mcdropout.runs.q_values import UnitQs
 from kipoi_mcdropout.runs.schedule import Failure, Scheduler, Work
 from kipoi_mcdropout.runs.schedule.work import OnError
 from kipoi_mcdropout.runs.unit_file import StoredUnit
@@ -37,10 +38,12 @@ def collect_ism(
     scheduler: Scheduler,
     on_error: OnError,
     done: Callable[[SequenceRecord, bool], None],
+    ranked: bool = False,
 ) -> tuple[IsmRun, list[SequenceBlocks]]:
     """The effects of all sequences, with the numbers as the files hold them.
 
-    The arguments are those of `run.run_ism`, which writes files.
+    The arguments are those of `run.run_ism`, which writes files; `ranked` where the effects are compared
+    with a background.
 
     Raises
     ------
@@ -63,7 +66,9 @@ def collect_ism(
 
     writers: Writers[SequenceBlocks] = Writers()
     writers.add(kept)
-    assembler = EffectsAssembler(writers, stored.__getitem__)
-    assembler.add_all(computed())
+    q_values = UnitQs() if ranked else None
+    units_done = computed() if q_values is None else q_values.after_all(computed(), stored.__getitem__)
+    assembler = EffectsAssembler(writers, stored.__getitem__, q_values=q_values)
+    assembler.add_all(units_done)
     check_not_all_failed(counts)
     return IsmRun(len(assembler.sequences), list(assembler.failed.values())), kept.sequences

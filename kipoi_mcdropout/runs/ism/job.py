@@ -10,6 +10,7 @@ from typing import Any
 
 from kipoi_mcdropout.effects.saturation import IsmOptions, SaturationMutagenesis, SequenceEffects
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.model.load_members import load_members
 from kipoi_mcdropout.model.model import Model
 from kipoi_mcdropout.model.reference import ModelReference
 from kipoi_mcdropout.model.settings import ModelSettings
@@ -36,7 +37,7 @@ class IsmJob:
             If the function of `output_sel_fn` is not there.
         """
         select = None if self.output_sel_fn is None else load_function(self.output_sel_fn)
-        members = [member.load() for member in self.models]
+        members = load_members(self.models, lambda _, member: member.load(), self.options.memory_bytes)
         model = Model.of(members, self.settings, select)
         mutagenesis = SaturationMutagenesis(model.ensemble, self.options)
         return lambda task: task.run(mutagenesis)

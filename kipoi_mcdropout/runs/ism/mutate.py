@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kipoi_mcdropout.effects.asked_outputs import asked_outputs
-from kipoi_mcdropout.effects.saturation import IsmOptions, SaturationMutagenesis
+from kipoi_mcdropout.effects.saturation import IsmOptions
 from kipoi_mcdropout.effects.scores import Score
 from kipoi_mcdropout.effects.summary import EffectOptions
 from kipoi_mcdropout.effects.until import Until
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.files.background import BackgroundSource, background_for
 from kipoi_mcdropout.files.effects import Effects
 from kipoi_mcdropout.model.choose_inputs import Inputs, choose_inputs, open_inputs
-from kipoi_mcdropout.model.ensemble import decided_draws, draws_of
+from kipoi_mcdropout.model.ensemble import draws_of
 from kipoi_mcdropout.model.model import Model, as_model
-from kipoi_mcdropout.model.reference import ModelReference
 from kipoi_mcdropout.model.sequences import Sequences
 from kipoi_mcdropout.outputs.targets import as_targets
-from kipoi_mcdropout.runs.ism.check_ranges import RangeCheck, genome_of, with_checked_ranges
 from kipoi_mcdropout.runs.ism.collect import collect_ism
-from kipoi_mcdropout.runs.ism.job import IsmJob
 from kipoi_mcdropout.runs.ism.paths import IsmPaths
-from kipoi_mcdropout.runs.ism.record import Asked, dtype_check, run_record
+from kipoi_mcdropout.runs.ism.prepare import prepare
+from kipoi_mcdropout.runs.ism.record import Asked
 from kipoi_mcdropout.runs.ism.run import IsmRun, run_ism
 from kipoi_mcdropout.runs.ism.units import ism_units
 from kipoi_mcdropout.runs.ism.watch import Watch
 from kipoi_mcdropout.runs.options import RunOptions
-from kipoi_mcdropout.runs.schedule import InProcess, Scheduler, Work
 
 
 @dataclass(frozen=True)
@@ -48,11 +46,17 @@ class MutationOptions:
         Quantiles of the effect over the draws to report.
     keep_draws : bool
         Also keep the effect of every draw.
+    background : str, Path or Background, optional
+        A background, or its file (`background`), among whose effects each effect is ranked: p-values,
+        percentiles and q-values are added. It must be of the same model, draws, scores and positions.
     until : float, optional
         Share to which each mean effect is to be known; then n_draws is the most that a mutant gets, and
         each gets only as many as it needs. See `effects.until.Until`.
     threshold : float, or sequence of float with one for each score, optional
         The smallest effect that matters, for `until`, in the units of the score.
+    member_means : bool
+        Also report the mean effect of each member in tables, in columns `effect_mean_1`,
+        `effect_mean_2`, ..., in the order in which the members were given. HDF5 always has them.
     """
 
     start: int = 0
@@ -61,8 +65,10 @@ class MutationOptions:
     mask_scope: str = "run"
     quantiles: Sequence[float] = ()
     keep_draws: bool = False
+    background: BackgroundSource | None = None
     until: float | None = None
     threshold: float | Sequence[float] | None = None
+    member_means: bool = False
 
 
 def ism(
@@ -134,7 +140,9 @@ def ism(
         Until.of(options.until, options.threshold, len(parsed)),
     )  # fmt: skip
     settings = ism_options(ready, effects, seed, targets, options, running)
-    return mutate(ready, inputs, settings, running, paths).effects
+    return mutate(
+        ready, inputs, settings, running, paths, background=options.background
+    ).effects
 
 
 def ism_options(
@@ -152,10 +160,12 @@ def ism_options(
     InputError
         If one of them is not as stated.
     """
+    if options.member_means:
+        model.ensemble.check_several("member_means (--member_means)")
     return IsmOptions(
         model.settings.model_input, effects, seed, as_targets(targets), model.encoding,
         options.start, options.end, options.include_reference, options.mask_scope, running.batch_size,
-        running.engine, running.memory, running.verify,
+        running.engine, running.memory, running.verify, options.member_means,
     )  # fmt: skip
 
 
@@ -176,6 +186,7 @@ def mutate(
     paths: IsmPaths | None,
     watch: Watch | None = None,
     asked: Asked = Asked(),  # noqa: B008 (it cannot be changed)
+    background: BackgroundSource | None = None,
 ) -> Mutated:
     """Mutate sequences, with options that were checked before; `ism` and the command both call it.
 
@@ -192,6 +203,8 @@ def mutate(
         Follows the run.
     asked : Asked
         The command line, for the record.
+    background : str, Path or Background, optional
+        The background, or its file, with which the effects are compared.
 
     Raises
     ------
@@ -199,51 +212,26 @@ def mutate(
         See `run.run_ism`.
     """
     watch = Watch() if watch is None else watch
-    first, sequences = sequences.peek()  # errors of the data or the model come before any file is made
-    n_draws = decided_draws(options.effects.n_draws, model.ensemble, first["inputs"])
-    effects = replace(options.effects, n_draws=n_draws)
-    options = replace(options, effects=effects)
-    mutagenesis = SaturationMutagenesis(model.ensemble, options)
-    key = model.adapter.input_key(options.model_input, first["inputs"])
-    if sequences.windows is None:  # ranges by code of others
-        check = RangeCheck(genome_of(sequences.arguments))
-        stream = with_checked_ranges(sequences.batches, check, key, options.encoding)
-        first, sequences = sequences.with_batches(stream).peek()
-    choice = mutagenesis.fix_engine(first["inputs"], sequences.n)
-    engines = tuple(of_member.engine for of_member in mutagenesis.choices(first["inputs"]))
-    options = replace(options, engine=engines)  # the workers take the same
-    record = run_record(model, mutagenesis, first["inputs"], sequences, asked)
-    notes = mutagenesis.plan(first["inputs"]).notes
-    if (compared := dtype_check(model, mutagenesis, first["inputs"])) is not None:
-        record["dtype_check"] = compared.to_dict()
-        notes += (str(compared),)
-    watch.began(choice, notes)
-    units = ism_units(sequences.batches, mutagenesis)
+    prepared = prepare(model, sequences, options, asked)
+    mutagenesis, record = prepared.mutagenesis, prepared.record
+    if background is not None:
+        scores = [score.name for score in options.effects.scores]
+        ranking, record = background_for(background, record, prepared.labels, scores)
+        mutagenesis.rank_against(ranking)
+    watch.began(prepared.choice, prepared.notes)
+    units = ism_units(prepared.sequences.batches, mutagenesis)
+    n_draws = mutagenesis.options.effects.n_draws
     with running.open_scheduler() as scheduler:
-        work = _work(model, mutagenesis, options, scheduler, watch, asked)
+        work = prepared.work(scheduler, watch, asked)
         if paths is None:
-            run, blocks = collect_ism(units, work, scheduler, running.on_error, watch.finished)
-            return Mutated(run, Effects.of(blocks, record), effects.n_draws)
+            run, blocks = collect_ism(
+                units, work, scheduler, running.on_error, watch.finished, background is not None
+            )
+            return Mutated(run, Effects.of(blocks, record), n_draws)
         run = run_ism(
             units, work, scheduler, paths, record, on_error=running.on_error, done=watch.finished
         )
-    return Mutated(run, Effects.at(paths.outputs), effects.n_draws)
-
-
-def _work(
-    model: Model,
-    mutagenesis: SaturationMutagenesis,
-    options: IsmOptions,
-    scheduler: Scheduler,
-    watch: Watch,
-    asked: Asked,
-) -> Work[Any, Any]:
-    """The function that computes one unit here and, for a cluster, the job that does it elsewhere."""
-    if isinstance(scheduler, InProcess):
-        return Work(lambda task: task.run(mutagenesis, watch.forwards))
-    references = tuple(ModelReference.of(member) for member in model.ensemble.first_in_front)
-    job = IsmJob(references, model.settings, options, asked.output_sel_fn)
-    return Work(lambda task: task.run(mutagenesis), job)
+    return Mutated(run, Effects.at(paths.outputs), n_draws)
 
 
 def _paths(output: Any, running: RunOptions) -> IsmPaths | None:

@@ -39,9 +39,7 @@ def _encoding(mutagenesis: SaturationMutagenesis, inputs: Nested) -> dict[str, A
     return {**mutagenesis.options.encoding.to_dict(), "category_axis": axis}
 
 
-def dtype_check(
-    model: Model, mutagenesis: SaturationMutagenesis, inputs: Nested
-) -> DtypeCheck | None:
+def dtype_check(model: Model, mutagenesis: SaturationMutagenesis, inputs: Nested) -> DtypeCheck | None:
     """What `dtype` rounds, on a few mutants of the first sequence; None where nothing is compared.
 
     Of a model with several members, that of the first.
@@ -56,9 +54,7 @@ def dtype_check(
     rows = np.linspace(0, len(edits.position) - 1, n_mutants).round().astype(np.int64)
     mutants = substituted(codes, edits.position[rows], edits.alt[rows])
     owner = np.zeros(len(rows), np.int64)
-    batch = MutantBatch(
-        sequence.inputs, sequence.key, sequence.layout, codes[None], owner, mutants
-    )
+    batch = MutantBatch(sequence.inputs, sequence.key, sequence.layout, codes[None], owner, mutants)
     draws = range(n_draws) if n_draws else [POINT]
     selected = mutagenesis.targets(inputs).selected
     with locked.borrow():
@@ -117,6 +113,7 @@ def run_record(
             "quantiles": list(options.effects.quantiles),
             "keep_draws": options.effects.keep_draws,
             **options.effects.until_as_dict(),
+            **({"member_means": True} if options.member_means else {}),
             "ignore": list(model.settings.ignore),
             "dtype": model.settings.dtype,
             "output_sel_fn": asked.output_sel_fn,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,19 +11,24 @@ from typing import Any
 from kipoi_mcdropout.effects.saturation import SequenceEffects
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files import effect_writers
-from kipoi_mcdropout.files.record import SequenceRecord
+from kipoi_mcdropout.files.group import OutputGroup, Writers
+from kipoi_mcdropout.files.record import SequenceBlocks, SequenceRecord
 from kipoi_mcdropout.runs.compute import Counts, Unit, check_not_all_failed, compute_units
 from kipoi_mcdropout.runs.ism.assemble import EffectsAssembler
 from kipoi_mcdropout.runs.ism.codec import IsmCodec, decode
 from kipoi_mcdropout.runs.ism.paths import IsmPaths
-from kipoi_mcdropout.runs.ism.units import Block, BlockTask
+from kipoi_mcdropout.runs.ism.units import Block
 from kipoi_mcdropout.runs.merge import ShardedRun
+from kipoi_mcdropout.runs.q_values import UnitQs, is_ranked
 from kipoi_mcdropout.runs.schedule import Scheduler, Work
 from kipoi_mcdropout.runs.schedule.work import OnError
 from kipoi_mcdropout.runs.session import RunPlan, RunSession, absolute
 from kipoi_mcdropout.runs.unit_file import StoredUnit
 
 KIND = "ism"
+OpenFiles = Callable[
+    [OutputGroup, Sequence[Path], dict[str, Any]], AbstractContextManager[Writers[SequenceBlocks]]
+]
 
 
 @dataclass
@@ -35,14 +41,15 @@ class IsmRun:
 
 
 def run_ism(
-    units: Iterable[Unit[Block, BlockTask]],
-    work: Work[BlockTask, SequenceEffects],
+    units: Iterable[Unit[Block, Any]],
+    work: Work[Any, SequenceEffects],
     scheduler: Scheduler,
     paths: IsmPaths,
     record: dict[str, Any],
     *,
     on_error: OnError = "stop",
     done: Callable[[SequenceRecord, bool], None] = lambda _record, _first: None,
+    open_files: OpenFiles = effect_writers,
 ) -> IsmRun:
     """Mutate every sequence and write its effects.
 
@@ -51,7 +58,7 @@ def run_ism(
     units : iterable of Unit
         From `units.ism_units`.
     work : Work
-        Computes a `BlockTask`.
+        Computes a `BlockTask`, or what else the units load.
     scheduler : Scheduler
     paths : IsmPaths
     record : dict
@@ -61,6 +68,8 @@ def run_ism(
         names it in `paths.failed`.
     done : callable
         Called with each block that is finished, and whether it is the first of its sequence.
+    open_files : callable
+        Opens the outputs; see `files.effect_writers`.
 
     Returns
     -------
@@ -90,7 +99,9 @@ def run_ism(
                 del result  # before the next is computed: results can be large
 
         store = session.store
-        assembler = _assemble(session, paths, stored(), lambda n: store.load(n, None), store.release)
+        assembler = _assemble(
+            session, paths, stored(), lambda n: store.load(n, None), store.release, open_files
+        )
         session.finish(counts.total, counts.failed, _obsolete(paths, assembler))
     return IsmRun(len(assembler.sequences), list(assembler.failed.values()))
 
@@ -140,14 +151,18 @@ def _assemble(
     stored: Iterable[tuple[int, StoredUnit]],
     load: Callable[[int], StoredUnit],
     release: Callable[[int], None] = lambda _number: None,
+    open_files: OpenFiles = effect_writers,
 ) -> EffectsAssembler:
     """Write all units to the outputs, and the table of failures; a shard only counts its units."""
     if paths.shard is not None:
         assembler = EffectsAssembler(None, load)
         assembler.add_all(stored)
         return assembler
-    with effect_writers(session.group, paths.outputs, session.record) as writers:
-        assembler = EffectsAssembler(writers, load, release)
+    q_values = UnitQs() if is_ranked(session.record) else None
+    if q_values is not None:
+        stored = q_values.after_all(stored, load)
+    with open_files(session.group, paths.outputs, session.record) as writers:
+        assembler = EffectsAssembler(writers, load, release, q_values)
         assembler.add_all(stored)
     assembler.write_failures(session.group, paths.failed)
     return assembler

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kipoi_mcdropout.engine.full import DrawBlock, Engine
+from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.model.read_outputs import ReadOutputs
 from kipoi_mcdropout.sequence.mutants import MutantBatch
 
 
@@ -35,6 +37,34 @@ class ViewedBatch(MutantBatch):
         """Which mutants equal their reference in all views, shape=(mutants,)."""
         unchanged: NDArray[np.bool_] = np.logical_and.reduce([view.unchanged() for view in self.views])
         return unchanged
+
+
+def check_bins(reader: ReadOutputs | None, rc: bool, shifts: Sequence[int]) -> None:
+    """Raise InputError where bins would be averaged that are not the same bases.
+
+    Parameters
+    ----------
+    reader : ReadOutputs or None
+        What reads the outputs, once the model has run.
+    rc, shifts
+        See `VariantOptions`.
+    """
+    views = "rc (--rc)" if rc else "shifts (--shifts)" if tuple(shifts) != (0,) else ""
+    if not views or reader is None:
+        return
+    if reader.readout.keeps_bins:
+        raise InputError(
+            f"{views} averages outputs whose bins are not the same bases, so profiles cannot be "
+            "compared after it; use it with scores of reduced values alone, such as diff or log2fc"
+        )
+    n_bins = reader.bound.axes.n_bins
+    for window in reader.bound.windows if rc else ():
+        if window.start + window.end != n_bins:
+            raise InputError(
+                "rc (--rc) reads the other strand too, whose bins run the other way, so a window of "
+                f"bins must be symmetric about the centre; {window.reduction.name} takes the bins "
+                f"{window.start}:{window.end} of {n_bins}"
+            )
 
 
 class ViewAverage:

@@ -41,6 +41,15 @@ VCF_STATISTICS = {
     "ref_alt_cov": "covariance of the predictions for REF and ALT over the draws",
     "effect_sd_within": "standard deviation of the effect over the masks of one member",
     "effect_sd_between": "standard deviation of the effect between members",
+    "p_empirical": "p against the background: (1 + number of its effects at least as large) / (1 + "
+    "number of all); of single substitutions",
+    "p_empirical_signed": "the same by direction: twice the smaller p of the two directions, at most 1",
+    "percentile": "percentage of the background effects that are smaller in size",
+    "percentile_signed": "percentage of the background effects that are below the effect",
+    "percentile_sd": "standard deviation of the percentile over the draws",
+    "percentile_signed_sd": "standard deviation of the signed percentile over the draws",
+    "sign_probability": "share of the draws with the sign of the mean effect; a draw of 0 counts half",
+    "sign_probability_mcse": "Monte Carlo standard error of that share",
     "sign_agreement": "share of the members whose mean effect has the sign of the overall mean",
 }
 DEFAULT_STATISTICS = (
@@ -51,6 +60,7 @@ DEFAULT_STATISTICS = (
     "ref_mean",
     "alt_mean",
 )
+DEFAULT_RANKED = ("p_empirical", "percentile", "percentile_sd", "sign_probability")  # in addition
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from kipoi_mcdropout.effects.summary import EffectSummary
 from kipoi_mcdropout.runs.session import RunSession
+from kipoi_mcdropout.significance.ranked_rows import OF_SUBSTITUTIONS, SUBSTITUTION
 from kipoi_mcdropout.vcf.place.placement import Scored
 from kipoi_mcdropout.vcf.read.header import Header
 from kipoi_mcdropout.vcf.read.reader import Record
@@ -41,6 +45,10 @@ class VariantLayout:
         Whether the model has several members, so that the table has the parts of the variances.
     eps : float
         Relative precision of the model's arithmetic.
+    member_columns : dict of str to int
+        Columns of the mean effects of members, with the number of the member, if they were asked for.
+    ranked : bool
+        Whether the effects were compared with a background.
     """
 
     prefix: str
@@ -51,6 +59,8 @@ class VariantLayout:
     contigs: dict[str, int]
     several: bool = False
     eps: float = 0.0
+    member_columns: dict[str, int] = field(default_factory=dict)
+    ranked: bool = False
 
     def annotator(self, header: Header) -> Annotator:
         """What makes the lines of the VCF."""
@@ -61,13 +71,15 @@ class VariantLayout:
         """From `dataclasses.asdict`, also by way of JSON."""
         return cls(
             values["prefix"],
-            tuple(InfoField(**field) for field in values["fields"]),
+            tuple(InfoField(**words) for words in values["fields"]),
             tuple(values["labels"]),
             tuple(values["quantiles"]),
             values["q_values"],
             dict(values["contigs"]),
             values["several"],
             values["eps"],
+            dict(values["member_columns"]),
+            values["ranked"],
         )
 
 
@@ -96,7 +108,7 @@ class VariantAssembler:
                     text.close()
             if self._table is not None:
                 record = {**session.record, "ledger": self.ledger.to_dict()}
-                self._table.finish(record, self._layout.q_values)
+                self._table.finish(record, self._layout.q_values, self._layout.ranked)
         except BaseException:
             for output in (self._vcf, self._skipped, self._table):
                 if output is not None:
@@ -114,7 +126,10 @@ class VariantAssembler:
             self._skipped.write("\t".join(SKIPPED_COLUMNS) + "\n")
         if paths.table is not None:
             file = group.files[paths.table]
-            schema = schema_of(self._layout.quantiles, self._layout.several, self._layout.eps)
+            layout = self._layout
+            schema = schema_of(
+                layout.quantiles, layout.several, layout.eps, layout.member_columns, layout.ranked
+            )
             self._table = TableOutput(paths.table.name, file.rows, file.temporary, schema)
 
     def add(self, records: list[Record], result: VariantResult) -> None:
@@ -127,11 +142,16 @@ class VariantAssembler:
         ]
         cells: list[list[str]] = []
         if scored:
+            if self._layout.ranked:
+                _no_p_of_others([outcome for _, _, outcome in scored], result.summaries)
             if self._table is not None:
                 layout = self._layout
                 self._table.write(
-                    rows(scored, result.owner, layout.labels, result.summaries, layout.quantiles)
-                )
+                    rows(
+                        scored, result.owner, layout.labels, result.summaries, layout.quantiles,
+                        layout.member_columns,
+                    )
+                )  # fmt: skip
             cells = field_cells(self._annotator.fields, result.summaries, result.owner)
         done = 0
         for record, outcomes in zip(records, result.outcomes, strict=True):
@@ -144,3 +164,11 @@ class VariantAssembler:
                 self._skipped.write(skipped_rows(record, outcomes))
         if self._vcf is not None:
             self._vcf.flush()
+
+
+def _no_p_of_others(outcomes: Sequence[Scored], summaries: Sequence[EffectSummary]) -> None:
+    """Take p from alleles that are no single substitution, as those of the background are."""
+    other = np.array([outcome.kind != SUBSTITUTION for outcome in outcomes])
+    for summary in summaries:
+        for name in OF_SUBSTITUTIONS:
+            summary.mutant[name] = np.where(other[:, None], np.nan, summary.mutant[name])

@@ -75,6 +75,14 @@ class OutputPaths:
         first, second, third = (None if p is None else Path(p) for p in (vcf, table, skipped))
         return cls(first, second, third, shard, overwrite, resume, not streams)
 
+    def check_table(self, what: str) -> None:
+        """Raise OutputError for something that only the table has a place for, where there is none."""
+        if self.table is None:
+            raise OutputError(
+                f"{what} adds columns to the table, and the annotated VCF has no place for them; give a "
+                "table too (-t, or output=[..., 'table.parquet'])"
+            )
+
     def all(self) -> tuple[Path, ...]:
         """The outputs that were asked for, the VCF first."""
         return tuple(path for path in (self.vcf, self.table, self.skipped) if path is not None)

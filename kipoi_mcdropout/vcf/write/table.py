@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from kipoi_mcdropout.effects.columns import (
+    BACKGROUND_STATISTICS,
     MEMBER_REFERENCE_STATISTICS,
     MEMBER_STATISTICS,
     OUTPUT_EPS,
+    P_EMPIRICAL,
     quantile_name,
 )
 from kipoi_mcdropout.effects.rounding import DIFFERENCES, FLOAT32_EPS, difference_rounding
@@ -58,9 +60,16 @@ def z_and_p(
     return z, 2 * ndtr(-np.abs(z))
 
 
-def schema_of(quantiles: Sequence[float], several: bool = False, eps: float = 0.0) -> pa.Schema:
-    """Columns of the table: those of members where the model has several, `output_eps` where it computes
-    less precisely than float32.
+def schema_of(
+    quantiles: Sequence[float],
+    several: bool = False,
+    eps: float = 0.0,
+    member_columns: Iterable[str] = (),
+    ranked: bool = False,
+) -> pa.Schema:
+    """Columns of the table: those of members where the model has several, those of a background where
+    the effects are ranked, `output_eps` where the model computes less precisely than float32;
+    `member_columns` are those of each member's mean effect.
     """
     integers = {"pos": pa.int64(), "allele": pa.int32(), "line": pa.int64()}
     text = pa.dictionary(pa.int32(), pa.string())
@@ -68,7 +77,9 @@ def schema_of(quantiles: Sequence[float], several: bool = False, eps: float = 0.
     fields += [(name, pa.float64()) for name in STATISTICS]
     if several:
         parts = (*MEMBER_REFERENCE_STATISTICS, *MEMBER_STATISTICS)
-        fields += [(name, pa.float64()) for name in parts]
+        fields += [(name, pa.float64()) for name in (*parts, *member_columns)]
+    if ranked:
+        fields += [(name, pa.float64()) for name in BACKGROUND_STATISTICS]
     fields += [(quantile_name(q), pa.float64()) for q in quantiles]
     fields += [(name, pa.int32()) for name in ("n_draws", "n_nonfinite", "n_saturated")]
     fields += [(OUTPUT_EPS, pa.float64())] if eps > FLOAT32_EPS else []
@@ -81,14 +92,18 @@ def rows(
     labels: Sequence[str],
     summaries: Sequence[EffectSummary],
     quantiles: Sequence[float],
+    member_columns: Mapping[str, int],
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of some scored alleles, a batch per score."""
+    """The rows of some scored alleles, a batch per score; see `schema_of`."""
     several = any(s.member_means is not None for s in summaries)
     for summary in summaries:
-        schema = schema_of(quantiles, several, summary.eps)
+        ranked = P_EMPIRICAL in summary.mutant
+        schema = schema_of(quantiles, several, summary.eps, member_columns, ranked)
         columns = {**_identity(alleles, labels, summary.score.name)}
         columns.update(_statistics(summary, owner))
         columns.update({quantile_name(q): summary.quantiles[q].ravel() for q in quantiles})
+        if summary.member_means is not None:
+            columns.update({k: summary.member_means[i].ravel() for k, i in member_columns.items()})
         columns["n_draws"] = np.full(len(alleles) * len(labels), summary.n_draws, np.int32)
         columns[OUTPUT_EPS] = np.full(len(alleles) * len(labels), summary.eps)
         columns.update({name: summary.counts[name].ravel() for name in summary.counts})

@@ -15,8 +15,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from kipoi_mcdropout.effects.columns import P_EMPIRICAL, Q_EMPIRICAL
 from kipoi_mcdropout.effects.false_discovery import benjamini_hochberg
+from kipoi_mcdropout.effects.streamed_q import StreamedQs
 from kipoi_mcdropout.files.table import open_table
+from kipoi_mcdropout.significance.ranked_rows import groups_of
 
 TABLE_SUFFIXES = (".parquet", ".pq", ".tsv", ".tsv.gz")
 Q_VALUE = "q_value"
@@ -47,15 +50,25 @@ class TableOutput:
         for batch in batches:
             self._stream.write_batch(batch)
 
-    def finish(self, provenance: Mapping[str, Any], q_values: bool) -> None:
-        """Write the table, with q-values of Benjamini and Hochberg if asked for."""
+    def finish(self, provenance: Mapping[str, Any], q_values: bool, ranked: bool = False) -> None:
+        """Write the table.
+
+        Parameters
+        ----------
+        provenance : mapping
+        q_values : bool
+            With q-values of Benjamini and Hochberg of `p_value`, over all rows of a score.
+        ranked : bool
+            With those of `p_empirical`, over all rows of a score and output.
+        """
         self.close()
         q = self._q_values() if q_values else None
+        empirical = self._empirical() if ranked else None
         table = open_table(self._name, self._target, dict(provenance))
         try:
             empty = pa.RecordBatch.from_pylist([], schema=self.schema)  # no rows make a table too
             for batch in _with_q(itertools.chain([empty], self._read()), q):
-                table.write(_plain(batch))
+                table.write(_plain(batch if empirical is None else _with_empirical(batch, empirical)))
         finally:
             table.close()
 
@@ -71,6 +84,15 @@ class TableOutput:
         with pa.OSFile(os.fsencode(self._path), "rb") as file:
             yield from pa.ipc.open_stream(file)
 
+    def _empirical(self) -> StreamedQs:
+        """q-values of `p_empirical`, by score and output."""
+        found = StreamedQs()
+        for batch in self._read():
+            p = batch.column(P_EMPIRICAL).to_numpy(zero_copy_only=False)
+            for key, rows in _pairs(batch).items():
+                found.add(key, p[rows])
+        return found
+
     def _q_values(self) -> dict[str, NDArray[np.float64]]:
         """q-values by score, in the order of the rows; 8 bytes a row are held in memory."""
         found: dict[str, list[NDArray[np.float64]]] = {}
@@ -79,6 +101,19 @@ class TableOutput:
                 score = batch.column("score")[0].as_py()
                 found.setdefault(score, []).append(batch.column("p_value").to_numpy())
         return {score: benjamini_hochberg(np.concatenate(parts)) for score, parts in found.items()}
+
+
+def _pairs(batch: pa.RecordBatch) -> dict[tuple[str, str], NDArray[np.int64]]:
+    """Rows of each score and output."""
+    return groups_of(batch.select(["score", "output"]).to_pandas()) if batch.num_rows else {}
+
+
+def _with_empirical(batch: pa.RecordBatch, empirical: StreamedQs) -> pa.RecordBatch:
+    p = batch.column(P_EMPIRICAL).to_numpy(zero_copy_only=False)
+    q = np.full(len(p), np.nan)
+    for key, rows in _pairs(batch).items():
+        q[rows] = empirical.q(key, p[rows])
+    return batch.append_column(Q_EMPIRICAL, pa.array(q))
 
 
 def _with_q(
