@@ -58,7 +58,25 @@ def get_parser(prog: str = "kipoi mcdropout mr") -> argparse.ArgumentParser:
     parser.add_argument(
         "--across_sequences",
         metavar="FILE",
-        help="also write MR-Egger for each sequence and their combination (a meta-analysis by REML)",
+        help="also write the estimate of each sequence and their combination (a meta-analysis)",
+    )
+    parser.add_argument(
+        "--across_method",
+        default="egger",
+        metavar="METHOD",
+        help="estimator of --across_sequences (default egger)",
+    )
+    parser.add_argument(
+        "--meta_method",
+        choices=["REML", "DL", "PM", "FE"],
+        default="REML",
+        help="variance between sequences: REML (default), DL (DerSimonian-Laird), PM (Paule-Mandel), or "
+        "FE, none",
+    )
+    parser.add_argument(
+        "--hartung_knapp",
+        action="store_true",
+        help="intervals of the combination by Hartung and Knapp, for few sequences",
     )
     parser.add_argument(
         "--multivariable",
@@ -150,7 +168,13 @@ def _across(options: argparse.Namespace, one: Any) -> pd.DataFrame:
     from kipoi_mcdropout.mr import mr_across_sequences
 
     result = mr_across_sequences(
-        one, convention=options.convention, n_bootstrap=options.n_bootstrap, seed=options.seed
+        one,
+        options.across_method,
+        meta_method=options.meta_method,
+        hartung_knapp=options.hartung_knapp,
+        convention=options.convention,
+        n_bootstrap=options.n_bootstrap,
+        seed=options.seed,
     )
     combined = pd.DataFrame([{"sequence": "(combined)", **asdict(result.combined)}])
     table: pd.DataFrame = pd.concat([result.table, combined])
