@@ -155,8 +155,8 @@ BAD = {
     "intervals r.h5 --conformal DNase.json -o o.h5": "must end in one of",
     "intervals r.h5 --conformal DNase.json -o r.tsv": "r.tsv exists",
     f"calibrate r.h5 DNase.tsv {OF_DNASE} --bins 1 -o o.tsv": "--bins is used by --conformal only",
-    f"calibrate r.h5 DNase.tsv {OF_DNASE}": "give one of them (or both) and the table",
-    f"calibrate r.h5 {OF_DNASE} --sd_scale 2 --scaled o.tsv --conformal o.json": "give one of them (or both) and the table",
+    f"calibrate r.h5 DNase.tsv {OF_DNASE}": "give one of them (or both)",
+    f"calibrate r.h5 {OF_DNASE} --sd_scale 2 --scaled o.tsv --conformal o.json": "give one of them (or both)",
     f"calibrate r.h5 DNase.tsv {OF_DNASE} --conformal o.tsv": "must end in one of .json",
     "shrink s.parquet -o o.tsv": "effect_posterior, lfsr already",
 }
