@@ -128,9 +128,9 @@ def test_shards_and_a_merge_give_the_same(toy: Toy, folder: Path, tmp_path: Path
     whole, parts = tmp_path / "whole.vcf", tmp_path / "parts.vcf"
     score(toy, folder, "-o", str(whole), "-t", f"{whole}.parquet", *conformal(folder))
     for i in (1, 2):
-        words = ["-o", str(parts), "-t", f"{parts}.parquet", "--shard", f"{i}/2", "--batch_size", "32"]
+        words = ["-o", str(parts), "-t", f"{parts}.parquet", "--shard", f"{i}/2"]
         score(toy, folder, *words, *conformal(folder))
-    cli_main("mcdropout", ["merge", str(parts)])
+    cli_main("mcdropout", ["merge", f"{parts}.shards"])
     bodies = [
         [line for line in path.read_text().splitlines() if not line.startswith("##kipoi_mcdropout")]
         for path in (whole, parts)

@@ -37,12 +37,6 @@ def get_parser(prog: str = "kipoi mcdropout mr") -> argparse.ArgumentParser:
         "weighted_mode and, if the result has draws, their bootstraps over draws and mutants)",
     )
     parser.add_argument(
-        "--save_instruments",
-        metavar="FILE",
-        help="also write each mutant: whether it is used, why not, its ratio and its group; "
-        "`export_mr`, `plot mr` and `report` take the same mutants from this file",
-    )
-    parser.add_argument(
         "--convention",
         choices=["twosamplemr", "mendelianrandomization"],
         default="twosamplemr",
@@ -52,6 +46,26 @@ def get_parser(prog: str = "kipoi mcdropout mr") -> argparse.ArgumentParser:
         "--n_bootstrap", type=int, default=1000, help="number of bootstrap replicates (default 1000)"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default 0)")
+    _add_tables(parser)
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="FILE",
+        help="table to write: .tsv, or - for standard output",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    return parser
+
+
+def _add_tables(parser: Parser) -> None:
+    """Tables that are written if they are asked for, and what belongs to them."""
+    parser.add_argument(
+        "--save_instruments",
+        metavar="FILE",
+        help="also write each mutant: whether it is used, why not, its ratio and its group; "
+        "`export_mr`, `plot mr` and `report` take the same mutants from this file",
+    )
     parser.add_argument(
         "--leave_one_out", metavar="FILE", help="also write the IVW estimate without each mutant"
     )
@@ -91,15 +105,6 @@ def get_parser(prog: str = "kipoi mcdropout mr") -> argparse.ArgumentParser:
         help="further exposures, for --multivariable: outputs by which mutations may change the "
         "outcome too",
     )
-    parser.add_argument(
-        "-o",
-        "--output",
-        required=True,
-        metavar="FILE",
-        help="table to write: .tsv, or - for standard output",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
-    return parser
 
 
 def main(args: list[str], prog: str = "kipoi mcdropout mr") -> int:
