@@ -30,7 +30,8 @@ class ResultIdentity:
         several, in whatever order.
     n_draws : int
     options : dict
-        Options that change effects and their sd: averages over strands and shifts, a function of the
+        Options that change effects and their sd: averages over strands and shifts, what is
+        done with bins, a function of the
         user's own over the outputs, and what ends the draws of a mutant (--until).
     """
 
@@ -60,6 +61,8 @@ class ResultIdentity:
         kept = {
             "rc": bool(options.get("rc", False)),
             "shifts": sorted(options.get("shifts", [0])),
+            "strand_pairs": options.get("strand_pairs"),
+            "indel_alignment": options.get("indel_alignment", "none"),
             "output_sel_fn": options.get("output_sel_fn"),
             "until": options.get("until"),
             "threshold": options.get("threshold"),
