@@ -148,15 +148,14 @@ class Alignment:
             x = x[..., list(rows), :]
         return x.flip(-1) if view.is_reverse else x
 
-    def place(self, position: int, delta: int, view: View) -> tuple[int, int, int]:
-        """Where an indel of a window lies in the bins of a view: what `stitched` takes.
+    def stitch(self, left: Tensor, right: Tensor, position: int, delta: int, view: View) -> Tensor:
+        """`stitched` of what `forward` gives for the two windows of an allele in a view.
 
         `position` is counted in bp from the start of the window that is not shifted.
         """
-        bin_bp = self.views.bin_bp
-        assert bin_bp is not None
+        bin_bp = self.views.bin_bp or 1
         cropped = (self.views.length - self.n_bins * bin_bp) // 2
-        return position - view.shift * bin_bp - cropped, delta, bin_bp
+        return stitched(left, right, position - view.shift * bin_bp - cropped, delta, bin_bp)
 
     def framed(self, x: Tensor, view: View) -> Tensor:
         """Of what `forward` gives the bins of `frame`, shape=(..., rows * bins)."""

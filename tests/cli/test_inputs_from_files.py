@@ -535,10 +535,12 @@ def test_extra_inputs_of_variants_on_the_command_line(toy: Toy, tmp_path: Path) 
     code = code.replace("def forward(self, seq):", "def forward(self, seq, scale):")
     (tmp_path / "net.py").write_text(code.replace("self.dense(", "scale[:, None] * self.dense("))
     name, sequence = toy.fasta.read_text().split(">", 2)[1].split("\n", 1)
-    base = sequence.replace("\n", "")[59].upper()
+    bases = sequence.replace("\n", "").upper()
+    pos = next(i for i in range(60, len(bases)) if bases[i - 1] in "ACGT")
+    base = bases[pos - 1]
     (tmp_path / "in.vcf").write_text(
         "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
-        f"{name.split()[0]}\t60\t.\t{base}\t{'C' if base == 'A' else 'A'}\t.\t.\t.\n"
+        f"{name.split()[0]}\t{pos}\t.\t{base}\t{'C' if base == 'A' else 'A'}\t.\t.\t.\n"
     )
     words = ["--weights", str(toy.model / "weights.pt"), "--length", str(LENGTH)]
     words += ["-i", str(tmp_path / "in.vcf"), "-f", str(toy.fasta), "--n_draws", "2", "-q"]

@@ -19,6 +19,7 @@ import kipoi_mcdropout as mcd
 from kipoi_mcdropout.cli import run
 from kipoi_mcdropout.dropout.locked_model import locked_forward
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.files.read import read_provenance
 from kipoi_mcdropout.files.read_tables import read_table
 from kipoi_mcdropout.sequence.genome import Genome
 from kipoi_mcdropout.vcf.place.chunks import AlleleWindows
@@ -99,6 +100,11 @@ def test_both_strands_of_a_network_that_treats_them_alike_are_one(
     )  # fmt: skip
 
 
+def of_plus(net: nn.Module, x: Tensor, draw: int) -> Tensor:
+    """Its first track in one draw, shape=(n, bins)."""
+    return locked_forward(net, x, draw, seed=0)[:, :LENGTH]
+
+
 @pytest.mark.parametrize("engine", ["full", "incremental"])
 def test_the_other_strand_is_turned_round_before_it_is_averaged(
     world: dict[str, Any], engine: str
@@ -109,7 +115,7 @@ def test_the_other_strand_is_turned_round_before_it_is_averaged(
     rows = table(model, world, reduce=["sum@10:18", "sum@3"], **words)
     window = one_hot(GENOME[99 - CENTRE : 99 - CENTRE + LENGTH])
     x = torch.from_numpy(np.stack([window, window[::-1, ::-1]]))
-    draws = torch.stack([locked_forward(net, x, draw, seed=0)["profile"][:, 0] for draw in range(3)])
+    draws = torch.stack([of_plus(net, x, draw) for draw in range(3)])
     average = (draws[:, 0] + draws[:, 1].flip(1)) / 2
     for output, bins in (("plus|sum@10:18", slice(10, 18)), ("plus|sum@3", slice(30, 33))):
         of_snv = rows[(rows["pos"] == 100) & (rows["output"] == output)]
@@ -191,7 +197,7 @@ def test_what_lies_behind_an_indel_is_put_back(world: dict[str, Any], cropped: i
                 assert list(rows["alt_point"]) == [alt[bins].sum()] * 2
         distances = plain[plain["output"].str.endswith(behind) & (plain["score"] == "l2")]
         moved = distances["effect_point"][distances["pos"] == pos]
-        assert (moved > 1).all(), "without it, all that lies behind moves"
+        assert (moved > 0).all(), "without it, all that lies behind moves"
     snv = plain["pos"].isin([100, 250])
     pd.testing.assert_frame_equal(stitched[snv], plain[snv], check_exact=True)
 
@@ -231,7 +237,7 @@ def test_stitching_goes_on_within_each_draw(world: dict[str, Any], engine: str) 
         for text, i in ((GENOME, start), (edited, start), (edited, start - DELETED))
     )
     x = torch.from_numpy(np.stack([ref, left, right]))
-    profiles = [locked_forward(net, x, draw, seed=0)["profile"][:, 0].double() for draw in range(4)]
+    profiles = [of_plus(net, x, draw).double() for draw in range(4)]
     sums = []
     for of_ref, of_left, of_right in profiles:
         behind = CENTRE + 1 + DELETED
@@ -242,9 +248,9 @@ def test_stitching_goes_on_within_each_draw(world: dict[str, Any], engine: str) 
     assert diff["effect_mean"] == pytest.approx((alt_sums - ref_sums).mean(), rel=1e-4)
     assert diff["effect_sd"] == pytest.approx((alt_sums - ref_sums).std(ddof=1), rel=1e-3)
     assert l2["effect_mean"] == pytest.approx(distances.mean(), rel=1e-4)
-    until = table(model, world, **{**words, "n_draws": 30}, engine=engine, until=0.3)
-    most = table(model, world, **{**words, "n_draws": 30}, engine=engine)
-    same = until["n_draws"] == 30
+    until = table(model, world, **{**words, "n_draws": 40}, engine=engine, until=0.3)
+    most = table(model, world, **{**words, "n_draws": 40}, engine=engine)
+    same = until["n_draws"] == 40
     assert same.any()
     np.testing.assert_allclose(until["effect_mean"][same], most["effect_mean"][same], rtol=1e-5)
 
@@ -260,6 +266,8 @@ def test_windows_that_end_with_the_reference(tmp_path: Path) -> None:
                 assert found == edited[end - 30 : end]
     assert indel_of(Anchor("1", 20), Edit(50, "ACG", "A")) == (31, -2)
     assert indel_of(Anchor("1", 20), Edit(50, "A", "ATT")) == (31, 2)
+    assert indel_of(Anchor("1", 20), Edit(50, "ACA", "A")) == (31, -2)  # the first A stays
+    assert indel_of(Anchor("1", 20), Edit(50, "ACGT", "GT")) == (30, -2)
     assert indel_of(Anchor("1", 20), Edit(50, "AC", "GTTT")) == (52 - 20, 2)  # two bases are replaced
 
 
@@ -275,7 +283,7 @@ def test_the_windows_of_a_chunk_travel_to_other_processes() -> None:
     ]  # fmt: skip
     made = AlleleWindows.of([(None, i, one) for i, one in enumerate(placed)])  # type: ignore[misc]
     again = pickle.loads(pickle.dumps(made))
-    assert again.indels.tolist() == [[0, 0], [2, 1]]
+    assert again.indels.tolist() == [[0, 0], [3, 1]]
     for name in ("references", "alleles", "behind", "owner"):
         np.testing.assert_array_equal(getattr(again, name), getattr(made, name))
     assert again.behind.shape == (1, 1, length)
@@ -318,6 +326,6 @@ def test_the_command_and_its_record(world: dict[str, Any], tmp_path: Path) -> No
     )
     found = read_table(out)
     np.testing.assert_allclose(found["effect_mean"], same["effect_mean"], rtol=1e-5, atol=1e-7)
-    record = mcd.read_effects(out).provenance["options"]
+    record = read_provenance(out)["options"]
     assert record["indel_alignment"] == "stitch"
     assert record["strand_pairs"] == [["plus", "minus"]]

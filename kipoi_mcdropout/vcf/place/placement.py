@@ -153,7 +153,7 @@ class Placer:
         anchor = anchor_of(contig, edit, length)
         refs = tuple(reference_window(self.genome, anchor, length, shift) for shift in shifts)
         alts = tuple(allele_window(self.genome, anchor, edit, length, shift) for shift in shifts)
-        indel, behind = NO_INDEL, ()
+        indel, behind = NO_INDEL, tuple[Window, ...]()
         if self.options.indel_alignment == "stitch" and len(edit.ref) != len(edit.alt):
             indel = indel_of(anchor, edit)
             behind = tuple(window_behind(self.genome, anchor, edit, length, shift) for shift in shifts)

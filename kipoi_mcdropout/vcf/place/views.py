@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kipoi_mcdropout.engine.full import DrawBlock, Engine
-from kipoi_mcdropout.outputs.aligned import Alignment, View, stitched
+from kipoi_mcdropout.outputs.aligned import Alignment, View
 from kipoi_mcdropout.sequence.mutants import MutantBatch
 
 
@@ -102,8 +102,9 @@ class ViewAverage:
         run = self.engine.run(batch.behind[number].some(rows), draws)
         behind = _whole(list(self._forward(run, of)), dtype).alt
         for i, row in enumerate(rows):
-            position, delta, bin_bp = self.alignment.place(*map(int, batch.indels[row]), of)
-            block.alt[:, row] = stitched(block.alt[:, row], behind[:, i], position, delta, bin_bp)
+            position, delta = batch.indels[row].tolist()
+            alt = self.alignment.stitch(block.alt[:, row], behind[:, i], position, delta, of)
+            block.alt[:, row] = alt
         ref, alt = (self.alignment.framed(x, of) for x in (block.ref, block.alt))
         return DrawBlock(block.mutants, ref, alt)
 

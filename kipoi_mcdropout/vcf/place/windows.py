@@ -73,9 +73,11 @@ def allele_window(genome: Genome, anchor: Anchor, edit: Edit, length: int, shift
 def indel_of(anchor: Anchor, edit: Edit) -> Indel:
     """What an edit inserts or deletes.
 
-    Bases that are only replaced are those on the left.
+    Bases at the start that REF and ALT share stay in place; bases that are only replaced come next.
     """
-    position, ref, alt = trim(edit)
+    pairs = enumerate(zip(edit.ref, edit.alt, strict=False))
+    n = next((i for i, (a, b) in pairs if a != b), min(len(edit.ref), len(edit.alt)))
+    position, ref, alt = trim(Edit(edit.position + n, edit.ref[n:], edit.alt[n:]))
     return Indel(position + min(len(ref), len(alt)) - anchor.start, len(alt) - len(ref))
 
 
