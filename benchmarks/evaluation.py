@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from explainn import LENGTH, OUTPUTS
+from explainn import LENGTH, OUTPUTS, ExplaiNN
 from scipy import stats
 
 import kipoi_mcdropout as mcd
@@ -90,7 +90,7 @@ def predicted_effects(data: Path, folder: Path, contigs: list[str], n_draws: int
         fasta.write_bytes((data / "mpra" / "elements.fa").read_bytes())
         write_windows(elements(fasta), contigs, folder / "windows.bed")
         model = mcd.load_model(
-            f"{Path(__file__).with_name('explainn.py')}:ExplaiNN",
+            f"{Path(__file__).with_name('explainn.py')}:{ExplaiNN.__name__}",
             weights=data / "explainn" / "foxa1_max_jund.pth",
             input_shape=(4, LENGTH),
             outputs=list(OUTPUTS),

@@ -29,9 +29,10 @@ GROUPS = {
         "quantiles", "q_values",
     ),
     "statistics": (
-        "se_type", "methods", "convention", "n_bootstrap", "seed", "align", "sd", "sd_scale",
-        "leave_out", "level", "bins", "conformal", "tolerance", "min_z", "sequence", "rank_by", "top",
-        "label", "coverage", "min_measured", "cluster", "block_bp",
+        "se_type", "methods", "across_method", "meta_method", "hartung_knapp", "convention",
+        "n_bootstrap", "seed", "align", "sd", "sd_scale", "leave_out", "level", "bins", "conformal",
+        "tolerance", "min_z", "sequence", "rank_by", "top", "label", "coverage", "min_measured",
+        "cluster", "block_bp",
     ),
     "output": (
         "output", "kipoi", "output_vcf", "table", "skipped", "leave_one_out", "across_sequences",

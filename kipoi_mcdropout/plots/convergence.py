@@ -41,7 +41,7 @@ def plot_convergence(
     ----------
     table : DataFrame
         As `read.read_effects` gives.
-    draws : array, shape=(n_draws, len(table))
+    draws : array, shape=(n_draws, rows)
         As `read.read_draws` gives for the same outputs and score: a column per row of the table.
     output, score : str, optional
         Which of the table's; see `rows.choose_rows`.

@@ -40,7 +40,7 @@ def plot_members(
     ----------
     table : DataFrame
         As `read.read_effects` gives, of a run with several members.
-    member_means : array, shape=(members, len(table)), optional
+    member_means : array, shape=(members, rows), optional
         As `read.read_member_means` gives for the same outputs and score: a column per row of the table.
         Without it there is the panel on the right alone.
     names : sequence of str, optional

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from kipoi_mcdropout.mr.estimate_table import GROUP
+from kipoi_mcdropout.mr.estimators.bootstrap import NEED_NO_RATIO
 
 _POINTS = {
     "egger": "MR-Egger",
@@ -39,11 +40,13 @@ METHOD_WORDS = {
         f"raps{simple}_{loss}": f"MR-RAPS, {words}{', no overdispersion' if simple else ''}"
         for simple in ("", "_simple")
         for loss, words in (("l2", "squared loss"), ("huber", "Huber's loss"), ("tukey", "Tukey's loss"))
+        if simple or loss != "huber"  # that is "raps"
     },
     **{
         f"{method}_bootstrap_{resample}": f"{words}, bootstrap over {what}"
         for method, words in _POINTS.items()
         for resample, what in _RESAMPLED.items()
+        if resample != "sequences" or method in NEED_NO_RATIO
     },
 }
 

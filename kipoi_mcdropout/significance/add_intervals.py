@@ -152,3 +152,16 @@ def add_intervals(
 def with_conformal(record: Mapping[str, Any], options: ConformalOptions) -> dict[str, Any]:
     """The provenance of a result to which intervals are added; `ConformalOptions.of_record` reads it."""
     return {**record, "options": {**record["options"], RECORDED: options.to_dict()}}
+
+
+def without_tables(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A provenance whose calibrations are named, without their tables: for the header of a VCF."""
+    values = record["options"].get(RECORDED)
+    if values is None:
+        return dict(record)
+    tables = ("groups", "levels", "sign")
+    named = [
+        {name: x for name, x in one.items() if name not in tables} for one in values["calibrations"]
+    ]
+    options = {**record["options"], RECORDED: {**values, "calibrations": named}}
+    return {**record, "options": options}

@@ -115,6 +115,7 @@ def sample_of(
     InputError
         See `evaluation.evaluate`.
     """
+    _check_draws(predicted)
     pairs = pair(*_columns(measured, predicted, label, cluster))
     table = pairs.table
     least = table["least"].to_numpy(float)
@@ -137,6 +138,15 @@ def sample_of(
     labels = None if label is None else _labels(table["label"], table["variant"], label)
     clusters, has_places = _clusters(table, cluster, block_bp)
     return Sample(mean, effect, labels, certainty, clusters, has_places), pairs
+
+
+def _check_draws(predicted: pd.DataFrame) -> None:
+    require(predicted, ("effect_mean", "effect_sd"), "the table of predicted effects")
+    if len(predicted) and predicted["effect_sd"].isna().all():
+        raise InputError(
+            "an evaluation requires effects with an sd; these have none, as of a run with --n_draws 0. "
+            "Run ism or score_variants again with draws"
+        )
 
 
 def _columns(

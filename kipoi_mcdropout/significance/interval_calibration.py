@@ -124,10 +124,11 @@ class IntervalCalibration:
         if self.output not in outputs:
             shown = ", ".join(outputs[:5]) + (" ..." if len(outputs) > 5 else "")
             raise InputError(f"{told}does not fit: the result has the outputs {shown}")
-        for name, value in self.source.options.items():
-            if other.options[name] != value:
+        here = other.of_score(self.score)
+        for name, value in self.source.of_score(self.score).items():
+            if here[name] != value:
                 raise InputError(
-                    f"{told}was made with {name} {value}; the result has {name} {other.options[name]}, "
+                    f"{told}was made with {name} {value}; the result has {name} {here[name]}, "
                     "which changes effects and their sd. Calibrate with a result made in the same way"
                 )
         if other.n_draws == 0:

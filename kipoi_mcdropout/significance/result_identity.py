@@ -15,6 +15,10 @@ from typing import Any
 from kipoi_mcdropout.errors import InputError
 
 _CHECKSUMS = ("weights_sha256", "code_sha256", "settings_sha256")
+_OPTIONS = (
+    "output_sel_fn", "readout", "until", "threshold", "pseudocount", "score_functions_sha256",
+    "strand_pairs", "indel_alignment",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -30,9 +34,9 @@ class ResultIdentity:
         several, in whatever order.
     n_draws : int
     options : dict
-        Options that change effects and their sd: averages over strands and shifts, what is
-        done with bins, a function of the
-        user's own over the outputs, and what ends the draws of a mutant (--until).
+        Options that change effects and their sd: averages over strands and shifts, what is done
+        with their bins and those behind an indel, dropouts that stay off, the type of numbers, what is made of the outputs, functions of the user's own, and what
+        ends the draws of a mutant (--until).
     """
 
     model: str
@@ -61,10 +65,14 @@ class ResultIdentity:
         kept = {
             "rc": bool(options.get("rc", False)),
             "shifts": sorted(options.get("shifts", [0])),
-            "strand_pairs": options.get("strand_pairs"),
-            "indel_alignment": options.get("indel_alignment", "none"),
-            "output_sel_fn": options.get("output_sel_fn"),
-            "until": options.get("until"),
-            "threshold": options.get("threshold"),
+            "ignore": sorted(options.get("ignore", [])),
+            "dtype": options.get("dtype", "float32"),
+            **{name: options.get(name) for name in _OPTIONS},
         }
         return cls(record["model"]["name"], digest, int(record["n_draws"]), kept)
+
+    def of_score(self, score: str) -> dict[str, Any]:
+        """The options that the effects of a score depend on."""
+        functions = self.options["score_functions_sha256"] or {}
+        own = {**self.options, "score_functions_sha256": functions.get(score)}
+        return own if "log2" in score else {**own, "pseudocount": None}

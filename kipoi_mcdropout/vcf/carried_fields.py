@@ -16,6 +16,7 @@ from kipoi_mcdropout.vcf.write.annotate import (
     InfoField,
     draws_field,
     info_fields,
+    interval_fields,
 )
 
 
@@ -50,6 +51,8 @@ def carried_fields(wanted: VariantEffects, chosen: Targets, model: Model) -> lis
             "with targets (--target)"
         )
     fields = info_fields(vcf.info_prefix, scores, chosen.labels, columns, statistics)
+    if (conformal := wanted.options.conformal) is not None:
+        fields += interval_fields(vcf.info_prefix, conformal, chosen.labels, fields)
     return [*fields, draws_field(vcf.info_prefix, scores[0])] if effects.stops_early else fields
 
 

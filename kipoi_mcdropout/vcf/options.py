@@ -11,6 +11,7 @@ from kipoi_mcdropout.effects.summary import EffectOptions
 from kipoi_mcdropout.files.background import BackgroundSource
 from kipoi_mcdropout.outputs.strand_pairs import as_strand_pairs
 from kipoi_mcdropout.sequence.contig_names import contig_map_of
+from kipoi_mcdropout.significance.add_intervals import ConformalOptions
 from kipoi_mcdropout.vcf.place.placement import IndelAlignment, PlacementOptions, RefMismatch
 from kipoi_mcdropout.vcf.write.annotate import DEFAULT_STATISTICS
 
@@ -53,6 +54,9 @@ class VariantOptions:
         each gets only as many as it needs. See `effects.until.Until`.
     threshold : float, or sequence of float with one for each score, optional
         The smallest effect that matters, for `until`, in the units of the score.
+    conformal : ConformalOptions, optional
+        Calibrations that give each effect of their outputs an interval and the probability that its
+        sign is right; see `files.calibration.read_conformal`.
     """
 
     rc: bool = False
@@ -66,6 +70,7 @@ class VariantOptions:
     background: BackgroundSource | None = None
     until: float | None = None
     threshold: float | Sequence[float] | None = None
+    conformal: ConformalOptions | None = None
     strand_pairs: Any = None
     indel_alignment: IndelAlignment = "none"
 

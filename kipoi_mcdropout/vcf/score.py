@@ -29,6 +29,7 @@ from kipoi_mcdropout.runs.options import RunOptions
 from kipoi_mcdropout.runs.schedule import InProcess, Scheduler, Work
 from kipoi_mcdropout.runs.session import without_shard
 from kipoi_mcdropout.sequence.genome import Genome
+from kipoi_mcdropout.significance.add_intervals import with_conformal
 from kipoi_mcdropout.vcf.bins import with_aligned_bins
 from kipoi_mcdropout.vcf.carried_fields import carried_fields
 from kipoi_mcdropout.vcf.options import VariantEffects
@@ -209,16 +210,21 @@ class _Plan:
             wanted.vcf.info_prefix, tuple(self.fields), self.targets.labels, wanted.effects.quantiles,
             wanted.vcf.q_values, contigs, len(self.model.ensemble) > 1, self.targets.eps,
             member_columns, wanted.options.background is not None,
+            None if wanted.options.conformal is None else wanted.options.conformal.to_dict(),
         )  # fmt: skip
 
     def recorded(self, record: dict[str, Any]) -> tuple[_Plan, dict[str, Any]]:
-        """The same with the background that is asked for, and the record of the run with it.
+        """The same with the background that is asked for, and the record of the run with it and with
+        the calibrations.
 
         Raises
         ------
         InputError
-            If it does not fit the run.
+            If one of them does not fit the run.
         """
+        if (conformal := self.wanted.options.conformal) is not None:
+            conformal.check_fits(record, self.targets.labels)
+            record = with_conformal(record, conformal)
         path, effects = self.wanted.options.background, self.wanted.effects
         if path is None:
             return self, record

@@ -13,7 +13,7 @@ from toy import Toy, make_toy
 
 from kipoi_mcdropout.cli import cli_main, interpret_ism
 from kipoi_mcdropout.effects.columns import INTERVAL_STATISTICS
-from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.errors import InputError, InputWarning
 from kipoi_mcdropout.files.calibration import read_calibration, read_conformal
 from kipoi_mcdropout.files.read import read_effects, read_provenance
 from kipoi_mcdropout.significance.add_intervals import ConformalOptions
@@ -135,8 +135,8 @@ def test_shrunken_effects_are_those_of_python(
     rows = read_effects(folder / "r.h5", ["DNase", "FOXA2"], "logit")
     expected = add_shrinkage(rows)
     after = read_effects(path)
-    assert_array_equal(after["effect_posterior"], expected.table["effect_posterior"])
-    assert_array_equal(after["lfsr"], expected.table["lfsr"])
+    assert_array_equal(after["effect_posterior"], expected.shrunken["effect_posterior"])
+    assert_array_equal(after["lfsr"], expected.shrunken["lfsr"])
     assert read_provenance(path)["shrinkage"] == expected.fits
     assert "DNase (logit): 210 effects, of which about" in capsys.readouterr().err
 
@@ -155,8 +155,8 @@ BAD = {
     "intervals r.h5 --conformal DNase.json -o o.h5": "must end in one of",
     "intervals r.h5 --conformal DNase.json -o r.tsv": "r.tsv exists",
     f"calibrate r.h5 DNase.tsv {OF_DNASE} --bins 1 -o o.tsv": "--bins is used by --conformal only",
-    f"calibrate r.h5 DNase.tsv {OF_DNASE}": "one of them or both",
-    f"calibrate r.h5 {OF_DNASE} --sd_scale 2 --scaled o.tsv --conformal o.json": "one of them or both",
+    f"calibrate r.h5 DNase.tsv {OF_DNASE}": "give one of them (or both) and the table",
+    f"calibrate r.h5 {OF_DNASE} --sd_scale 2 --scaled o.tsv --conformal o.json": "give one of them (or both) and the table",
     f"calibrate r.h5 DNase.tsv {OF_DNASE} --conformal o.tsv": "must end in one of .json",
     "shrink s.parquet -o o.tsv": "effect_posterior, lfsr already",
 }
@@ -211,3 +211,86 @@ def test_a_calibration_is_not_overwritten(folder: Path) -> None:
         write_calibration(calibration, folder / "DNase.json")
     with pytest.raises(InputError, match="there is no file"):
         read_calibration(folder / "none.json")
+
+
+@pytest.fixture(scope="module")
+def added(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """The result with intervals that were added afterwards."""
+    path = tmp_path_factory.mktemp("added") / "i.parquet"
+    cli_main("mcdropout", ["intervals", str(folder / "r.h5"), *conformal(folder), "-o", str(path)])
+    return read_effects(path)
+
+
+def conformal(folder: Path) -> list[str]:
+    files = [str(folder / f"{output}.json") for output in ("DNase", "FOXA2")]
+    return ["--conformal", *files, "--level", "0.8"]
+
+
+def same(one: pd.DataFrame, other: pd.DataFrame) -> None:
+    """Equal tables, whatever the order of their columns."""
+    assert sorted(one) == sorted(other)
+    pd.testing.assert_frame_equal(one[list(other)], other)
+
+
+def test_ism_with_a_calibration_is_ism_and_then_intervals(
+    toy: Toy, folder: Path, added: pd.DataFrame, tmp_path: Path
+) -> None:
+    paths = [tmp_path / f"r.{suffix}" for suffix in ("h5", "tsv", "parquet")]
+    ism(toy, *conformal(folder), "-o", *map(str, paths))
+    for path in paths:
+        found = read_effects(path)
+        same(found, added)
+        assert list(found) == list(read_effects(paths[0]))
+        recorded = ConformalOptions.of_record(read_provenance(path))
+        assert recorded is not None
+        assert recorded.level == 0.8
+    assert added["ci_lower"].notna().sum() == 2 * 210
+
+
+def test_shards_and_a_merge_give_the_same(
+    toy: Toy, folder: Path, added: pd.DataFrame, tmp_path: Path
+) -> None:
+    path = tmp_path / "r.parquet"
+    for i in (1, 2):
+        ism(toy, *conformal(folder), "-o", str(path), "--shard", f"{i}/2")
+    cli_main("mcdropout", ["merge", f"{path}.shards"])
+    same(read_effects(path), added)
+
+
+def test_in_memory_it_is_the_same(toy: Toy, folder: Path, added: pd.DataFrame) -> None:
+    import kipoi_mcdropout as mcd
+
+    kipoi_model = mcd.load_kipoi_model(str(toy.model), source="dir")
+    asked = read_conformal([folder / "DNase.json", folder / "FOXA2.json"], 0.8)
+    with pytest.warns(InputWarning, match="2 positions are N"):
+        effects = mcd.ism(
+            kipoi_model, fasta=toy.fasta, regions=toy.bed, n_draws=8, scores=["diff", "logit"],
+            options=mcd.MutationOptions(conformal=asked),
+        )  # fmt: skip
+    table = effects.table()  # its windows are read by us, so that they have another strand and name
+    columns = ["position", "alt", "output", "score", "effect_mean", *INTERVAL_STATISTICS]
+    pd.testing.assert_frame_equal(table[columns], added[columns])
+
+
+def test_a_calibration_that_does_not_fit_the_run_is_refused(
+    toy: Toy, bad: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["-o", str(tmp_path / "r.tsv")]
+    for words, message in (
+        (["--conformal", str(bad / "model.json")], "is of the model"),
+        (["--conformal", str(bad / "DNase.json"), "--target", "FOXA1"], "does not fit: the result has"),
+        (["--conformal", str(bad / "DNase.json"), "--level", "0.999"], "level 0.999 needs"),
+        (["--conformal", str(bad / "DNase.json"), "--n_draws", "0"], "the result has no draws"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            ism(toy, *words, *out)
+        assert stop.value.code == 2
+        assert message in capsys.readouterr().err.splitlines()[-1]
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_another_number_of_draws_is_warned_of(
+    toy: Toy, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ism(toy, *conformal(folder), "--n_draws", "4", "-o", str(tmp_path / "r.tsv"))
+    assert "was made with 8 draws; the result has 4" in capsys.readouterr().err

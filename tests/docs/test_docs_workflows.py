@@ -38,7 +38,7 @@ def _run(command: list[str], folder: Path) -> None:
 
 
 def _check_results(folder: Path) -> None:
-    assert "egger_bootstrap_draws" in set(pd.read_table(folder / "mr.tsv", skiprows=1)["method"])
+    assert "ivw_bootstrap_draws" in set(pd.read_table(folder / "mr.tsv", skiprows=1)["method"])
     tables = [pd.read_parquet(folder / f"{contig}.parquet") for contig in CONTIGS]
     for contig, table in zip(CONTIGS, tables, strict=True):
         assert set(table["chrom"]) == {contig}
@@ -73,7 +73,7 @@ def test_the_scripts_of_nextflow_run(workdir: Path) -> None:
     for script in scripts:
         script = re.sub(r"\$\{(.*?)\}", lambda name: values[name[1]], script.replace("\\\\", "\\"))
         _run(["bash", "-euo", "pipefail", "-c", script], workdir)
-    assert "egger_bootstrap_draws" in set(pd.read_table(workdir / "mr.tsv", skiprows=1)["method"])
+    assert "ivw_bootstrap_draws" in set(pd.read_table(workdir / "mr.tsv", skiprows=1)["method"])
     assert set(pd.read_parquet(workdir / "chr2.parquet")["chrom"]) == {"chr2"}
 
 

@@ -62,6 +62,8 @@ def test_all_files_are_written_and_named(instruments: Instruments, tmp_path: Pat
         "mr_input.tsv",
         "radialmr.tsv",
         "mrpresso.tsv",
+        "genal_exposure.tsv",
+        "genal_outcome.tsv",
         "deepmr.csv",
         "provenance.json",
         "draws.parquet",
@@ -110,6 +112,13 @@ def test_the_other_tables_have_the_kept_rows(instruments: Instruments, tmp_path:
     assert_same(mr_input["byse"], used.se_outcome)
     radial = read(files["radialmr.tsv"])
     assert_same(radial["beta.outcome"], used.beta_outcome)
+    for side in ("exposure", "outcome"):
+        genal = read(files[f"genal_{side}.tsv"])
+        assert " ".join(genal.columns) == "SNP CHR POS EA NEA BETA SE P EAF"
+        assert genal["SNP"].tolist() == used.snp.tolist()
+        assert_same(genal["BETA"], getattr(used, f"beta_{side}"))
+        assert_same(genal["SE"], getattr(used, f"se_{side}"))
+        assert genal["EAF"].isna().all()
     presso = read(files["mrpresso.tsv"])
     assert presso.columns.tolist() == ["SNP", "E1_effect", "E1_se", "Y_effect", "Y_se"]
     assert_same(presso["E1_se"], used.se_exposure)

@@ -10,6 +10,7 @@ from small_models import Linear, fixed, one_hot
 
 import kipoi_mcdropout as mcd
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.mr import answer
 from kipoi_mcdropout.mr.estimators.bootstrap import bootstrap_estimates
 from kipoi_mcdropout.mr.estimators.ivw import error_correlation
 from kipoi_mcdropout.mr.estimators.resampling import draw_replicates
@@ -120,6 +121,25 @@ def test_what_mr_says_of_members() -> None:
     (large,) = [one for one in found if one.code == "mcse_large"]
     assert "5 members and 10 draws" in large.message
     assert "more members lessen all of it" in large.message
+
+
+def test_the_answer_has_the_spread_between_members_in_its_interval() -> None:
+    """Each member has a slope of its own: draws alone would say it far too surely."""
+    rng = np.random.default_rng(5)
+    effect = rng.uniform(0.5, 1.5, 30)
+    slopes = np.tile(0.7 + 0.1 * rng.normal(size=6), 10)[:, None]  # draw t is of member t mod 6
+    x = effect + 0.02 * rng.normal(size=(60, 30))
+    y = slopes * effect + 0.02 * rng.normal(size=(60, 30))
+    kinds = {n: answer(_instruments(np.stack([x, y]), n), n_bootstrap=200) for n in (1, 6)}
+    assert kinds[6].kind == "one_number"
+    shown = kinds[6].shown
+    assert shown is not None
+    assert shown.ci_upper - shown.ci_lower == pytest.approx(
+        2 * 1.96 * slopes[:6].std() / 6**0.5, rel=0.25
+    )
+    alone = kinds[1].shown
+    assert alone is not None
+    assert alone.ci_upper - alone.ci_lower < 0.6 * (shown.ci_upper - shown.ci_lower)
 
 
 def _nested(n_members: int = 4, each: int = 3, n: int = 3) -> np.ndarray:

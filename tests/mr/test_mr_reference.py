@@ -119,6 +119,17 @@ def test_instrument_strength(record: dict[str, Any], reference: Callable[[str], 
         assert value == pytest.approx(record["I2_GX"], rel=RTOL)
 
 
+@pytest.mark.parametrize("method", ["DL", "REML", "PM"])
+@pytest.mark.parametrize("test", ["z", "knha"])
+def test_meta_analysis_with_hartung_and_knapp(method: Any, test: str) -> None:
+    slopes = pd.read_csv(DATA / "sim_local_slopes.csv")
+    table = pd.read_table(DATA / "expected_meta_knha.tsv", comment="#").set_index(["method", "test"])
+    expected = table.loc[(method, test)]
+    result = combine(slopes["estimate"], slopes["se"], method, hartung_knapp=test == "knha")
+    for field in ("estimate", "se", "ci_lower", "ci_upper", "p", "tau2"):
+        assert getattr(result, field) == pytest.approx(expected[field], rel=1e-7), field
+
+
 @pytest.mark.parametrize("method", ["DL", "REML", "FE"])
 def test_meta_analysis(method: Any) -> None:
     slopes = pd.read_csv(DATA / "sim_local_slopes.csv")

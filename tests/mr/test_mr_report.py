@@ -253,7 +253,7 @@ def test_prediction_interval_needs_three_studies() -> None:
         ([1.0, 2.0], [0.1], "DL"),
         ([1.0, np.nan], [0.1, 0.1], "DL"),
         ([1.0, 2.0], [0.1, 0.0], "DL"),
-        ([1.0, 2.0], [0.1, 0.1], "PM"),
+        ([1.0, 2.0], [0.1, 0.1], "SJ"),
     ],
 )
 def test_bad_meta_analyses_are_refused(estimates: Any, se: Any, method: Any) -> None:

@@ -296,6 +296,19 @@ def test_the_name_of_a_readout_in_the_way_of_kipoi_interpret(
     assert set(tables[0]["output"]) == {"plus|sum@16", "plus|max", "total|sum@16", "total|max"}
 
 
+def test_plot_report_and_mr_read_the_names(world: dict[str, Any], tmp_path: Path) -> None:
+    result, page, figure = tmp_path / "r.h5", tmp_path / "r.html", tmp_path / "r.png"
+    words = ism_words(world, "-s", "log2fc", "sax", "-o", str(result))
+    assert cli(["ism", *words]) == 0
+    assert cli(["report", str(result), "-o", str(page)]) == 0
+    assert "plus|sum@16" in page.read_text()
+    one = ["--score", "log2fc", "--target", "plus|sum@16"]
+    assert cli(["plot", "ism", str(result), *one, "-o", str(figure)]) == 0
+    assert figure.stat().st_size > 1000
+    pair = ["--exposure", "plus|sum@16", "--outcome", "total|max", "--score", "sax"]
+    assert cli(["mr", str(result), *pair, "-o", str(tmp_path / "mr.tsv")]) == 0
+
+
 def test_the_scorer_class_takes_the_words_too() -> None:
     x = sequences(1)
     scorer = mcd.MCDropoutISM(

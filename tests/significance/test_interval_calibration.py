@@ -118,7 +118,9 @@ def changed(**parts: Any) -> dict[str, Any]:
         (changed(options={"scores": ["logit"]}), "score diff.*the result has the scores logit"),
         (changed(options={"scores": ["diff"], "rc": True}), "with rc False; the result has rc True"),
         (changed(options={"scores": ["diff"], "shifts": [0, 1]}), "shifts"),
-        (changed(options={"scores": ["diff"], "until": 0.15}), "with until None; the result has until 0.1"),
+        (changed(options={"scores": ["diff"], "until": 0.15}), "until None; the result has until 0.1"),
+        (changed(options={"scores": ["diff"], "ignore": ["drop1"]}), r"has ignore \['drop1'\]"),
+        (changed(options={"scores": ["diff"], "dtype": "bfloat16"}), "has dtype bfloat16"),
         (changed(n_draws=0), "the result has no draws"),
         (changed(model={"name": "toy"}), "does not say which model made it"),
     ],
@@ -127,6 +129,17 @@ def test_a_calibration_of_something_else_is_refused(record: dict[str, Any], word
     options = ConformalOptions((made(),))
     with pytest.raises(InputError, match=words):
         add_intervals(tables()[1], record, options)
+
+
+def test_options_of_another_score_do_not_matter() -> None:
+    more = {"scores": ["diff", "log2fc"], "pseudocount": 1.0, "score_functions_sha256": {"own": "1"}}
+    ConformalOptions((made(),)).check_fits(changed(options=more), ["DNase"])
+    of_log2 = tables()[1].assign(score="log2fc")
+    calibration = calibrate_intervals(tables()[0], of_log2, changed(options=more))
+    with pytest.raises(InputError, match=r"with pseudocount 1.0; the result has pseudocount 0.5"):
+        ConformalOptions((calibration,)).check_fits(
+            changed(options={**more, "pseudocount": 0.5}), ["DNase"]
+        )
 
 
 def test_a_calibration_of_another_output_is_refused() -> None:

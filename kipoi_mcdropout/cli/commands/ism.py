@@ -19,6 +19,7 @@ from kipoi_mcdropout.cli.arguments import (
     parse_shard,
 )
 from kipoi_mcdropout.cli.data_arguments import add_data_arguments_beside_function
+from kipoi_mcdropout.cli.interval_arguments import add_conformal_arguments, asked_conformal
 from kipoi_mcdropout.cli.model_arguments import MODEL_FLAGS, add_model, describe_model
 from kipoi_mcdropout.cli.readout_arguments import (
     READOUT_FLAGS,
@@ -50,6 +51,7 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
     add_draw_arguments(parser)
     add_until_arguments(parser, "mutant")
     _add_mutation_arguments(parser)
+    add_conformal_arguments(parser)
     add_engine_arguments(parser)
     add_run_arguments(parser, "a sequence")
     add_output_arguments(parser, ".h5 .tsv .tsv.gz .parquet, any number of them")
@@ -134,6 +136,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:
     data = Data(options, only_of_files=("length",))
     shard = parse_shard(options.shard)
     paths = IsmPaths.check(options.output, options.overwrite, shard, options.resume)
+    conformal = asked_conformal(options)
 
     from kipoi_mcdropout.runs.ism.mutate import mutate
     from kipoi_mcdropout.runs.ism.record import Asked
@@ -153,7 +156,7 @@ def main(args: list[str], prog: str = "kipoi mcdropout ism") -> int:
     asked = Asked([*prog.split(), *args], selection, keywords["score_kwargs"])
     try:
         done = mutate(
-            model, sequences, settings, running, paths, watch, asked, options.background
+            model, sequences, settings, running, paths, watch, asked, options.background, conformal
         )
     finally:
         watch.close()

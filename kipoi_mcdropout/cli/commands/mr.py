@@ -37,12 +37,6 @@ def get_parser(prog: str = "kipoi mcdropout mr") -> argparse.ArgumentParser:
         "weighted_mode and, if the result has draws, their bootstraps over draws and mutants)",
     )
     parser.add_argument(
-        "--save_instruments",
-        metavar="FILE",
-        help="also write each mutant: whether it is used, why not, its ratio and its group; "
-        "`export_mr`, `plot mr` and `report` take the same mutants from this file",
-    )
-    parser.add_argument(
         "--convention",
         choices=["twosamplemr", "mendelianrandomization"],
         default="twosamplemr",
@@ -52,13 +46,51 @@ def get_parser(prog: str = "kipoi mcdropout mr") -> argparse.ArgumentParser:
         "--n_bootstrap", type=int, default=1000, help="number of bootstrap replicates (default 1000)"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default 0)")
+    _add_tables(parser)
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="FILE",
+        help="table to write: .tsv, or - for standard output",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    return parser
+
+
+def _add_tables(parser: Parser) -> None:
+    """Tables that are written if they are asked for, and what belongs to them."""
+    parser.add_argument(
+        "--save_instruments",
+        metavar="FILE",
+        help="also write each mutant: whether it is used, why not, its ratio and its group; "
+        "`export_mr`, `plot mr` and `report` take the same mutants from this file",
+    )
     parser.add_argument(
         "--leave_one_out", metavar="FILE", help="also write the IVW estimate without each mutant"
     )
     parser.add_argument(
         "--across_sequences",
         metavar="FILE",
-        help="also write MR-Egger for each sequence and their combination (a meta-analysis by REML)",
+        help="also write the estimate of each sequence and their combination (a meta-analysis)",
+    )
+    parser.add_argument(
+        "--across_method",
+        default="egger",
+        metavar="METHOD",
+        help="estimator of --across_sequences (default egger)",
+    )
+    parser.add_argument(
+        "--meta_method",
+        choices=["REML", "DL", "PM", "FE"],
+        default="REML",
+        help="variance between sequences: REML (default), DL (DerSimonian-Laird), PM (Paule-Mandel), or "
+        "FE, none",
+    )
+    parser.add_argument(
+        "--hartung_knapp",
+        action="store_true",
+        help="intervals of the combination by Hartung and Knapp, for few sequences",
     )
     parser.add_argument(
         "--multivariable",
@@ -73,15 +105,6 @@ def get_parser(prog: str = "kipoi mcdropout mr") -> argparse.ArgumentParser:
         help="further exposures, for --multivariable: outputs by which mutations may change the "
         "outcome too",
     )
-    parser.add_argument(
-        "-o",
-        "--output",
-        required=True,
-        metavar="FILE",
-        help="table to write: .tsv, or - for standard output",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
-    return parser
 
 
 def main(args: list[str], prog: str = "kipoi mcdropout mr") -> int:
@@ -150,7 +173,13 @@ def _across(options: argparse.Namespace, one: Any) -> pd.DataFrame:
     from kipoi_mcdropout.mr import mr_across_sequences
 
     result = mr_across_sequences(
-        one, convention=options.convention, n_bootstrap=options.n_bootstrap, seed=options.seed
+        one,
+        options.across_method,
+        meta_method=options.meta_method,
+        hartung_knapp=options.hartung_knapp,
+        convention=options.convention,
+        n_bootstrap=options.n_bootstrap,
+        seed=options.seed,
     )
     combined = pd.DataFrame([{"sequence": "(combined)", **asdict(result.combined)}])
     table: pd.DataFrame = pd.concat([result.table, combined])

@@ -16,7 +16,8 @@ Give any of these files, in any order; the command recognises each by its conten
   the result of `ism` (.h5, .parquet, .tsv), or the table of `score_variants -t`, one of them
   the table of `score_variants --skipped`, or of failed sequences of `ism`, of the same run
   tables of `evaluate`
-  tables of `mr` (-o, --leave_one_out, --across_sequences), `export_mr`, or a folder that has them
+  tables of `mr` (-o, --save_instruments, --leave_one_out, --across_sequences), `export_mr`, or a
+  folder that has them
 
 exit codes: 0 done, 2 bad input (no report is written)."""
 

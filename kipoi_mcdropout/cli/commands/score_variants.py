@@ -16,6 +16,7 @@ from kipoi_mcdropout.cli.arguments import (
     add_until_arguments,
     parse_shard,
 )
+from kipoi_mcdropout.cli.interval_arguments import add_conformal_arguments, asked_conformal
 from kipoi_mcdropout.cli.model_arguments import add_model, describe_model
 from kipoi_mcdropout.cli.readout_arguments import (
     add_readout_arguments,
@@ -50,6 +51,7 @@ def get_parser(prog: str = "kipoi mcdropout score_variants") -> argparse.Argumen
     add_draw_arguments(parser)
     add_until_arguments(parser, "allele")
     add_result_arguments(parser)
+    add_conformal_arguments(parser)
     add_window_arguments(parser)
     add_reading_arguments(parser)
     add_run_arguments(parser, "a batch of alleles")
@@ -247,8 +249,8 @@ def _wanted(options: argparse.Namespace, shifts: tuple[int, ...]) -> tuple[Any, 
     effects = EffectOptions(scores, n_draws, tuple(options.quantiles), until=until)
     placed = VariantOptions(
         options.rc, shifts, options.normalize, options.edge, options.ref_mismatch, options.region,
-        options.contig_map, (), options.background, strand_pairs=options.strand_pairs,
-        indel_alignment=options.indel_alignment,
+        options.contig_map, (), options.background, conformal=asked_conformal(options),
+        strand_pairs=options.strand_pairs, indel_alignment=options.indel_alignment,
     )  # fmt: skip
     written = VcfOptions(
         options.skipped, options.vcf_target, options.vcf_statistics or DEFAULT_STATISTICS,

@@ -25,6 +25,7 @@ def mr_across_sequences(
     method: str = "egger",
     *,
     meta_method: MetaMethod = "REML",
+    hartung_knapp: bool = False,
     convention: Convention = "twosamplemr",
     n_bootstrap: int = 1000,
     seed: int = 0,
@@ -41,7 +42,9 @@ def mr_across_sequences(
         With `sequence`.
     method, convention, n_bootstrap, seed
         As in `mr_estimate`.
-    meta_method : "REML", "DL" or "FE"
+    meta_method : "REML", "DL", "PM" or "FE"
+    hartung_knapp : bool
+        As in `combine`.
 
     Raises
     ------
@@ -69,4 +72,5 @@ def mr_across_sequences(
             f"{len(table)} have one. The first reason is: "
             f"{next((n for n in table['note'] if n), 'only one sequence')}"
         )
-    return SequencesResult(combine_table(usable, meta_method), table)
+    combined = combine_table(usable, meta_method, hartung_knapp=hartung_knapp)
+    return SequencesResult(combined, table)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import optimize, stats
 
 from kipoi_mcdropout.arrays.array_types import FloatArray
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.mr.estimators.estimate import CI_LEVEL, wald_test
 
-MetaMethod = Literal["REML", "DL", "FE"]
+MetaMethod = Literal["REML", "DL", "PM", "FE"]
+META_METHODS: tuple[MetaMethod, ...] = get_args(MetaMethod)
 MAX_ITERATIONS = 1000
 
 
@@ -25,11 +26,14 @@ class MetaResult:
     Attributes
     ----------
     method : str
-        "REML", "DL" (DerSimonian-Laird) or "FE" (fixed effect).
+        "REML", "DL" (DerSimonian-Laird), "PM" (Paule-Mandel) or "FE" (fixed effect).
+    hartung_knapp : bool
+        Whether se, interval and p are those of Hartung and Knapp: t(k - 1), and the spread of the
+        estimates themselves.
     k : int
         Number of studies, that is sequences.
     estimate, se, ci_lower, ci_upper, p : float
-        Mean effect, its standard error, 95 % interval and two-sided p (normal).
+        Mean effect, its standard error, 95 % interval and two-sided p (normal, or t).
     pi_lower, pi_upper : float
         95 % prediction interval for a new sequence: t(k - 2) with ``sqrt(se**2 + tau2)``
         (Higgins, Thompson and Spiegelhalter, JRSS A 2009). NaN with fewer than 3 studies or a fixed
@@ -51,10 +55,16 @@ class MetaResult:
     q: float
     q_p: float
     i2: float
+    hartung_knapp: bool = False
 
 
 def combine(
-    estimates: ArrayLike, se: ArrayLike, method: MetaMethod = "REML", *, tolerance: float = 1e-12
+    estimates: ArrayLike,
+    se: ArrayLike,
+    method: MetaMethod = "REML",
+    *,
+    hartung_knapp: bool = False,
+    tolerance: float = 1e-12,
 ) -> MetaResult:
     """Combine estimates, shape=(k,), with their standard errors, shape=(k,).
 
@@ -64,7 +74,10 @@ def combine(
     Parameters
     ----------
     estimates, se : array, shape=(k,)
-    method : "REML", "DL" or "FE"
+    method : "REML", "DL", "PM" or "FE"
+    hartung_knapp : bool
+        Take the standard error from the spread of the estimates, and t(k - 1) instead of the normal
+        (Hartung and Knapp, Stat Med 2001): intervals of a few sequences are then not too short.
     tolerance : float
         REML stops when tau2 changes by no more than this. metafor stops at 1e-5, which can be seen
         in the sixth digit.
@@ -75,13 +88,16 @@ def combine(
         Fewer than 2 estimates, numbers that are not finite, se not positive, or an unknown method.
     """
     y, v = _checked(estimates, se, method)
-    tau2 = 0.0
-    if method != "FE":
-        tau2 = _tau2_dl(y, v) if method == "DL" else _tau2_reml(y, v, tolerance)
-    weight = 1 / (v + tau2)
+    if method == "REML":
+        tau2 = _tau2_reml(y, v, tolerance)
+    else:
+        tau2 = {"DL": _tau2_dl, "PM": _tau2_pm, "FE": lambda *_: 0.0}[method](y, v)
+    weight, df = 1 / (v + tau2), len(y) - 1
     mean, error = float((weight * y).sum() / weight.sum()), float(weight.sum() ** -0.5)
-    p, lower, upper, _ = wald_test(mean, error)
-    q, df = _q(y, v), len(y) - 1
+    if hartung_knapp:
+        error *= float(np.sqrt((weight * (y - mean) ** 2).sum() / df))
+    p, lower, upper, _ = wald_test(mean, error, df if hartung_knapp else None)
+    q = _q(y, v)
     half = float("nan")
     if method != "FE" and len(y) > 2:
         half = float(stats.t.isf((1 - CI_LEVEL) / 2, len(y) - 2)) * float(np.sqrt(error**2 + tau2))
@@ -99,20 +115,24 @@ def combine(
         q=q,
         q_p=float(stats.chi2.sf(q, df)),
         i2=_i2_of_q(q, df) if method == "FE" else tau2 / (tau2 + _typical_variance(v)),
+        hartung_knapp=hartung_knapp,
     )
 
 
-def combine_table(table: pd.DataFrame, method: MetaMethod = "REML") -> MetaResult:
+def combine_table(
+    table: pd.DataFrame, method: MetaMethod = "REML", *, hartung_knapp: bool = False
+) -> MetaResult:
     """`combine` on the columns "estimate" and "se" of a table of estimates, a row per sequence."""
     missing = {"estimate", "se"} - set(table.columns)
     if missing:
         raise InputError(f"columns 'estimate' and 'se' are required; missing {sorted(missing)}.")
-    return combine(table["estimate"].to_numpy(float), table["se"].to_numpy(float), method)
+    y, se = table["estimate"].to_numpy(float), table["se"].to_numpy(float)
+    return combine(y, se, method, hartung_knapp=hartung_knapp)
 
 
 def _checked(estimates: ArrayLike, se: ArrayLike, method: str) -> tuple[FloatArray, FloatArray]:
-    if method not in ("REML", "DL", "FE"):
-        raise InputError(f"method must be 'REML', 'DL' or 'FE'; got {method!r}.")
+    if method not in META_METHODS:
+        raise InputError(f"method must be one of {', '.join(META_METHODS)}; got {method!r}.")
     y, s = np.asarray(estimates, np.float64), np.asarray(se, np.float64)
     if y.shape != s.shape or y.ndim != 1 or len(y) < 2:
         raise InputError(
@@ -145,6 +165,20 @@ def _tau2_dl(y: FloatArray, v: FloatArray) -> float:
     weight = 1 / v
     scale = weight.sum() - (weight**2).sum() / weight.sum()
     return max(0.0, float((_q(y, v) - (len(y) - 1)) / scale))
+
+
+def _tau2_pm(y: FloatArray, v: FloatArray) -> float:
+    """The tau2 at which Q is as large as its degrees of freedom (Paule and Mandel 1982)."""
+
+    def excess(tau2: float) -> float:
+        return _q(y, v + tau2) - (len(y) - 1)
+
+    if excess(0.0) <= 0:
+        return 0.0
+    high = float(y.var(ddof=1))
+    while excess(high) > 0:
+        high *= 2
+    return float(optimize.brentq(excess, 0.0, high, xtol=1e-15, rtol=1e-14))
 
 
 def _tau2_reml(y: FloatArray, v: FloatArray, tolerance: float) -> float:

@@ -34,7 +34,7 @@ CLOSED_FORM: dict[str, Callable[..., Estimate]] = {
     "egger_robust": mr_egger_robust,
     "egger_penalised": partial(mr_egger_robust, robust=False, penalised=True),
     "egger_penalised_robust": partial(mr_egger_robust, penalised=True),
-    "raps_huber": mr_raps,
+    "raps": mr_raps,
     "raps_tukey": partial(mr_raps, loss="tukey"),
     "raps_l2": partial(mr_raps, loss="l2"),
     "raps_simple_huber": partial(mr_raps, overdispersion=False),

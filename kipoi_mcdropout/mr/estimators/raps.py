@@ -65,7 +65,8 @@ def mr_raps(
         if loss != "l2":
             slope, tau2 = _alternate(data, loss, slope, tau2)
     se = _standard_error(data, loss, slope, tau2, tau2 > 0)
-    name = f"raps{'' if overdispersion else '_simple'}_{loss}"
+    name = f"raps_{loss}" if overdispersion else f"raps_simple_{loss}"
+    name = "raps" if name == "raps_huber" else name
     estimate = make_estimate(name, used, convention, slope, se)
     return replace(estimate, tau2=tau2 if overdispersion else None)
 

@@ -172,6 +172,21 @@ def presso_table(instruments: Instruments) -> pd.DataFrame:
     return table
 
 
+def genal_table(instruments: Instruments, side: str) -> pd.DataFrame:
+    """Columns SNP, CHR, POS, EA, NEA, BETA, SE, P, EAF for genal: of the "exposure" or the "outcome".
+
+    CHR and POS are empty where the place on the genome is not known; EAF always is.
+    """
+    used = instruments.kept()
+    beta, se = getattr(used, f"beta_{side}"), getattr(used, f"se_{side}")
+    on_genome = used.chrom is not None
+    columns: dict[str, object] = {"SNP": used.snp, "CHR": used.chrom}
+    columns |= {"POS": used.position if on_genome else None, "EA": used.effect_allele}
+    columns |= {"NEA": used.other_allele, "BETA": beta, "SE": se, "P": _p(beta, se), "EAF": np.nan}
+    table: pd.DataFrame = pd.DataFrame(columns)
+    return table
+
+
 def deepmr_table(instruments: Instruments) -> pd.DataFrame:
     """The columns of deepmr's scripts: seq_num (from 1), X_pred_mean, X_pred_var, and so for Y."""
     used = instruments.kept()
@@ -219,6 +234,8 @@ def _plan(instruments: Instruments) -> dict[str, Writer]:
         "mr_input.tsv": lambda path: _tsv(mr_input_table(instruments), path),
         "radialmr.tsv": lambda path: _tsv(radial_table(instruments), path),
         "mrpresso.tsv": lambda path: _tsv(presso_table(instruments), path),
+        "genal_exposure.tsv": lambda path: _tsv(genal_table(instruments, "exposure"), path),
+        "genal_outcome.tsv": lambda path: _tsv(genal_table(instruments, "outcome"), path),
         "deepmr.csv": lambda path: _deepmr(instruments, path),
         "provenance.json": lambda path: _provenance(instruments, path),
     }

@@ -115,11 +115,17 @@ show("deepmr.csv", egger(d$X_pred_mean, d$Y_pred_mean, d$Y_pred_var))
 """
 
 
+_GENAL = """\
+genal_exposure.tsv, genal_outcome.tsv: for genal (Python), with columns SNP CHR POS EA NEA BETA SE P EAF.
+EAF is empty: mutants have no frequency.
+"""
+
+
 def readme(instruments: Instruments, files: list[str], max_matrix: int) -> str:
     """Text of README.txt for the files that are written."""
     packages = "\n".join(text for name, text in _PACKAGES.items() if name in files)
     return "\n".join(
-        [_head(instruments), _matrices(instruments, files, max_matrix), packages, BASE_R, _EGGER]
+        [_head(instruments), _GENAL, _matrices(instruments, files, max_matrix), packages, BASE_R, _EGGER]
     )
 
 

@@ -46,7 +46,7 @@ def instruments_from_table(
         Values of `output`.
     n_members : int
         Trained networks that the draws are of; draw t is of member t mod n_members.
-    draws : array, shape=(n_draws, len(table)), optional
+    draws : array, shape=(n_draws, rows), optional
         Effects of each draw; column i belongs to row i of the table.
     se_type : "sd" or "mcse"
         Which of the two uncertainties becomes the standard error.

@@ -10,6 +10,7 @@ import pandas as pd
 
 from kipoi_mcdropout.files.group import OutputGroup, Writers
 from kipoi_mcdropout.files.record import SequenceBlocks, SequenceRecord
+from kipoi_mcdropout.runs.intervals import Complete
 from kipoi_mcdropout.runs.ism.codec import decode, failure_row
 from kipoi_mcdropout.runs.q_values import UnitQs
 from kipoi_mcdropout.runs.unit_file import StoredUnit
@@ -29,6 +30,8 @@ class EffectsAssembler:
         Called with the number of each unit when its sequence is written.
     q_values : UnitQs, optional
         q-values to add, where the effects were compared with a background.
+    complete : callable
+        Adds to each block what else is not in the store.
 
     Attributes
     ----------
@@ -44,8 +47,9 @@ class EffectsAssembler:
         load: Callable[[int], StoredUnit],
         release: Callable[[int], None] = lambda _number: None,
         q_values: UnitQs | None = None,
+        complete: Complete = lambda record: record,
     ) -> None:
-        self._q_values = q_values
+        self._q_values, self._complete = q_values, complete
         self._writers, self._load, self._release = writers, load, release
         self._numbers: list[int] = []
         self.failed: dict[int, dict[str, Any]] = {}
@@ -87,7 +91,7 @@ class EffectsAssembler:
         record = decode(stored)
         if self._q_values is not None:
             self._q_values.put_into(record.effects.summaries)
-        return record
+        return self._complete(record)
 
     def write_failures(self, group: OutputGroup, path: Path | None) -> None:
         """Write a table of the sequences that could not be computed, if there are any: TSV at `path`."""

@@ -8,6 +8,7 @@ from kipoi_mcdropout.effects.saturation import SequenceEffects
 from kipoi_mcdropout.files.group import Writers
 from kipoi_mcdropout.files.record import SequenceBlocks, SequenceRecord
 from kipoi_mcdropout.runs.compute import Counts, Unit, check_not_all_failed, unit_error
+from kipoi_mcdropout.runs.intervals import Complete
 from kipoi_mcdropout.runs.ism.assemble import EffectsAssembler
 from kipoi_mcdropout.runs.ism.codec import IsmCodec, decode
 from kipoi_mcdropout.runs.ism.run import IsmRun
@@ -39,11 +40,12 @@ def collect_ism(
     on_error: OnError,
     done: Callable[[SequenceRecord, bool], None],
     ranked: bool = False,
+    complete: Complete = lambda record: record,
 ) -> tuple[IsmRun, list[SequenceBlocks]]:
     """The effects of all sequences, with the numbers as the files hold them.
 
     The arguments are those of `run.run_ism`, which writes files; `ranked` where the effects are compared
-    with a background.
+    with a background. `complete` adds to each block what else is not in the store.
 
     Raises
     ------
@@ -68,7 +70,9 @@ def collect_ism(
     writers.add(kept)
     q_values = UnitQs() if ranked else None
     units_done = computed() if q_values is None else q_values.after_all(computed(), stored.__getitem__)
-    assembler = EffectsAssembler(writers, stored.__getitem__, q_values=q_values)
+    assembler = EffectsAssembler(
+        writers, stored.__getitem__, q_values=q_values, complete=complete
+    )
     assembler.add_all(units_done)
     check_not_all_failed(counts)
     return IsmRun(len(assembler.sequences), list(assembler.failed.values())), kept.sequences

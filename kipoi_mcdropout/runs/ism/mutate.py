@@ -20,6 +20,7 @@ from kipoi_mcdropout.model.ensemble import draws_of
 from kipoi_mcdropout.model.model import Model, as_model
 from kipoi_mcdropout.model.sequences import Sequences
 from kipoi_mcdropout.outputs.targets import as_targets
+from kipoi_mcdropout.runs.intervals import complete_by
 from kipoi_mcdropout.runs.ism.collect import collect_ism
 from kipoi_mcdropout.runs.ism.paths import IsmPaths
 from kipoi_mcdropout.runs.ism.prepare import prepare
@@ -28,6 +29,7 @@ from kipoi_mcdropout.runs.ism.run import IsmRun, run_ism
 from kipoi_mcdropout.runs.ism.units import ism_units
 from kipoi_mcdropout.runs.ism.watch import Watch
 from kipoi_mcdropout.runs.options import RunOptions
+from kipoi_mcdropout.significance.add_intervals import ConformalOptions, with_conformal
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,9 @@ class MutationOptions:
     member_means : bool
         Also report the mean effect of each member in tables, in columns `effect_mean_1`,
         `effect_mean_2`, ..., in the order in which the members were given. HDF5 always has them.
+    conformal : ConformalOptions, optional
+        Calibrations that give each effect of their outputs an interval and the probability that its
+        sign is right; see `files.calibration.read_conformal`.
     """
 
     start: int = 0
@@ -69,6 +74,7 @@ class MutationOptions:
     until: float | None = None
     threshold: float | Sequence[float] | None = None
     member_means: bool = False
+    conformal: ConformalOptions | None = None
 
 
 def ism(
@@ -141,8 +147,9 @@ def ism(
     )  # fmt: skip
     settings = ism_options(ready, effects, seed, targets, options, running)
     return mutate(
-        ready, inputs, settings, running, paths, background=options.background
-    ).effects
+        ready, inputs, settings, running, paths, background=options.background,
+        conformal=options.conformal,
+    ).effects  # fmt: skip
 
 
 def ism_options(
@@ -187,6 +194,7 @@ def mutate(
     watch: Watch | None = None,
     asked: Asked = Asked(),  # noqa: B008 (it cannot be changed)
     background: BackgroundSource | None = None,
+    conformal: ConformalOptions | None = None,
 ) -> Mutated:
     """Mutate sequences, with options that were checked before; `ism` and the command both call it.
 
@@ -205,6 +213,8 @@ def mutate(
         The command line, for the record.
     background : str, Path or Background, optional
         The background, or its file, with which the effects are compared.
+    conformal : ConformalOptions, optional
+        See `MutationOptions`.
 
     Raises
     ------
@@ -218,6 +228,9 @@ def mutate(
         scores = [score.name for score in options.effects.scores]
         ranking, record = background_for(background, record, prepared.labels, scores)
         mutagenesis.rank_against(ranking)
+    if conformal is not None:
+        conformal.check_fits(record, prepared.labels)
+        record = with_conformal(record, conformal)
     watch.began(prepared.choice, prepared.notes)
     units = ism_units(prepared.sequences.batches, mutagenesis)
     n_draws = mutagenesis.options.effects.n_draws
@@ -225,8 +238,9 @@ def mutate(
         work = prepared.work(scheduler, watch, asked)
         if paths is None:
             run, blocks = collect_ism(
-                units, work, scheduler, running.on_error, watch.finished, background is not None
-            )
+                units, work, scheduler, running.on_error, watch.finished, background is not None,
+                complete_by(record),
+            )  # fmt: skip
             return Mutated(run, Effects.of(blocks, record), n_draws)
         run = run_ism(
             units, work, scheduler, paths, record, on_error=running.on_error, done=watch.finished

@@ -14,6 +14,7 @@ from kipoi_mcdropout.files import effect_writers
 from kipoi_mcdropout.files.group import OutputGroup, Writers
 from kipoi_mcdropout.files.record import SequenceBlocks, SequenceRecord
 from kipoi_mcdropout.runs.compute import Counts, Unit, check_not_all_failed, compute_units
+from kipoi_mcdropout.runs.intervals import complete_by
 from kipoi_mcdropout.runs.ism.assemble import EffectsAssembler
 from kipoi_mcdropout.runs.ism.codec import IsmCodec, decode
 from kipoi_mcdropout.runs.ism.paths import IsmPaths
@@ -162,7 +163,8 @@ def _assemble(
     if q_values is not None:
         stored = q_values.after_all(stored, load)
     with open_files(session.group, paths.outputs, session.record) as writers:
-        assembler = EffectsAssembler(writers, load, release, q_values)
+        complete = complete_by(session.record)
+        assembler = EffectsAssembler(writers, load, release, q_values, complete)
         assembler.add_all(stored)
     assembler.write_failures(session.group, paths.failed)
     return assembler

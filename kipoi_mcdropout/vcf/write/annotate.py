@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kipoi_mcdropout.effects.columns import INTERVAL_STATISTICS
 from kipoi_mcdropout.effects.summary import EffectSummary
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.significance.add_intervals import ConformalOptions, without_tables
 from kipoi_mcdropout.vcf.place.placement import FLAGS, Outcome, Scored
 from kipoi_mcdropout.vcf.read.alleles import REASONS, Skip
 from kipoi_mcdropout.vcf.read.header import Header, quoted
@@ -52,6 +54,13 @@ VCF_STATISTICS = {
     "sign_probability_mcse": "Monte Carlo standard error of that share",
     "sign_agreement": "share of the members whose mean effect has the sign of the overall mean",
 }
+# The same for the outputs that have a calibration.
+_INTERVALS = {
+    "ci_lower": "lower end of the interval that holds {level:g} of measured effects, by a calibration",
+    "ci_upper": "upper end of the interval that holds {level:g} of measured effects, by a calibration",
+    "sign_probability_calibrated": "probability, by a calibration, that a measured effect has the sign "
+    "of the mean effect",
+}
 DEFAULT_STATISTICS = (
     "effect_mean",
     "effect_sd",
@@ -72,13 +81,15 @@ class InfoField:
     target: int  # column in the summaries
     label: str  # of the output
     statistic: str
+    level: float | None = None  # of an interval
 
     def line(self) -> str:
         """Declaration in the header; `header.unquoted` gives the label back from Output."""
         if self.statistic == _DRAWS:
             text = "Number of draws of the ALT allele, for all its outputs and scores"
             return f"##INFO=<ID={self.id},Number=A,Type=Integer,Description={quoted(text)}>"
-        text = f"Score {self.score}, model output {self.label}: {VCF_STATISTICS[self.statistic]}"
+        words = {**VCF_STATISTICS, **_INTERVALS}[self.statistic].format(level=self.level)
+        text = f"Score {self.score}, model output {self.label}: {words}"
         return (
             f"##INFO=<ID={self.id},Number=A,Type=Float,Description={quoted(text)},"
             f"Output={quoted(self.label)},Score={quoted(self.score)},Statistic={quoted(self.statistic)}>"
@@ -134,6 +145,29 @@ def info_fields(
     ]
 
 
+def interval_fields(
+    prefix: str, conformal: ConformalOptions, labels: Sequence[str], others: Sequence[InfoField]
+) -> list[InfoField]:
+    """The fields of calibrated intervals, of the outputs that the annotated VCF carries.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        Of all outputs that are computed.
+    others : sequence of InfoField
+        The other fields, from `info_fields`.
+    """
+    carried = {(field.score, field.label) for field in others}
+    calibrations = [one for one in conformal.calibrations if (one.score, one.output) in carried]
+    asked = [(one, name) for one in calibrations for name in INTERVAL_STATISTICS]
+    wanted = [f"{prefix}_{_legal(one.score)}_{_legal(one.output)}_{name}" for one, name in asked]
+    ids = list(_different([*(field.id for field in others), *wanted]))[len(others) :]
+    return [
+        InfoField(own, one.score, labels.index(one.output), one.output, name, conformal.level)
+        for own, (one, name) in zip(ids, asked, strict=True)
+    ]
+
+
 def _legal(label: str) -> str:
     return re.sub(r"[^0-9A-Za-z_]+", "_", label).strip("_") or "output"
 
@@ -184,7 +218,7 @@ class Annotator:
         skip = f"Why an ALT allele was not scored, in the order of ALT; . for a scored allele: {reasons}"
         flag = f"Notes on scored ALT alleles, joined by &, in the order of ALT: {flags}"
         added = [
-            f"##kipoi_mcdropout={json.dumps(provenance, sort_keys=True)}",
+            f"##kipoi_mcdropout={json.dumps(without_tables(provenance), sort_keys=True)}",
             f"##INFO=<ID={self.skip_id},Number=.,Type=String,Description={quoted(skip)}>",
             f"##INFO=<ID={self.flag_id},Number=.,Type=String,Description={quoted(flag)}>",
             *(field.line() for field in self.fields),

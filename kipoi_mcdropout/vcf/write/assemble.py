@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from kipoi_mcdropout.effects.summary import EffectSummary
+from kipoi_mcdropout.runs.intervals import summaries_with_intervals
 from kipoi_mcdropout.runs.session import RunSession
+from kipoi_mcdropout.significance.add_intervals import ConformalOptions
 from kipoi_mcdropout.significance.ranked_rows import OF_SUBSTITUTIONS, SUBSTITUTION
 from kipoi_mcdropout.vcf.place.placement import Scored
 from kipoi_mcdropout.vcf.read.header import Header
@@ -49,6 +51,8 @@ class VariantLayout:
         Columns of the mean effects of members, with the number of the member, if they were asked for.
     ranked : bool
         Whether the effects were compared with a background.
+    conformal : dict or None
+        `ConformalOptions.to_dict()` of the calibrations, if there are any.
     """
 
     prefix: str
@@ -61,6 +65,7 @@ class VariantLayout:
     eps: float = 0.0
     member_columns: dict[str, int] = field(default_factory=dict)
     ranked: bool = False
+    conformal: dict[str, Any] | None = None
 
     def annotator(self, header: Header) -> Annotator:
         """What makes the lines of the VCF."""
@@ -80,6 +85,7 @@ class VariantLayout:
             values["eps"],
             dict(values["member_columns"]),
             values["ranked"],
+            values["conformal"],
         )
 
 
@@ -93,6 +99,8 @@ class VariantAssembler:
         self.ledger = Ledger()
         self._layout = layout
         self._annotator = layout.annotator(header)
+        asked = layout.conformal
+        self._conformal = None if asked is None else ConformalOptions.from_dict(asked)
         self._vcf: TextOutput | None = None
         self._skipped: TextOutput | None = None
         self._table: TableOutput | None = None
@@ -128,12 +136,16 @@ class VariantAssembler:
             file = group.files[paths.table]
             layout = self._layout
             schema = schema_of(
-                layout.quantiles, layout.several, layout.eps, layout.member_columns, layout.ranked
-            )
+                layout.quantiles, layout.several, layout.eps, layout.member_columns, layout.ranked,
+                self._conformal is not None,
+            )  # fmt: skip
             self._table = TableOutput(paths.table.name, file.rows, file.temporary, schema)
 
     def add(self, records: list[Record], result: VariantResult) -> None:
         """The records of a unit, with what was found."""
+        summaries = result.summaries
+        if self._conformal is not None:
+            summaries = summaries_with_intervals(summaries, self._layout.labels, self._conformal)
         scored = [
             (record, number, outcome)
             for record, outcomes in zip(records, result.outcomes, strict=True)
@@ -143,16 +155,16 @@ class VariantAssembler:
         cells: list[list[str]] = []
         if scored:
             if self._layout.ranked:
-                _no_p_of_others([outcome for _, _, outcome in scored], result.summaries)
+                _no_p_of_others([outcome for _, _, outcome in scored], summaries)
             if self._table is not None:
                 layout = self._layout
                 self._table.write(
                     rows(
-                        scored, result.owner, layout.labels, result.summaries, layout.quantiles,
+                        scored, result.owner, layout.labels, summaries, layout.quantiles,
                         layout.member_columns,
                     )
                 )  # fmt: skip
-            cells = field_cells(self._annotator.fields, result.summaries, result.owner)
+            cells = field_cells(self._annotator.fields, summaries, result.owner)
         done = 0
         for record, outcomes in zip(records, result.outcomes, strict=True):
             n = self.ledger.add(outcomes)

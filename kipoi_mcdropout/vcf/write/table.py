@@ -12,6 +12,7 @@ from scipy.special import ndtr
 
 from kipoi_mcdropout.effects.columns import (
     BACKGROUND_STATISTICS,
+    INTERVAL_STATISTICS,
     MEMBER_REFERENCE_STATISTICS,
     MEMBER_STATISTICS,
     OUTPUT_EPS,
@@ -66,10 +67,11 @@ def schema_of(
     eps: float = 0.0,
     member_columns: Iterable[str] = (),
     ranked: bool = False,
+    calibrated: bool = False,
 ) -> pa.Schema:
     """Columns of the table: those of members where the model has several, those of a background where
-    the effects are ranked, `output_eps` where the model computes less precisely than float32;
-    `member_columns` are those of each member's mean effect.
+    the effects are ranked, those of intervals where there is a calibration, and `output_eps` where the
+    model computes less precisely than float32; `member_columns` are those of each member's mean effect.
     """
     integers = {"pos": pa.int64(), "allele": pa.int32(), "line": pa.int64()}
     text = pa.dictionary(pa.int32(), pa.string())
@@ -80,6 +82,7 @@ def schema_of(
         fields += [(name, pa.float64()) for name in (*parts, *member_columns)]
     if ranked:
         fields += [(name, pa.float64()) for name in BACKGROUND_STATISTICS]
+    fields += [(name, pa.float64()) for name in INTERVAL_STATISTICS if calibrated]
     fields += [(quantile_name(q), pa.float64()) for q in quantiles]
     fields += [(name, pa.int32()) for name in ("n_draws", "n_nonfinite", "n_saturated")]
     fields += [(OUTPUT_EPS, pa.float64())] if eps > FLOAT32_EPS else []
@@ -98,7 +101,8 @@ def rows(
     several = any(s.member_means is not None for s in summaries)
     for summary in summaries:
         ranked = P_EMPIRICAL in summary.mutant
-        schema = schema_of(quantiles, several, summary.eps, member_columns, ranked)
+        calibrated = INTERVAL_STATISTICS[0] in summary.mutant
+        schema = schema_of(quantiles, several, summary.eps, member_columns, ranked, calibrated)
         columns = {**_identity(alleles, labels, summary.score.name)}
         columns.update(_statistics(summary, owner))
         columns.update({quantile_name(q): summary.quantiles[q].ravel() for q in quantiles})
