@@ -35,8 +35,8 @@ class ResultIdentity:
     n_draws : int
     options : dict
         Options that change effects and their sd: averages over strands and shifts, what is done
-        with their bins and those behind an indel, dropouts that stay off, the type of numbers, what is made of the outputs, functions of the user's own, and what
-        ends the draws of a mutant (--until).
+        with their bins and those behind an indel, dropouts that stay off, the type of numbers, what is
+        made of the outputs, functions of the user's own, and what ends the draws of a mutant (--until).
     """
 
     model: str
