@@ -4,17 +4,17 @@
     python benchmarks/profiles.py --networks bpnet
     python benchmarks/profiles.py --quick              # a BPNet of half the width: less than a minute
 
-Each network has two widths of its output, of which the second is 10 to 100 times the first. For each, two
-runs of both contenders: `log2fc` of the sum over a window, and `jsd` over the bins of this window.
+Each network has two widths of its output, of which the second is 10 to 100 times the first. For each,
+two runs of both contenders: `log2fc` of the sum over a window, and `jsd` over the bins of this window.
 
 - `plain`: mini-batches and draws in inference mode, the same reduction and score in torch, mean and sd.
   Its dropout is torch's own, without masks that reference and mutants share.
 - `auto`: `mcd.ism(..., engine="auto")` with `reduce`, written to a file.
 
-Each contender has a process of its own, and takes its turns. Times are those of the processor; ratios are
-taken within a turn. Peak memory is that of a run minus what the process held before it. Then the forward
-pass is timed with and without the reduction. The bars are printed, and no time makes the program fail:
-its exit code is 1 if the two contenders differ in the effects with dropout off.
+Each contender has a process of its own, and takes its turns. Times are those of the processor; ratios
+are taken within a turn. Peak memory is that of a run minus what the process held before it. Then the
+forward pass is timed with and without the reduction. The bars are printed, and no time makes the program
+fail: its exit code is 1 if the two contenders differ in the effects with dropout off.
 
 Enformer and Borzoi are networks of enformer-pytorch and borzoi-pytorch, small and with random weights;
 without their packages they are skipped.
@@ -32,14 +32,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from networks import BpNet, randomize
+from profile_networks import NETWORKS, Network, random_network
 from torch import Tensor, nn
 from torch.nn import functional as F
 from wide import peak_bytes, resident_bytes
@@ -56,71 +56,6 @@ SCORES = ("log2fc", "jsd")
 CONTENDERS = ("plain", "auto")
 
 
-@dataclass(frozen=True)
-class Network:
-    """A network whose output can be made wider, and where its profile is."""
-
-    build: Callable[[int, float], nn.Module]  # number of tracks, factor of the channels
-    length: int  # bp
-    tracks: tuple[int, int]
-    n_bins: int
-    window: int  # bins about the centre that are summed
-    n_positions: int
-    draws: int
-    head: str | None
-    tracks_last: bool = False
-    bases_last: bool = False
-    package: str = ""  # as it is imported
-
-
-class PositiveBpNet(BpNet):
-    """BPNet with a profile that is not negative."""
-
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        outputs = super().forward(x)
-        return {**outputs, "profile": F.softplus(outputs["profile"])}
-
-
-def bpnet(n_tracks: int, width: float) -> nn.Module:
-    net = PositiveBpNet(n_outputs=n_tracks, width=width)
-    randomize(net, 0)
-    return net
-
-
-def enformer(n_tracks: int, width: float) -> nn.Module:
-    from enformer_pytorch import Enformer
-
-    return Enformer.from_hparams(
-        dim=8 * round(12 * width), depth=2, heads=4, attn_dim_key=16, dim_divisible_by=8,
-        target_length=8, output_heads={"human": n_tracks, "mouse": 5},
-    )  # fmt: skip
-
-
-def borzoi(n_tracks: int, width: float) -> nn.Module:
-    from borzoi_pytorch import Borzoi
-
-    net = Borzoi.from_hparams(
-        dim=8 * round(8 * width), depth=2, heads=2, attn_dim_key=16, attn_dim_value=16,
-        bins_to_return=16,
-    )  # fmt: skip
-    net.set_track_subset(list(range(n_tracks)))  # of 7,611
-    return net
-
-
-NETWORKS = {
-    "bpnet": Network(
-        bpnet, 1000, (1, 10), 1000, 200, n_positions=60, draws=10, head="profile", bases_last=True
-    ),
-    "enformer": Network(
-        enformer, 2048, (12, 1250), 8, 4, n_positions=24, draws=5, head="human", tracks_last=True,
-        bases_last=True, package="enformer_pytorch",
-    ),
-    "borzoi": Network(
-        borzoi, 1024, (6, 625), 16, 8, n_positions=24, draws=5, head=None, package="borzoi_pytorch",
-    ),
-}  # fmt: skip
-
-
 class Job(NamedTuple):
     """What one process does."""
 
@@ -128,13 +63,24 @@ class Job(NamedTuple):
     n_tracks: int
     score: str
     width: float
-    contender: str
+    folder: str  # for the file that `auto` writes
+    contender: str = "auto"
 
     @property
     def positions(self) -> range:
         """Positions that are mutated, in the middle of the input."""
         begin = (self.network.length - self.network.n_positions) // 2
         return range(begin, begin + self.network.n_positions)
+
+    def module(self) -> nn.Module:
+        """The network, the same in every process."""
+        return random_network(self.network, self.n_tracks, self.width)
+
+    def sequence(self) -> np.ndarray[Any, Any]:
+        """One random sequence, one-hot, as the network takes it."""
+        codes = np.random.default_rng(1).integers(0, 4, (1, self.network.length))
+        one_hot = np.eye(4, dtype=np.float32)[codes]
+        return one_hot if self.network.bases_last else one_hot.transpose(0, 2, 1).copy()
 
 
 class Result(NamedTuple):
@@ -144,24 +90,6 @@ class Result(NamedTuple):
     peak_bytes: int  # above what the process held before
     note: str
     points: np.ndarray[Any, Any]  # effects with dropout off, shape=(mutants, tracks)
-
-
-def module(job: Job) -> nn.Module:
-    """With random weights, also those that a package sets to 0."""
-    torch.manual_seed(0)
-    net = job.network.build(job.n_tracks, job.width)
-    with torch.no_grad():
-        for parameter in net.parameters():
-            if not parameter.any():
-                parameter.normal_(0, 0.05)
-    return net.eval()
-
-
-def sequence(job: Job) -> np.ndarray[Any, Any]:
-    """One random sequence, one-hot, as the network takes it."""
-    codes = np.random.default_rng(1).integers(0, 4, (1, job.network.length))
-    one_hot = np.eye(4, dtype=np.float32)[codes]
-    return one_hot if job.network.bases_last else one_hot.transpose(0, 2, 1).copy()
 
 
 # --- contenders ------------------------------------------------------------------------------------
@@ -182,9 +110,9 @@ class Plain:
     """Batches and draws in plain torch, with the same reduction and score."""
 
     def __init__(self, job: Job) -> None:
-        self.job, self.net = job, module(job)
+        self.job, self.net = job, job.module()
         self.score = {"log2fc": log2fc, "jsd": jsd}[job.score]
-        self.x = torch.from_numpy(sequence(job))
+        self.x = torch.from_numpy(job.sequence())
         self.mutants = self._mutants()
         self.size = min(BATCH_SIZES, key=self._seconds_per_mutant)
 
@@ -249,13 +177,11 @@ class Auto:
     """Ours, to a file."""
 
     def __init__(self, job: Job) -> None:
-        self.job, self.model, self.x = job, model_of(module(job), job), sequence(job)
-        self.folder = tempfile.TemporaryDirectory()
-        one = job.positions[:1]
-        self._ism("incremental", one, 2)  # imports what it needs
+        self.job, self.model, self.x = job, model_of(job.module(), job), job.sequence()
+        self._ism("incremental", job.positions[:1], 2)  # imports what it needs
 
     def _ism(self, engine: str, positions: range, draws: int) -> Path:
-        path = Path(self.folder.name) / "out.h5"
+        path = Path(self.job.folder) / f"{self.job.n_tracks}_{self.job.score}.h5"
         options = mcd.MutationOptions(start=positions.start, end=positions.stop)
         running = mcd.RunOptions(engine=engine, overwrite=True)
         mcd.ism(
@@ -280,7 +206,7 @@ def points_of(path: Path, n_tracks: int) -> tuple[str, np.ndarray[Any, Any]]:
 def work(pipe: Connection, job: Job) -> None:
     """A process: a run each time that it is asked."""
     torch.set_num_threads(1)
-    run = {"plain": Plain, "auto": Auto}[job.contender](job)
+    run = Plain(job) if job.contender == "plain" else Auto(job)
     pipe.send("ready")
     while pipe.recv():
         ctypes.CDLL(None).malloc_trim(0)  # give back what was freed
@@ -297,8 +223,8 @@ def work(pipe: Connection, job: Job) -> None:
 def reduction(pipe: Connection, job: Job, turns: int = 9) -> None:
     """The ratio of the pass with the reduction to that without it, under the same masks."""
     torch.set_num_threads(1)
-    adapter = model_of(module(job), job).adapter
-    x = torch.from_numpy(sequence(job)).repeat_interleave(8, 0)
+    adapter = model_of(job.module(), job).adapter
+    x = torch.from_numpy(job.sequence()).repeat_interleave(8, 0)
     masks, ratios = MaskBank(0), []
 
     def seconds() -> float:
@@ -351,22 +277,22 @@ def verdict(value: float, bar: float) -> str:
     return f"{value:.3f} ({'within' if value <= bar else 'MISSES'} the bar of {bar:g})"
 
 
-def compare(name: str, options: argparse.Namespace) -> list[str]:
+def compare(name: str, options: argparse.Namespace, folder: str) -> list[str]:
     """Measure one network and print; returns what is wrong."""
     network, wrong = NETWORKS[name], []
     if options.quick:
         network = replace(network, n_positions=25, draws=6)
     width = 0.5 if options.quick else 1.0
     print(
-        f"\n== {name}: {network.length} bp, {3 * network.n_positions} mutants, {network.draws} draws and "
-        f"a pass without dropout, sum over {network.window} of {network.n_bins} bins"
+        f"\n== {name}: {network.length} bp, {3 * network.n_positions} mutants, {network.draws} draws "
+        f"and a pass without dropout, sum over {network.window} of {network.n_bins} bins"
     )
     head = ("score", "tracks x bins", "plain s", "auto s", "auto / plain", "plain MB", "auto MB")
     print("{:8}{:>16}{:>9}{:>9}{:>14}{:>10}{:>9}   engine, difference".format(*head))
     for score in SCORES:
         peaks = []
         for n_tracks in network.tracks:
-            found = measured(Job(network, n_tracks, score, width, ""), options.turns)
+            found = measured(Job(network, n_tracks, score, width, folder), options.turns)
             plain, auto = found["plain"], found["auto"]
             ratios = [a.seconds / b.seconds for a, b in zip(auto, plain, strict=True)]
             seconds = [statistics.median(run.seconds for run in runs) for runs in (plain, auto)]
@@ -384,7 +310,7 @@ def compare(name: str, options: argparse.Namespace) -> list[str]:
             )
         print(f"{score}: peak memory, wide over narrow: {verdict(peaks[1] / peaks[0], MEMORY_BAR)}")
     for n_tracks in network.tracks:
-        cost = start(reduction, Job(network, n_tracks, "log2fc", width, "")).recv()
+        cost = start(reduction, Job(network, n_tracks, "log2fc", width, folder)).recv()
         print(
             f"forward pass with the sum over that without, {n_tracks} x {network.n_bins}: "
             f"{verdict(cost, REDUCTION_BAR)}",
@@ -405,7 +331,8 @@ def main() -> int:
         if package and importlib.util.find_spec(package) is None:
             print(f"\n== {name}: skipped, {package} is not installed")
         else:
-            wrong += compare(name, options)
+            with tempfile.TemporaryDirectory() as folder:
+                wrong += compare(name, options, folder)
     print("\n" + ("; ".join(wrong) if wrong else "the effects with dropout off agree"))
     return int(bool(wrong))
 
