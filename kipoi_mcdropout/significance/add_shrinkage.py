@@ -17,11 +17,11 @@ from kipoi_mcdropout.significance.shrinkage import shrink
 class ShrunkenTable(NamedTuple):
     """What `add_shrinkage` returns.
 
-    `fits` has a dict for each output and score: output, score, n (effects used), n_no_spread (effects
+    `shrunken` is the table; `fits` has a dict for each output and score: output, score, n (effects used), n_no_spread (effects
     without an sd), share_zero (of the true effects, by the estimate).
     """
 
-    table: pd.DataFrame
+    shrunken: pd.DataFrame
     fits: list[dict[str, Any]]
 
 

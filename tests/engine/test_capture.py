@@ -133,7 +133,7 @@ def test_refused_and_run_as_it_is(name: str) -> None:
     batch = substitutions(LENGTH, only=20)
     with model.borrow(), pytest.raises(CaptureError):
         list(IncrementalEngine(model, bank).run(batch, [0]))
-    choice = choose(model, batch)
+    choice = choose(model, batch, n_draws=30)
     assert choice.engine == "full"
     assert not choice.problem
     assert "captured" in choice.reason

@@ -131,21 +131,21 @@ def table() -> pd.DataFrame:
 
 def test_each_output_is_shrunken_by_itself() -> None:
     rows = table()
-    shrunken = add_shrinkage(rows)
+    found = add_shrinkage(rows)
     for output in "AB":
         mine = (rows["output"] == output).to_numpy()
         alone = shrink(rows["effect_mean"][mine], rows["effect_sd"][mine])
-        assert_array_equal(shrunken.table["effect_posterior"][mine], alone.mean)
-        assert_array_equal(shrunken.table["lfsr"][mine], alone.lfsr)
-    assert {fit["output"]: fit["n"] for fit in shrunken.fits} == {"A": 40, "B": 40}
+        assert_array_equal(found.shrunken["effect_posterior"][mine], alone.mean)
+        assert_array_equal(found.shrunken["lfsr"][mine], alone.lfsr)
+    assert {fit["output"]: fit["n"] for fit in found.fits} == {"A": 40, "B": 40}
 
 
 def test_an_sd_that_is_only_rounding_is_none() -> None:
     rows = table().assign(ref_mean=0.5, alt_mean=0.5, ref_var=0.0, alt_var=0.0)
     rows.loc[3, ["effect_mean", "effect_sd"]] = 1e-8, 1e-8
-    shrunken = add_shrinkage(rows)
-    assert np.isnan(shrunken.table["lfsr"][3])
-    assert sum(fit["n_no_spread"] for fit in shrunken.fits) == 1
+    found = add_shrinkage(rows)
+    assert np.isnan(found.shrunken["lfsr"][3])
+    assert sum(fit["n_no_spread"] for fit in found.fits) == 1
 
 
 def test_refusals_name_the_output() -> None:

@@ -219,8 +219,8 @@ def _check_words(options: argparse.Namespace) -> None:
     made = [path for path in (options.output, options.conformal_output) if path is not None]
     if (options.measured is None) != (not made):
         raise InputError(
-            "-o and --conformal write what measured effects say: give the table of measured effects "
-            "with one of them or both, or neither"
+            "-o and --conformal write what measured effects say: give one of them (or both) and "
+            "the table of measured effects, or neither"
         )
     if options.bins and options.conformal_output is None:
         raise InputError("--bins is used by --conformal only; give --conformal FILE too")
