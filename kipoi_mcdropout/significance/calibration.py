@@ -31,6 +31,7 @@ from scipy.special import ndtr, ndtri
 from kipoi_mcdropout.arrays.array_types import FloatArray
 from kipoi_mcdropout.effects.z import z_ratio
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.significance.alignment import check_align, fitted_line
 from kipoi_mcdropout.significance.cautions import (
     Align,
     Caution,
@@ -39,7 +40,7 @@ from kipoi_mcdropout.significance.cautions import (
     correlation_of,
     scale_cautions,
 )
-from kipoi_mcdropout.significance.matched_effects import Matched, match, require
+from kipoi_mcdropout.significance.matched_effects import match, require
 from kipoi_mcdropout.significance.quantile_map import QuantileMap
 
 LEVELS = (0.5, 0.8, 0.95)
@@ -268,36 +269,6 @@ def _check_options(levels: Sequence[float], align: str) -> None:
     if not len(levels) or not all(0 < level < 1 for level in levels):
         raise InputError(f"levels must lie between 0 and 1; got {list(levels)}.")
     check_align(align)
-
-
-def check_align(align: str) -> None:
-    """Raise InputError unless the word is known."""
-    if align not in ("none", "linear"):
-        raise InputError(f"align must be 'none' or 'linear'; got {align!r}.")
-
-
-def fitted_line(found: Matched) -> tuple[float, float]:
-    """Slope and intercept of measured on predicted.
-
-    Raises
-    ------
-    InputError
-        If there is no line with a slope.
-    """
-    if np.ptp(found.mean) == 0 or np.ptp(found.effect) == 0:
-        raise InputError(
-            "align 'linear' requires effects that differ; in one of the tables all are equal. Use "
-            "align 'none'."
-        )
-    from scipy.stats import linregress  # takes half a second, and only a fit needs it
-
-    fit = linregress(found.mean, found.effect)
-    if fit.slope == 0:
-        raise InputError(
-            "align 'linear' requires a slope other than 0; measured and predicted effects are not "
-            "correlated at all. Use align 'none'."
-        )
-    return float(fit.slope), float(fit.intercept)
 
 
 def _standardised(error: FloatArray, sd: FloatArray, se: FloatArray) -> FloatArray:

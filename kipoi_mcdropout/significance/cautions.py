@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy.special import ndtri
 
 from kipoi_mcdropout.arrays.array_types import FloatArray
 from kipoi_mcdropout.significance.conformal import (
@@ -28,6 +28,7 @@ Align = Literal["none", "linear"]
 MAX_SD_FACTOR = 10.0  # beyond, or below a tenth, the two scales are likely not the same
 ZERO_SHARE = 0.01  # of the largest effect: an effect below it counts as 0
 FEW_SEQUENCES = 20
+_TWO_SIDED = NormalDist().inv_cdf(0.975)  # of a 95 % interval
 TOO_WIDE = 1.5  # an interval, beside that of as many measured effects
 
 
@@ -55,7 +56,7 @@ def correlation_of(found: Matched) -> Correlation:
     if np.ptp(found.mean) == 0 or np.ptp(found.effect) == 0:
         return Correlation(float("nan"), float("nan"), float("nan"))
     r = float(np.clip(np.corrcoef(found.mean, found.effect)[0, 1], -1, 1))
-    half = float(ndtri(0.975)) / np.sqrt(len(found.mean) - 3)
+    half = _TWO_SIDED / np.sqrt(len(found.mean) - 3)
     with np.errstate(divide="ignore"):  # r = 1 is its own interval
         lower, upper = np.tanh(np.arctanh(r) + np.array([-half, half]))
     return Correlation(r, float(lower), float(upper))
@@ -110,7 +111,7 @@ def scale_cautions(found: Matched, scaled_sd: FloatArray) -> list[Caution]:
         On the scale of the measured effects.
     """
     cautions = _mostly_zero(found)
-    width = 2 * float(ndtri(0.975)) * scaled_sd
+    width = 2 * _TWO_SIDED * scaled_sd
     if wide := _too_wide(found, width, default_edges(np.abs(found.mean)), 0.95):
         cautions.append(
             Caution(

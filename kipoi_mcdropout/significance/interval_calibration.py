@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from kipoi_mcdropout.arrays.array_types import FloatArray
 from kipoi_mcdropout.errors import InputError, InputWarning
-from kipoi_mcdropout.significance.calibration import check_align, fitted_line
+from kipoi_mcdropout.significance.alignment import check_align, fitted_line
 from kipoi_mcdropout.significance.cautions import Align, Caution, interval_cautions
 from kipoi_mcdropout.significance.conformal import (
     ConformalGroups,
