@@ -25,7 +25,8 @@ GROUPS = {
     "effects": (
         "imp_score", "imp_score_kwargs", "scores", "score", "score_kwargs", "pseudocount", "start",
         "end", "n_effects", "per_window", "sample_seed", "from_regions", "for_variants", "test_ref_ref",
-        "rc", "shifts", "normalize", "ref_mismatch", "quantiles", "q_values",
+        "rc", "strand_pairs", "shifts", "indel_alignment", "normalize", "ref_mismatch",
+        "quantiles", "q_values",
     ),
     "statistics": (
         "se_type", "methods", "across_method", "meta_method", "hartung_knapp", "convention",

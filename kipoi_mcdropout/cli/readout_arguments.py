@@ -93,8 +93,12 @@ def readout_words(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in words.items() if value is not None}
 
 
-def with_readout(settings: Any, words: dict[str, Any], scores: Sequence[Any] = ()) -> Any:
+def with_readout(
+    settings: Any, words: dict[str, Any], scores: Sequence[Any] = (), moves_bins: bool = False
+) -> Any:
     """The settings of a model with the readout that was asked for, for these scores.
+
+    `moves_bins` says that bins are moved, for which `--bin_bp` is needed.
 
     Raises
     ------
@@ -106,5 +110,5 @@ def with_readout(settings: Any, words: dict[str, Any], scores: Sequence[Any] = (
     from kipoi_mcdropout.effects.asked_outputs import readout_for
     from kipoi_mcdropout.outputs.readout import Readout
 
-    readout = readout_for(Readout.of(words, "the command"), scores)
+    readout = readout_for(Readout.of(words, "the command"), scores, moves_bins)
     return settings if readout is None else replace(settings, readout=readout)

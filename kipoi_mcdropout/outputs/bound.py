@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kipoi_mcdropout.errors import InputError, TargetError
+from kipoi_mcdropout.outputs.aligned import Alignment, align, strand_rows
 from kipoi_mcdropout.outputs.axes import Axes, find_axes
 from kipoi_mcdropout.outputs.labels import ArrayLabels
 from kipoi_mcdropout.outputs.profiles import Profiles
@@ -40,6 +41,8 @@ class BoundReadout:
         Of all numbers: each row with each window.
     keeps_bins : bool
         The bins are not reduced yet: they are compared first.
+    alignment : Alignment or None
+        How the bins of several views are brought into line, before all else.
     """
 
     axes: Axes
@@ -49,20 +52,23 @@ class BoundReadout:
     windows: tuple[Window, ...]
     labels: tuple[str, ...]
     keeps_bins: bool = False
+    alignment: Alignment | None = None
     _tensors: dict[tuple[torch.device, torch.dtype], Tensor] = field(default_factory=dict, repr=False)
 
     @property
     def span(self) -> tuple[int, int]:
-        """The bins that any window takes: first, and one after the last."""
+        """The bins that any window takes, in any view: first, and one after the last."""
+        if self.alignment is not None:
+            return self.alignment.span
         return min(w.start for w in self.windows), max(w.end for w in self.windows)
 
     def profiles(self, columns: Sequence[int]) -> Profiles | None:
         """What is made of the bins afterwards, for some of the labels; None where none are kept."""
         if not self.keeps_bins:
             return None
-        start, end = self.span
+        start, end = self.span if self.alignment is None else self.alignment.frame
         windows = tuple(w.after(start) for w in self.windows)
-        return Profiles(len(self.rows), end - start, windows, tuple(columns))
+        return Profiles(len(self.rows), end - start, windows, tuple(columns), self.alignment)
 
     def values(self, x: Tensor) -> Tensor:
         """The numbers of a batch, shape=(n, labels), of the output, shape=(n, *axes.shape).
@@ -169,11 +175,16 @@ def bind(readout: Readout, labels: ArrayLabels, what: str) -> BoundReadout:
         )
     tracks, weights, rows = _rows(readout, axes.names)
     windows = tuple(Window(r, *r.bins.of(axes.n_bins, what)) for r in reductions)
+    alignment = None
+    if (views := readout.views) is not None:
+        both = strand_rows(tracks, weights, len(rows), axes.names, views.pairs)
+        tracks, weights = both.tracks, both.weights
+        alignment = align(views, windows, both, axes.n_bins, what)
     names = [w.reduction.name for w in windows] or [""]
     return BoundReadout(
         axes, tracks, weights, rows, windows,
         tuple("|".join(filter(None, (row, name))) or "0" for row in rows for name in names),
-        readout.keeps_bins,
+        readout.keeps_bins, alignment,
     )  # fmt: skip
 
 

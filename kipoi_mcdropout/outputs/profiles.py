@@ -1,7 +1,7 @@
 """Profiles as an engine gives them, flat, and what is made of them once they are compared.
 
-The bins of a profile go through the engine where reference and mutant are compared bin by bin. Whatever
-moves bins (the other strand, an indel) belongs between `Profiles.rows` and what follows.
+The bins of a profile go through the engine where reference and mutant are compared bin by bin, and where
+several views of a sequence are brought into line first (`aligned.Alignment`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from kipoi_mcdropout.outputs.aligned import Alignment
 from kipoi_mcdropout.outputs.reductions import Window
 
 
@@ -22,25 +23,28 @@ class Profiles:
     Attributes
     ----------
     n_rows, n_bins : int
-        The engine gives rows x bins numbers.
+        A profile is rows x bins numbers.
     windows : tuple of Window
         Counted from the first of these bins.
     columns : tuple of int
         The outputs that are reported: row * windows + window.
+    alignment : Alignment or None
+        What makes profiles of the numbers that the engine gives; None where they are the same.
     """
 
     n_rows: int
     n_bins: int
     windows: tuple[Window, ...]
     columns: tuple[int, ...]
+    alignment: Alignment | None = None
 
     @property
     def size(self) -> int:
-        """Numbers of one profile with all its rows."""
-        return self.n_rows * self.n_bins
+        """Numbers of one profile with all its rows, as the engine gives it."""
+        return self.n_rows * self.n_bins if self.alignment is None else self.alignment.size
 
     def rows(self, x: Tensor) -> Tensor:
-        """What the engine gives, shape=(..., rows * bins), as (..., rows, bins)."""
+        """Aligned profiles, shape=(..., rows * bins), as (..., rows, bins)."""
         return x.reshape(*x.shape[:-1], self.n_rows, self.n_bins)
 
     def values(self, rows: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.outputs.aligned import BinViews
 from kipoi_mcdropout.outputs.bins import (
     ALL_BINS,
     Bins,
@@ -37,7 +38,8 @@ class Readout:
     center_bins : int, optional
         Window of so many bins about the centre (`Bins`).
     center_bp, bin_bp : int, optional
-        The same in bp, and the width of a bin in bp.
+        The same in bp, and the width of a bin in bp; `bin_bp` alone says where bins lie that are moved
+        (`VariantOptions.shifts`, `VariantOptions.indel_alignment`).
     bins : str or tuple of int, optional
         "START:END", 0-based, END is not in it.
     track_groups : path or dict, optional
@@ -76,6 +78,7 @@ class Readout:
     projection_labels: Any = None
     reduce: Any = ()
     keeps_bins: bool = field(default=False, repr=False)  # profiles are compared before they are reduced
+    views: BinViews | None = field(default=None, repr=False)  # whose bins are brought into line
 
     def __post_init__(self) -> None:
         if self.head is not None and not isinstance(self.head, str):
@@ -118,9 +121,12 @@ class Readout:
             raise InputError(
                 f"{given[0]} is the window of reductions without one of their own; got {names}"
             )
-        in_bp = self.center_bp is not None or any(name.endswith("bp") for name in names)
-        if self.bin_bp is not None and not in_bp:
-            raise InputError("bin_bp (--bin_bp) is used with a window in bp, such as center_bp")
+
+    @property
+    def uses_bin_bp(self) -> bool:
+        """Whether a window is in bp."""
+        names = [reduction.name for reduction in self.reductions]
+        return self.center_bp is not None or any(name.endswith("bp") for name in names)
 
     @classmethod
     def of(cls, words: Mapping[str, Any], where: str) -> Readout | None:
@@ -145,6 +151,10 @@ class Readout:
     def comparing(self) -> Readout:
         """The same for scores that compare profiles, before they are reduced."""
         return replace(self, keeps_bins=True)
+
+    def aligning(self, views: BinViews) -> Readout:
+        """The same for several views of each sequence, whose bins are brought into line first."""
+        return replace(self, keeps_bins=True, views=views)
 
     @property
     def reductions(self) -> tuple[Reduction, ...]:
@@ -186,4 +196,4 @@ class Readout:
 
 
 # What a user can say.
-WORDS = tuple(one.name for one in fields(Readout) if one.name != "keeps_bins")
+WORDS = tuple(one.name for one in fields(Readout) if one.name not in ("keeps_bins", "views"))

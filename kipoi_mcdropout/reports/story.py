@@ -102,6 +102,8 @@ def _placement(record: dict[str, Any], kind: EffectKind) -> str:
         shifts = options.get("shifts") or [0]
         extra = ["both strands averaged"] if options.get("rc") else []
         extra += [f"shifts of {', '.join(map(str, shifts))} bp averaged"] if shifts != [0] else []
+        stitched = options.get("indel_alignment") == "stitch"
+        extra += ["bins behind insertions and deletions put back"] if stitched else []
         extra += ["alleles trimmed and left-aligned first"] if options.get("normalize") else []
         said += (": " + "; ".join(extra) if extra else "") + "."
         if options.get("region"):

@@ -10,6 +10,7 @@ from typing import Any
 from kipoi_mcdropout.arrays.nested import Nested, n_rows
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.sites import SitePlan
+from kipoi_mcdropout.effects.asked_outputs import readout_for
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files import prediction_files
 from kipoi_mcdropout.files.predictions import Predictions
@@ -79,7 +80,7 @@ def mc_predict(
         draws_of(n_draws), seed, as_targets(targets), batch_size, keep_draws
     )
     ready = as_model(model, ignore=tuple(ignore), label_axis=label_axis)
-    readout = Readout.of(outputs, "mc_predict")
+    readout = readout_for(Readout.of(outputs, "mc_predict"), ())
     ready = ready if readout is None else ready.reading(readout)
     sequences = open_files(ready, x)
     x = ready.adapter.arrays(x if sequences is None else sequences.all_inputs())

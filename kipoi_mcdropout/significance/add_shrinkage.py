@@ -17,8 +17,8 @@ from kipoi_mcdropout.significance.shrinkage import shrink
 class ShrunkenTable(NamedTuple):
     """What `add_shrinkage` returns.
 
-    `shrunken` is the table; `fits` has a dict for each output and score: output, score, n (effects used), n_no_spread (effects
-    without an sd), share_zero (of the true effects, by the estimate).
+    `shrunken` is the table; `fits` has a dict for each output and score: output, score, n (effects
+    used), n_no_spread (effects without an sd), share_zero (of the true effects, by the estimate).
     """
 
     shrunken: pd.DataFrame

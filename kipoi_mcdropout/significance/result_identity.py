@@ -17,6 +17,7 @@ from kipoi_mcdropout.errors import InputError
 _CHECKSUMS = ("weights_sha256", "code_sha256", "settings_sha256")
 _OPTIONS = (
     "output_sel_fn", "readout", "until", "threshold", "pseudocount", "score_functions_sha256",
+    "strand_pairs", "indel_alignment",
 )  # fmt: skip
 
 
@@ -33,9 +34,9 @@ class ResultIdentity:
         several, in whatever order.
     n_draws : int
     options : dict
-        Options that change effects and their sd: averages over strands and shifts, dropouts that stay
-        off, the type of numbers, what is made of the outputs, functions of the user's own, and what
-        ends the draws of a mutant (--until).
+        Options that change effects and their sd: averages over strands and shifts, what is done
+        with their bins and those behind an indel, dropouts that stay off, the type of numbers, what is
+        made of the outputs, functions of the user's own, and what ends the draws of a mutant (--until).
     """
 
     model: str

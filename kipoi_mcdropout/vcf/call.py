@@ -88,7 +88,7 @@ def score_variants(
         If something about the VCF or the FASTA must be known before the results are used, and if no
         allele was scored.
     """
-    ready, parsed = asked_outputs(as_model(model), scores, outputs, "score_variants")
+    ready, parsed = asked_outputs(as_model(model), scores, outputs, "score_variants", options.moves_bins)
     until = Until.of(options.until, options.threshold, len(parsed))
     effects = EffectOptions(parsed, draws_of(n_draws), tuple(options.quantiles), until=until)
     wanted = VariantEffects(effects, seed, targets, options, vcf_options)

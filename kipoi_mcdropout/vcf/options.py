@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 from kipoi_mcdropout.effects.summary import EffectOptions
 from kipoi_mcdropout.files.background import BackgroundSource
+from kipoi_mcdropout.outputs.strand_pairs import as_strand_pairs
 from kipoi_mcdropout.sequence.contig_names import contig_map_of
 from kipoi_mcdropout.significance.add_intervals import ConformalOptions
-from kipoi_mcdropout.vcf.place.placement import PlacementOptions, RefMismatch
+from kipoi_mcdropout.vcf.place.placement import IndelAlignment, PlacementOptions, RefMismatch
 from kipoi_mcdropout.vcf.write.annotate import DEFAULT_STATISTICS
 
 
@@ -25,6 +26,11 @@ class VariantOptions:
         Average the outputs for both strands inside each draw.
     shifts : sequence of int
         Average the outputs for windows moved by so many bases inside each draw.
+    strand_pairs : path, dict or sequence of pairs, optional
+        With `rc`: tracks that change places on the other strand (`strand_pairs.as_strand_pairs`).
+    indel_alignment : "none" or "stitch"
+        "stitch" puts the bins behind an insertion or deletion back to those of the reference
+        (`aligned.stitched`).
     normalize : bool
         Trim and left-align each allele before it is placed.
     edge : "pad" or "skip"
@@ -65,6 +71,17 @@ class VariantOptions:
     until: float | None = None
     threshold: float | Sequence[float] | None = None
     conformal: ConformalOptions | None = None
+    strand_pairs: Any = None
+    indel_alignment: IndelAlignment = "none"
+
+    def __post_init__(self) -> None:
+        if self.strand_pairs is not None:
+            object.__setattr__(self, "strand_pairs", as_strand_pairs(self.strand_pairs))
+
+    @property
+    def moves_bins(self) -> bool:
+        """Whether the bins of a profile are moved, so that their width must be known."""
+        return tuple(self.shifts) != (0,) or self.indel_alignment != "none"
 
     def placement(self, length: int, known_only: bool = False) -> PlacementOptions:
         """How alleles are placed in windows of a length, bp; see `PlacementOptions.known_only`."""
@@ -75,7 +92,13 @@ class VariantOptions:
         return {
             "shifts": tuple(self.shifts), "normalize": self.normalize, "edge": self.edge,
             "ref_mismatch": self.ref_mismatch,
+            **({} if self.indel_alignment == "none" else {"indel_alignment": self.indel_alignment}),
         }  # fmt: skip
+
+    def strands_as_dict(self) -> dict[str, Any]:
+        """What is done with the other strand, as plain values."""
+        pairs = None if self.strand_pairs is None else [list(pair) for pair in self.strand_pairs.pairs]
+        return {"rc": self.rc, **({} if pairs is None else {"strand_pairs": pairs})}
 
     @property
     def contig_map_file(self) -> str | Path | None:

@@ -30,13 +30,13 @@ from kipoi_mcdropout.runs.schedule import InProcess, Scheduler, Work
 from kipoi_mcdropout.runs.session import without_shard
 from kipoi_mcdropout.sequence.genome import Genome
 from kipoi_mcdropout.significance.add_intervals import with_conformal
+from kipoi_mcdropout.vcf.bins import with_aligned_bins
 from kipoi_mcdropout.vcf.carried_fields import carried_fields
 from kipoi_mcdropout.vcf.options import VariantEffects
 from kipoi_mcdropout.vcf.place.chunks import AlleleWindows, chunk_alleles, gather
 from kipoi_mcdropout.vcf.place.contigs import ContigNames
 from kipoi_mcdropout.vcf.place.placement import Placer
 from kipoi_mcdropout.vcf.place.survey import Survey, survey_records
-from kipoi_mcdropout.vcf.place.views import check_bins
 from kipoi_mcdropout.vcf.read.input_stream import is_stream
 from kipoi_mcdropout.vcf.read.reader import VcfReader
 from kipoi_mcdropout.vcf.run import outputs_as_dict, run_variants
@@ -133,6 +133,7 @@ def score_vcf(
     check_not_inputs(
         paths.all(), {"the genome": fasta, "the contig map": wanted.options.contig_map_file}
     )
+    model = with_aligned_bins(model, wanted.options)
     wanted, options = _checked(wanted, model, paths), wanted.options
     placement = options.placement(model.sequences.length, known_only=not model.sequences.knows_n)
     with ExitStack() as stack:
@@ -267,7 +268,6 @@ def _plan(
     effects, sequences = wanted.effects, model.sequences
     chosen = sequences.targets(wanted.targets)
     model.ensemble.check_targets(sequences.example(), as_targets(wanted.targets), chosen)
-    check_bins(model.adapter.reader, wanted.options.rc, wanted.options.shifts)
     fields = carried_fields(wanted, chosen, model) if carries_vcf else []
     n_alleles = chunk_alleles(
         len(chosen.columns), len(effects.scores), effects.n_draws, running.batch_size or MOST_AT_A_TIME,
@@ -278,7 +278,7 @@ def _plan(
     is_random = which_are_random(model, effects.n_draws)
     at_once, n_chunks = min(n_alleles, n_records or n_alleles), -(-n_records // n_alleles) or 1
     engine, choice = asked.decide(model, masks, at_once, n_chunks, effects.n_draws, is_random)
-    members = engine.members(model, masks, is_random)
+    members = engine.members(model, masks, is_random, chosen.profiles)
     here = VariantWork(sequences, chosen, effects, members, wanted.options.rc)
     draws = draws_of_each(effects.n_draws, is_random)
     compared = engine.dtype_check(model, masks, at_once, draws, chosen.selected)
@@ -290,7 +290,7 @@ def _recorded(plan: _Plan, contig_map: dict[str, str]) -> dict[str, Any]:
     wanted, running, sequences = plan.wanted, plan.running, plan.model.sequences
     own = settings_as_dict(plan.model.settings)
     return {
-        **wanted.options.placement_as_dict(), "rc": wanted.options.rc,
+        **wanted.options.placement_as_dict(), **wanted.options.strands_as_dict(),
         **scores_as_dict(wanted.effects.scores), **wanted.effects.until_as_dict(),
         "targets": list(plan.targets.labels), "quantiles": list(wanted.effects.quantiles),
         "region": wanted.options.region, "contig_map": contig_map,
@@ -299,6 +299,7 @@ def _recorded(plan: _Plan, contig_map: dict[str, str]) -> dict[str, Any]:
         "vocabulary": own.get("vocabulary"), "readout": own.get("readout"),
         "unknown": sequences.unknown_as, "ignore": list(plan.model.settings.ignore),
         "dtype": plan.model.settings.dtype,
+        **({"extra_inputs": extra} if (extra := sequences.recorded()["extra_inputs"]) else {}),
         "info_prefix": wanted.vcf.info_prefix, "vcf_statistics": list(wanted.vcf.statistics),
         "vcf_targets": list(as_targets(wanted.vcf.targets)), "q_values": wanted.vcf.q_values,
         **({"member_means": True} if wanted.vcf.member_means else {}),

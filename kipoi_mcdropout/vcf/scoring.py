@@ -30,6 +30,7 @@ from kipoi_mcdropout.model.model import Model
 from kipoi_mcdropout.model.reference import ModelReference
 from kipoi_mcdropout.model.sequence_model import SequenceModel
 from kipoi_mcdropout.model.settings import ModelSettings
+from kipoi_mcdropout.outputs.profiles import Profiles
 from kipoi_mcdropout.outputs.targets import Targets
 from kipoi_mcdropout.vcf.place.chunks import AlleleWindows, to_batch
 from kipoi_mcdropout.vcf.place.views import ViewAverage
@@ -127,8 +128,14 @@ class EngineChoice:
         draws = range(n_draws) if n_draws else [POINT]
         return check_dtype_error(locked, masks, batch, draws, selected, self.batch_size)
 
-    def members(self, model: Model, masks: MaskBank, is_random: Sequence[bool]) -> tuple[Member, ...]:
-        """The members with their engines, once these are decided."""
+    def members(
+        self, model: Model, masks: MaskBank, is_random: Sequence[bool], profiles: Profiles | None = None
+    ) -> tuple[Member, ...]:
+        """The members with their engines, once these are decided.
+
+        `profiles` are those of the targets.
+        """
+        alignment = None if profiles is None else profiles.alignment
         made = []
         ensemble = model.ensemble
         each = zip(self._engines(ensemble, masks), ensemble.members, ensemble.names, strict=True)
@@ -138,7 +145,7 @@ class EngineChoice:
             else:
                 engine = engines.get(self.engine[i])
             borrow = borrow_with(engines, member)
-            made.append(Member(ViewAverage(engine), borrow, is_random[i], name))
+            made.append(Member(ViewAverage(engine, alignment), borrow, is_random[i], name))
         return tuple(made)
 
     def _engines(self, ensemble: Ensemble, masks: MaskBank) -> list[Engines]:
@@ -190,5 +197,5 @@ class VariantJob:
         memory = self.engine.memory_bytes
         loaded = load_members(self.models, lambda _, member: member.load(), memory)
         model = Model.of(loaded, self.settings)
-        members = self.engine.members(model, MaskBank(self.seed), self.is_random)
+        members = self.engine.members(model, MaskBank(self.seed), self.is_random, self.targets.profiles)
         return VariantWork(model.sequences, self.targets, self.effects, members, self.rc)

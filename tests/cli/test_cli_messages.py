@@ -127,7 +127,7 @@ def test_an_engine_that_fails_is_said(
         line = f"{contig}\t31\t.\t{base}\t{'A' if base != 'A' else 'C'}\t.\t.\t."
         vcf.write_text(f"##fileformat=VCFv4.2\n##contig=<ID={contig}>\n{columns}\n{line}\n")
         given = [command, str(toy.model), "--source", "dir", "-i", str(vcf), "-f", str(toy.fasta)]
-        given += ["--n_draws", "3", "-t", str(table)]
+        given += ["--n_draws", "400", "-t", str(table)]
     elif command == "audit":
         given = [command, str(toy.model), "--source", "dir"]
     else:

@@ -528,3 +528,29 @@ def test_extra_inputs_on_the_command_line(toy: Toy, tmp_path: Path) -> None:
         assert _table(tmp_path / f"{command}_plain.tsv") == _table(tmp_path / f"{command}_scaled.tsv")
     record = read_provenance(tmp_path / "ism_scaled.tsv")
     assert record["options"]["inputs"]["extra_inputs"] == {"scale": 1.0}
+
+
+def test_extra_inputs_of_variants_on_the_command_line(toy: Toy, tmp_path: Path) -> None:
+    code = (toy.model / "model.py").read_text()
+    code = code.replace("def forward(self, seq):", "def forward(self, seq, scale):")
+    (tmp_path / "net.py").write_text(code.replace("self.dense(", "scale[:, None] * self.dense("))
+    name, sequence = toy.fasta.read_text().split(">", 2)[1].split("\n", 1)
+    bases = sequence.replace("\n", "").upper()
+    pos = next(i for i in range(60, len(bases)) if bases[i - 1] in "ACGT")
+    base = bases[pos - 1]
+    (tmp_path / "in.vcf").write_text(
+        "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+        f"{name.split()[0]}\t{pos}\t.\t{base}\t{'C' if base == 'A' else 'A'}\t.\t.\t.\n"
+    )
+    words = ["--weights", str(toy.model / "weights.pt"), "--length", str(LENGTH)]
+    words += ["-i", str(tmp_path / "in.vcf"), "-f", str(toy.fasta), "--n_draws", "2", "-q"]
+    of_net = {"plain": toy.model / "model.py", "one": tmp_path / "net.py", "two": tmp_path / "net.py"}
+    for run, net in of_net.items():
+        scale = json.dumps({"scale": float(run == "two") + 1})
+        extra = [] if run == "plain" else ["--model_input", "seq", "--extra_inputs", scale]
+        out = ["-t", str(tmp_path / f"{run}.tsv")]
+        cli_main("mcdropout", ["score_variants", f"{net}:ToyNet", *words, *extra, *out])
+    tables = {run: _table(tmp_path / f"{run}.tsv") for run in of_net}
+    assert tables["one"] == tables["plain"] != tables["two"]
+    record = read_provenance(tmp_path / "two.tsv")
+    assert record["options"]["extra_inputs"] == {"scale": 2.0}

@@ -189,7 +189,6 @@ def test_what_does_not_fit_the_output_is_refused(words: dict, error: type, said:
         ({"reduce": "sum", "center_bins": 4, "bins": "0:3"}, "window of bins; got center_bins and bins"),
         ({"reduce": "sum", "center_bp": 100, "bin_bp": 32}, "32; got 100. Nearest: 96 or 128"),
         ({"reduce": "sum", "center_bp": 96}, "needs bin_bp"),
-        ({"reduce": "sum", "bin_bp": 32}, "used with a window in bp"),
         ({"reduce": "sum", "bins": "5:5"}, "0 <= START < END"),
         ({"reduce": "sum", "bins": "5-7"}, "must be START:END"),
         ({"reduce": "sum", "center_bins": 2.5}, "center_bins must be a whole number"),

@@ -351,26 +351,16 @@ def test_a_vcf(world: dict[str, Any], tmp_path: Path) -> None:
     np.testing.assert_allclose(rows["ref_mean"][:4], expected, rtol=1e-5)
 
 
-def test_strands_are_averaged_in_symmetric_windows_alone(world: dict[str, Any]) -> None:
+def test_a_width_of_bins_that_nothing_is_done_with_is_refused(world: dict[str, Any]) -> None:
     model = mcd.Model(profile_net(), outputs=TRACKS, input_shape=(4, LENGTH))
-    both = mcd.VariantOptions(rc=True)
-
-    def score(reduce: str, options: mcd.VariantOptions, scores: str = "diff") -> pd.DataFrame:
-        return mcd.score_variants(
-            model, world["vcf"], world["genome"], n_draws=2, scores=scores, options=options,
-            reduce=reduce, head="profile", tracks="plus",
-        ).table()  # fmt: skip
-
-    strands = score("sum@16", both), score("sum@16", mcd.VariantOptions())
-    assert not np.allclose(strands[0]["ref_mean"], strands[1]["ref_mean"])
-    with pytest.raises(InputError, match=r"symmetric .* sum@0:10 takes the bins 0:10 of 64"):
-        score("sum@0:10", both)
-    moved = mcd.VariantOptions(shifts=(0, 1))
-    for options, word in ((both, "rc"), (moved, "shifts")):
-        with pytest.raises(InputError, match=rf"{word} .* profiles cannot be compared"):
-            score("sum@16", options, scores="jsd")
-    with pytest.raises(InputError, match="sum@3 takes the bins 30:33 of 64"):
-        score("sum@3", both)
+    words = {"head": "profile", "reduce": "sum@8", "bin_bp": 8}
+    said = "used with a window in bp, such as center_bp, and where bins are moved"
+    with pytest.raises(InputError, match=said):
+        mcd.ism(model, sequences(1), n_draws=2, **words)
+    with pytest.raises(InputError, match=said):
+        mcd.mc_predict(model, sequences(1), n_draws=2, **words)
+    with pytest.raises(InputError, match=said):
+        mcd.score_variants(model, world["vcf"], world["genome"], n_draws=2, **words)
 
 
 def test_predict_and_audit(

@@ -137,6 +137,19 @@ def add_window_arguments(parser: argparse.ArgumentParser) -> None:
         help="average windows that are moved by so many bases, within each draw, e.g. --shifts=-1,0,1 "
         "(default 0)",
     )
+    parser.add_argument(
+        "--strand_pairs",
+        metavar="FILE",
+        help="with --rc: tracks that change places on the other strand, two a line with a tab between: "
+        "labels, numbers from 0, or patterns such as '*plus' and '*minus'",
+    )
+    parser.add_argument(
+        "--indel_alignment",
+        choices=["none", "stitch"],
+        default="none",
+        help="stitch: put the bins behind an insertion or deletion back to those of the reference "
+        "before profiles are compared or reduced; needs --reduce and --bin_bp (default: none)",
+    )
     parser.add_argument("--normalize", action="store_true", help="trim and left-align each allele first")
     parser.add_argument(
         "--edge",
@@ -193,7 +206,10 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
     files = (options.output_vcf, options.table)
     paths = output_paths(options.input_vcf, *files, wanted.vcf, running)
     description = describe_model(options)
-    settings = with_readout(description.settings, readout_words(options), wanted.effects.scores)
+    moves_bins = wanted.options.moves_bins
+    settings = with_readout(
+        description.settings, readout_words(options), wanted.effects.scores, moves_bins
+    )
     model = Model.of(load_for_files(description, options.memory), settings)
     bar = _Bar(_expected(options, running.shard))
     told = Told([*prog.split(), *args], bar.update)
@@ -234,6 +250,7 @@ def _wanted(options: argparse.Namespace, shifts: tuple[int, ...]) -> tuple[Any, 
     placed = VariantOptions(
         options.rc, shifts, options.normalize, options.edge, options.ref_mismatch, options.region,
         options.contig_map, (), options.background, conformal=asked_conformal(options),
+        strand_pairs=options.strand_pairs, indel_alignment=options.indel_alignment,
     )  # fmt: skip
     written = VcfOptions(
         options.skipped, options.vcf_target, options.vcf_statistics or DEFAULT_STATISTICS,

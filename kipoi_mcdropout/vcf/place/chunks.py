@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 
 from kipoi_mcdropout.model.sequence_model import SequenceModel
 from kipoi_mcdropout.sequence.letters import reverse_complement
+from kipoi_mcdropout.sequence.mutants import MutantBatch
 from kipoi_mcdropout.vcf.place.placement import Outcome, Placed, Placer
 from kipoi_mcdropout.vcf.place.views import ViewedBatch
 from kipoi_mcdropout.vcf.place.windows import Anchor
 from kipoi_mcdropout.vcf.read.alleles import Skip
 from kipoi_mcdropout.vcf.read.reader import Record
+
+_LETTERS = ("references", "alleles", "behind")  # arrays of windows
 
 PlacedAllele = tuple[Record, int, Placed]  # record, number of the ALT from 1, its windows
 
@@ -77,34 +80,45 @@ class AlleleWindows:
     alleles : numpy.ndarray of uint8 (ASCII), shape=(shifts, alleles, length)
     owner : numpy.ndarray of int64, shape=(alleles,)
         Row of the reference of each allele.
+    indels : numpy.ndarray of int64, shape=(alleles, 2)
+        See `windows.Indel`; zeros where nothing is stitched.
+    behind : numpy.ndarray of uint8 (ASCII), shape=(shifts, alleles with an indel, length)
+        The windows that end with the reference.
     """
 
     references: NDArray[np.uint8]
     alleles: NDArray[np.uint8]
     owner: NDArray[np.int64]
+    indels: NDArray[np.int64]
+    behind: NDArray[np.uint8]
 
     @classmethod
     def of(cls, scored: list[PlacedAllele]) -> AlleleWindows:
         """The windows of placed alleles, in order."""
         owner = owners(scored)
         first = np.unique(owner, return_index=True)[1]
+        alleles = np.stack([placed.alt_windows for _, _, placed in scored], axis=1)
+        behind = [placed.behind_windows for _, _, placed in scored if placed.behind_windows]
         return cls(
             np.stack([scored[i][2].ref_windows for i in first], axis=1),
-            np.stack([placed.alt_windows for _, _, placed in scored], axis=1),
+            alleles,
             owner,
+            np.array([placed.indel for _, _, placed in scored], np.int64),
+            np.stack(behind, axis=1) if behind else alleles[:, :0],
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        letters = {"references": self.references, "alleles": self.alleles}
+        letters = {name: getattr(self, name) for name in _LETTERS}
         packed = {name: (x.shape, zlib.compress(x.tobytes(), level=1)) for name, x in letters.items()}
-        return {"owner": self.owner, **packed}
+        return {"owner": self.owner, "indels": self.indels, **packed}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        for name in ("references", "alleles"):
+        for name in _LETTERS:
             shape, data = state[name]
             x = np.frombuffer(zlib.decompress(data), np.uint8).reshape(shape)
             object.__setattr__(self, name, x)
-        object.__setattr__(self, "owner", state["owner"])
+        for name in ("owner", "indels"):
+            object.__setattr__(self, name, state[name])
 
 
 def owners(scored: list[PlacedAllele]) -> NDArray[np.int64]:
@@ -119,16 +133,26 @@ def to_batch(model: SequenceModel, windows: AlleleWindows, rc: bool) -> ViewedBa
     The views are the shifted windows and, with `rc`, the reverse complement of each.
     """
     table, layout = model.table, model.layout
-    views = []
-    for refs, alts in zip(table[windows.references], table[windows.alleles], strict=True):
-        views.append((refs, alts))
-        if rc:
-            views.append((reverse_complement(refs, layout), reverse_complement(alts, layout)))
-    batches = tuple(model.batch(refs, windows.owner, alts) for refs, alts in views)
-    base = batches[0]
+    has_indel = windows.indels[:, 1] != 0
+
+    def batches(alleles: NDArray[np.uint8]) -> tuple[MutantBatch, ...]:
+        views = []
+        for refs, alts in zip(table[windows.references], table[alleles], strict=True):
+            views.append((refs, alts))
+            if rc:
+                views.append((reverse_complement(refs, layout), reverse_complement(alts, layout)))
+        return tuple(model.batch(refs, windows.owner, alts) for refs, alts in views)
+
+    views = batches(windows.alleles)
+    behind: tuple[MutantBatch, ...] = ()
+    if has_indel.any():
+        alleles = windows.alleles.copy()
+        alleles[:, has_indel] = windows.behind
+        behind = batches(alleles)
+    base = views[0]
     return ViewedBatch(
         base.references, base.input_key, base.layout, base.reference_codes, base.owner, base.codes,
-        views=batches,
+        views=views, behind=behind, indels=windows.indels,
     )  # fmt: skip
 
 

@@ -9,13 +9,17 @@ from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.sequence.genome import Genome
 from kipoi_mcdropout.vcf.place.contigs import ContigNames
 from kipoi_mcdropout.vcf.place.windows import (
+    NO_INDEL,
     Anchor,
+    Indel,
     Window,
     allele_window,
     anchor_of,
     fits,
+    indel_of,
     over_edge,
     reference_window,
+    window_behind,
 )
 from kipoi_mcdropout.vcf.read.alleles import (
     Edit,
@@ -28,6 +32,7 @@ from kipoi_mcdropout.vcf.read.alleles import (
 from kipoi_mcdropout.vcf.read.reader import Record
 
 RefMismatch = Literal["few", "skip", "error"]
+IndelAlignment = Literal["none", "stitch"]
 
 # Flags of scored alleles, each with what it says in the header of an annotated VCF.
 FLAGS = {
@@ -47,12 +52,17 @@ class Scored:
 
 @dataclass(frozen=True)
 class Placed(Scored):
-    """An allele ready to be scored, a window per shift."""
+    """An allele ready to be scored, a window per shift.
+
+    With stitching, an insertion or deletion has other windows too, which end with the reference.
+    """
 
     edit: Edit
     anchor: Anchor
     ref_windows: tuple[Window, ...]
     alt_windows: tuple[Window, ...]
+    indel: Indel = NO_INDEL
+    behind_windows: tuple[Window, ...] = ()
 
 
 Outcome = Scored | Skip
@@ -67,6 +77,7 @@ class PlacementOptions:
     normalize: bool = False
     edge: Literal["pad", "skip"] = "pad"
     ref_mismatch: RefMismatch = "few"
+    indel_alignment: IndelAlignment = "none"
     known_only: bool = False  # the model's input can hold nothing but A, C, G and T
 
     def __post_init__(self) -> None:
@@ -78,7 +89,11 @@ class PlacementOptions:
             raise InputError(
                 f"shifts must keep the variant within the window of {self.length} bp; got {self.shifts}"
             )
-        for name, choices in (("edge", ("pad", "skip")), ("ref_mismatch", get_args(RefMismatch))):
+        for name, choices in (
+            ("edge", ("pad", "skip")),
+            ("ref_mismatch", get_args(RefMismatch)),
+            ("indel_alignment", get_args(IndelAlignment)),
+        ):
             if getattr(self, name) not in choices:
                 raise InputError(f"{name} must be one of {choices}; got {getattr(self, name)!r}")
 
@@ -138,14 +153,19 @@ class Placer:
         anchor = anchor_of(contig, edit, length)
         refs = tuple(reference_window(self.genome, anchor, length, shift) for shift in shifts)
         alts = tuple(allele_window(self.genome, anchor, edit, length, shift) for shift in shifts)
-        padded = any(over_edge(window) for window in (*refs, *alts))
+        indel, behind = NO_INDEL, tuple[Window, ...]()
+        if self.options.indel_alignment == "stitch" and len(edit.ref) != len(edit.alt):
+            indel = indel_of(anchor, edit)
+            behind = tuple(window_behind(self.genome, anchor, edit, length, shift) for shift in shifts)
+        windows = (*refs, *alts, *behind)
+        padded = any(over_edge(window) for window in windows)
         if padded and self.options.edge == "skip":
             return Skip("edge", f"window {anchor.start + 1}-{anchor.start + length} of {contig}")
         flags = ["edge_padded"] if padded else []
-        unknown = any(w.tobytes().strip(b"-").translate(None, _KNOWN) for w in (*refs, *alts))
+        unknown = any(w.tobytes().strip(b"-").translate(None, _KNOWN) for w in windows)
         if self.options.known_only and (padded or unknown):
             what = "a letter other than A, C, G, T" if unknown else "an end of the contig"
             return Skip("no_token", f"{what} in the window")
         if unknown:
             flags.append("unknown_bases")
-        return Placed(kind, tuple(flags), edit, anchor, refs, alts)
+        return Placed(kind, tuple(flags), edit, anchor, refs, alts, indel, behind)

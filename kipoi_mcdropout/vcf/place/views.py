@@ -7,7 +7,7 @@ that of the averaged prediction.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,89 +16,129 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kipoi_mcdropout.engine.full import DrawBlock, Engine
-from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.model.read_outputs import ReadOutputs
+from kipoi_mcdropout.outputs.aligned import Alignment, View
 from kipoi_mcdropout.sequence.mutants import MutantBatch
 
 
 @dataclass(frozen=True)
 class ViewedBatch(MutantBatch):
-    """A batch that is the first of several views of the same mutants, in the same order."""
+    """A batch that is the first of several views of the same mutants, in the same order.
+
+    Where insertions and deletions are stitched, `behind` has the same mutants in the windows that end
+    with the reference; the others are as in `views`.
+    """
 
     views: tuple[MutantBatch, ...] = ()  # all of them
+    behind: tuple[MutantBatch, ...] = ()
+    indels: NDArray[np.int64] | None = None  # shape=(mutants, 2), see `windows.Indel`
 
     def some(self, mutants: NDArray[np.int64]) -> ViewedBatch:
         """See `MutantBatch.some`; of all views."""
         first = super().some(mutants)
         assert isinstance(first, ViewedBatch)
-        return replace(first, views=tuple(view.some(mutants) for view in self.views))
+        views, behind = (tuple(x.some(mutants) for x in of) for of in (self.views, self.behind))
+        indels = None if self.indels is None else self.indels[mutants]
+        return replace(first, views=views, behind=behind, indels=indels)
 
     def unchanged(self) -> NDArray[np.bool_]:
         """Which mutants equal their reference in all views, shape=(mutants,)."""
-        unchanged: NDArray[np.bool_] = np.logical_and.reduce([view.unchanged() for view in self.views])
+        every = [view.unchanged() for view in (*self.views, *self.behind)]
+        unchanged: NDArray[np.bool_] = np.logical_and.reduce(every)
         return unchanged
 
 
-def check_bins(reader: ReadOutputs | None, rc: bool, shifts: Sequence[int]) -> None:
-    """Raise InputError where bins would be averaged that are not the same bases.
+class ViewAverage:
+    """An engine that averages the outputs of all views of a batch, draw by draw.
 
     Parameters
     ----------
-    reader : ReadOutputs or None
-        What reads the outputs, once the model has run.
-    rc, shifts
-        See `VariantOptions`.
+    engine : Engine
+    alignment : Alignment, optional
+        Of bins, where the outputs are profiles that are brought into line first.
     """
-    views = "rc (--rc)" if rc else "shifts (--shifts)" if tuple(shifts) != (0,) else ""
-    if not views or reader is None:
-        return
-    if reader.readout.keeps_bins:
-        raise InputError(
-            f"{views} averages outputs whose bins are not the same bases, so profiles cannot be "
-            "compared after it; use it with scores of reduced values alone, such as diff or log2fc"
-        )
-    n_bins = reader.bound.axes.n_bins
-    for window in reader.bound.windows if rc else ():
-        if window.start + window.end != n_bins:
-            raise InputError(
-                "rc (--rc) reads the other strand too, whose bins run the other way, so a window of "
-                f"bins must be symmetric about the centre; {window.reduction.name} takes the bins "
-                f"{window.start}:{window.end} of {n_bins}"
-            )
 
-
-class ViewAverage:
-    """An engine that averages the outputs of all views of a batch, draw by draw."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    def __init__(self, engine: Engine, alignment: Alignment | None = None) -> None:
+        self.engine, self.alignment = engine, alignment
 
     def run(
         self, batch: MutantBatch, draws: Sequence[int], selected: Tensor | None = None
     ) -> Iterator[DrawBlock]:
         """See `Engine.run`. With several views, one block holds all mutants and draws."""
         views = batch.views if isinstance(batch, ViewedBatch) else (batch,)
-        if len(views) == 1:
-            yield from self.engine.run(views[0], draws, selected)
+        if len(views) == 1 and not _has_indels(batch):
+            yield from self._framed(self.engine.run(views[0], draws, selected), 0)
             return
+        several = len(views) > 1
         totals: DrawBlock | None = None
-        for view in views:
-            outputs = _whole(list(self.engine.run(view, draws, selected)))
+        for number in range(len(views)):
+            outputs = self._outputs(batch, number, draws, selected, torch.float64 if several else None)
             if totals is None:
                 totals = outputs
             else:
                 totals.ref.add_(outputs.ref)
                 totals.alt.add_(outputs.alt)
-        if totals is not None:
+        if totals is not None and several:
             yield DrawBlock(totals.mutants, totals.ref / len(views), totals.alt / len(views))
+        elif totals is not None:
+            yield totals
+
+    def _outputs(
+        self,
+        batch: MutantBatch,
+        number: int,
+        draws: Sequence[int],
+        selected: Tensor | None,
+        dtype: torch.dtype | None,
+    ) -> DrawBlock:
+        """The aligned outputs of one view, whole."""
+        view = batch.views[number] if isinstance(batch, ViewedBatch) else batch
+        if self.alignment is None or not _has_indels(batch):
+            return _whole(list(self._framed(self.engine.run(view, draws, selected), number)), dtype)
+        assert isinstance(batch, ViewedBatch)
+        assert batch.indels is not None
+        of = self.alignment.views.views[number]
+        block = _whole(list(self._forward(self.engine.run(view, draws), of)), dtype)
+        rows = np.flatnonzero(batch.indels[:, 1])
+        run = self.engine.run(batch.behind[number].some(rows), draws)
+        behind = _whole(list(self._forward(run, of)), dtype).alt
+        for i, row in enumerate(rows):
+            position, delta = batch.indels[row].tolist()
+            alt = self.alignment.stitch(block.alt[:, row], behind[:, i], position, delta, of)
+            block.alt[:, row] = alt
+        ref, alt = (self.alignment.framed(x, of) for x in (block.ref, block.alt))
+        return DrawBlock(block.mutants, ref, alt)
+
+    def _forward(self, blocks: Iterable[DrawBlock], view: View) -> Iterator[DrawBlock]:
+        """The blocks of a view with all bins that the engine gives, as on the variant's strand."""
+        assert self.alignment is not None
+        for block in blocks:
+            ref, alt = (self.alignment.forward(x, view) for x in (block.ref, block.alt))
+            yield DrawBlock(block.mutants, ref, alt)
+
+    def _framed(self, blocks: Iterable[DrawBlock], number: int) -> Iterator[DrawBlock]:
+        """The blocks of a view with the bins that are compared; the same where nothing is aligned."""
+        if self.alignment is None:
+            yield from blocks
+            return
+        view = self.alignment.views.views[number]
+        for block in self._forward(blocks, view):
+            ref, alt = (self.alignment.framed(x, view) for x in (block.ref, block.alt))
+            yield DrawBlock(block.mutants, ref, alt)
 
 
-def _whole(blocks: list[DrawBlock]) -> DrawBlock:
-    """All blocks of a run as one, in float64; engines may cut the same mutants differently."""
+def _has_indels(batch: MutantBatch) -> bool:
+    return isinstance(batch, ViewedBatch) and batch.indels is not None and bool(batch.indels[:, 1].any())
+
+
+def _whole(blocks: list[DrawBlock], dtype: torch.dtype | None) -> DrawBlock:
+    """All blocks of a run as one; engines may cut the same mutants differently.
+
+    In a type, or in that of the outputs, copied.
+    """
     slices: dict[int, list[DrawBlock]] = {}
     for block in blocks:
         slices.setdefault(block.mutants.start, []).append(block)
     parts = [slices[start] for start in sorted(slices)]
-    ref = torch.cat([block.ref for block in parts[0]]).to(torch.float64)
+    ref = torch.cat([block.ref for block in parts[0]])
     alt = torch.cat([torch.cat([block.alt for block in part]) for part in parts], dim=1)
-    return DrawBlock(slice(0, alt.shape[1]), ref, alt.to(torch.float64))
+    return DrawBlock(slice(0, alt.shape[1]), ref.to(dtype or ref.dtype), alt.to(dtype or alt.dtype))

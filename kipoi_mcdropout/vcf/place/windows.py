@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kipoi_mcdropout.sequence.genome import PAD, Genome
-from kipoi_mcdropout.vcf.read.alleles import Edit
+from kipoi_mcdropout.vcf.read.alleles import Edit, trim
 
 Window = NDArray[np.uint8]  # ASCII codes, shape=(length,)
 
@@ -24,6 +24,16 @@ class Anchor(NamedTuple):
 
     contig: str  # as the genome names it
     start: int  # 0-based, may be negative
+
+
+class Indel(NamedTuple):
+    """An insertion or deletion in a window."""
+
+    position: int  # of the first base that is inserted or deleted, from the start of the anchor
+    delta: int  # inserted bases; negative for deleted ones, 0 where there are as many as before
+
+
+NO_INDEL = Indel(0, 0)
 
 
 def centre_of(length: int) -> int:
@@ -58,6 +68,28 @@ def allele_window(genome: Genome, anchor: Anchor, edit: Edit, length: int, shift
     missing = max(length - len(left) - len(alt), 0)
     right = genome.fetch(anchor.contig, resume, resume + missing)
     return np.concatenate([left, alt, right])[:length]
+
+
+def indel_of(anchor: Anchor, edit: Edit) -> Indel:
+    """What an edit inserts or deletes.
+
+    Bases at the start that REF and ALT share stay in place; bases that are only replaced come next.
+    """
+    pairs = enumerate(zip(edit.ref, edit.alt, strict=False))
+    n = next((i for i, (a, b) in pairs if a != b), min(len(edit.ref), len(edit.alt)))
+    position, ref, alt = trim(Edit(edit.position + n, edit.ref[n:], edit.alt[n:]))
+    return Indel(position + min(len(ref), len(alt)) - anchor.start, len(alt) - len(ref))
+
+
+def window_behind(genome: Genome, anchor: Anchor, edit: Edit, length: int, shift: int = 0) -> Window:
+    """Window of the edited genome that ends at the same base as that of the reference."""
+    delta = len(edit.alt) - len(edit.ref)
+    start = anchor.start + shift + delta  # in the edited genome
+    if start <= edit.position:
+        return allele_window(genome, anchor, edit, length, shift + delta)
+    return allele_window(
+        genome, anchor._replace(start=edit.position), edit, length + start - edit.position
+    )[start - edit.position :]
 
 
 def over_edge(window: Window) -> bool:
