@@ -22,6 +22,7 @@ from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.read import read_provenance
 from kipoi_mcdropout.files.read_tables import read_table
 from kipoi_mcdropout.sequence.genome import Genome
+from kipoi_mcdropout.vcf.bins import with_aligned_bins
 from kipoi_mcdropout.vcf.place.chunks import AlleleWindows
 from kipoi_mcdropout.vcf.place.placement import Placed
 from kipoi_mcdropout.vcf.place.windows import Anchor, indel_of, window_behind
@@ -125,6 +126,33 @@ def test_the_other_strand_is_turned_round_before_it_is_averaged(
     even, aligned = (table(model, world, reduce=r, **words) for r in ("sum@16", ["sum@16", "sum@1:2"]))
     aligned = aligned[aligned["output"] == "plus|sum@16"]
     np.testing.assert_allclose(even[VALUES], aligned[VALUES], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("reduce", "options", "is_moved"),
+    [
+        ("sum@16", {}, False),
+        ("sum", {"rc": True}, False),
+        (["sum@16", "max@20:44"], {"rc": True}, False),
+        ("sum@3", {"rc": True}, True),
+        (["sum@16", "max@20:45"], {"rc": True}, True),
+        ("sum@16", {"rc": True, "strand_pairs": {"plus": "minus"}}, True),
+        ("sum@16", {"indel_alignment": "stitch"}, True),
+        ("sum@16", {"shifts": (0, 1)}, True),
+    ],
+)  # fmt: skip
+def test_bins_leave_the_engine_only_where_that_makes_a_difference(
+    reduce: Any, options: dict[str, Any], is_moved: bool
+) -> None:
+    plain = mcd.Model(profile_net(), outputs=TRACKS, input_shape=(4, LENGTH))
+    model = plain.with_readout(head="profile", reduce=reduce, bin_bp=1)
+    made = with_aligned_bins(model, mcd.VariantOptions(**options))
+    assert (made is not model) == is_moved
+    readout = made.settings.readout
+    assert readout is not None
+    assert readout.keeps_bins == is_moved
+    assert pickle.loads(pickle.dumps(readout)) == readout
+    assert with_aligned_bins(plain, mcd.VariantOptions(rc=True, shifts=(0, 1))) is plain
 
 
 def test_the_bins_follow_the_variant_in_shifted_windows(world: dict[str, Any]) -> None:
