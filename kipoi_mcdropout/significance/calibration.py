@@ -26,7 +26,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
 from scipy.special import ndtr, ndtri
 
 from kipoi_mcdropout.arrays.array_types import FloatArray
@@ -242,7 +241,7 @@ def scale_sd(predicted: pd.DataFrame, sd_scale: float) -> pd.DataFrame:
     if "z" in scaled:
         scaled["z"] = scaled["z"] / sd_scale
     if "p_value" in scaled and "z" in scaled:
-        scaled["p_value"] = 2 * stats.norm.sf(np.abs(scaled["z"]))
+        scaled["p_value"] = 2 * ndtr(-np.abs(scaled["z"]))
     return scaled
 
 
@@ -290,7 +289,9 @@ def fitted_line(found: Matched) -> tuple[float, float]:
             "align 'linear' requires effects that differ; in one of the tables all are equal. Use "
             "align 'none'."
         )
-    fit = stats.linregress(found.mean, found.effect)
+    from scipy.stats import linregress  # takes half a second, and only a fit needs it
+
+    fit = linregress(found.mean, found.effect)
     if fit.slope == 0:
         raise InputError(
             "align 'linear' requires a slope other than 0; measured and predicted effects are not "
@@ -315,7 +316,9 @@ def _sd_scale(error: FloatArray, sd: FloatArray, se: FloatArray) -> float:
     least = 1e-12 * most
     if most == 0 or excess(least) <= 0:
         return 0.0
-    return float(optimize.brentq(excess, least, most, xtol=1e-12 * most, rtol=1e-12))
+    from scipy.optimize import brentq
+
+    return float(brentq(excess, least, most, xtol=1e-12 * most, rtol=1e-12))
 
 
 def _coverage(levels: Sequence[float], z: FloatArray, scaled_z: FloatArray) -> pd.DataFrame:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import isotonic_regression
 
 from kipoi_mcdropout.arrays.array_types import FloatArray
 
@@ -91,4 +90,6 @@ def _fitted_at(share: FloatArray, weight: FloatArray, place: int, came: int) -> 
         mean[at] += (came - share[at]) / total[at]
     else:
         mean, total = np.insert(share, at, came), np.insert(weight, at, 1.0)
+    from scipy.optimize import isotonic_regression
+
     return float(isotonic_regression(mean, weights=total).x[at])
