@@ -246,9 +246,11 @@ def build(name: str, seed: int, **sizes: float) -> SequenceNetwork:
 
 
 @torch.no_grad()
-def randomize(model: SequenceNetwork, seed: int) -> None:
+def randomize(model: nn.Module, seed: int) -> None:
     """Set all weights, and the statistics of batch norms, from a generator of their own."""
     generator = torch.Generator().manual_seed(seed)
+    last = model.last if isinstance(model, SequenceNetwork) else ()
+    gains = model.gains if isinstance(model, SequenceNetwork) else {}
 
     def normal(x: Tensor, mean: float, sd: float) -> None:
         x.normal_(mean, sd, generator=generator)
@@ -259,15 +261,15 @@ def randomize(model: SequenceNetwork, seed: int) -> None:
             if weight.dim() < 2:
                 normal(weight, 1.0 if scale and weight is part.weight else 0.0, 0.1)
             else:
-                usual = 1.0 if name in model.last else 2.0
-                gain = model.gains.get(name.split(".")[0], usual)
+                usual = 1.0 if name in last else 2.0
+                gain = gains.get(name.split(".")[0], usual)
                 normal(weight, 0.0, math.sqrt(gain / _fan_in(part, weight)))
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
             assert part.running_mean is not None
             assert part.running_var is not None
             normal(part.running_mean, 0.0, 0.1)
             part.running_var.uniform_(0.5, 1.5, generator=generator)
-        if name in model.last and isinstance(part, nn.Linear):
+        if name in last and isinstance(part, nn.Linear):
             part.bias.add_(_LAST_BIAS)
 
 

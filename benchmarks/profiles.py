@@ -32,6 +32,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -235,14 +236,12 @@ def reduction(pipe: Connection, job: Job, turns: int = 9) -> None:
     assert adapter.reader is not None
     with adapter.locked.borrow():
         adapter.locked.plan(x)
-        for turn in range(turns + 1):
-            with adapter.reader.off():
-                without = seconds()
-            ratios.append(seconds() / without)
-            if turn % 2:  # the other one first, in every second turn
-                reading = seconds()
-                with adapter.reader.off():
-                    ratios[-1] = reading / seconds()
+        for turn in range(turns + 1):  # the first one warms up
+            took = {}
+            for reads in (False, True) if turn % 2 else (True, False):
+                with nullcontext() if reads else adapter.reader.off():
+                    took[reads] = seconds()
+            ratios.append(took[True] / took[False])
     pipe.send(statistics.median(ratios[1:]))
 
 
