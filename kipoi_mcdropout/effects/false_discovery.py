@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.stats
 from numpy.typing import NDArray
 
 
@@ -30,8 +29,10 @@ def benjamini_hochberg(p: NDArray[np.float64]) -> NDArray[np.float64]:
     >>> benjamini_hochberg(np.array([0.01, 0.04, np.nan, 0.03])).round(9).tolist()
     [0.03, 0.04, nan, 0.04]
     """
+    from scipy.stats import false_discovery_control  # a second of imports, for q-values alone
+
     q = np.full(len(p), np.nan)
     valid = np.isfinite(p)
     if valid.any():
-        q[valid] = scipy.stats.false_discovery_control(p[valid])
+        q[valid] = false_discovery_control(p[valid])
     return q

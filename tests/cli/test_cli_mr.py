@@ -220,7 +220,7 @@ def test_a_factor_found_elsewhere_is_applied_to_the_sd(
         ([], "give a table of measured effects"),
         (["--sd_scale", "2"], "give --scaled FILE too"),
         (["--sd_scale", "-1", "--scaled", str(tmp_path / "x.tsv")], "must be positive"),
-        (["--sd_scale", "2", "--scaled", "-", "-o", "-"], "with one of them or both, or neither"),
+        (["--sd_scale", "2", "--scaled", "-", "-o", "-"], "and the table of measured effects"),
     ):
         with pytest.raises(SystemExit) as stop:
             cli_main("mcdropout", [*words, *more])

@@ -151,9 +151,11 @@ def test_filtering_by_words_and_choices(visit: Visit) -> None:
 
 
 def test_other_tables_sort_too(visit: Visit) -> None:
-    table = visit.page.locator("#mr table").first
+    by_slope = visit.page.get_by_role("button", name="Slope", exact=True)
+    table = visit.page.locator("#mr table").filter(has=by_slope).first
     table.get_by_role("button", name="Slope", exact=True).click()
-    slopes = [float(text) for text in table.locator("td:nth-child(2)").all_inner_texts()]
+    place = [text.strip() for text in table.locator("th").all_inner_texts()].index("Slope")
+    slopes = [float(text) for text in table.locator(f"td:nth-child({place + 1})").all_inner_texts()]
     assert slopes == sorted(slopes, reverse=True)
 
 
