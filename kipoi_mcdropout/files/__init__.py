@@ -14,9 +14,10 @@ from kipoi_mcdropout.files.group import OutputGroup, Writers, open_writers
 if TYPE_CHECKING:  # it loads torch, which Kipoi's start-up and `--help` must not wait for
     from kipoi_mcdropout.files.record import PredictionRecord, SequenceBlocks
 
-__all__ = ["SUFFIXES", "effect_files", "effect_writers", "prediction_files"]
+__all__ = ["SUFFIXES", "TABLE_SUFFIXES", "effect_files", "effect_writers", "prediction_files"]
 
-SUFFIXES = (".h5", ".hdf5", ".tsv", ".tsv.gz", ".parquet", ".pq")
+TABLE_SUFFIXES = (".tsv", ".tsv.gz", ".parquet", ".pq")
+SUFFIXES = (".h5", ".hdf5", *TABLE_SUFFIXES)
 
 
 def effect_writers(

@@ -35,7 +35,6 @@ from kipoi_mcdropout.significance.background import Background
 from kipoi_mcdropout.significance.ranked_rows import groups_of, ranked_rows
 from kipoi_mcdropout.significance.same_run import check_same_run
 
-SUFFIXES = (".tsv", ".tsv.gz", ".parquet", ".pq")
 _CELLS = 2_000_000  # effects and draws that are read at a time
 
 

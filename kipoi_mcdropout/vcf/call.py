@@ -11,6 +11,7 @@ from kipoi_mcdropout.effects.scores import Score
 from kipoi_mcdropout.effects.summary import EffectOptions
 from kipoi_mcdropout.effects.until import Until
 from kipoi_mcdropout.errors import InputError
+from kipoi_mcdropout.files import TABLE_SUFFIXES
 from kipoi_mcdropout.files.atomic import STDOUT
 from kipoi_mcdropout.files.effects import Effects
 from kipoi_mcdropout.files.scratch import scratch_folder
@@ -20,7 +21,6 @@ from kipoi_mcdropout.runs.options import RunOptions
 from kipoi_mcdropout.vcf.options import VariantEffects, VariantOptions, VcfOptions
 from kipoi_mcdropout.vcf.score import score_vcf
 from kipoi_mcdropout.vcf.write.output_paths import OutputPaths
-from kipoi_mcdropout.vcf.write.table_output import TABLE_SUFFIXES
 
 
 def score_variants(

@@ -6,6 +6,7 @@ import argparse
 
 from kipoi_mcdropout.cli.arguments import Parser
 from kipoi_mcdropout.cli.interval_arguments import add_conformal_arguments
+from kipoi_mcdropout.cli.table_arguments import add_result, add_table_output, table_output
 from kipoi_mcdropout.errors import EXIT_OK
 
 _DESCRIPTION = """\
@@ -21,16 +22,9 @@ def get_parser(prog: str = "kipoi mcdropout intervals") -> argparse.ArgumentPars
     parser = Parser(
         prog, _DESCRIPTION, f"{prog} out.h5 --conformal calibration.json --level 0.95 -o intervals.tsv"
     )
-    parser.add_argument("result", metavar="RESULT", help="result of `ism`, or table of `score_variants`")
+    add_result(parser)
     add_conformal_arguments(parser, required=True)
-    parser.add_argument(
-        "-o",
-        "--output",
-        required=True,
-        metavar="FILE",
-        help="table to write: .tsv, .tsv.gz, .parquet, or - for standard output",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    add_table_output(parser)
     return parser
 
 
@@ -39,14 +33,12 @@ def main(args: list[str], prog: str = "kipoi mcdropout intervals") -> int:
     options = get_parser(prog).parse_args(args)
 
     from kipoi_mcdropout.cli.messages import say
-    from kipoi_mcdropout.files.atomic import check_free, check_outputs
     from kipoi_mcdropout.files.calibration import read_conformal
     from kipoi_mcdropout.files.read import read_effects, read_provenance
     from kipoi_mcdropout.files.save import write_effects
     from kipoi_mcdropout.significance.add_intervals import add_intervals, with_conformal
 
-    (path,) = check_outputs([options.output], (".tsv", ".tsv.gz", ".parquet", ".pq"))
-    check_free([path], options.overwrite)
+    path = table_output(options)
     conformal = read_conformal(options.conformal, options.level)
     record = read_provenance(options.result)
     table = add_intervals(read_effects(options.result), record, conformal)

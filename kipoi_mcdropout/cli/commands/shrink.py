@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from kipoi_mcdropout.cli.arguments import Parser
+from kipoi_mcdropout.cli.table_arguments import add_result, add_table_output, table_output
 from kipoi_mcdropout.errors import EXIT_OK
 
 _DESCRIPTION = """\
@@ -19,7 +20,7 @@ and it is often too small: correct it first (`calibrate --scaled`), or use lfsr 
 def get_parser(prog: str = "kipoi mcdropout shrink") -> argparse.ArgumentParser:
     """Parser of the command."""
     parser = Parser(prog, _DESCRIPTION, f"{prog} out.h5 --target DNase -o shrunken.tsv")
-    parser.add_argument("result", metavar="RESULT", help="result of `ism`, or table of `score_variants`")
+    add_result(parser)
     parser.add_argument(
         "--target",
         nargs="+",
@@ -28,14 +29,7 @@ def get_parser(prog: str = "kipoi mcdropout shrink") -> argparse.ArgumentParser:
         help="model outputs, by label, index from 0, or pattern (default: all)",
     )
     parser.add_argument("--score", default=None, help="score to use (default: all that the result has)")
-    parser.add_argument(
-        "-o",
-        "--output",
-        required=True,
-        metavar="FILE",
-        help="table to write: .tsv, .tsv.gz, .parquet, or - for standard output",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    add_table_output(parser)
     return parser
 
 
@@ -44,13 +38,11 @@ def main(args: list[str], prog: str = "kipoi mcdropout shrink") -> int:
     options = get_parser(prog).parse_args(args)
 
     from kipoi_mcdropout.cli.messages import say
-    from kipoi_mcdropout.files.atomic import check_free, check_outputs
     from kipoi_mcdropout.files.read import read_effects, read_provenance
     from kipoi_mcdropout.files.save import write_effects
     from kipoi_mcdropout.significance.add_shrinkage import add_shrinkage
 
-    (path,) = check_outputs([options.output], (".tsv", ".tsv.gz", ".parquet", ".pq"))
-    check_free([path], options.overwrite)
+    path = table_output(options)
     record = read_provenance(options.result)
     table, fits = add_shrinkage(read_effects(options.result, options.target, options.score))
     write_effects(table, path, {**record, "shrinkage": fits}, options.overwrite)

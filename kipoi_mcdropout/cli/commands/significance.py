@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from kipoi_mcdropout.cli.arguments import Parser
+from kipoi_mcdropout.cli.table_arguments import add_result, add_table_output, table_output
 from kipoi_mcdropout.errors import EXIT_OK
 
 _DESCRIPTION = """\
@@ -29,7 +30,7 @@ mean nothing (`kipoi mcdropout background`). The table has the columns of the re
 def get_parser(prog: str = "kipoi mcdropout significance") -> argparse.ArgumentParser:
     """Parser of the command."""
     parser = Parser(prog, _DESCRIPTION, f"{prog} out.h5 --background null.parquet -o significance.tsv")
-    parser.add_argument("result", metavar="RESULT", help="result of `ism`, or table of `score_variants`")
+    add_result(parser)
     parser.add_argument(
         "--background",
         required=True,
@@ -37,14 +38,7 @@ def get_parser(prog: str = "kipoi mcdropout significance") -> argparse.ArgumentP
         help="a file of `kipoi mcdropout background`, made with the model, draws, scores and positions "
         "of the result",
     )
-    parser.add_argument(
-        "-o",
-        "--output",
-        required=True,
-        metavar="FILE",
-        help="table to write: .tsv, .tsv.gz or .parquet, or - for standard output",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    add_table_output(parser)
     return parser
 
 
@@ -53,12 +47,11 @@ def main(args: list[str], prog: str = "kipoi mcdropout significance") -> int:
     options = get_parser(prog).parse_args(args)
 
     from kipoi_mcdropout.cli.messages import say
-    from kipoi_mcdropout.files.atomic import check_free, check_outputs
-    from kipoi_mcdropout.files.significance import SUFFIXES, write_significance
+    from kipoi_mcdropout.files.significance import write_significance
 
-    check_free(check_outputs([options.output], SUFFIXES), options.overwrite)
-    ranked = write_significance(options.result, options.background, options.output, options.overwrite)
-    say(f"{ranked.n_rows} effects: {options.output}")
+    path = table_output(options)
+    ranked = write_significance(options.result, options.background, path, options.overwrite)
+    say(f"{ranked.n_rows} effects: {path}")
     if not ranked.with_draws:
         say(
             "note: the result has no draws, so percentile_sd and percentile_signed_sd are left out. "

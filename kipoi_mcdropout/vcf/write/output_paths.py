@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from kipoi_mcdropout.errors import InputError, OutputError
+from kipoi_mcdropout.files import TABLE_SUFFIXES
 from kipoi_mcdropout.files.atomic import STDOUT, check_free
 from kipoi_mcdropout.files.read import read_provenance
 from kipoi_mcdropout.files.same_file import check_not_inputs
 from kipoi_mcdropout.runs.shard import Shard
 from kipoi_mcdropout.vcf.read.input_stream import is_stream
-from kipoi_mcdropout.vcf.write.table_output import TABLE_SUFFIXES
 
 _VCF_SUFFIXES = (".vcf", ".vcf.gz", ".vcf.bgz")
 

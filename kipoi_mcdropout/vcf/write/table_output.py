@@ -21,7 +21,6 @@ from kipoi_mcdropout.effects.streamed_q import StreamedQs
 from kipoi_mcdropout.files.table import open_table
 from kipoi_mcdropout.significance.ranked_rows import groups_of
 
-TABLE_SUFFIXES = (".parquet", ".pq", ".tsv", ".tsv.gz")
 Q_VALUE = "q_value"
 
 
