@@ -62,7 +62,7 @@ def write_bigbed(
     with scratch_folder() as folder:  # pybigtools knows a bigBed by its name alone
         made = folder / "alleles.bb"
         pybigtools.open(str(made), "w").write(sizes, entries, autosql=_autosql(output, score))
-        _check(pybigtools, made, len(entries), path)
+        _check(pybigtools, made, len(entries))
         shutil.copyfile(made, path)
     # pybigtools counts all columns as those of BED, and a browser would then take them for BED14.
     with path.open("r+b") as raw:
@@ -70,14 +70,14 @@ def write_bigbed(
         raw.write(struct.pack("<H", _BED9))
 
 
-def _check(pybigtools: Any, made: Path, n_rows: int, path: Path) -> None:
+def _check(pybigtools: Any, made: Path, n_rows: int) -> None:
     """Raise OutputError unless all rows are there: pybigtools 0.3 prints its errors, and goes on."""
     n = 0
     if made.is_file():
         with pybigtools.open(str(made)) as file:
             n = sum(1 for contig in file.chroms() for _ in file.records(contig))
     if n != n_rows:
-        raise OutputError(f"{path} has {n} of {n_rows} alleles: pybigtools could not write them")
+        raise OutputError(f"the bigBed has {n} of {n_rows} alleles: pybigtools could not write it")
 
 
 def _lines(table: pd.DataFrame) -> list[str]:

@@ -99,7 +99,7 @@ def _bed(rows: pd.DataFrame, full_colour: float) -> pd.DataFrame:
             "chrom": rows["chrom"],
             "start": rows["start"],
             "end": end,
-            "name": [_name(*row) for row in zip(*(rows[c] for c in _NAMED), strict=True)],
+            "name": [name_of(*row) for row in zip(*(rows[c] for c in _NAMED), strict=True)],
             "score": np.round(1000 * np.abs(share)).astype(int),
             "strand": ".",
             "thickStart": rows["start"],
@@ -120,7 +120,7 @@ def _bed(rows: pd.DataFrame, full_colour: float) -> pd.DataFrame:
 _NAMED = ("chrom", "start", "id", "ref", "alt")
 
 
-def _name(chrom: str, start: int, identifier: str, ref: str, alt: str) -> str:
+def name_of(chrom: str, start: int, identifier: str, ref: str, alt: str) -> str:
     """The ID of the VCF with the alleles, or the place with them: chr1:100:A>C."""
     place = f"{chrom}:{start + 1}" if identifier in (".", "") else identifier
     return f"{place}:{_short(ref)}>{_short(alt)}"
