@@ -7,12 +7,9 @@ an allele has the colour of its effect and its name, from the bigBed and from th
 
 from __future__ import annotations
 
-import functools
-import http.server
 import os
 import re
 import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,37 +28,34 @@ from kipoi_mcdropout.sequence.genome import Genome
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BUNDLED = ROOT / "kipoi_mcdropout" / "reports" / "static" / "igv.min.js"
+ADDRESS = "http://tracks.test/"  # no host: the test answers its requests
 START, END = 95, 125  # on chr2: window d, and a variant in it
 FEATURES = """
 async ([name, contig, start, end]) => {
     const browser = await window.loaded
-    const track = browser.tracks ? browser.tracks.find(t => t.name === name) : browser.findTracks("name", name)[0]
+    const [track] = browser.findTracks(t => t.name === name)
     const features = await track.getFeatures(contig, start, end, 1)
     return features.map(f => [f.start, f.end, f.value ?? f.name, f.color])
 }"""
 
 
-class Ranges(http.server.SimpleHTTPRequestHandler):
-    """Serves the parts of files that are asked for, which Python's own server does not."""
-
-    def do_GET(self) -> None:
-        path = Path(self.translate_path(self.path))
-        if not path.is_file():
-            self.send_error(404)
-            return
+def serve(route: Any, folder: Path, others: list[str]) -> None:
+    """Answer a request with the file, or the part of it that is asked for; refuse other hosts."""
+    request = route.request
+    path = folder / (request.url.removeprefix(ADDRESS) or "index.html")
+    if not request.url.startswith(ADDRESS):
+        others.append(request.url)
+        route.abort()
+    elif not path.is_file():
+        route.fulfill(status=404)
+    else:
         data = path.read_bytes()
-        asked = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        asked = re.match(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
         first, last = 0, len(data) - 1
         if asked:
             first, last = int(asked[1]), min(int(asked[2] or last), last)
-        self.send_response(206 if asked else 200)
-        self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
-        self.send_header("Content-Length", str(last + 1 - first))
-        self.end_headers()
-        self.wfile.write(data[first : last + 1])
-
-    def log_message(self, *_: Any) -> None:
-        pass
+        headers = {"Content-Range": f"bytes {first}-{last}/{len(data)}"} if asked else {}
+        route.fulfill(status=206 if asked else 200, headers=headers, body=data[first : last + 1])
 
 
 @pytest.fixture(scope="module")
@@ -93,30 +87,17 @@ def page(folder: Path) -> Iterator[Any]:
     program = next((p for p in map(shutil.which, BROWSERS) if p), None)
     if program is None:
         pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is on the PATH")
-    handler = functools.partial(Ranges, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}/"
-        with playwright.sync_playwright() as driver:
-            arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-            chromium = driver.chromium.launch(executable_path=program, args=arguments)
-            page = chromium.new_page(viewport={"width": 1280, "height": 640})
-            page.others, page.errors = [], []
-
-            def ours_alone(route: Any) -> None:
-                if route.request.url.startswith(address):
-                    route.continue_()
-                else:
-                    page.others.append(route.request.url)
-                    route.abort()
-
-            page.route("**/*", ours_alone)
-            page.on("pageerror", lambda error: page.errors.append(str(error)))
-            page.on("dialog", lambda dialog: page.errors.append(dialog.message) or dialog.dismiss())
-            page.goto(f"{address}index.html")
-            yield page
-            chromium.close()
-        server.shutdown()
+    with playwright.sync_playwright() as driver:
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        chromium = driver.chromium.launch(executable_path=program, args=arguments)
+        page = chromium.new_page(viewport={"width": 1280, "height": 640})
+        page.others, page.errors = [], []
+        page.route("**/*", lambda route: serve(route, folder, page.others))
+        page.on("pageerror", lambda error: page.errors.append(str(error)))
+        page.on("dialog", lambda dialog: page.errors.append(dialog.message) or dialog.dismiss())
+        page.goto(ADDRESS)
+        yield page
+        chromium.close()
 
 
 @pytest.mark.parametrize("track", TRACKS)
