@@ -73,9 +73,16 @@ def _compact(piece: pd.DataFrame, result: Result) -> pd.DataFrame:
     rows["start"] = (piece["pos"].astype(np.int64) - 1).clip(lower=0)
     rows["effect"] = piece[result.effect].astype(np.float32)
     rows["sd"] = piece["effect_sd"].astype(np.float32)
-    z = z_of_piece(piece) if result.has_draws else np.full(len(piece), np.nan)
-    rows["z"] = np.where(np.isfinite(z), z, np.nan).astype(np.float32)
+    rows["z"] = _z(piece).astype(np.float32)
     return rows
+
+
+def _z(piece: pd.DataFrame) -> NDArray[np.float64]:
+    """That of the table; of a VCF, which may have none, the quotient. NaN where the sd is 0."""
+    if "z" in piece:
+        return piece["z"].to_numpy(np.float64)
+    z = z_of_piece(piece)
+    return np.where(np.isfinite(z) & (piece["effect_sd"].to_numpy(np.float64) > 0), z, np.nan)
 
 
 def _outputs(rows: pd.DataFrame, labels: Labels) -> Iterator[tuple[str, pd.DataFrame]]:
