@@ -81,8 +81,8 @@ def _check(pybigtools: Any, made: Path, n_rows: int) -> None:
 
 
 def _lines(table: pd.DataFrame) -> list[str]:
-    """Rows as text, without line ends; numbers of float32 in the shortest form."""
-    columns = [table[name].astype(str).tolist() for name in table]
+    """Rows as text, without line ends; numbers of float32 in the shortest form, or nan."""
+    columns = [table[name].to_numpy().astype(str).tolist() for name in table]
     return ["\t".join(row) for row in zip(*columns, strict=True)]
 
 

@@ -46,8 +46,8 @@ def write_tracks(
     formats : sequence of str, optional
         "bigwig" and "bedgraph", or "bigbed" and "bed"; by default both that fit the result.
     full_colour : float, optional
-        |effect| from which on an allele has the full colour; by default the 99th percentile of those of
-        the output.
+        Size of an effect from which on an allele has the full colour; by default the 99th percentile of
+        those of the output.
     overwrite : bool
         Replace files that exist.
 

@@ -170,6 +170,28 @@ def test_what_is_not_finite_is_left_out_and_told(folder: Path, tmp_path: Path) -
         mcd.write_tracks(tmp_path / "none.parquet", tmp_path / "n")
 
 
+def test_without_a_spread_there_is_no_z(folder: Path, tmp_path: Path) -> None:
+    effects = mcd.read(folder / "table.parquet")
+    table = effects.table("FOXA2")
+    table.loc[table.index[0], ["effect_sd", "z"]] = [0.0, np.nan]
+    write_effects(table, tmp_path / "certain.parquet", effects.provenance)
+    mcd.write_tracks(tmp_path / "certain.parquet", tmp_path / "t")
+    lines = list(text_lines(tmp_path / "t.FOXA2.variants.bed.gz"))
+    assert [line[11] == "nan" for line in lines] == [line[10] == "0.0" for line in lines]
+    assert sum(line[11] == "nan" for line in lines) == 1
+    model = mcd.Model(tiny_net(), outputs=OUTPUTS)
+    point = mcd.score_variants(model, folder / "in.vcf", folder / "genome.fa", n_draws=0)
+    mcd.write_tracks(point, tmp_path / "p", outputs="FOXA2")
+    lines = list(text_lines(tmp_path / "p.FOXA2.variants.bed.gz"))
+    expected = point.table("FOXA2").set_index(["chrom", "ref", "alt"])["effect_point"].astype(np.float32)
+    assert len(lines) == 4
+    for line in lines:
+        assert line[10:12] == ["nan", "nan"]
+        np.testing.assert_allclose(np.float32(line[9]), expected[line[0], line[12], line[13]], rtol=3e-7)
+    with bigwigs.open(str(tmp_path / "p.FOXA2.variants.bb")) as file:
+        assert sum(len(file.entries(name, 0, size)) for name, size in file.chroms().items()) == 4
+
+
 def test_formats_of_the_other_kind(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="formats of this result are bigbed and bed; got bigwig"):
         mcd.write_tracks(folder / "table.parquet", tmp_path / "t", formats=["bigwig"])
