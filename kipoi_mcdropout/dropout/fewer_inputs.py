@@ -12,6 +12,7 @@ from torch import Tensor
 from kipoi_mcdropout.arrays.nested import Nested, n_rows, take
 from kipoi_mcdropout.dropout.device import free_unused
 from kipoi_mcdropout.dropout.memory import is_out_of_memory
+from kipoi_mcdropout.errors import InputWarning
 
 OnePass = Callable[[Nested, bool], Tensor]
 _LESS = (
@@ -20,7 +21,7 @@ _LESS = (
 )
 
 
-class LessMemoryWarning(UserWarning):
+class LessMemoryWarning(InputWarning):
     """Memory ran out, and the run went on with fewer inputs at a time."""
 
 
