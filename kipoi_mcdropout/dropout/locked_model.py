@@ -289,7 +289,7 @@ class LockedModel:
 
         def one_pass(inputs: Nested, whole: bool) -> Tensor:
             if n_rows(inputs) == 1 and not takes_one:  # some models squeeze a batch of one away
-                return one_pass(_twice(inputs), False)[:1]
+                return one_pass(_twice(inputs), whole)[:1]
             outputs = self.raw_outputs(inputs, draw, masks, scope, shared if whole else None)
             return flatten_outputs(self.used(inputs).select(outputs), n_rows(inputs), selected)
 
