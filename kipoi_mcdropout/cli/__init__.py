@@ -44,6 +44,7 @@ COMMANDS = {
     "intervals": "add calibrated intervals and the sign's probability to a result",
     "shrink": "add shrunken effects and the local false sign rate to a result",
     "evaluate": "do predicted effects agree with measured ones, and does the sd help",
+    "completion": "print a script with which bash, zsh or fish completes commands and options",
 }
 
 
