@@ -22,7 +22,8 @@ def new_project(folder: Path) -> list[Path]:
     """
     if folder.suffix or ":" in folder.name:
         raise InputError(
-            f"FOLDER must be a name without a dot or a colon, for a new folder; got {folder}. {_OTHERWISE}"
+            f"FOLDER must be a name without a dot or a colon, for a new folder; got {folder}. "
+            f"{_OTHERWISE}"
         )
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise InputError(

@@ -46,7 +46,7 @@ def script(shell: str) -> str:
 
 
 def typed(keys: str, folder: Path) -> str:
-    """What bash prints of a line that is typed at a terminal; \\t is the key TAB."""
+    """What bash prints of a line that is typed at a terminal, in which a tab is the key TAB."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
         [str(BASH), "--noprofile", "--rcfile", "start.sh", "-i"],

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import configparser
+import importlib
 import re
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,10 @@ import jinja2
 import pytest
 import yaml
 from packaging.requirements import Requirement
-from paths import ROOT
+from paths import PACKAGING, ROOT
 
 import kipoi_mcdropout
 from kipoi_mcdropout.cli import COMMANDS
-
-sys.path.insert(0, str(ROOT / "tests" / "plugin"))
-
-from test_install import PACKAGING
 
 SETUP = configparser.ConfigParser()
 SETUP.read(ROOT / "setup.cfg")
@@ -104,7 +100,7 @@ def test_the_image_has_a_python_and_a_torch_that_fit_and_no_root() -> None:
     images = {words[1] for words in lines if words[0] == "FROM"}
     (version,) = {re.fullmatch(r"python:(3\.\d+)-slim-\w+", image)[1] for image in images}  # type: ignore[index]
     assert f"Programming Language :: Python :: {version}" in setup("metadata", "classifiers")
-    torch = next(w for w in sum(lines, []) if w.startswith("torch=="))
+    torch = next(w for words in lines for w in words if w.startswith("torch=="))
     assert torch in (ROOT / "constraints.txt").read_text().splitlines()
     assert [words[1] for words in lines if words[0] == "USER"][-1] not in ("root", "0")
     command = "".join(next(words[1:] for words in lines if words[0] == "CMD"))
@@ -151,8 +147,6 @@ def test_the_commands_for_assistants_exist() -> None:
 
 
 def parse(command: str, words: list[str]) -> None:
-    import importlib
-
     module = importlib.import_module(f"kipoi_mcdropout.cli.commands.{command}")
     assert module.get_parser().parse_args(words) is not None
 

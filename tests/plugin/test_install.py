@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from pathlib import Path
 
 import pytest
 from packaging.metadata import ExceptionGroup, Metadata
-from paths import ROOT
+from paths import PACKAGING, ROOT
 
 from kipoi_mcdropout.plugin.hook import DISABLE_VARIABLE
 from kipoi_mcdropout.plugin.manifest import manifest_path
@@ -29,10 +30,6 @@ from kipoi_mcdropout.plugin.manifest import manifest_path
 NAME = "kipoi_mcdropout"
 START_UP = "kipoi_mcdropout.pth"
 MANIFEST = "kipoi_plugin.yaml"
-PACKAGING = (
-    "setup.cfg", "setup.py", "pyproject.toml", "MANIFEST.in", "constraints.txt", "LICENSE",
-    "README.md", MANIFEST,
-)  # fmt: skip
 STATE = """
 import kipoi, kipoi_interpret.cli, sys
 from kipoi_interpret.importance_scores import available_methods
@@ -153,8 +150,9 @@ def test_the_metadata_are_those_that_pypi_takes(distributions: Path, wheel: Path
         assert metadata.name == NAME
         assert metadata.description == (ROOT / "README.md").read_text()
         assert metadata.description_content_type == "text/markdown"
+    wrong = re.sub(rb"(?m)^Requires-Python: .*$", b"Requires-Python: 3+", of_wheel, count=1)
     with pytest.raises(ExceptionGroup):
-        Metadata.from_email(of_wheel.replace(b"Requires-Python: >=3.10", b"Requires-Python: 3+"))
+        Metadata.from_email(wrong, validate=True)
     if importlib.util.find_spec("twine") is not None:
         files = [str(path) for path in (source, wheel)]
         checked(sys.executable, "-m", "twine", "check", "--strict", *files)

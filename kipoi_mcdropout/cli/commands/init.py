@@ -25,10 +25,10 @@ _DESCRIPTION = """\
 init FOLDER makes a new folder to start from. It has a small network, a genome, regions and a VCF, to be
 replaced by yours, and a README and a Snakefile with the commands, which run as they are.
 
-init MODEL -o PATH writes what MODEL and its flags say into a file, mcdropout.yaml, that every command
-takes as MODEL, so that a group can share it. Paths in it are relative to the file. With --kipoi it writes
-a folder that Kipoi itself can load, with copies of the code and of the weights and with a dataloader. The
-model is loaded and run first, so what does not fit is found now."""
+init MODEL -o PATH writes what MODEL and its flags say into a file, mcdropout.yaml, that every
+command takes as MODEL, so that a group can share it. Paths in it are relative to the file. With --kipoi
+it writes a folder that Kipoi itself can load, with copies of the code and of the weights and with a
+dataloader. The model is loaded and run first, so what does not fit is found now."""
 
 
 def get_parser(prog: str = "kipoi mcdropout init") -> argparse.ArgumentParser:
@@ -45,8 +45,8 @@ def get_parser(prog: str = "kipoi mcdropout init") -> argparse.ArgumentParser:
         "-o",
         "--output",
         metavar="PATH",
-        help="file to write, .yaml, or a folder, which then gets a mcdropout.yaml (default: MODEL is the "
-        "name of a new folder, for a project to start from)",
+        help="file to write, .yaml, or a folder, which then gets a mcdropout.yaml (default: MODEL is "
+        "the name of a new folder, for a project to start from)",
     )
     parser.add_argument(
         "--kipoi", action="store_true", help="write a folder with a model that Kipoi itself can load"
@@ -111,8 +111,8 @@ def _new_project(options: argparse.Namespace) -> int:
     flags += [name for name in ("kipoi", "overwrite") if getattr(options, name)]
     if flags:
         raise InputError(
-            f"--{flags[0]} is about a model, so -o PATH is needed, the file or folder to write. For a new "
-            "project give init the name of a new folder alone"
+            f"--{flags[0]} is about a model, so -o PATH is needed, the file or folder to write. For a "
+            "new project give init the name of a new folder alone"
         )
     paths = new_project(Path(options.model))
     say(f"written: {', '.join(map(str, paths))}")
