@@ -18,7 +18,7 @@ _UNDER_KIPOI = """
 _kipoi_mcdropout() {
   COMPREPLY=()
   if [[ $COMP_CWORD -eq 1 ]]; then
-    mapfile -t COMPREPLY < <(compgen -W mcdropout -- "${COMP_WORDS[1]}")
+    [[ mcdropout == "${COMP_WORDS[1]}"* ]] && COMPREPLY=(mcdropout)
   elif [[ ${COMP_WORDS[1]} == mcdropout ]]; then
     COMP_WORDS=("${COMP_WORDS[@]:1}")
     COMP_CWORD=$((COMP_CWORD - 1))
