@@ -139,19 +139,22 @@ def _text_batches(path: Path) -> Iterator[pa.RecordBatch]:
     )
     with reading(path):
         _check_last_line(path)
-        reader = pa.csv.open_csv(
-            _binary(path),
-            pa.csv.ReadOptions(skip_rows=0 if header.record is None else 1, block_size=_BLOCK_BYTES),
-            pa.csv.ParseOptions(delimiter="\t", newlines_in_values=True),
-            options,
-        )
+        source = _binary(path)  # Arrow does not close it
     n_rows = 0
-    with reader:
-        for batch in _guarded(reader, path):
-            n_rows += batch.num_rows
-            yield batch
-        if n_rows == 0:
-            yield pa.RecordBatch.from_pylist([], schema=reader.schema)
+    with source:
+        with reading(path):
+            reader = pa.csv.open_csv(
+                source,
+                pa.csv.ReadOptions(skip_rows=0 if header.record is None else 1, block_size=_BLOCK_BYTES),
+                pa.csv.ParseOptions(delimiter="\t", newlines_in_values=True),
+                options,
+            )
+        with reader:
+            for batch in _guarded(reader, path):
+                n_rows += batch.num_rows
+                yield batch
+            if n_rows == 0:
+                yield pa.RecordBatch.from_pylist([], schema=reader.schema)
     if header.n_rows is not None and header.n_rows != n_rows:
         raise InputError(
             f"{path} has {n_rows:,} of the {header.n_rows:,} rows that its first line says: it was cut, "
