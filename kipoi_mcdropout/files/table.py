@@ -1,4 +1,4 @@
-"""Tables as files: Parquet, or tab-separated text, growing piece by piece."""
+"""Tables as files: Parquet, AnnData, or tab-separated text, growing piece by piece."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import gzip
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,18 @@ from kipoi_mcdropout.files.standard_output import results
 from kipoi_mcdropout.files.text_fields import NEEDS_QUOTES
 
 _ROWS_DIGITS = 12  # kept free in the first line
+
+
+class Table(Protocol):
+    """A file that takes rows."""
+
+    def write(self, table: pa.Table, /) -> None:
+        """Append rows."""
+        ...
+
+    def close(self) -> None:
+        """Finish the file."""
+        ...
 
 
 class ParquetTable:
@@ -138,7 +150,7 @@ class RowWriter:
     """Writes items to a table, each turned into rows."""
 
     def __init__(
-        self, table: ParquetTable | TsvTable, rows: Callable[[Any], Iterator[pa.Table]]
+        self, table: Table, rows: Callable[[Any], Iterator[pa.Table]]
     ) -> None:
         self._table = table
         self._rows = rows
@@ -153,11 +165,15 @@ class RowWriter:
         self._table.close()
 
 
-def open_table(name: str, path: Path | None, provenance: dict[str, Any]) -> ParquetTable | TsvTable:
-    """The writer for the suffix of `name` (.parquet, .pq, .tsv, .tsv.gz), writing to `path`.
+def open_table(name: str, path: Path | None, provenance: dict[str, Any]) -> Table:
+    """The writer for the suffix of `name` (.parquet, .pq, .h5ad, .tsv, .tsv.gz), writing to `path`.
 
-    The path None is standard output, for tab-separated text.
+    The path None is standard output, for tab-separated text. AnnData (.h5ad) takes effects alone.
     """
+    if path is not None and name.endswith(".h5ad"):
+        from kipoi_mcdropout.files.h5ad_write import H5adTable
+
+        return H5adTable(path, provenance)
     if path is not None and name.endswith((".parquet", ".pq")):
         return ParquetTable(path, provenance)
     return TsvTable(path, provenance, compress=name.endswith(".gz"))
