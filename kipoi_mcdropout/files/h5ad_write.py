@@ -150,21 +150,22 @@ class H5adTable:
         table = pa.concat_tables(self._waiting)
         self._waiting = []
         for run, ends_table in _runs_of_a_score(table):
-            n_outputs = _outputs_of_a_mutant(run) or (0 if ends_table and not is_last else len(run))
-            whole = len(run) // n_outputs * n_outputs if n_outputs else 0
-            if whole < len(run):
-                if not ends_table or is_last:
-                    raise _disordered("a mutant has fewer outputs than another")
-                self._waiting = [run.slice(whole)]
-            if whole:
-                self._put(run.slice(0, whole), n_outputs)
+            while len(run):
+                n_outputs = _outputs_of_a_mutant(run)
+                if n_outputs == 0:
+                    if ends_table and not is_last:  # its other outputs may come
+                        self._waiting = [run]
+                        break
+                    n_outputs = len(run)
+                n = _alike(run, n_outputs)
+                self._put(run.slice(0, n * n_outputs), n_outputs)
+                run = run.slice(n * n_outputs)
         self._raw.check()
 
     def _put(self, rows: pa.Table, n_outputs: int) -> None:
         """Write whole mutants, of one score and with `n_outputs` rows each."""
         score = rows.column("score")[0].as_py()
         keys = [(label, score) for label in rows.column("output").slice(0, n_outputs).to_pylist()]
-        _check_outputs(rows, n_outputs)
         n = len(rows) // n_outputs
         first_column, first = self._place(keys)
         of_mutant = rows.select([name for name in rows.column_names if name in OF_MUTANT])
@@ -265,10 +266,12 @@ def _outputs_of_a_mutant(rows: pa.Table) -> int:
     return int(again[0]) + 1 if len(again) else 0
 
 
-def _check_outputs(rows: pa.Table, n_outputs: int) -> None:
-    codes = _codes(rows, "output").reshape(-1, n_outputs)
-    if (codes != codes[0]).any():
-        raise _disordered("the outputs of a mutant stand in another order than those of others")
+def _alike(rows: pa.Table, n_outputs: int) -> int:
+    """How many mutants at the beginning have the outputs of the first, in its order."""
+    codes = _codes(rows, "output")
+    mutants = codes[: len(codes) // n_outputs * n_outputs].reshape(-1, n_outputs)
+    other = np.flatnonzero((mutants != mutants[0]).any(axis=1))
+    return int(other[0]) if len(other) else len(mutants)
 
 
 def _codes(table: pa.Table, name: str) -> NDArray[np.int32]:
