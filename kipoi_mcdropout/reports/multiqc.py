@@ -1,7 +1,7 @@
 """A summary of a run that MultiQC shows beside those of other programs.
 
-MultiQC takes a file whose name ends in ``_mqc.json`` as it is ("custom content"). Files with the same `id`
-become one section with a row for each sample, so that many runs stand in one table.
+MultiQC takes a file whose name ends in ``_mqc.json`` as it is ("custom content"). Files with the same
+`id` become one section with a row for each sample, so that many runs stand in one table.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _ID = "kipoi_mcdropout"
 # Heading, explanation, and what MultiQC needs to show the number.
 _COLUMNS: dict[str, dict[str, Any]] = {
     "scored": {
-        "title": "Scored", "description": "Alleles, or substitutions, with an effect", "format": "{:,.0f}",
-        "scale": "Blues",
+        "title": "Scored", "description": "Alleles, or substitutions, with an effect",
+        "format": "{:,.0f}", "scale": "Blues",
     },
     "skipped": {
         "title": "Skipped", "description": "Alleles of the VCF without an effect, each for a reason",
@@ -42,12 +42,14 @@ _COLUMNS: dict[str, dict[str, Any]] = {
         "format": "{:,.0f}", "scale": "Greens",
     },
     "sd_error": {
-        "title": "Error of sd", "suffix": " %", "format": "{:,.1f}", "scale": "OrRd", "min": 0, "max": 50,
+        "title": "Error of sd", "suffix": " %", "format": "{:,.1f}", "scale": "OrRd",
+        "min": 0, "max": 50,
         "description": "Relative error of each sd with so many draws; at most "
         f"{100 * TOLERANCE:.0f} % is enough",
     },
     "unsettled": {
-        "title": "Unsettled", "suffix": " %", "format": "{:,.1f}", "scale": "OrRd", "min": 0, "max": 100,
+        "title": "Unsettled", "suffix": " %", "format": "{:,.1f}", "scale": "OrRd",
+        "min": 0, "max": 100,
         "description": "Mean effects that are within 2 Monte Carlo errors of 0",
     },
     "not_finite": {
@@ -56,8 +58,8 @@ _COLUMNS: dict[str, dict[str, Any]] = {
     },
     "dtype_error": {
         "title": "Error of dtype", "format": "{:.1e}", "scale": "OrRd",
-        "description": "Largest difference from float32 where the model ran in another type, of the "
-        "effects of a few mutants in their sd",
+        "description": "Where the model ran in another type than float32: largest difference between "
+        "the two, in units of the largest output",
     },
     "engine": {"title": "Engine", "description": "full, or incremental", "scale": False},
     "warnings": {
@@ -161,6 +163,7 @@ def _numbers(facts: Facts) -> dict[str, Any]:
     assert facts.effects is not None
     assert facts.record is not None
     ledger, draws, options = facts.ledger, facts.draws, facts.record["options"]
+    unsettled = None if draws is None or not draws.n else draws.n_unsettled / draws.n
     found: dict[str, Any] = {
         "scored": facts.effects.n_mutants,
         "skipped": None if ledger is None or facts.kind == "ism" else ledger.skipped,
@@ -168,9 +171,9 @@ def _numbers(facts: Facts) -> dict[str, Any]:
         "outputs": facts.effects.outputs["output"].nunique(),
         "draws": 0 if draws is None else draws.n_draws,
         "sd_error": None if draws is None else round(100 * draws.sd_error, 2),
-        "unsettled": None if draws is None or not draws.n else round(100 * draws.n_unsettled / draws.n, 2),
+        "unsettled": None if unsettled is None else round(100 * unsettled, 2),
         "not_finite": facts.effects.n_nan,
-        "dtype_error": options.get("dtype_error"),
+        "dtype_error": facts.record.get("dtype_check", {}).get("output_error"),
         "engine": options.get("engine_used"),
         "warnings": len(facts.cautions),
     }

@@ -217,13 +217,13 @@ def test_texts_as_newer_anndata_writes_them(ism: Path, tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(mcd.read(path).table(), mcd.read(ism / "a.parquet").table())
 
 
-@pytest.mark.parametrize(("n_rows", "at_once"), [(1, 13), (7, 1), (100, 1), (100, 20_000)])
+@pytest.mark.parametrize(("n_rows", "at_once"), [(1, 40), (23, 1), (100, 1), (100, 20_000)])
 def test_pieces_may_be_cut_anywhere(
     n_rows: int, at_once: int, ism: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kipoi_mcdropout.files.h5ad_write._AT_ONCE", at_once)
     rows = pq.read_table(ism / "a.parquet")
-    rows = rows.filter(pc.equal(rows["sequence"], 1)).slice(0, 378)
+    rows = rows.filter(pc.equal(rows["sequence"], 1))
     path = tmp_path / "a.h5ad"
     table = H5adTable(path, mcd.read(ism / "a.h5").provenance)
     for first in range(0, len(rows), n_rows):
