@@ -24,6 +24,8 @@ import kipoi_mcdropout as mcd
 from kipoi_mcdropout.errors import InputError, OutputError
 from kipoi_mcdropout.files.h5ad_write import H5adTable
 from kipoi_mcdropout.files.save import arrow_rows
+from kipoi_mcdropout.reports import gather
+from kipoi_mcdropout.vcf.write.output_paths import OutputPaths
 
 anndata = pytest.importorskip("anndata")
 
@@ -381,6 +383,26 @@ class FullDisk:
         return getattr(self._file, name)
 
 
+def test_draws_of_each_mutant_and_the_precision_are_kept(ism: Path, tmp_path: Path) -> None:
+    """Under --until mutants have numbers of draws of their own; a bfloat16 model has an `output_eps`."""
+    effects = mcd.read(ism / "a.parquet")
+    expected = effects.table().assign(output_eps=0.0078125)
+    expected["n_draws"] = np.where(expected["ref"] == "A", 2, 3)
+    record = {**effects.provenance, "options": {**effects.provenance["options"], "until": "sign"}}
+    table = H5adTable(tmp_path / "a.h5ad", record)
+    table.write(arrow_rows(expected))
+    table.close()
+    data = read(tmp_path / "a.h5ad")
+    np.testing.assert_array_equal(data.layers["n_draws"][:, 0] == 2, data.obs["ref"] == "A")
+    assert set(data.var["output_eps"]) == {0.0078125}
+    pd.testing.assert_frame_equal(mcd.read(tmp_path / "a.h5ad").table(), expected)
+
+
+def test_the_place_of_a_table_is_said(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="a table is given with -t"):
+        OutputPaths.check("in.vcf", tmp_path / "a.h5ad", None, None, False, False)
+
+
 def test_only_effects_are_annotated_data(model: mcd.Model, tmp_path: Path) -> None:
     prediction = mcd.mc_predict(model, np.zeros((2, 4, LENGTH), np.float32), n_draws=2)
     with pytest.raises(OutputError, match=r"\.tsv\.gz, \.parquet, \.pq, which sets"):
@@ -395,5 +417,15 @@ def test_without_anndata_its_name_is_said(
     effects = mcd.read(ism / "a.h5")
     with pytest.raises(InputError, match=r"pip install 'kipoi_mcdropout\[anndata\]'"):
         effects.to_anndata()
-    again = mcd.read(effects.save(tmp_path / "a.h5ad"))
-    pd.testing.assert_frame_equal(again.table(), effects.table())
+    paths = [effects.save(tmp_path / name) for name in ("a.h5ad", "b.h5ad")]
+    pd.testing.assert_frame_equal(mcd.read(paths[0]).table(), effects.table())
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_a_report_takes_it(variants: Path) -> None:
+    shown, expected = (gather([variants / f"a{suffix}"]) for suffix in (".h5ad", ".parquet"))
+    assert shown.effects is not None
+    assert expected.effects is not None
+    assert shown.kind == "variants"
+    assert shown.effects.kinds == expected.effects.kinds
+    pd.testing.assert_frame_equal(shown.effects.outputs, expected.effects.outputs)

@@ -27,14 +27,12 @@ def data(path: Path) -> dict[str, Any]:
 
 
 def test_of_a_vcf(results: Path, tmp_path: Path) -> None:
-    cli_main(
-        "mcdropout",
-        ["multiqc", *(str(results / x) for x in ("variants.parquet", "skipped.tsv"))]
-        + ["-o", str(tmp_path / "v_mqc.json"), "--quiet"],
-    )
+    files = [str(results / name) for name in ("variants.parquet", "skipped.tsv")]
+    cli_main("mcdropout", ["multiqc", *files, "-o", str(tmp_path / "v_mqc.json"), "--quiet"])
     ledger = read_provenance(results / "variants.parquet")["ledger"]
     row = data(tmp_path / "v_mqc.json")["variants"]
-    assert (row["scored"], row["skipped"]) == (ledger["scored"], sum(ledger["skipped"].values())) == (3, 3)
+    assert row["scored"] == ledger["scored"] == 3
+    assert row["skipped"] == sum(ledger["skipped"].values()) == 3
     assert row["draws"] == N_DRAWS
     assert row["sd_error"] == pytest.approx(100 / (2 * (N_DRAWS - 1)) ** 0.5, abs=0.01)
     assert row["warnings"] >= 1
@@ -45,7 +43,7 @@ def test_of_mutagenesis(results: Path, tmp_path: Path) -> None:
     (path,) = write_multiqc([results / "ism.h5"], tmp_path / "i_mqc.json", sample="my run")
     row = data(path)["my run"]
     assert "skipped" not in row
-    assert (row["scored"], row["failed"], row["outputs"]) == (3 * 24 - 2, 0, 3)
+    assert (row["scored"], row["failed"], row["outputs"]) == ((3 * 24 - 2) * 3, 0, 3)
     assert set(row) <= set(json.loads(path.read_text())["headers"])
 
 

@@ -1,4 +1,4 @@
-"""What VEP and vcfanno ask of an annotated VCF, checked by pysam where these programs are not installed."""
+"""What VEP and vcfanno ask of an annotated VCF, checked by pysam, as they are not installed here."""
 
 from __future__ import annotations
 
