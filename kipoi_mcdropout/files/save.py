@@ -15,7 +15,7 @@ from kipoi_mcdropout.files import EFFECT_SUFFIXES, effect_files
 from kipoi_mcdropout.files.atomic import STDOUT, atomic_path
 from kipoi_mcdropout.files.h5ad_read import is_h5ad
 from kipoi_mcdropout.files.record import SequenceBlocks
-from kipoi_mcdropout.files.table import open_table
+from kipoi_mcdropout.files.table import open_table, write_all
 
 if TYPE_CHECKING:
     from kipoi_mcdropout.files.effects import Effects
@@ -80,12 +80,7 @@ def write_effects(
 def _write(
     pieces: Iterable[pa.Table], name: str, path: Path | None, provenance: dict[str, Any]
 ) -> None:
-    table = open_table(name, path, provenance)
-    try:
-        for rows in pieces:
-            table.write(rows)
-    finally:
-        table.close()
+    write_all(open_table(name, path, provenance), pieces)
 
 
 def arrow_rows(frame: pd.DataFrame) -> pa.Table:

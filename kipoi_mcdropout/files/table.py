@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -144,6 +145,18 @@ def _fields(column: Any) -> pa.Array:
 def _joined(*parts: Any, between: str) -> Any:
     separator = pa.scalar(between, pa.large_string())
     return pc.binary_join_element_wise(*parts, separator, null_handling="replace", null_replacement="")
+
+
+def write_all(table: Table, pieces: Iterable[pa.Table]) -> None:
+    """Write rows and close the table; an error stays the one that came, whatever closing then finds."""
+    try:
+        for rows in pieces:
+            table.write(rows)
+    except BaseException:
+        with contextlib.suppress(OSError, ValueError):
+            table.close()
+        raise
+    table.close()
 
 
 class RowWriter:

@@ -13,6 +13,7 @@ from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.h5ad_layout import COLUMNS
 from kipoi_mcdropout.files.h5ad_write import H5adTable
 from kipoi_mcdropout.files.scratch import scratch_folder
+from kipoi_mcdropout.files.table import write_all
 
 if TYPE_CHECKING:
     import anndata
@@ -32,12 +33,7 @@ def to_anndata(pieces: Iterable[pa.Table], provenance: dict[str, Any]) -> anndat
     reader = _anndata()
     with scratch_folder() as folder:
         path = folder / "effects.h5ad"
-        table = H5adTable(path, provenance)
-        try:
-            for piece in pieces:
-                table.write(piece)
-        finally:
-            table.close()
+        write_all(H5adTable(path, provenance), pieces)
         data: anndata.AnnData = reader.read_h5ad(path)
     for frame in (data.obs, data.var):
         _plain_texts(frame)

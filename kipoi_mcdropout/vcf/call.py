@@ -63,8 +63,8 @@ def score_variants(
     targets : str, int, or sequence of them, optional
         Outputs to compute, by label, index from 0, or shell pattern.
     output : str, Path, or sequence of them, optional
-        An annotated VCF (.vcf, .vcf.gz; "-" is standard output), a table (.parquet, .tsv, .tsv.gz), or
-        both. Without any, the effects are kept in memory.
+        An annotated VCF (.vcf, .vcf.gz; "-" is standard output), a table (.parquet, .tsv, .tsv.gz,
+        .h5ad), or both. Without any, the effects are kept in memory.
     options : VariantOptions
     vcf_options : VcfOptions
     running : RunOptions

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ import pytest
 from variant_world import LENGTH, random_sequence, tiny_net, write_fasta, write_vcf
 
 import kipoi_mcdropout as mcd
-from kipoi_mcdropout.errors import InputError, OutputError
+from kipoi_mcdropout.errors import InputError, OutputError, TargetError
 from kipoi_mcdropout.files.h5ad_write import H5adTable
 from kipoi_mcdropout.files.save import arrow_rows
+from kipoi_mcdropout.files.table import write_all
 from kipoi_mcdropout.reports import gather
 from kipoi_mcdropout.vcf.write.output_paths import OutputPaths
 
@@ -396,6 +398,20 @@ def test_draws_of_each_mutant_and_the_precision_are_kept(ism: Path, tmp_path: Pa
     np.testing.assert_array_equal(data.layers["n_draws"][:, 0] == 2, data.obs["ref"] == "A")
     assert set(data.var["output_eps"]) == {0.0078125}
     pd.testing.assert_frame_equal(mcd.read(tmp_path / "a.h5ad").table(), expected)
+
+
+def test_an_error_on_the_way_is_the_one_that_is_said(ism: Path, tmp_path: Path) -> None:
+    """Not that of the file, which lacks mutants then."""
+    effects = mcd.read(ism / "a.parquet")
+    with pytest.raises(TargetError, match="CTX"):
+        effects.to_anndata("CTX")
+
+    def pieces() -> Iterator[pa.Table]:
+        yield arrow_rows(effects.table().iloc[:2])
+        raise InputError("the source is damaged")
+
+    with pytest.raises(InputError, match="the source is damaged"):
+        write_all(H5adTable(tmp_path / "a.h5ad", effects.provenance), pieces())
 
 
 def test_the_place_of_a_table_is_said(tmp_path: Path) -> None:
