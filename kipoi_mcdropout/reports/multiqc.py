@@ -147,7 +147,8 @@ def table_section(facts: Facts, sample: str) -> dict[str, Any]:
 def ledger_section(facts: Facts, sample: str) -> dict[str, Any]:
     """A bar: the alleles of a VCF that were scored, and those that were skipped by reason."""
     assert facts.ledger is not None
-    reasons = {row.reason: int(row.n) for row in facts.ledger.reasons.itertuples()}
+    counts = facts.ledger.reasons
+    reasons = dict(zip(counts["reason"].tolist(), counts["n"].tolist(), strict=True))
     return {
         "id": f"{_ID}_ledger",
         "section_name": "kipoi_mcdropout: alleles",
