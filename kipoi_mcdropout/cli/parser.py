@@ -37,8 +37,9 @@ GROUPS = {
     "output": (
         "output", "kipoi", "output_vcf", "table", "skipped", "leave_one_out", "across_sequences",
         "save_instruments", "multivariable", "scaled", "plot", "conformal_output", "keep_draws",
-        "member_means", "vcf_target", "vcf_statistics", "info_prefix", "no_plan", "title", "no_figures",
-        "width_mm", "dpi", "labels", "bed3", "modisco", "formats", "full_colour", "overwrite", "remove",
+        "member_means", "vcf_target", "vcf_statistics", "info_prefix", "no_plan", "title", "sample",
+        "no_figures", "width_mm", "dpi", "labels", "bed3", "modisco", "formats", "full_colour",
+        "overwrite", "remove",
     ),
     "running": (
         "batch_size", "num_workers", "engine", "memory", "no_verify", "scheduler", "shard", "resume",

@@ -11,7 +11,7 @@ from kipoi_mcdropout.effects.scores import Score
 from kipoi_mcdropout.effects.summary import EffectOptions
 from kipoi_mcdropout.effects.until import Until
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.files import TABLE_SUFFIXES
+from kipoi_mcdropout.files import EFFECT_TABLE_SUFFIXES
 from kipoi_mcdropout.files.atomic import STDOUT
 from kipoi_mcdropout.files.effects import Effects
 from kipoi_mcdropout.files.scratch import scratch_folder
@@ -63,8 +63,8 @@ def score_variants(
     targets : str, int, or sequence of them, optional
         Outputs to compute, by label, index from 0, or shell pattern.
     output : str, Path, or sequence of them, optional
-        An annotated VCF (.vcf, .vcf.gz; "-" is standard output), a table (.parquet, .tsv, .tsv.gz), or
-        both. Without any, the effects are kept in memory.
+        An annotated VCF (.vcf, .vcf.gz; "-" is standard output), a table (.parquet, .tsv, .tsv.gz,
+        .h5ad), or both. Without any, the effects are kept in memory.
     options : VariantOptions
     vcf_options : VcfOptions
     running : RunOptions
@@ -124,11 +124,12 @@ def output_paths(
 def _split(output: str | Path | Sequence[str | Path]) -> tuple[str | Path | None, str | Path | None]:
     """The annotated VCF and the table among the outputs."""
     given = [output] if isinstance(output, (str, Path)) else list(output)
-    tables = [path for path in given if str(path).endswith(TABLE_SUFFIXES)]
+    tables = [path for path in given if str(path).endswith(EFFECT_TABLE_SUFFIXES)]
     others = [path for path in given if path not in tables]
     if len(tables) > 1 or len(others) > 1 or not given:
         raise InputError(
             "output must be an annotated VCF (.vcf, .vcf.gz, or - for standard output), a table "
-            f"({', '.join(TABLE_SUFFIXES)}), or one of each; got {', '.join(map(str, given)) or STDOUT}"
+            f"({', '.join(EFFECT_TABLE_SUFFIXES)}), or one of each; got "
+            f"{', '.join(map(str, given)) or STDOUT}"
         )
     return (others[0] if others else None), (tables[0] if tables else None)

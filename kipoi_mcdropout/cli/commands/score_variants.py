@@ -77,7 +77,7 @@ def add_file_arguments(parser: argparse.ArgumentParser) -> None:
         help="annotated VCF to write: .vcf, .vcf.gz (bgzip), or - for standard output",
     )
     parser.add_argument(
-        "-t", "--table", metavar="FILE", help="table to write: .parquet, .tsv or .tsv.gz"
+        "-t", "--table", metavar="FILE", help="table to write: .parquet, .tsv, .tsv.gz or .h5ad"
     )
     parser.add_argument(
         "--skipped", metavar="TSV", help="table to write with the skipped alleles and their reasons"

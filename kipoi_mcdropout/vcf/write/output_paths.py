@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kipoi_mcdropout.errors import InputError, OutputError
-from kipoi_mcdropout.files import TABLE_SUFFIXES
+from kipoi_mcdropout.files import EFFECT_TABLE_SUFFIXES
 from kipoi_mcdropout.files.atomic import STDOUT, check_free
 from kipoi_mcdropout.files.read import read_provenance
 from kipoi_mcdropout.files.same_file import check_not_inputs
@@ -60,9 +60,10 @@ class OutputPaths:
             raise OutputError("only the annotated VCF can go to standard output")
         if vcf is not None and str(vcf) != STDOUT and not str(vcf).endswith(_VCF_SUFFIXES):
             hint = "; convert it with `bcftools view -Ob`" if str(vcf).endswith(".bcf") else ""
+            hint = "; a table is given with -t" if str(vcf).endswith(EFFECT_TABLE_SUFFIXES) else hint
             raise OutputError(f"output must end in {', '.join(_VCF_SUFFIXES)}; got {vcf}{hint}")
-        if table is not None and not str(table).endswith(TABLE_SUFFIXES):
-            raise OutputError(f"table must end in {', '.join(TABLE_SUFFIXES)}; got {table}")
+        if table is not None and not str(table).endswith(EFFECT_TABLE_SUFFIXES):
+            raise OutputError(f"table must end in {', '.join(EFFECT_TABLE_SUFFIXES)}; got {table}")
         check_not_inputs(given, {"the input VCF": source})
         check_free(given, overwrite or resume)
         streams = is_stream(source) or str(vcf) == STDOUT
