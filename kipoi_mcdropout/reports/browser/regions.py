@@ -1,0 +1,99 @@
+"""Which parts of the genome the browser shows: those around the top effects."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+FLANK_BP = 5_000  # of a variant, on either side
+LONGEST_BP = 10_000  # of a window that is shown whole
+_NAME = re.compile(r"[^\s:<>&\"']+")  # a contig that igv.js can be asked for
+
+
+@dataclass(frozen=True)
+class Region:
+    """[start, end) of a contig, from 0, with the first of the top effects in it.
+
+    `sequence` is the number of the sequence in the result, None for variants.
+    """
+
+    chrom: str
+    start: int
+    end: int
+    best: int  # row of the table of top effects, from 0
+    sequence: int | None = None
+    name: str = ""
+
+    @property
+    def locus(self) -> str:
+        """``chr1:101-200``: the first and the last base, from 1."""
+        return f"{self.chrom}:{self.start + 1}-{self.end}"
+
+    def has(self, chrom: str, start: int, end: int) -> bool:
+        """Whether [start, end), from 0, lies in it."""
+        return chrom == self.chrom and self.start <= start and end <= self.end
+
+
+def has_places(top: pd.DataFrame) -> bool:
+    """Whether the place on the genome is known of some of the rows."""
+    return bool({"chrom", "pos"} <= set(top) and _known(top).any())
+
+
+def choose_regions(top: pd.DataFrame, most: int) -> list[Region]:
+    """Regions around the top effects, in the order of their ranks.
+
+    For ISM each is a window: the sequence of the effect, or 10 kb of it around its first effect. Its ends
+    are not known from the top effects, so `start` and `end` are those of that part; see `fit`. For
+    variants each has 5 kb on both sides of an allele that lies in no earlier region.
+
+    Parameters
+    ----------
+    top : DataFrame
+        Rows as in `EffectFacts.top`, first by rank.
+    most : int
+        Regions at most.
+    """
+    regions: list[Region] = []
+    half = LONGEST_BP // 2 if "sequence" in top else FLANK_BP
+    for row in np.flatnonzero(_known(top)):
+        if len(regions) == most:
+            break
+        one = top.iloc[row]
+        chrom, start = str(one["chrom"]), int(one["pos"]) - 1
+        end = start + len(one["ref"])
+        number = int(one["sequence"]) if "sequence" in top else None
+        if number is not None and any(r.sequence == number for r in regions):
+            continue
+        if number is None and any(r.has(chrom, start, end) for r in regions):
+            continue
+        name = str(one["name"]) if "name" in top else ""
+        regions.append(Region(chrom, max(0, start - half), end + half, int(row), number, name))
+    return regions
+
+
+def fit(regions: Iterable[Region], rows: pd.DataFrame) -> list[Region]:
+    """Regions of ISM without what lies beyond the mutated positions of their windows.
+
+    Parameters
+    ----------
+    regions : iterable of Region
+    rows : DataFrame
+        All rows in the regions, with `sequence` and `pos`.
+    """
+    first = rows.groupby("sequence")["pos"].min()
+    last = rows.groupby("sequence")["pos"].max()
+    return [
+        Region(r.chrom, int(first[r.sequence]) - 1, int(last[r.sequence]), r.best, r.sequence, r.name)
+        for r in regions
+    ]
+
+
+def _known(top: pd.DataFrame) -> pd.Series:
+    """Rows whose place is known, on a contig whose name igv.js can take."""
+    chrom = top["chrom"].astype(str)
+    usable: pd.Series = top["pos"].notna() & chrom.map(lambda name: bool(_NAME.fullmatch(name)))
+    return usable
