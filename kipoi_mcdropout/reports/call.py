@@ -47,8 +47,8 @@ def report(
     figures : bool
         Draw the plots.
     annotation : str or Path, optional
-        Genes, named beside the effects and shown in the genome browser: GFF3 (.gff3, .gff), GTF (.gtf) or
-        BED (.bed, 4 to 12 columns), plain or gzipped.
+        Genes, named beside the effects and shown in the genome browser: GFF3 (.gff3, .gff), GTF (.gtf)
+        or BED (.bed, 4 to 12 columns), plain or gzipped.
     regions : int
         Regions of the genome browser at most; 0 leaves it out.
     overwrite : bool
@@ -62,7 +62,7 @@ def report(
     Raises
     ------
     InputError
-        If something given cannot be shown, the annotation cannot be used, or jinja2 or matplotlib is missing.
+        If something given cannot be shown or used, or jinja2 or matplotlib is missing.
     OutputError
         If the output cannot be written.
     """

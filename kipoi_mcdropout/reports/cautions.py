@@ -99,9 +99,9 @@ def cautions_of_genes(genes: GeneFacts | None) -> list[Caution]:
     return [
         Caution(
             f"The annotation has no gene on {n} contig{'s' if n > 1 else ''}",
-            f"{genes.file} has no gene on {some_names(genes.missing)}, where top effects lie; it has genes "
-            f"on {some_names(genes.genes.contigs)}. If these are other names of the same contigs, rename "
-            "them in the annotation. If it is the annotation of another genome, give the right one.",
+            f"{genes.file} has no gene on {some_names(genes.missing)}, where top effects lie; it has "
+            f"genes on {some_names(genes.genes.contigs)}. If these are other names of the same contigs, "
+            "rename them in the annotation. If it is the annotation of another genome, give the right one.",
             "effects",
         )
     ]

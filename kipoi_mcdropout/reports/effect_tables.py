@@ -87,7 +87,7 @@ def regions_table(facts: EffectFacts, browser: BrowserFacts, genes: GeneFacts | 
     if genes is not None:
         columns.append(text("Gene", _genes(best, genes), GENE_HINT))
     columns += [
-        text("Strongest change", mutant_names(best), "On the forward strand: contig, position, ref, alt"),
+        text("Strongest change", mutant_names(best), "On the forward strand"),
         text("Output", best["output"]),
         numbers("Effect", best[effect], decimals(facts.top[effect])),
     ]
@@ -96,7 +96,8 @@ def regions_table(facts: EffectFacts, browser: BrowserFacts, genes: GeneFacts | 
             numbers("sd", best["effect_sd"], decimals(facts.top["effect_sd"])),
             numbers("z", best["z"], _z_places(facts.top["z"])),
         ]
-    table = build(f"Regions of the genome browser, by the |{facts.rank_by}| of their strongest effect", columns)
+    caption = f"Regions of the genome browser, by the |{facts.rank_by}| of their strongest effect"
+    table = build(caption, columns)
     return replace(table, row_attributes=[{"region": r.locus, "locus": r.locus} for r in regions])
 
 

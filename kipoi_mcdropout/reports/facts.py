@@ -92,8 +92,8 @@ def gather(
     if file is None:
         if annotation is not None:
             raise InputError(
-                f"the annotation {annotation} gives genes to effects, and there are none among the inputs. "
-                "Leave it out, or give the result of `ism` or the table of `score_variants` too"
+                f"the annotation {annotation} gives genes to effects, and there are none among the "
+                "inputs. Leave it out, or give the result of `ism` or the table of `score_variants` too"
             )
         found = [*cautions(None, None, None, mr), *cautions_of_evaluations(evaluations)]
         return Facts(inputs, None, None, None, None, None, mr, found, evaluations=evaluations)

@@ -51,7 +51,7 @@ def gather_genes(
             "an annotation needs effects with positions on a genome; this result has none. Leave the "
             "annotation out, or run `ism` with --regions and a genome (-f)"
         )
-    genes = read_genes(annotation, [(r.chrom, r.start, r.end) for r in regions])
+    genes = read_genes(annotation, [region.around for region in regions])
     contigs = sorted(top.loc[top["pos"].notna(), "chrom"].astype(str).unique()) if len(top) else []
     names = {chrom: genes.contig_of(chrom) for chrom in contigs}
     return GeneFacts(

@@ -15,7 +15,7 @@ from kipoi_mcdropout.files.atomic import atomic_path, check_free, check_outputs
 from kipoi_mcdropout.files.same_file import check_not_inputs
 from kipoi_mcdropout.reports import effect_tables, evaluation, mr_tables, story
 from kipoi_mcdropout.reports.browser.facts import MOST_REGIONS
-from kipoi_mcdropout.reports.browser.page import VERSION, browser_data, igv_code
+from kipoi_mcdropout.reports.browser.page import VERSION, browser_data, igv_parts
 from kipoi_mcdropout.reports.effects import RankBy
 from kipoi_mcdropout.reports.facts import Facts, gather
 from kipoi_mcdropout.reports.numbers import percent, significant
@@ -73,8 +73,6 @@ def write_report(
     """
     check_free(check_outputs([output], SUFFIXES), overwrite)
     check_not_inputs([output], {f"input {i}": path for i, path in enumerate(paths, start=1)})
-    if annotation is not None:
-        check_not_inputs([output], {"annotation": annotation})
     _require_packages(figures)
     facts = gather(paths, top=top, rank_by=rank_by, annotation=annotation, regions=regions)
     html = render(facts, title=title, figures=figures)
@@ -90,7 +88,7 @@ def render(facts: Facts, *, title: str | None = None, figures: bool = True) -> s
     browser = None
     if facts.browser is not None and facts.browser.regions:
         script += _asset("browser.js")
-        browser = {"igv": igv_code(), "version": VERSION, "data": browser_data(facts.browser)}
+        browser = {"version": VERSION, "data": browser_data(facts.browser), **igv_parts()}
     template = _environment().get_template("report.html.j2")
     pairs = [(pair.exposure, pair.outcome) for pair in facts.mr]
     page: str = template.render(

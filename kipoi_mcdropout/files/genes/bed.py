@@ -29,7 +29,7 @@ def genes_of_bed(path: Path, near: Near) -> list[Gene]:
             continue
         fields = line.split("\t") if "\t" in line else line.split()
         if len(fields) <= _NAME or fields[_NAME].strip() in ("", "."):
-            required = "chrom, start, end and the gene's name are required, apart by tabs (BED4 to BED12)"
+            required = "chrom, start, end and the gene's name are required, apart by tabs (BED4-BED12)"
             raise wrong_line(path, number, line, required)
         chrom, first, last, name = fields[:4]
         if not _NUMBER.fullmatch(first) or not _NUMBER.fullmatch(last) or int(first) >= int(last):

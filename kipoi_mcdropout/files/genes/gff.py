@@ -122,9 +122,7 @@ def genes_of_gtf(path: Path, near: Near) -> list[Gene]:
     ]
 
 
-def _within(
-    exons: tuple[tuple[int, int], ...], start: int, end: int
-) -> tuple[tuple[int, int], ...]:
+def _within(exons: tuple[tuple[int, int], ...], start: int, end: int) -> tuple[tuple[int, int], ...]:
     return tuple((s, e) for s, e in exons if s >= start and e <= end)
 
 

@@ -63,7 +63,7 @@ def _reader(path: Path) -> Callable[[Path, Near], list[Gene]]:
         name = name.removesuffix(end)
     if (suffix := Path(name).suffix) not in _READERS:
         raise InputError(
-            f"an annotation must be GFF3 (.gff3, .gff), GTF (.gtf) or BED (.bed), plain or with .gz; got "
+            "an annotation must be GFF3 (.gff3, .gff), GTF (.gtf) or BED (.bed), plain or with .gz; got "
             f"{path}"
         )
     return _READERS[suffix]

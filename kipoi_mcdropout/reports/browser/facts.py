@@ -90,7 +90,10 @@ def gather_browser(
     kept = rows if is_ism else tracks.strongest_rows(rows, regions, effect)
     shown = [] if genes is None else [tracks.gene_track(genes, regions)]
     if is_ism:
-        shown += [tracks.top_track(top, regions, effect), *tracks.ism_tracks(kept, outputs, effect, effects.score)]
+        shown += [
+            tracks.top_track(top, regions, effect),
+            *tracks.ism_tracks(kept, outputs, effect, effects.score),
+        ]
     else:
         shown += [
             tracks.allele_track(kept, outputs, effect),

@@ -8,7 +8,7 @@ import hashlib
 import json
 from functools import cache
 from importlib import resources
-from typing import Any, NamedTuple
+from typing import Any
 
 from kipoi_mcdropout.plots.style import BASES
 from kipoi_mcdropout.reports.browser.facts import BrowserFacts
@@ -19,25 +19,21 @@ VERSION = "3.8.10"  # of static/igv.min.js
 _NO_MARKUP = str.maketrans({"<": "\u2039", ">": "\u203a", "&": "\uff06"})
 
 
-class IgvCode(NamedTuple):
-    """igv.js as it stands in a page, and what the page's policy must know of it."""
-
-    packed: str  # base64 of gzip
-    hash: str  # base64 of the SHA-256 of the code
-    licence: str
-
-
 @cache
-def igv_code() -> IgvCode:
-    """igv.js from this package; the same bytes each time."""
+def igv_parts() -> dict[str, str]:
+    """igv.js as it stands in a page, the same each time.
+
+    `packed` is base64 of gzip, `code_hash` base64 of the SHA-256 of the code for the page's policy, and
+    `licence` the text that must go with it.
+    """
     folder = resources.files("kipoi_mcdropout.reports") / "static"
     # Its last line names a file that is not there; a browser's tools would ask for it.
     code = (folder / "igv.min.js").read_bytes().partition(b"\n//# sourceMappingURL")[0]
-    return IgvCode(
-        base64.b64encode(gzip.compress(code, 9, mtime=0)).decode(),
-        base64.b64encode(hashlib.sha256(code).digest()).decode(),
-        (folder / "igv.LICENSE.txt").read_text("utf-8"),
-    )
+    return {
+        "packed": base64.b64encode(gzip.compress(code, 9, mtime=0)).decode(),
+        "code_hash": base64.b64encode(hashlib.sha256(code).digest()).decode(),
+        "licence": (folder / "igv.LICENSE.txt").read_text("utf-8"),
+    }
 
 
 def browser_data(facts: BrowserFacts) -> str:

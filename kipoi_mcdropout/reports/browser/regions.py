@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-FLANK_BP = 5_000  # of a variant, on either side
-LONGEST_BP = 10_000  # of a window that is shown whole
+FLANK_BP = 5_000  # on either side of an effect in its region, and of genes around the region
 _NAME = re.compile(r"[^\s:<>&\"']+")  # a contig that igv.js can be asked for
 
 
@@ -33,6 +32,11 @@ class Region:
         """``chr1:101-200``: the first and the last base, from 1."""
         return f"{self.chrom}:{self.start + 1}-{self.end}"
 
+    @property
+    def around(self) -> tuple[str, int, int]:
+        """Contig, start and end, from 0, with what one comes to when one zooms out a little."""
+        return self.chrom, max(0, self.start - FLANK_BP), self.end + FLANK_BP
+
     def has(self, chrom: str, start: int, end: int) -> bool:
         """Whether [start, end), from 0, lies in it."""
         return chrom == self.chrom and self.start <= start and end <= self.end
@@ -46,9 +50,9 @@ def has_places(top: pd.DataFrame) -> bool:
 def choose_regions(top: pd.DataFrame, most: int) -> list[Region]:
     """Regions around the top effects, in the order of their ranks.
 
-    For ISM each is a window: the sequence of the effect, or 10 kb of it around its first effect. Its ends
-    are not known from the top effects, so `start` and `end` are those of that part; see `fit`. For
-    variants each has 5 kb on both sides of an allele that lies in no earlier region.
+    For ISM each is a sequence, or what of it lies within 5 kb of its first effect. The ends of the
+    sequence are not known from the top effects, so the region may be longer; see `fit`. For variants each
+    has 5 kb on both sides of an allele that lies in no earlier region.
 
     Parameters
     ----------
@@ -58,7 +62,6 @@ def choose_regions(top: pd.DataFrame, most: int) -> list[Region]:
         Regions at most.
     """
     regions: list[Region] = []
-    half = LONGEST_BP // 2 if "sequence" in top else FLANK_BP
     for row in np.flatnonzero(_known(top)):
         if len(regions) == most:
             break
@@ -71,7 +74,7 @@ def choose_regions(top: pd.DataFrame, most: int) -> list[Region]:
         if number is None and any(r.has(chrom, start, end) for r in regions):
             continue
         name = str(one["name"]) if "name" in top else ""
-        regions.append(Region(chrom, max(0, start - half), end + half, int(row), number, name))
+        regions.append(Region(chrom, max(0, start - FLANK_BP), end + FLANK_BP, int(row), number, name))
     return regions
 
 

@@ -25,9 +25,7 @@ _MARGIN = 0.1  # of the scale of a track, beyond its largest number
 _LONGEST_ALLELE = 12  # letters that are shown
 
 
-def ism_tracks(
-    rows: pd.DataFrame, outputs: Sequence[str], effect: str, score: str
-) -> Iterator[Track]:
+def ism_tracks(rows: pd.DataFrame, outputs: Sequence[str], effect: str, score: str) -> Iterator[Track]:
     """Of each output the importance of the positions, the strongest effect there, and its sd.
 
     The importance of a position is minus the mean effect of its substitutions: above 0 where they lower
@@ -115,10 +113,10 @@ def allele_track(rows: pd.DataFrame, outputs: Sequence[str], effect: str) -> Tra
 
 
 def gene_track(genes: Genes, regions: Sequence[Region]) -> Track:
-    """The genes that lie in the regions."""
+    """The genes that lie in the regions, or near them."""
     seen: dict[Gene, str] = {}
     for region in regions:
-        for gene in genes.overlapping(region.chrom, region.start, region.end):
+        for gene in genes.overlapping(*region.around):
             seen.setdefault(gene, region.chrom)
     features = [
         {
@@ -135,7 +133,7 @@ def gene_track(genes: Genes, regions: Sequence[Region]) -> Track:
 
 
 def sequences(rows: pd.DataFrame) -> dict[tuple[str, int], str]:
-    """Stretches of the reference, by contig and start (from 0): what the substitutions replace, else N."""
+    """Stretches of the reference by contig and start, from 0: what substitutions replace, else N."""
     places = rows.drop_duplicates(["chrom", "pos"]).set_index(["chrom", "pos"])["ref"]
     found = {}
     for chrom, first, letters in _stretches(places):
