@@ -101,7 +101,7 @@ def cautions_of_genes(genes: GeneFacts | None) -> list[Caution]:
             f"The annotation has no gene on {n} contig{'s' if n > 1 else ''}",
             f"{genes.file} has no gene on {some_names(genes.missing)}, where top effects lie; it has "
             f"genes on {some_names(genes.genes.contigs)}. If these are other names of the same contigs, "
-            "rename them in the annotation. If it is the annotation of another genome, give the right one.",
+            "rename them in the annotation. If the annotation is of another genome, give the right one.",
             "effects",
         )
     ]

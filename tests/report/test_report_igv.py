@@ -2,7 +2,7 @@
 
 What was looked at, in screenshots of the reports of the example (ISM and VCF, with genes) in light, dark
 and a window 420 px wide: letters, bars, points and genes stand where they should, words of igv.js are
-dark on its white ground in both themes, its pop-ups and menus are not cut, and the page does not get wider.
+dark on its white ground in both themes, its pop-ups and menus are not cut, and the page is not wider.
 """
 
 from __future__ import annotations
@@ -78,8 +78,9 @@ def test_it_starts_when_it_comes_into_view_and_asks_for_nothing(drawn: Visit, is
     assert first <= set(names)
     painted = (
         "() => Array.from(document.querySelector('[data-browser]').shadowRoot"
-        ".querySelectorAll('canvas'), (c) => c.width && new Set(new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, "
-        "c.height).data.buffer)).size).filter((colors) => colors > 1).length"
+        ".querySelectorAll('canvas'), (c) => c.width && new Set(new Uint32Array("
+        "c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer)).size)"
+        ".filter((colors) => colors > 1).length"
     )
     until(drawn, f"({painted})() >= {len(names)}")
     drawn.page.locator("[data-browser] .igv-search-input").fill("NOSUCHGENE")

@@ -63,8 +63,8 @@ def get_parser(prog: str = "kipoi mcdropout report") -> argparse.ArgumentParser:
         type=int,
         default=10,
         metavar="N",
-        help="number of regions in the genome browser, those of the top effects (default 10). 0 leaves the "
-        "browser out; the file is then about 0.6 MB smaller",
+        help="number of regions in the genome browser, those of the top effects (default 10). 0 leaves "
+        "the browser out; the file is then about 0.6 MB smaller",
     )
     return parser
 

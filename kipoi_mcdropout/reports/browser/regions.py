@@ -51,8 +51,8 @@ def choose_regions(top: pd.DataFrame, most: int) -> list[Region]:
     """Regions around the top effects, in the order of their ranks.
 
     For ISM each is a sequence, or what of it lies within 5 kb of its first effect. The ends of the
-    sequence are not known from the top effects, so the region may be longer; see `fit`. For variants each
-    has 5 kb on both sides of an allele that lies in no earlier region.
+    sequence are not known from the top effects, so the region may be longer; see `fit`. For variants
+    each has 5 kb on both sides of an allele that lies in no earlier region.
 
     Parameters
     ----------
