@@ -25,7 +25,7 @@ def report(
     title: str | None = None,
     figures: bool = True,
     annotation: str | Path | None = None,
-    regions: int = MOST_REGIONS,
+    n_regions: int = MOST_REGIONS,
     overwrite: bool = False,
 ) -> Path:
     """Write one HTML file that shows effects; it needs no network and nothing beside it.
@@ -49,7 +49,7 @@ def report(
     annotation : str or Path, optional
         Genes, named beside the effects and shown in the genome browser: GFF3 (.gff3, .gff), GTF (.gtf)
         or BED (.bed, 4 to 12 columns), plain or gzipped.
-    regions : int
+    n_regions : int
         Regions of the genome browser at most; 0 leaves it out.
     overwrite : bool
         Replace a file that exists.
@@ -82,7 +82,7 @@ def report(
             title=title,
             figures=figures,
             annotation=annotation,
-            regions=regions,
+            n_regions=n_regions,
             overwrite=overwrite,
         )
     return Path(output)

@@ -61,7 +61,7 @@ def gather(
     top: int = 200,
     rank_by: RankBy = "z",
     annotation: str | Path | None = None,
-    regions: int = MOST_REGIONS,
+    n_regions: int = MOST_REGIONS,
 ) -> Facts:
     """Read what was given, piece by piece, and gather the facts.
 
@@ -76,7 +76,7 @@ def gather(
         What makes them the top.
     annotation : str or Path, optional
         Genes, as `files.genes.read_genes` takes them.
-    regions : int
+    n_regions : int
         Regions of the genome browser at most; 0 leaves it out.
 
     Raises
@@ -103,7 +103,7 @@ def gather(
     draws = gather_draws(file.path, effects, selections)
     found = cautions(effects, ledger, draws, mr, file.record)
     found += cautions_of_evaluations(evaluations)
-    places = gather_regions(effects, regions)
+    places = gather_regions(effects, n_regions)
     genes = gather_genes(annotation, effects.top, places)
     found += cautions_of_genes(genes)
     browser = gather_browser(file.path, effects, places, None if genes is None else genes.genes)

@@ -33,7 +33,7 @@ def write_report(
     title: str | None = None,
     figures: bool = True,
     annotation: str | Path | None = None,
-    regions: int = MOST_REGIONS,
+    n_regions: int = MOST_REGIONS,
     overwrite: bool = False,
 ) -> Facts:
     """Write a report of results as one HTML file.
@@ -54,7 +54,7 @@ def write_report(
         Draw the plots.
     annotation : str or Path, optional
         Genes, named beside the effects and shown in the genome browser: GFF3, GTF or BED.
-    regions : int
+    n_regions : int
         Regions of the genome browser at most; 0 leaves it out.
     overwrite : bool
         Replace a file that exists.
@@ -74,7 +74,7 @@ def write_report(
     check_free(check_outputs([output], SUFFIXES), overwrite)
     check_not_inputs([output], {f"input {i}": path for i, path in enumerate(paths, start=1)})
     _require_packages(figures)
-    facts = gather(paths, top=top, rank_by=rank_by, annotation=annotation, regions=regions)
+    facts = gather(paths, top=top, rank_by=rank_by, annotation=annotation, n_regions=n_regions)
     html = render(facts, title=title, figures=figures)
     with atomic_path(output, overwrite) as temporary:
         # Half a character pair, as a broken name may have, is no text: it becomes "?".

@@ -115,8 +115,8 @@ def test_html_in_names_stays_text_and_runs_nowhere(browser: Any, bad_report: Pat
         assert IMG in visit.column("Sequence")
         assert visit.page.locator("h1").inner_text() == IMG
         assert visit.page.title() == IMG
-        visit.page.locator("summary").click()
-        assert IMG in visit.page.locator("details pre").inner_text()
+        visit.page.locator("#run summary").click()
+        assert IMG in visit.page.locator("#run details pre").inner_text()
         assert visit.page.locator("img:not([src^='data:'])").count() == 0
         assert visit.page.locator("script:not([type])").count() == 1
         assert visit.complaints == []
@@ -179,6 +179,6 @@ def test_in_print_nothing_is_folded_or_only_for_the_screen(browser: Any, report:
         visit.page.evaluate("dispatchEvent(new Event('beforeprint'))")
         assert visit.page.locator("nav").is_hidden()
         assert visit.page.locator("form").is_hidden()
-        assert visit.page.locator("details").get_attribute("open") is not None
+        assert visit.page.locator("#run details").get_attribute("open") is not None
         visit.page.evaluate("dispatchEvent(new Event('afterprint'))")
-        assert visit.page.locator("details").get_attribute("open") is None
+        assert visit.page.locator("#run details").get_attribute("open") is None

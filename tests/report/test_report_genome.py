@@ -161,14 +161,14 @@ def test_without_places_there_is_no_browser_and_that_is_said(tmp_path: Path) -> 
 def test_regions_can_be_fewer_or_none(tmp_path: Path) -> None:
     parts = [window(1 + 100 * i, [[0.1 * (i + 1)] * 3] * 4, sequence=i, name=f"s{i}") for i in range(3)]
     path = write_parquet(tmp_path / "a.parquet", pd.concat(parts, ignore_index=True), record_of())
-    page = page_of(path, regions=2)
+    page = page_of(path, n_regions=2)
     assert [a["value"] for a in page.all("option")] == ["chr1:201-204", "chr1:101-104"]
     assert "The 2 regions" in page.text
-    none = page_of(path, regions=0)
+    none = page_of(path, n_regions=0)
     assert none.data == {}
     assert "Genome browser" not in none.text
     with pytest.raises(InputError, match="at least 0; got -1"):
-        gather([path], regions=-1)
+        gather([path], n_regions=-1)
 
 
 def test_a_long_window_is_shown_around_its_strongest_effect(tmp_path: Path) -> None:

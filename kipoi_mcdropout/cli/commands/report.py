@@ -59,7 +59,7 @@ def get_parser(prog: str = "kipoi mcdropout report") -> argparse.ArgumentParser:
         "and the genome browser shows them",
     )
     parser.add_argument(
-        "--regions",
+        "--n_regions",
         type=int,
         default=10,
         metavar="N",
@@ -84,10 +84,10 @@ def main(args: list[str], prog: str = "kipoi mcdropout report") -> int:
         title=options.title,
         figures=not options.no_figures,
         annotation=options.annotation,
-        regions=options.regions,
+        n_regions=options.n_regions,
         overwrite=options.overwrite,
     )
-    if facts.browser is not None and facts.browser.why_not and options.regions:
+    if facts.browser is not None and facts.browser.why_not and options.n_regions:
         say(f"note: no genome browser: {facts.browser.why_not}")
     for caution in facts.cautions:
         say(f"note: {caution.title}")

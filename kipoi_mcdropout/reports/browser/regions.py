@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -87,12 +87,11 @@ def fit(regions: Iterable[Region], rows: pd.DataFrame) -> list[Region]:
     rows : DataFrame
         All rows in the regions, with `sequence` and `pos`.
     """
-    first = rows.groupby("sequence")["pos"].min()
-    last = rows.groupby("sequence")["pos"].max()
-    return [
-        Region(r.chrom, int(first[r.sequence]) - 1, int(last[r.sequence]), r.best, r.sequence, r.name)
-        for r in regions
-    ]
+    fitted = []
+    for region in regions:
+        pos = rows.loc[rows["sequence"] == region.sequence, "pos"]
+        fitted.append(replace(region, start=int(pos.min()) - 1, end=int(pos.max())))
+    return fitted
 
 
 def _known(top: pd.DataFrame) -> pd.Series:

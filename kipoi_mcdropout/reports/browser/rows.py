@@ -38,7 +38,7 @@ def rows_of_regions(
     rows = pd.concat(parts, ignore_index=True)
     variants = genomic_variants(rows)
     assert variants is not None, "rows in regions have a place"
-    found: pd.DataFrame = rows.assign(**{name: variants[name] for name in variants})
+    found: pd.DataFrame = rows.assign(**{str(name): variants[name] for name in variants})
     return found
 
 

@@ -74,14 +74,14 @@ def strongest_rows(rows: pd.DataFrame, regions: Sequence[Region], effect: str) -
 def top_track(top: pd.DataFrame, regions: Sequence[Region], effect: str) -> Track:
     """The top effects that lie in the regions: red above 0, blue below, pale where |z| is below 2."""
     features = []
-    variants = genomic_variants(top[top["pos"].notna()])
+    known = top[top["pos"].notna()]
+    variants = genomic_variants(known)
     assert variants is not None, "the rows have a place"
-    for row, variant in variants.iterrows():
+    for (_, variant), (_, given) in zip(variants.iterrows(), known.iterrows(), strict=True):
         chrom, start = str(variant["chrom"]), int(variant["pos"]) - 1
         end = start + len(variant["ref"])
         if not any(region.has(chrom, start, end) for region in regions):
             continue
-        given = top.loc[row]
         feature = {"chr": chrom, "start": start, "end": end, "name": _change(variant)}
         if given.get("id"):
             feature["id"] = str(given["id"])
