@@ -16,7 +16,7 @@ GROUPS = {
     "input": (
         "input_vcf", "fasta_file", "regions", "sequences", "edge", "use_strand", "dataloader",
         "dataloader_source", "dataloader_args", "region", "contig_map", "peaks", "blacklist", "chroms",
-        "exclude_chroms", "measured", "background",
+        "exclude_chroms", "measured", "background", "annotation",
     ),
     "model": (
         *MODEL_FLAGS, "output_sel_fn", *READOUT_FLAGS, "target", "exposure", "outcome", "beside",
@@ -31,8 +31,8 @@ GROUPS = {
     "statistics": (
         "se_type", "methods", "across_method", "meta_method", "hartung_knapp", "convention",
         "n_bootstrap", "seed", "align", "sd", "sd_scale", "leave_out", "level", "bins", "conformal",
-        "tolerance", "min_z", "sequence", "rank_by", "top", "label", "coverage", "min_measured",
-        "cluster", "block_bp",
+        "tolerance", "min_z", "sequence", "rank_by", "top", "n_regions", "label", "coverage",
+        "min_measured", "cluster", "block_bp",
     ),
     "output": (
         "output", "kipoi", "output_vcf", "table", "skipped", "leave_one_out", "across_sequences",
