@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -142,7 +143,7 @@ def score_vcf(
         notices, survey = opened.notices, opened.survey
         for notice in notices:
             warnings.warn(notice, InputWarning, stacklevel=2)
-        plan = _plan(model, wanted, running, survey.records, carries_vcf=paths.vcf is not None)
+        plan = _plan(model, wanted, running, survey, carries_vcf=paths.vcf is not None)
         plan, record = plan.recorded(
             run_record(
                 model, fasta, seed=wanted.seed, n_draws=wanted.effects.n_draws,
@@ -262,11 +263,12 @@ class _Plan:
 
 
 def _plan(
-    model: Model, wanted: VariantEffects, running: RunOptions, n_records: int, carries_vcf: bool
+    model: Model, wanted: VariantEffects, running: RunOptions, survey: Survey, carries_vcf: bool
 ) -> _Plan:
     """Choose the outputs, the INFO fields and the engine, within `borrow()` of the model.
 
-    `n_records` are those of the VCF, 0 where it is a stream.
+    The survey of a file has all records, that of a stream none. Each allele is taken to have a reference
+    of its own, unless windows are shared.
     """
     effects, sequences = wanted.effects, model.sequences
     chosen = sequences.targets(wanted.targets)
@@ -279,8 +281,10 @@ def _plan(
     asked = EngineChoice(running.engine, running.batch_size, running.memory, running.verify)
     masks = MaskBank(wanted.seed)
     is_random = which_are_random(model, effects.n_draws)
+    n_records = survey.records
     at_once, n_chunks = min(n_alleles, n_records or n_alleles), -(-n_records // n_alleles) or 1
-    engine, choice = asked.decide(model, masks, at_once, n_chunks, effects.n_draws, is_random)
+    n_refs = math.ceil(at_once * survey.share) if wanted.options.share_windows else at_once
+    engine, choice = asked.decide(model, masks, at_once, n_refs, n_chunks, effects.n_draws, is_random)
     members = engine.members(model, masks, is_random, chosen.profiles)
     here = VariantWork(sequences, chosen, effects, members, wanted.options.rc)
     draws = draws_of_each(effects.n_draws, is_random)

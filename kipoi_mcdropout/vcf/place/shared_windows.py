@@ -57,7 +57,7 @@ def _near(first: Record, record: Record, share_bp: int) -> bool:
 
 
 def _about_middle(group: list[Record]) -> Iterator[Record]:
-    if len(group) == 1:
+    if len(group) < 2:
         yield from group
         return
     positions = [record.pos for record in group]

@@ -33,6 +33,8 @@ class Survey:
     Attributes
     ----------
     records : int
+    share : float
+        Windows by mutant, where windows are shared; 1.0 where it is not known.
     ends : dict of str to int
         Last base of a REF on each contig of the VCF, 1-based.
     compared, differ : Counter
@@ -46,7 +48,8 @@ class Survey:
         self.genome = genome
         self.names = names
         self.ref_mismatch = ref_mismatch
-        self.records = 0
+        self.records = self._mutants = self._windows = 0
+        self._last: tuple[str, int | None] | None = None
         self.ends: dict[str, int] = {}
         self.compared: Counter[str] = Counter()
         self.differ: Counter[str] = Counter()
@@ -56,6 +59,10 @@ class Survey:
     def add(self, record: Record) -> None:
         """Look at a record."""
         self.records += 1
+        self._mutants += record.n_mutants
+        here = (record.contig, record.middle)
+        self._windows += record.middle is None or here != self._last
+        self._last = here
         contig, ref = record.contig, record.ref.upper()
         end = record.pos - 1 + len(ref)
         self.ends[contig] = max(end, self.ends.get(contig, 0))
@@ -66,6 +73,11 @@ class Survey:
         if BASES.issuperset(ref) and BASES.issuperset(found):
             self.compared[contig] += 1
             self.differ[contig] += ref != found
+
+    @property
+    def share(self) -> float:
+        """See the class."""
+        return self._windows / self._mutants if self._mutants else 1.0
 
     def finish(self, ahead: bool) -> None:
         """All records were seen: judge them.
