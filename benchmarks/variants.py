@@ -273,8 +273,8 @@ def share(options: argparse.Namespace) -> None:
         ratio = statistics.median(a / b for a, b in zip(took[0], took[bp], strict=True))
         seconds = statistics.median(took[bp])
         print(
-            f"--share_windows {bp}: {options.alleles} records, {windows[bp]} windows, {seconds:.2f} s of the "
-            f"processor, {ratio:.2f} x as fast"
+            f"--share_windows {bp}: {options.alleles} records, {windows[bp]} windows, {seconds:.2f} s "
+            f"of the processor, {ratio:.2f} x as fast"
         )
 
 

@@ -336,6 +336,19 @@ def test_shards_and_a_region_give_the_same(
     pd.testing.assert_frame_equal(part, expected, atol=1e-6)
 
 
+def test_haplotypes_are_not_taken_for_alleles(fasta: Path, tmp_path: Path) -> None:
+    """By Mendelian randomization and by the comparison with measured effects."""
+    from kipoi_mcdropout.mr import instruments_from_table
+    from kipoi_mcdropout.significance.matched_effects import pair
+
+    table = score(write(tmp_path, [snv(50, "0|1"), snv(54, "0|1")]), fasta).table()
+    with pytest.raises(InputError, match="randomization needs effects of single alleles; 6 of 6 rows"):
+        instruments_from_table(table, "0", "1")
+    measured = pd.DataFrame({"variant": [name_of(50)], "effect": [0.1]})
+    with pytest.raises(InputError, match="measured effects needs effects of single alleles"):
+        pair(measured, table, "0")
+
+
 def test_what_phased_needs_is_said(fasta: Path, tmp_path: Path) -> None:
     ready = write(tmp_path, [snv(50, "0|1")])
     with pytest.raises(OutputError, match="an annotated VCF has a place for alleles only"):

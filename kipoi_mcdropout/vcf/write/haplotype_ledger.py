@@ -59,10 +59,12 @@ class HaplotypeLedger(Ledger):
         )
 
     def _first_line(self) -> str:
+        plural = "" if self.n_samples == 1 else "s"
         return (
-            f"{self.records} records, {self.n_samples} samples, {self.alleles + self.reference} copies "
-            f"= {self.scored} scored ({self.haplotypes} different haplotypes) + {self.reference} with "
-            f"REF + {self.n_skipped} skipped"
+            f"{self.records} records, {self.n_samples} sample{plural}, "
+            f"{self.alleles + self.reference} copies = {self.scored} scored "
+            f"({self.haplotypes} different haplotypes) + {self.reference} with REF + "
+            f"{self.n_skipped} skipped"
         )
 
     def to_dict(self) -> dict[str, Any]:
