@@ -14,9 +14,9 @@ from kipoi_mcdropout.files.standard_output import results
 # Group of the help: names of the options that stand in it, with all commands taken together.
 GROUPS = {
     "input": (
-        "input_vcf", "fasta_file", "regions", "sequences", "edge", "use_strand", "dataloader",
-        "dataloader_source", "dataloader_args", "region", "contig_map", "peaks", "blacklist", "chroms",
-        "exclude_chroms", "measured", "background", "annotation",
+        "input_vcf", "variants", "input_format", "columns", "fasta_file", "regions", "sequences", "edge",
+        "use_strand", "dataloader", "dataloader_source", "dataloader_args", "region", "contig_map",
+        "peaks", "blacklist", "chroms", "exclude_chroms", "measured", "background", "annotation",
     ),
     "model": (
         *MODEL_FLAGS, "output_sel_fn", *READOUT_FLAGS, "target", "exposure", "outcome", "beside",
@@ -25,8 +25,8 @@ GROUPS = {
     "effects": (
         "imp_score", "imp_score_kwargs", "scores", "score", "score_kwargs", "pseudocount", "start",
         "end", "n_effects", "per_window", "sample_seed", "from_regions", "for_variants", "test_ref_ref",
-        "rc", "strand_pairs", "shifts", "indel_alignment", "normalize", "ref_mismatch",
-        "quantiles", "q_values",
+        "rc", "strand_pairs", "shifts", "indel_alignment", "phased", "share_windows", "normalize",
+        "ref_mismatch", "quantiles", "q_values",
     ),
     "statistics": (
         "se_type", "methods", "across_method", "meta_method", "hartung_knapp", "convention",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EFFECT_SUFFIXES", "arrow_rows", "save_records", "save_table"]
 _HDF5 = (".h5", ".hdf5")
-_INT32 = ("allele", "n_draws", "n_nonfinite", "n_saturated")
+_INT32 = ("allele", "n_draws", "n_nonfinite", "n_saturated", "n_alleles", "n_carriers")
 
 
 def save_records(

@@ -19,13 +19,14 @@ from kipoi_mcdropout.model.ensemble import draws_of
 from kipoi_mcdropout.model.model import as_model
 from kipoi_mcdropout.runs.options import RunOptions
 from kipoi_mcdropout.vcf.options import VariantEffects, VariantOptions, VcfOptions
+from kipoi_mcdropout.vcf.read.source import AnySource, as_source
 from kipoi_mcdropout.vcf.score import score_vcf
 from kipoi_mcdropout.vcf.write.output_paths import OutputPaths
 
 
 def score_variants(
     model: Any,
-    vcf: str | Path,
+    vcf: AnySource,
     fasta: str | Path,
     *,
     n_draws: int | None = None,
@@ -38,7 +39,7 @@ def score_variants(
     running: RunOptions = RunOptions(),  # noqa: B008
     **outputs: Any,
 ) -> Effects:
-    """Effect of every ALT allele of a VCF, with the model's uncertainty.
+    """Effect of every ALT allele of a VCF, or of variants in another form, with the model's uncertainty.
 
     Every allele of every record is scored, or skipped with a named reason, which
     `VcfOptions(skipped="skipped.tsv")` writes to a table.
@@ -48,8 +49,10 @@ def score_variants(
     model : Model, nn.Module, or what `kipoi.get_model` returns
         With one window of one-hot DNA as its input; borrowed, never changed. A bare nn.Module needs
         `Model(net, input_shape=...)`.
-    vcf : str or Path
-        Plain, gzipped, bgzipped or BCF; "-" is standard input.
+    vcf : str, Path, or sequence of str
+        A VCF (plain, gzipped, bgzipped or BCF); a table (TSV, CSV) with the columns chrom, pos (from
+        1), ref and alt; a BED file (from 0) with REF and ALT behind the region; a file with a name such
+        as chr1:1000:A>G a line; "-" for one of them from standard input; or such names themselves.
     fasta : str or Path
         The genome, plain or bgzipped.
     n_draws : int, optional
@@ -91,11 +94,12 @@ def score_variants(
     ready, parsed = asked_outputs(as_model(model), scores, outputs, "score_variants", options.moves_bins)
     until = Until.of(options.until, options.threshold, len(parsed))
     effects = EffectOptions(parsed, draws_of(n_draws), tuple(options.quantiles), until=until)
+    source = options.source_of(vcf)
     wanted = VariantEffects(effects, seed, targets, options, vcf_options)
     if output is not None:
         annotated, table = _split(output)
-        paths = output_paths(vcf, annotated, table, vcf_options, running)
-        score_vcf(ready, vcf, fasta, paths, wanted, running)
+        paths = output_paths(source, annotated, table, vcf_options, running)
+        score_vcf(ready, source, fasta, paths, wanted, running)
         return Effects.at([path for path in (paths.table,) if path is not None])
     if running.needs_files is not None:
         raise InputError(
@@ -103,13 +107,13 @@ def score_variants(
         )
     with scratch_folder() as folder:
         table = folder / "effects.parquet"
-        paths = output_paths(vcf, None, table, vcf_options, running)
-        score_vcf(ready, vcf, fasta, paths, wanted, running)
+        paths = output_paths(source, None, table, vcf_options, running)
+        score_vcf(ready, source, fasta, paths, wanted, running)
         return Effects.in_memory_from(table)
 
 
 def output_paths(
-    source: str | Path,
+    source: AnySource,
     annotated: str | Path | None,
     table: str | Path | None,
     vcf_options: VcfOptions,
@@ -117,8 +121,9 @@ def output_paths(
 ) -> OutputPaths:
     """The outputs, checked."""
     return OutputPaths.check(
-        source, annotated, table, vcf_options.skipped, running.overwrite, running.resume, running.shard
-    )
+        as_source(source), annotated, table, vcf_options.skipped, running.overwrite, running.resume,
+        running.shard,
+    )  # fmt: skip
 
 
 def _split(output: str | Path | Sequence[str | Path]) -> tuple[str | Path | None, str | Path | None]:

@@ -16,7 +16,7 @@ from kipoi_mcdropout.files.atomic import STDOUT, check_free
 from kipoi_mcdropout.files.read import read_provenance
 from kipoi_mcdropout.files.same_file import check_not_inputs
 from kipoi_mcdropout.runs.shard import Shard
-from kipoi_mcdropout.vcf.read.input_stream import is_stream
+from kipoi_mcdropout.vcf.read.source import VariantSource
 
 _VCF_SUFFIXES = (".vcf", ".vcf.gz", ".vcf.bgz")
 
@@ -36,7 +36,7 @@ class OutputPaths:
     @classmethod
     def check(
         cls,
-        source: str | Path,
+        source: VariantSource,
         vcf: str | Path | None,
         table: str | Path | None,
         skipped: str | Path | None,
@@ -64,9 +64,9 @@ class OutputPaths:
             raise OutputError(f"output must end in {', '.join(_VCF_SUFFIXES)}; got {vcf}{hint}")
         if table is not None and not str(table).endswith(EFFECT_TABLE_SUFFIXES):
             raise OutputError(f"table must end in {', '.join(EFFECT_TABLE_SUFFIXES)}; got {table}")
-        check_not_inputs(given, {"the input VCF": source})
+        check_not_inputs(given, {"the input": source.path})
         check_free(given, overwrite or resume)
-        streams = is_stream(source) or str(vcf) == STDOUT
+        streams = source.is_stream or str(vcf) == STDOUT
         if resume and streams:
             raise InputError(
                 "a run that reads from a pipe or writes to standard output cannot be resumed; give files"
