@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mr_data import from_draws, simulated
+from scipy import optimize
 from statsmodels.stats.multitest import multipletests
 
 from kipoi_mcdropout.errors import InputError
@@ -239,6 +240,23 @@ def test_reml_of_studies_of_one_precision_is_the_sample_variance() -> None:
         assert result.tau2 == pytest.approx(y.var(ddof=1) - 0.09)
         assert result.estimate == pytest.approx(y.mean())
         assert result.i2 == pytest.approx(result.tau2 / (result.tau2 + 0.09))
+
+
+def test_reml_is_the_peak_of_the_likelihood_where_full_steps_jump_over_it() -> None:
+    rng = np.random.default_rng(2641)
+    k = int(rng.integers(3, 30))
+    se = np.exp(rng.normal(-3, 2, k))  # from 0.001 to 3
+    y = 1 + rng.normal(size=k) * np.hypot(se, 0.1 * rng.integers(2))
+
+    def minus_twice_log_likelihood(tau2: float) -> float:
+        v = se**2 + tau2
+        mean = np.average(y, weights=1 / v)
+        return float(np.log(v).sum() + np.log((1 / v).sum()) + ((y - mean) ** 2 / v).sum())
+
+    peak = optimize.minimize_scalar(
+        minus_twice_log_likelihood, bounds=(0, 1e-3), method="bounded", options={"xatol": 1e-12}
+    )
+    assert combine(y, se).tau2 == pytest.approx(peak.x, rel=1e-4)
 
 
 def test_prediction_interval_needs_three_studies() -> None:
