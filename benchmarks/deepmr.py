@@ -1,16 +1,16 @@
-"""deepmr's simulation repeated: does the slope between two outputs of trained networks tell the true one?
+"""The simulation of deepmr repeated: is the slope between two outputs of trained networks the true one?
 
-    python benchmarks/deepmr.py [--quick] [--datasets 5] [--sequences 30] [--jobs 2] [--seed 0]
+    python benchmarks/deepmr.py [--quick] [--datasets 4] [--sequences 20] [--jobs 2] [--seed 0]
 
-For each data set: 5,000 simulated sequences and 1,250 variants of them (`deepmr_process.py`), five
-networks trained on their labels, all substitutions of 30 further sequences with both sites, one slope
+For each data set: 4,000 simulated sequences and 1,000 variants of them (`deepmr_process.py`), five
+networks trained on their labels, all substitutions of 20 further sequences with both sites, one slope
 for each sequence, and a meta-analysis (REML) over the sequences. Two ways of using the networks:
 
 - "deepmr": dropout off. The five predictions are recalibrated on 500 further labels; the standard error
   of an effect is the sd over the members (ddof=0). Instruments are the substitutions whose exposure
   effect is at least 1 sd (over all substitutions) from the mean. MR-Egger is robust with more than 10
   instruments.
-- "draws": `mcd.ism` with 5 members and 10 draws of each, no recalibration. Instruments are those with
+- "draws": `mcd.ism` with 5 members and 6 draws of each, no recalibration. Instruments are those with
   |effect| / sd of at least 2, the strongest of a position. Intervals of Hartung and Knapp.
 
 Printed, a row per scenario and method, over the data sets: the correlation of the estimated and the true
@@ -58,8 +58,8 @@ from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.mr import Estimate, Instruments, answer, combine, instruments, mr_estimate
 from kipoi_mcdropout.significance.quantile_map import QuantileMap
 
-N_MEMBERS, DRAWS_OF_MEMBER = 5, 10
-N_CALIBRATION = 500
+N_MEMBERS, DRAWS_OF_MEMBER = 5, 6
+N_CALIBRATION, N_BOOTSTRAP = 500, 200
 OUTPUTS = ["exposure", "outcome"]
 SMALLEST_RELATIVE = 0.2
 FEWEST_FOR_ROBUST = 10
@@ -136,9 +136,9 @@ def predictions(models: list[nn.Sequential], codes: Any) -> FloatArray:
 class Recalibration:
     """Predictions of members, moved so that measured labels have the quantiles that are predicted.
 
-    As deepmr does, a member's prediction is read as a quantile of N(mean, sd) of the members, and goes to
-    the value below which this share of the labels lies. deepmr takes the map from central intervals, by
-    isotonic regression; here it is that of quantiles (Kuleshov, Fenner and Ermon, ICML 2018).
+    As deepmr does, a member's prediction is read as a quantile of N(mean, sd) of the members, and goes
+    to the value below which this share of the labels lies. deepmr takes the map from central intervals,
+    by isotonic regression; here it is that of quantiles (Kuleshov, Fenner and Ermon, ICML 2018).
     """
 
     def __init__(self, predicted: FloatArray, labels: FloatArray) -> None:
@@ -160,7 +160,7 @@ def local_and_global(
     for i, part in parts.items():
         few = method == "egger_robust" and part.n_kept <= FEWEST_FOR_ROBUST
         try:
-            found.append((i, mr_estimate(part, "egger" if few else method, n_bootstrap=300)))
+            found.append((i, mr_estimate(part, "egger" if few else method, n_bootstrap=N_BOOTSTRAP)))
         except (InputError, ZeroDivisionError):  # the latter: MR-RAPS at a slope without a gradient
             continue
     usable = [(i, e) for i, e in found if np.isfinite(e.se) and e.se > 0]
@@ -168,7 +168,7 @@ def local_and_global(
         return None
     inside = sum(e.ci_lower <= true[i] <= e.ci_upper for i, e in usable)
     slopes, errors = ([getattr(e, name) for _, e in usable] for name in ("estimate", "se"))
-    whole = combine(slopes, errors, "REML", hartung_knapp=hartung_knapp, tolerance=1e-9)
+    whole = combine(slopes, errors, "REML", hartung_knapp=hartung_knapp)
     ends = (whole.estimate, whole.ci_lower, whole.ci_upper, whole.tau2**0.5)
     return (float(true.mean()), *ends, float(inside), float(len(usable)))
 
@@ -176,7 +176,7 @@ def local_and_global(
 def of_members(
     models: list[nn.Sequential], process: Process, tested: Data, true: FloatArray
 ) -> Rows:
-    """deepmr's way."""
+    """The way of deepmr."""
     binary = process.scenario.binary
     codes = np.concatenate([np.concatenate([c[None], substitutions(c)]) for c in tested.codes])
     predicted = predictions(models, codes)
@@ -216,7 +216,7 @@ def of_draws(models: list[nn.Sequential], tested: Data, true: FloatArray) -> Row
     found = used.by_sequence()
     parts = {i: found[name] for i, name in enumerate(names) if name in found}
     rows = {m: local_and_global(parts, m, true, hartung_knapp=True) for m in OF_DRAWS}
-    one = answer(used, n_bootstrap=300)
+    one = answer(used, n_bootstrap=N_BOOTSTRAP)
     rows[ANSWER] = (float(true.mean()), *[np.nan] * 4, 0.0, 0.0)
     if one.shown is not None:
         e = one.shown
@@ -272,9 +272,9 @@ def print_scenario(name: str, found: list[Rows]) -> None:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--datasets", type=int, default=5, help="of each scenario")
-    parser.add_argument("--sequences", type=int, default=30, help="that are mutated, of a data set")
-    parser.add_argument("--train", type=int, default=5000, help="sequences to train on")
+    parser.add_argument("--datasets", type=int, default=4, help="of each scenario")
+    parser.add_argument("--sequences", type=int, default=20, help="that are mutated, of a data set")
+    parser.add_argument("--train", type=int, default=4000, help="sequences to train on")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--seed", type=int, default=0)

@@ -19,10 +19,10 @@ least-squares slope through 0 of the transformed expected outcome on the exposur
 substitutions in the exposure site, without confounders. The true global effect is its mean.
 
 Chosen here: the motifs are written from their consensus (GATA_disc1, TAL1_known1 and SOX2_1 of the
-ENCODE motifs) instead of from the matrices. An effect of 0, on whose scale no ratio is defined, is kept.
-The process of the paper has counts alone. The binary form is ours: an output is 1 with probability 0.03 +
-0.94 p, with p = q_exp for the exposure and p = w q_exp q_out for the outcome, w from U(0.3, 1), each with
-15 % (exposure) and 30 % (outcome) of the rest added by a confounder; effects are on the logit scale.
+ENCODE motifs) instead of from the matrices. The process of the paper has counts alone. The binary form
+is ours: an output is 1 with probability 0.03 + 0.94 p, with p = q_exp for the exposure and p = w q_exp
+q_out for the outcome, w from U(0.3, 1), each with 15 % (exposure) and 30 % (outcome) of the rest added
+by a confounder; effects are on the logit scale.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ LENGTH = 100
 BASES = "ACGT"
 BACKGROUND = np.array([0.27, 0.23, 0.23, 0.27])
 IUPAC = {
-    "A": "A", "C": "C", "G": "G", "T": "T", "W": "AT", "S": "CG", "M": "AC", "K": "GT", "R": "AG", "Y": "CT",
-    "B": "CGT", "V": "ACG",
+    "A": "A", "C": "C", "G": "G", "T": "T", "W": "AT", "S": "CG", "M": "AC", "K": "GT", "R": "AG",
+    "Y": "CT", "B": "CGT", "V": "ACG",
 }  # fmt: skip
 WEAK_SHARE = 0.8  # of the bases that a small letter of a consensus stands for
 # Consensus and the share of the bases that a capital stands for; "n" is background.
@@ -94,7 +94,7 @@ def matrix(name: str) -> FloatArray:
 
 
 def occupancy(codes: Codes, name: str) -> FloatArray:
-    """q of a motif in each sequence, shape=(n,)."""
+    """Of a motif in each sequence (q), shape=(n,)."""
     log_odds = np.log(matrix(name) / BACKGROUND)
     n_places = codes.shape[1] - len(log_odds) + 1
     total = sum(row[codes[:, i : i + n_places]] for i, row in enumerate(log_odds))
