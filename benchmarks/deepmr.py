@@ -1,4 +1,4 @@
-"""The simulation of deepmr repeated: is the slope between two outputs of trained networks the true one?
+"""The simulation of deepmr repeated: slopes between the outputs of trained networks, and the true ones.
 
     python benchmarks/deepmr.py [--quick] [--datasets 4] [--sequences 20] [--jobs 2] [--seed 0]
 

@@ -36,8 +36,8 @@ class MetaResult:
         Mean effect, its standard error, 95 % interval and two-sided p (normal, or t).
     pi_lower, pi_upper : float
         95 % prediction interval for a new sequence: t(k - 2) with ``sqrt(se**2 + tau2)``
-        (Higgins, Thompson and Spiegelhalter, JRSS A 2009). NaN with fewer than 3 studies or a fixed
-        effect.
+        (Higgins, Thompson and Spiegelhalter, JRSS A 2009; with the se of Hartung and Knapp: Partlett
+        and Riley, Stat Med 2017). NaN with fewer than 3 studies or a fixed effect.
     tau2, q, q_p, i2 : float
         Variance between sequences, Cochran's Q and its p, and I2 in [0, 1].
     """
