@@ -36,6 +36,9 @@ _POINTS = {
     "weighted_median": (style.ORANGE, "--"),
     "weighted_mode": (style.BLACK, ":"),
 }
+# Drawn only where they differ from the lines above; else named below the panel.
+_MORE = {"lasso": (style.PURPLE, "-."), "maxlik": (style.GREY, "--"), "ivw_radial": (style.GREY, ":")}
+_SAME_LINE = 0.01
 _GROUP_COLORS = {"1": style.BLACK, "2": style.PURPLE, "3": style.GREEN, "4": style.ORANGE}
 _LEAST_FOR_POINTS = 5
 _WORDS_WIDTH = 62
@@ -136,13 +139,16 @@ def plot_mr_scatter(
     ax.axhline(0, color=style.GREY, lw=style.FRAME_PT, zorder=1)
     ends = np.array([0.0, float((x + used.se_exposure).max()) * 1.02])
     handles, labels = [], []
+    drawn: dict[str, float] = {}
     for name, estimate in _estimates(used, convention).items():
         _, color, dash = _METHODS[name]
         line = (estimate.intercept or 0) + estimate.estimate * ends
         handles += ax.plot(ends, line, color=color, ls=dash, lw=1.2, zorder=4, gid=name)
         labels.append(_in_words(name, estimate))
-    for name, slope in _point_slopes(used).items():
-        color, dash = _POINTS[name]
+        drawn[name] = estimate.estimate
+    lines, same = _lines(used, drawn)
+    for name, slope in lines.items():
+        color, dash = (_POINTS | _MORE)[name]
         handles += ax.plot(ends, slope * ends, color=color, ls=dash, lw=1.0, zorder=4, gid=name)
         labels.append(f"{SHORT_NAMES[name]}: {slope:.3g}")
     ax.set_xlim(left=min(0.0, float((x - used.se_exposure).min())))
@@ -154,6 +160,7 @@ def plot_mr_scatter(
         f"{len(used):,} mutants, turned to positive x",
         f"bars: {kind}",
         "a colour for each group" if len(shown) > 1 else "",
+        *(f"like {name}: {', '.join(names)}" for name, names in same.items()),
         _wrapped(advice, _WORDS_WIDTH) if advice else "",
     )
     return ax
@@ -183,12 +190,28 @@ def _draw_mutants(ax: Axes, used: Instruments, groups: Mapping[str, str]) -> Non
         )  # fmt: skip
 
 
-def _point_slopes(used: Instruments) -> dict[str, float]:
-    """Slopes of the robust methods, where there are enough mutants with a ratio."""
+def _lines(
+    used: Instruments, drawn: Mapping[str, float]
+) -> tuple[dict[str, float], dict[str, list[str]]]:
+    """Slopes of the robust methods to draw, and the further methods that give a slope drawn already.
+
+    Nothing where there are too few mutants with a ratio.
+    """
     some = used.take(np.flatnonzero(used.beta_exposure != 0))
     if len(some) < _LEAST_FOR_POINTS:
-        return {}
-    return {name: point_estimate(some, name) for name in _POINTS}
+        return {}, {}
+    lines = {name: point_estimate(some, name) for name in _POINTS}
+    there = dict(drawn) | {SHORT_NAMES[name]: slope for name, slope in lines.items()}
+    errors = some.with_se_type("mcse") if some.n_draws is not None and some.se_type else some
+    same: dict[str, list[str]] = {}
+    for name in _MORE:
+        slope = point_estimate(errors, name)
+        near = [n for n in there if abs(there[n] - slope) <= _SAME_LINE * abs(slope)]
+        if near:
+            same.setdefault("IVW" if "IVW" in near else near[0], []).append(SHORT_NAMES[name])
+        else:
+            lines[name] = slope
+    return lines, same
 
 
 def plot_mr_funnel(
