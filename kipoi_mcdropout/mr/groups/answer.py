@@ -14,7 +14,8 @@ The rule. A single number is given only if all of these hold:
 
 The number is that of IVW over the mutants of the group. Its interval is from the bootstrap over draws
 if the mutants lie on one line, else from the bootstrap over draws and mutants, or, of 5 sequences or
-more, over draws and sequences.
+more, over draws and sequences. Where ratios differ by more than 2 %, that interval is widened by what a
+minority of 30 % with another ratio could change (`_widened`).
 
 ``python benchmarks/mr_coverage.py --answer`` measures how often the interval that is given contains the
 slope, and how often no number is given.
@@ -146,8 +147,8 @@ def _one_number(
 def _widened(estimate: Estimate, spread: float) -> Estimate:
     """With room for a minority of 30 % with another ratio, which moves the mean away from the others.
 
-    Of ratios with sd `spread` (relative), a share s of the mutants can have a mean ratio that differs from
-    the mean of all by at most ``spread sqrt((1 - s) / s)``; the mean of the others is then
+    Of ratios with sd `spread` (relative), a share s of the mutants can have a mean ratio that differs
+    from the mean of all by at most ``spread sqrt((1 - s) / s)``; the mean of the others is then at most
     ``spread sqrt(s / (1 - s))`` away (one-sided Chebyshev inequality).
     """
     if spread <= LEAST_SPREAD:

@@ -73,8 +73,11 @@ class Groups:
 def find_groups(instruments: Instruments, *, n_bootstrap: int = 1000, seed: int = 0) -> Groups:
     """Groups of mutants by the ratio of their effects.
 
-    A further group is taken only if the BIC gains 10 and the groups are apart by 3 times the spread in
-    them. A group has at least 3 mutants and 5 % of all; smaller ones are no group.
+    More than one group is looked for only if the mutants do not lie on one line (`p_of_one_line` below
+    0.05), where there are draws of one member. The noise that mutants share (`shared_noise`) is taken
+    out first, and again with the groups found. A further group is taken only if the BIC gains 10 and the
+    groups are apart by 3 times the spread in them. A group has at least 3 mutants and 5 % of all;
+    smaller ones are no group.
 
     Raises
     ------

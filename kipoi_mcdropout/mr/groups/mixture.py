@@ -81,10 +81,11 @@ def fit_mixture(
         state, likelihood, member = _round(x, y, noise, junk, state)
         if (np.abs(likelihood - before) < _CONVERGED * len(x)).all():
             break
-        before = likelihood
         if number == _TRIED:  # by now the best start leads
             lead = [int(likelihood.argmax())]
-            state, before = _State(*(field[lead] for field in state)), before[lead]
+            state = _State(*(field[lead] for field in state))
+            likelihood, member = likelihood[lead], member[lead]
+        before = likelihood
     best = int(likelihood.argmax())
     order = np.argsort(state.m[best], kind="stable")
     places = np.append(order, [n_groups, n_groups + 1])
@@ -148,7 +149,8 @@ def _round(
     v = tau2 + noise.about_line(ratios) + across
     off = y - ratios * x
     inside = -0.5 * (np.log(2 * np.pi * v) + off**2 / v)
-    log = np.concatenate([inside, np.broadcast_to(junk, (s, 1, len(x)))], axis=1) + np.log(old.shares)[..., None]
+    log = np.concatenate([inside, np.broadcast_to(junk, (s, 1, len(x)))], axis=1)
+    log = log + np.log(old.shares)[..., None]
     total = np.logaddexp.reduce(log, axis=1)
     member = np.exp(log - total[:, None])
     shares = np.maximum(member.mean(axis=-1), _LEAST_SHARE)
