@@ -80,19 +80,18 @@ def plot_mr(
     groups = None
     if answered.groups is not None:
         groups = dict(answered.groups.table[["SNP", "group"]].itertuples(index=False))
+    words = _wrapped(answered.words, _PAGE_CHARACTERS)
+    lines = max(2, words.count("\n") + 1)
     figure, grid = style.divide(
-        ax, style.PAGE_MM, 88, nrows=2, ncols=3, width_ratios=(1.2, 1, 0.95), height_ratios=(1, 0.1)
-    )
+        ax, style.PAGE_MM, 80 + 4 * lines, nrows=2, ncols=3, width_ratios=(1.2, 1, 0.95),
+        height_ratios=(1, 0.065 * lines),
+    )  # fmt: skip
     names = ("scatter", "funnel", "leave_one_out")
     panels = {name: figure.add_subplot(grid[0, i]) for i, name in enumerate(names)}
-    plot_mr_scatter(
-        instruments, convention=convention, groups=groups, ax=panels["scatter"]
-    )
+    plot_mr_scatter(instruments, convention=convention, groups=groups, ax=panels["scatter"])
     below = figure.add_subplot(grid[1, :])
     below.axis("off")
-    text = below.text(
-        0, 1, _wrapped(answered.words, _PAGE_CHARACTERS), va="top", fontsize=style.NOTE_PT, gid="answer"
-    )
+    text = below.text(0, 1, words, va="top", fontsize=style.NOTE_PT, gid="answer")
     text.set_in_layout(False)  # its length says nothing about how wide the panels are
     plot_mr_funnel(instruments, convention=convention, ax=panels["funnel"])
     plot_mr_leave_one_out(

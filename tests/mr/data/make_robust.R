@@ -166,12 +166,12 @@ for (file in list.files(folder, "^(sim_mcdropout_sd|sim_two_groups|sim_direct_ef
     what <- c("first_order", "second_order", "modified")[weights]
     r <- ivw_radial(radial, alpha = 0.05, weights = weights, tol = 1e-14, summary = FALSE)
     add(name, "RadialMR", paste0("ivw_radial_", what), estimate = r$coef[1, 1], se = r$coef[1, 2],
-        p_value = r$coef[1, 4], q = r$qstatistic, parts = r$data$Qj,
+        p_value = r$coef[1, 4], q = r$qstatistic, parts = if (weights == 3) r$data$Qj,
         outlier = which(r$data$Outliers == "Outlier"))
     e <- egger_radial(radial, alpha = 0.05, weights = weights, summary = FALSE)
     add(name, "RadialMR", paste0("egger_radial_", what), estimate = e$coef[2, 1], se = e$coef[2, 2],
         p_value = e$coef[2, 4], intercept = e$coef[1, 1], intercept_se = e$coef[1, 2],
-        intercept_p = e$coef[1, 4], q = e$qstatistic, parts = e$data$Qj,
+        intercept_p = e$coef[1, 4], q = e$qstatistic, parts = if (weights == 3) e$data$Qj,
         outlier = which(e$data$Outliers == "Outlier"))
   }
   add(name, "RadialMR", "ivw_radial_iterated", estimate = r$coef[2, 1], se = r$coef[2, 2],
