@@ -35,9 +35,11 @@ class MetaResult:
     estimate, se, ci_lower, ci_upper, p : float
         Mean effect, its standard error, 95 % interval and two-sided p (normal, or t).
     pi_lower, pi_upper : float
-        95 % prediction interval for a new sequence: t(k - 2) with ``sqrt(se**2 + tau2)``
-        (Higgins, Thompson and Spiegelhalter, JRSS A 2009; with the se of Hartung and Knapp: Partlett
-        and Riley, Stat Med 2017). NaN with fewer than 3 studies or a fixed effect.
+        95 % prediction interval for a new sequence: t with k - 2 degrees of freedom, one less than the
+        interval has, because tau2 is estimated too, and ``sqrt(se**2 + tau2)`` (Higgins, Thompson and
+        Spiegelhalter, JRSS A 2009, section 4.1; metafor's ``predict(pi.type="riley")``). With
+        `hartung_knapp` the se in it is that of Hartung and Knapp (IntHout, Ioannidis, Rovers and
+        Goeman, BMJ Open 2016). NaN with fewer than 3 studies or a fixed effect.
     tau2, q, q_p, i2 : float
         Variance between sequences, Cochran's Q and its p, and I2 in [0, 1].
     """
