@@ -62,7 +62,7 @@ def diagnose(
         *_few(used),
         *_weak(used),
         *_low_i2_gx(used, convention),
-        *(_more_than_draws(used) + _noisy_correlation(used) if correlated else []),
+        *((_more_than_draws(used) or _noisy_correlation(used)) if correlated else []),
         *_mcse_large(used),
         *_mcse_flattens(used, convention),
         *_scatter(used),
