@@ -184,7 +184,7 @@ class Engines:
                 f"tried only with more memory than {self.full.memory_bytes / 1e9:g} GB (--memory)",
             )
         if job.n_passes < _SURELY_ENOUGH:
-            captured = capture_passes(self.full.model, one)
+            captured = capture_passes(self.full.model, one, job.n_draws)
             if captured > job.n_passes * _CAPTURE_SHARE:
                 return Choice(
                     "full",

@@ -33,6 +33,12 @@ class PassWork(TorchFunctionMode):
         super().__init__()
         self.calls = 0
         self.operations = 0.0
+        self.before_masks: tuple[int, float] | None = None  # calls and operations, before the first mask
+
+    def mask_begins(self) -> None:
+        """The model comes to a dropout."""
+        if self.before_masks is None:
+            self.before_masks = self.calls, self.operations
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Any = None
@@ -43,18 +49,44 @@ class PassWork(TorchFunctionMode):
             self.operations += 2.0 * _multiplications(func.__name__, args, result)
         return result
 
+    def of_passes(self, n_inputs: int, n_draws: int) -> float:
+        """Operations for one input in all draws and with dropout off, and what the calls cost beside.
 
-def capture_passes(model: LockedModel, inputs: Nested) -> float:
+        What comes before the first dropout is computed once (see `FullEngine`).
+        """
+        calls, operations = self.before_masks or (0, 0.0)
+        once = operations / n_inputs + _OPERATIONS_OF_PASSED_CALL * calls
+        each = (self.operations - operations) / n_inputs
+        each += _OPERATIONS_OF_PASSED_CALL * max(self.calls - calls, 1)
+        return once + (1 + n_draws) * each
+
+
+class _Marking(MaskBank):
+    """Tells when the first mask is asked for."""
+
+    def __init__(self, work: PassWork) -> None:
+        super().__init__(0)
+        self._work = work
+
+    def _cached(self, *args: Any) -> Tensor:
+        self._work.mask_begins()
+        return super()._cached(*args)
+
+
+def capture_passes(model: LockedModel, inputs: Nested, n_draws: int) -> float:
     """About how many forward passes take as long as to capture a model, within `borrow()`.
 
-    Runs the model once, on the inputs (tensors) with dropout off.
+    Runs the model once on the inputs (tensors).
     """
+    draw = 0 if n_draws > 0 else POINT
     model.takes_one(inputs)  # what is found out about a model at its first inputs is not counted
-    with PassWork() as work:
-        model.outputs(inputs, POINT, MaskBank(0))
-    of_one: float = work.operations / n_rows(inputs)
-    of_one += _OPERATIONS_OF_PASSED_CALL * max(work.calls, 1)
-    return _PASSES + (_OPERATIONS + _OPERATIONS_OF_CALL * work.calls) / of_one
+    if draw != POINT:
+        model.plan(inputs)
+    work = PassWork()
+    with work:
+        model.outputs(inputs, draw, _Marking(work))
+    to_capture = _OPERATIONS + _OPERATIONS_OF_CALL * work.calls
+    return _PASSES + to_capture * (1 + n_draws) / work.of_passes(n_rows(inputs), n_draws)
 
 
 def _multiplications(name: str, args: Sequence[Any], result: Any) -> int:

@@ -89,15 +89,19 @@ def test_few_operations_and_short_runs_are_not_worth_it() -> None:
 
 
 def test_to_capture_costs_more_passes_of_a_model_with_less_work_in_a_call() -> None:
-    def passes(width: int, calls: int) -> float:
-        layers = (torch.nn.Conv1d(width, width, 5, padding=2) for _ in range(calls))
-        net = torch.nn.Sequential(torch.nn.Conv1d(4, width, 5), torch.nn.Dropout(), *layers)
-        model = LockedModel(net.eval())
+    def passes(width: int, calls: int, n_draws: int = 3, dropout_first: bool = True) -> float:
+        layers = [torch.nn.Conv1d(width, width, 5, padding=2) for _ in range(calls)]
+        layers.insert(0 if dropout_first else calls, torch.nn.Dropout())
+        layers.append(torch.nn.Conv1d(width, 1, 1))
+        model = LockedModel(torch.nn.Sequential(torch.nn.Conv1d(4, width, 5), *layers).eval())
         with model.borrow():
-            return capture_passes(model, torch.zeros(2, 4, 200))
+            return capture_passes(model, torch.zeros(2, 4, 200), n_draws)
 
     assert 10 < passes(256, 1) < passes(64, 1) < passes(8, 1)
     assert passes(512, 1) < passes(8, 80)  # many small calls instead of a large one
+    # What comes before the first dropout is run once for all draws, so a pass is cheaper.
+    assert passes(256, 1, 30) < 20 < 150 < passes(256, 1, 30, dropout_first=False)
+    assert passes(256, 1, 0) == pytest.approx(passes(256, 1, 0, dropout_first=False))
 
 
 @pytest.mark.parametrize(
