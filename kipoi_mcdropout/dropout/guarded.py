@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from kipoi_mcdropout.arrays.nested import Nested, take
+from kipoi_mcdropout.arrays.nested import Nested
 from kipoi_mcdropout.dropout.keras_network import (
     is_keras,
     is_keras_normalization,
@@ -13,7 +13,7 @@ from kipoi_mcdropout.dropout.keras_network import (
     keras_with_dropout,
 )
 from kipoi_mcdropout.dropout.named_parts import IN_FORWARD, is_ignored, module_at_fault, named_parts
-from kipoi_mcdropout.dropout.probe import Call, probe_pair, same_output
+from kipoi_mcdropout.dropout.probe import Call, same_output
 from kipoi_mcdropout.dropout.watch import Observation, RandomnessWatch
 from kipoi_mcdropout.errors import ModelForwardError, UnlockableDropoutError
 
@@ -27,12 +27,13 @@ _MOST_FAILURES = 20  # modules that cannot run in training mode, before the sear
 
 
 def find_guarded(
-    module: nn.Module, call: Call, pair: Nested, ignore: tuple[str, ...]
+    module: nn.Module, call: Call, inputs: Nested, ignore: tuple[str, ...]
 ) -> tuple[tuple[nn.Module, ...], tuple[str, ...]]:
     """Modules that drop units only while their training flag is on, and notes about them.
 
     Code such as `if self.training: x = F.dropout(x)` is silent in evaluation mode. Such a module may
-    run with its own flag on if, with nothing dropped, the output is that of evaluation mode.
+    run with its own flag on if, with nothing dropped, the output is that of evaluation mode. `inputs`
+    is a batch as small as the model takes, as this runs it several times.
 
     Raises
     ------
@@ -40,15 +41,14 @@ def find_guarded(
         If the model uses other random numbers, in evaluation or training mode; if a module cannot run
         in training mode; or if a module does more than drop units there. All are named at once.
     """
-    with RandomnessWatch(module, call) as watch:
-        quiet = _in_evaluation(watch, pair, ignore)
-        loud, again = _in_training(watch, pair, ignore)
-        _refuse_noise(watch, loud, again, ignore)
+    with RandomnessWatch(module, call, _looks_like_dropout) as watch:
+        quiet = _in_evaluation(watch, inputs, ignore)
+        loud = _in_training(watch, inputs, ignore)
         _refuse_unseen(watch, quiet, loud, ignore)
         found = {*(loud.sites - quiet.sites), *keras_with_dropout(watch.parts, loud.sites)}
         names = [name for name in watch.parts if name in found and not is_ignored(name, ignore)]
         lifted = tuple(watch.parts[name] for name in names)
-        if lifted and not _only_drops(watch, pair, lifted, quiet):
+        if lifted and not _only_drops(watch, inputs, lifted, quiet):
             raise UnlockableDropoutError(
                 f"the dropout in module {', '.join(map(repr, names))} runs only in training mode, and "
                 "the module also does other things in that mode: with nothing dropped, and with noise "
@@ -61,7 +61,7 @@ def find_guarded(
 
 
 def refuse_random_point(module: nn.Module, call: Call, inputs: Nested, ignore: tuple[str, ...]) -> None:
-    """Refuse a model whose prediction with dropout off is random.
+    """Refuse a model whose prediction with dropout off is random, as two passes over `inputs` show.
 
     Raises
     ------
@@ -69,23 +69,23 @@ def refuse_random_point(module: nn.Module, call: Call, inputs: Nested, ignore: t
         Naming the modules.
     """
     with RandomnessWatch(module, call) as watch:
-        pair = probe_pair(take(inputs, slice(0, 1)))
-        _in_evaluation(watch, pair, ignore)
+        _in_evaluation(watch, inputs, ignore)
 
 
-def _in_evaluation(watch: RandomnessWatch, pair: Nested, ignore: tuple[str, ...]) -> Observation:
+def _in_evaluation(watch: RandomnessWatch, inputs: Nested, ignore: tuple[str, ...]) -> Observation:
     """A pass in evaluation mode, in which nothing but dropout may use random numbers.
 
     Those of ignored modules must have no effect. The second pass sees other random numbers.
     """
-    quiet, again = watch.observe(pair), watch.observe(pair, shift=1)
+    quiet, again = watch.observe(inputs), watch.observe(inputs, shift=1)
     noise = {**_noise(quiet, again, ignore), **_allowed(quiet.no_mean, ignore)}
     if noise:
         raise UnlockableDropoutError(
             f"{_listed(watch, noise)} in evaluation mode{_threads(quiet)}: this randomness cannot be "
             f"locked. Remove it, or {_INSTEAD}. If no output depends on it: {_advice(list(noise))}"
         )
-    _refuse_differing(watch, quiet, again, "evaluation")
+    if not same_output(quiet.output, again.output):
+        raise _differing(watch, watch.first_difference(inputs), "evaluation")
     return quiet
 
 
@@ -103,12 +103,11 @@ def _allowed(found: dict[str, str], ignore: tuple[str, ...]) -> dict[str, str]:
     return {name: what for name, what in found.items() if not is_ignored(name, ignore)}
 
 
-def _in_training(
-    watch: RandomnessWatch, pair: Nested, ignore: tuple[str, ...]
-) -> tuple[Observation, Observation]:
-    """Two passes with all training flags on, except of ignored modules and of normalization layers.
+def _in_training(watch: RandomnessWatch, inputs: Nested, ignore: tuple[str, ...]) -> Observation:
+    """A pass in training mode, in which nothing but dropout and masks may use random numbers.
 
-    Normalization layers would use the statistics of the batch. The passes see different random numbers.
+    All training flags are on, except of ignored modules and of normalization layers, which would use the
+    statistics of the batch. The second pass sees other random numbers.
     """
     norm = nn.modules.batchnorm._NormBase
     flags = {
@@ -116,11 +115,27 @@ def _in_training(
         for name, part in watch.parts.items()
         if not (isinstance(part, norm) or is_keras_normalization(part) or is_ignored(name, ignore))
     }
+    loud, again, parts = _passes_in_training(watch, inputs, flags)
+    noise = _noise(loud, again, ignore)
+    if noise:
+        raise UnlockableDropoutError(
+            f"{_listed(watch, noise)} in training mode{_threads(loud)}, which cannot be locked. Instead "
+            f"{_INSTEAD}, or switch it off: {_advice(list(noise))}"
+        )
+    if not same_output(loud.output, again.output):
+        raise _differing(watch, watch.first_difference(inputs, parts), "training")
+    return loud
+
+
+def _passes_in_training(
+    watch: RandomnessWatch, inputs: Nested, flags: dict[str, nn.Module]
+) -> tuple[Observation, Observation, tuple[nn.Module, ...]]:
+    """Two passes with these training flags on, and the modules. Refuses all that cannot run so."""
     failures: dict[str, str] = {}
     while len(failures) < _MOST_FAILURES:
         parts = tuple(flags.values())
         try:
-            loud, again = watch.observe(pair, parts), watch.observe(pair, parts, shift=1)
+            loud, again = watch.observe(inputs, parts), watch.observe(inputs, parts, shift=1)
         except ModelForwardError as error:
             name = module_at_fault(watch.module, error.__cause__ or error)
             failures[name] = str(error).replace(IN_FORWARD, ", in ")
@@ -128,7 +143,7 @@ def _in_training(
                 break
             continue
         if not failures:
-            return loud, again
+            return loud, again, parts
         break
     raise UnlockableDropoutError(
         "the model cannot run in training mode, so dropout under `if self.training` cannot be found: "
@@ -137,27 +152,9 @@ def _in_training(
     )
 
 
-def _refuse_noise(
-    watch: RandomnessWatch, loud: Observation, again: Observation, ignore: tuple[str, ...]
-) -> None:
-    """Refuse randomness of training mode that is neither dropout nor a mask."""
-    noise = _noise(loud, again, ignore)
-    if noise:
-        raise UnlockableDropoutError(
-            f"{_listed(watch, noise)} in training mode{_threads(loud)}, which cannot be locked. Instead "
-            f"{_INSTEAD}, or switch it off: {_advice(list(noise))}"
-        )
-    _refuse_differing(watch, loud, again, "training")
-
-
-def _refuse_differing(
-    watch: RandomnessWatch, first: Observation, second: Observation, mode: str
-) -> None:
-    if same_output(first.output, second.output):
-        return
-    name = watch.first_difference(first, second)
+def _differing(watch: RandomnessWatch, name: str, mode: str) -> UnlockableDropoutError:
     advice = f", or switch it off: {_advice([name])}" if mode == "training" else ""
-    raise UnlockableDropoutError(
+    return UnlockableDropoutError(
         f"module {name!r} ({type(watch.parts[name]).__name__}) gives another output in each of two "
         f"passes over the same input in {mode} mode, although every dropout is off: it has a random "
         "number generator of its own, or remembers earlier inputs. Use a dropout function of "
@@ -182,7 +179,7 @@ def _refuse_unseen(
 
 
 def _only_drops(
-    watch: RandomnessWatch, pair: Nested, lifted: tuple[nn.Module, ...], quiet: Observation
+    watch: RandomnessWatch, inputs: Nested, lifted: tuple[nn.Module, ...], quiet: Observation
 ) -> bool:
     """Whether these modules do in training mode what they do in evaluation mode, but for the masks.
 
@@ -191,7 +188,7 @@ def _only_drops(
     """
     for mask in (None, 1.0, 0.0):
         try:
-            if same_output(watch.observe(pair, lifted, mask).output, quiet.output):
+            if same_output(watch.observe(inputs, lifted, mask).output, quiet.output):
                 return True
         except ModelForwardError:  # e.g. a function that takes no mean in place of a bool mask
             continue

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 import torch
 from torch import Tensor, nn
 
-from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested, n_rows
+from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested, n_rows, take
 from kipoi_mcdropout.dropout.autocast import Autocast
 from kipoi_mcdropout.dropout.batch_check import Observed, observe
 from kipoi_mcdropout.dropout.borrow import borrowed, user_code
@@ -202,8 +202,9 @@ class LockedModel:
             return self.plan(inputs)
         key = _shapes(inputs)
         if key not in self._points:
-            self.takes_one(inputs)  # checks that the rows of a batch are independent
-            refuse_random_point(self.module, self.run, inputs, self.ignore)
+            takes_one = self.takes_one(inputs)  # checks that the rows of a batch are independent
+            few = take(probe_inputs(inputs), [0] if takes_one else [0, 1])
+            refuse_random_point(self.module, self.run, few, self.ignore)
             self._points.add(key)
         return NO_SITES
 
@@ -240,7 +241,8 @@ class LockedModel:
             with Probe(self.module, self.run) as probe:
                 observed = observe(probe, probe_inputs(inputs))
         except (UnlockableDropoutError, BatchDependenceError):
-            refuse_random_point(self.module, self.run, inputs, self.ignore)  # says what is random
+            pair = take(probe_inputs(inputs), [0, 1])
+            refuse_random_point(self.module, self.run, pair, self.ignore)  # says what is random
             raise
         known = self.left_out.keys()
         self._used[_shapes(inputs)] = observed.used

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested, n_rows, take
+from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested, n_rows
 from kipoi_mcdropout.arrays.precision import module_eps
 from kipoi_mcdropout.dropout.call import DropoutCall
 from kipoi_mcdropout.dropout.calls import DropoutInterceptor
@@ -169,11 +169,6 @@ def probe_inputs(inputs: Nested) -> Nested:
         return torch.cat([x[:1], second, other(second)])
 
     return map_nested(three, inputs)
-
-
-def probe_pair(inputs: Nested) -> Nested:
-    """The first two of `probe_inputs`."""
-    return take(probe_inputs(inputs), [0, 1])
 
 
 @contextmanager

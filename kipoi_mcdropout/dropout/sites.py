@@ -129,7 +129,8 @@ def find_sites(
     """
     refuse_torchscript(module, ignore)
     rows = probe_inputs(inputs)
-    lifted, notes = find_guarded(module, call, take(rows, [0, 1]), ignore)
+    few = take(rows, [0] if observed is not None and observed.takes_one else [0, 1])
+    lifted, notes = find_guarded(module, call, few, ignore)
     with Probe(module, call) as probe, training_flag(lifted):
         if observed is None or lifted:
             observed = observe(probe, rows)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,7 +46,7 @@ class Observation:
     noise: dict[str, str] = field(default_factory=dict)  # module: random numbers that can't be locked
     no_mean: dict[str, str] = field(default_factory=dict)  # module: random numbers without a mean
     moved: dict[str, str] = field(default_factory=dict)  # module: whose generator's state changed
-    sums: list[tuple[str, tuple[float, ...]]] = field(default_factory=list)  # of outputs, in order
+    sums: list[tuple[str, tuple[float, ...]]] = field(default_factory=list)  # of `summed`, in order
     in_threads: set[str] = field(default_factory=set)  # modules that ran in another thread
     output: Nested = None
 
@@ -60,10 +60,15 @@ class RandomnessWatch:
         The model, borrowed.
     call : callable
         Runs it on nested tensors.
+    summed : callable
+        Whether the outputs of a module are summed up: of a large model this costs as much as its pass.
     """
 
-    def __init__(self, module: nn.Module, call: Call) -> None:
+    def __init__(
+        self, module: nn.Module, call: Call, summed: Callable[[nn.Module], bool] = lambda _: False
+    ) -> None:
         self.module, self.call = module, call
+        self._summed = summed
         self.parts, self._devices = named_parts(module), cuda_devices(module)
         self._seen = Observation()
         self._stacks: dict[int, list[str]] = {}
@@ -118,9 +123,17 @@ class RandomnessWatch:
         stack = self._stacks.get(threading.get_ident())
         return stack[-1] if stack else type(self.module).__name__
 
-    def first_difference(self, a: Observation, b: Observation) -> str:
-        """The first module whose output differs between two passes, the innermost."""
-        for (label, x), (_, y) in zip(a.sums, b.sums, strict=False):
+    def first_difference(self, inputs: Nested, training: tuple[nn.Module, ...] = ()) -> str:
+        """The first module whose output differs between two passes, the innermost.
+
+        The passes are run here. See `observe` for the arguments.
+        """
+        usual, self._summed = self._summed, lambda _: True
+        try:
+            first, second = self.observe(inputs, training), self.observe(inputs, training, shift=1)
+        finally:
+            self._summed = usual
+        for (label, x), (_, y) in zip(first.sums, second.sums, strict=False):
             if len(x) != len(y) or not np.allclose(x, y, _ROUNDING, 1e-12, equal_nan=True):
                 return label
         return type(self.module).__name__
@@ -150,7 +163,8 @@ class RandomnessWatch:
             with self._lock:
                 self._compare_states(label)
                 self._stacks[threading.get_ident()].pop()
-                self._seen.sums.append((label, _sums(output)))
+                if self._summed(part):
+                    self._seen.sums.append((label, _sums(output)))
 
         self._handles.append(part.register_forward_pre_hook(enter))
         self._handles.append(part.register_forward_hook(leave, always_call=True))

@@ -15,7 +15,7 @@ from kipoi_mcdropout.outputs.profiles import Profiles
 from kipoi_mcdropout.outputs.targets import Targets
 from kipoi_mcdropout.sequence.mutants import MutantBatch
 
-_NUMBERS = 1_000_000  # of profiles that are compared at a time; some copies of them are in float64
+_NUMBERS = 131_072  # of profiles that are compared at a time; some copies of them are in float64
 
 
 class Compared(NamedTuple):

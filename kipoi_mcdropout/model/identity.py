@@ -22,6 +22,7 @@ from kipoi_mcdropout.model.value_digest import ValueDigest, is_library, module_a
 
 # Of a Kipoi model's arguments and attributes: paths of files, which are in the other checksums.
 _NOT_SETTINGS = ("weights", "module_file", "arch")
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
 # What kipoi.get_model adds to a model; of it only the arguments and the schema change the results.
 _OF_KIPOI = (
     "type", "args", "info", "schema", "dependencies", "test", "default_dataloader", "name", "source",
@@ -90,10 +91,10 @@ def code_checksum(model: Any) -> str:
     """SHA-256 over the code that a model runs, as 64 hexadecimal digits.
 
     It covers the Python files that define the classes of its modules, its hooks and its functions; the
-    files in the same folders that these import; and the code of TorchScript and of traced modules. For a
-    model from a folder of Kipoi it covers all Python files of the folder. Where there is no file (in a
-    notebook) it covers the compiled code. It does not cover code of torch, Kipoi and numpy, whose
-    versions are recorded.
+    files in the same folders that these import, but for installed packages; and the code of TorchScript
+    and of traced modules. For a model from a folder of Kipoi it covers all Python files of the folder.
+    Where there is no file (in a notebook) it covers the compiled code. It does not cover code of torch,
+    Kipoi and numpy, whose versions are recorded.
     """
     files: set[Path] = set(_folder_files(getattr(model, "source_dir", None)))
     texts: set[str] = set()
@@ -212,8 +213,15 @@ def _add_file(path: Path, namespace: dict[str, Any], files: set[Path]) -> None:
         other = None if file is None else Path(file).resolve()
         if other is None or other.suffix != ".py" or not other.is_file():
             continue
-        if other.is_relative_to(path.parent):
+        if _is_below(other, path.parent):
             _add_file(other, vars(module), files)
+
+
+def _is_below(file: Path, folder: Path) -> bool:
+    """Whether a file belongs to a folder: not what is installed in an environment inside it."""
+    if folder.name in _INSTALLED or not file.is_relative_to(folder):
+        return False
+    return _INSTALLED.isdisjoint(file.relative_to(folder).parts)
 
 
 def _module_of(value: Any) -> Any:

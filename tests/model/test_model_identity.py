@@ -89,6 +89,21 @@ def test_a_helper_beside_the_code_is_part_of_it(tmp_path: Path, monkeypatch: pyt
     assert found[0]["code_sha256"] != found[1]["code_sha256"]
 
 
+def test_an_environment_inside_the_folder_is_no_part_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = tmp_path / ".venv" / "lib" / "python3.11" / "site-packages"
+    installed.mkdir(parents=True)
+    monkeypatch.syspath_prepend(str(installed))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    found = []
+    for text in ("def double(x): return 2 * x", "def double(x): return 3 * x"):
+        (installed / "identity_library.py").write_text(text)
+        found.append(model_identity(load(tmp_path, imports="from identity_library import double")))
+        sys.modules.pop("identity_library")
+    assert found[0] == found[1]
+
+
 def test_a_buffer_that_is_not_saved_is_part_of_the_weights(tmp_path: Path) -> None:
     one, other = load(tmp_path), load(tmp_path)
     other.scale.fill_(3.0)
