@@ -85,7 +85,7 @@ class Accumulator:
 
     def _outputs(self, references: ReferenceDraws, rows: slice, alt: Tensor) -> Tensor:
         """Those of some mutants; those of the reference where the input is the same."""
-        own = alt[:, rows].to(torch.float64)
+        own = alt[:, rows].to(torch.float64).contiguous()
         if bool((unchanged := self.unchanged[rows]).any()):  # whatever the kernels round
             ref = references.of(references.outputs, rows)
             own = torch.where(unchanged[None, :, None].to(own.device), ref, own)

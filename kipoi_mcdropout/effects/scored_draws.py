@@ -62,7 +62,7 @@ class ReferenceDraws:
 
     def __init__(self, score: Score, outputs: Tensor, owner: Tensor, eps: float) -> None:
         self.score, self.owner = score, owner
-        self.outputs = outputs.to(torch.float64)
+        self.outputs = outputs.to(torch.float64).contiguous()
         self.finite = bool(torch.isfinite(self.outputs).all())
         self.rounding = output_rounding(self.outputs, eps, torch)
         self.values = self._on_scale(self.outputs)
@@ -96,7 +96,8 @@ class ReferenceDraws:
         own = self.of(self.outputs, rows)
         # The same input has the same output, whatever the kernels round.
         only_rounding = (alt - own).abs_() <= self.of(self.rounding, rows)
-        alt, own = self._on_scale(alt), self.of(self.values, rows).expand_as(alt)
+        # Whole arrays: torch rounds some functions otherwise where a value is repeated by its stride.
+        alt, own = self._on_scale(alt), self.of(self.values, rows).expand_as(alt).contiguous()
         effect = sign = self.score.function(own, alt)
         if only_rounding.any():
             if self._still is None:

@@ -11,7 +11,7 @@ import torch
 from kipoi_mcdropout.effects import scored_draws
 from kipoi_mcdropout.effects.accumulator import Accumulator
 from kipoi_mcdropout.effects.read_blocks import ReadBlock
-from kipoi_mcdropout.effects.scores import get_score
+from kipoi_mcdropout.effects.scores import Score, get_score, logit
 from kipoi_mcdropout.effects.summarize import empty_summary
 from kipoi_mcdropout.effects.summary import EffectOptions, EffectSummary
 
@@ -86,6 +86,32 @@ def test_statistics_are_their_definitions(
         assert (found.mutant["effect_sd"][same] == 0).all()
         assert (found.mutant["effect_mean"][same] == 0).all()
         assert (found.mutant["prob_positive"][same] == 0.5).all()
+
+
+LOG_ODDS = Score("log odds", lambda ref, alt: logit(alt) - logit(ref))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("score", ["diff", "logit", "deepsea_effect", "log2fc", LOG_ODDS])
+def test_a_mutant_with_the_outputs_of_its_reference_has_an_effect_of_exactly_zero(
+    score: str | Score, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever torch rounds in logits and logarithms, of many outputs, and of one reference."""
+    monkeypatch.setattr(scored_draws, "_VALUES", 2 * 919 * (1 + N_DRAWS))
+    generator = torch.Generator().manual_seed(0)
+    ref = torch.rand(1 + N_DRAWS, 1, 919, generator=generator, dtype=torch.float64).to(dtype)
+    alt = ref.expand(-1, 5, -1).clone()
+    alt[:, 3] = 1 - alt[:, 3]
+    own = get_score(score)
+    accumulator = Accumulator(
+        own, torch.zeros(5, dtype=torch.int64), torch.zeros(5, dtype=torch.bool), N_DRAWS, False
+    )
+    accumulator.update(ReadBlock(slice(0, 5), ref, alt, {}))
+    summary = empty_summary(own, EffectOptions((own,), N_DRAWS), N_DRAWS, 1, 5, 919)
+    accumulator.write(summary, slice(0, 5))
+    for name in ("effect_mean", "effect_sd", "effect_point"):
+        assert (summary.mutant[name][[0, 1, 2, 4]] == 0).all(), name
+        assert (summary.mutant[name][3] != 0).any()
 
 
 @pytest.mark.parametrize("score", ["diff", "logit"])
