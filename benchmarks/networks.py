@@ -216,6 +216,81 @@ class Transformer(SequenceNetwork):
         return torch.sigmoid(self.head(self.encoder(x).mean(dim=1)))
 
 
+class DeepStarr(SequenceNetwork):
+    """De Almeida et al. 2022, "DeepSTARR predicts enhancer activity from DNA sequence and enables the
+    de novo design of synthetic enhancers": 249 bp, four convolutions, dropout in the dense part alone.
+    """
+
+    last = ("head.9",)
+
+    def __init__(self, length: int = 249, n_outputs: int = 2, width: float = 1.0) -> None:
+        super().__init__()
+        sizes = [4, *(_scaled(n, width) for n in (256, 60, 60, 120))]
+        hidden = _scaled(256, width)
+        self.input_shape, self.category_axis = (4, length), 0
+        blocks: list[nn.Module] = []
+        for a, b, kernel in zip(sizes, sizes[1:], (7, 3, 5, 3), strict=False):
+            conv = nn.Conv1d(a, b, kernel, padding="same")
+            blocks += [conv, nn.BatchNorm1d(b), nn.ReLU(), nn.MaxPool1d(2)]
+        self.features = nn.Sequential(*blocks)
+        self.head = nn.Sequential(
+            nn.Flatten(), nn.Linear(sizes[-1] * (length // 16), hidden),
+            nn.BatchNorm1d(hidden), nn.ReLU(), nn.Dropout(0.4), nn.Linear(hidden, hidden),
+            nn.BatchNorm1d(hidden), nn.ReLU(), nn.Dropout(0.4), nn.Linear(hidden, n_outputs),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x))
+
+
+class Mamba(SequenceNetwork):
+    """Selective state spaces (Gu and Dao 2023, "Mamba: linear-time sequence modeling with selective
+    state spaces") after a convolution and pooling, written as a loop over the pooled positions.
+    """
+
+    last = ("head",)
+
+    def __init__(
+        self, length: int = 1000, n_outputs: int = 100, width: float = 1.0, n_layers: int = 2
+    ) -> None:
+        super().__init__()
+        channels, states = _scaled(96, width), 16
+        self.input_shape, self.category_axis = (4, length), 0
+        self.stem = nn.Sequential(nn.Conv1d(4, channels, 15), nn.ReLU(), nn.MaxPool1d(8))
+        self.gates = nn.ModuleList(nn.Linear(channels, 2 * channels) for _ in range(n_layers))
+        self.local = nn.ModuleList(
+            nn.Conv1d(channels, channels, 4, padding=3, groups=channels) for _ in range(n_layers)
+        )
+        selected = channels + 2 * states
+        self.selection = nn.ModuleList(nn.Linear(channels, selected) for _ in range(n_layers))
+        self.back = nn.ModuleList(nn.Linear(channels, channels) for _ in range(n_layers))
+        self.decay = nn.Parameter(torch.zeros(channels, states))
+        self.dropout = nn.Dropout(0.1)
+        self.head = nn.Linear(channels, n_outputs)
+        self.sizes = (channels, states, states)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x).transpose(1, 2)
+        for gate, local, selection, back in zip(
+            self.gates, self.local, self.selection, self.back, strict=True
+        ):
+            inner, z = gate(x).chunk(2, dim=-1)
+            inner = nn.functional.silu(local(inner.transpose(1, 2))[..., : x.shape[1]].transpose(1, 2))
+            step, b, c = selection(inner).split(self.sizes, dim=-1)
+            y = self._scan(inner, nn.functional.softplus(step), b, c)
+            x = x + self.dropout(back(y * nn.functional.silu(z)))
+        return torch.sigmoid(self.head(x.mean(dim=1)))
+
+    def _scan(self, x: Tensor, step: Tensor, b: Tensor, c: Tensor) -> Tensor:
+        keep = torch.exp(-step[..., None] * torch.exp(self.decay))
+        put = (step * x)[..., None] * b[:, :, None, :]
+        state, outputs = torch.zeros_like(put[:, 0]), []
+        for i in range(x.shape[1]):
+            state = keep[:, i] * state + put[:, i]
+            outputs.append((state * c[:, i, None, :]).sum(dim=-1))
+        return torch.stack(outputs, dim=1)
+
+
 NETWORKS: dict[str, Callable[..., SequenceNetwork]] = {
     "deepsea": DeepSea,
     "deepsea_both_strands": DeepSeaBothStrands,
@@ -224,6 +299,8 @@ NETWORKS: dict[str, Callable[..., SequenceNetwork]] = {
     "bpnet": BpNet,
     "danq": DanQ,
     "transformer": Transformer,
+    "deepstarr": DeepStarr,
+    "mamba": Mamba,
 }
 
 

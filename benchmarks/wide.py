@@ -2,10 +2,12 @@
 
     python benchmarks/wide.py                  # 3 draws: some minutes
     python benchmarks/wide.py --mutants 180    # the same memory: finished mutants are on the disk
+    python benchmarks/wide.py --deepsea --engine incremental --draws 15    # DeepSEA, 919 outputs
 
 The network is small and wide: what is measured is the memory for the outputs of the mutants, from the
 summaries to the HDF5 file. It is the peak of the process minus what it held with the model loaded. The
-program fails if that is a gigabyte or more.
+program fails if that is a gigabyte or more. For DeepSEA (random weights)
+there is no limit: the engine holds weights of its own.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ def main() -> int:
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--mutants", type=int, default=3 * LENGTH)
     parser.add_argument("--outputs", type=int, default=OUTPUTS)
+    parser.add_argument("--deepsea", action="store_true", help="this network, not the small one")
     parser.add_argument("--engine", default="full", choices=["auto", "full", "incremental"])
     options = parser.parse_args()
 
@@ -52,27 +55,30 @@ def main() -> int:
         nn.Dropout(0.5), nn.Linear(16, options.outputs), nn.Sigmoid(),
     )  # fmt: skip
     x = np.eye(4, dtype=np.float32)[np.random.default_rng(0).integers(0, 4, (1, LENGTH))]
+    if options.deepsea:
+        from networks import build
+
+        net, options.outputs = build("deepsea", 0), 919
+    shape = (4, 1, LENGTH) if options.deepsea else (4, LENGTH)
     window = mcd.MutationOptions(end=options.mutants // 3)
     running = mcd.RunOptions(engine=options.engine)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "out.h5"
-        model = mcd.Model(net, input_shape=(4, LENGTH))
-        sequence = x.transpose(0, 2, 1).copy()
+        model = mcd.Model(net, input_shape=shape)
+        sequence = x.transpose(0, 2, 1).reshape(1, *shape).copy()
         # What is loaded once is no matter of size.
         first = mcd.MutationOptions(end=1)
         mcd.ism(model, sequence, n_draws=2, options=first, output=Path(folder) / "first.h5")
         before, begin = resident_bytes(), time.perf_counter()
-        mcd.ism(
-            model, sequence, n_draws=options.draws, options=window, output=path, running=running
-        )
+        mcd.ism(model, sequence, n_draws=options.draws, options=window, output=path, running=running)
         seconds, above = time.perf_counter() - begin, (peak_bytes() - before) / 1e9
         size = path.stat().st_size / 1e9
     print(
         f"{options.mutants} mutants, {options.outputs} outputs, {options.draws} draws, engine "
-        f"{options.engine}: peak {above:.2f} GB above the loaded model, file {size:.2f} GB, "
-        f"{seconds:.0f} s"
+        f"{options.engine}: peak {above:.2f} GB above the loaded model, {peak_bytes() / 1e9:.2f} in "
+        f"all, file {size:.2f} GB, {seconds:.0f} s"
     )
-    return 0 if above < LIMIT_GB else 1
+    return 0 if above < LIMIT_GB or options.deepsea else 1
 
 
 if __name__ == "__main__":

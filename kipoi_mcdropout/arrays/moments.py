@@ -8,6 +8,7 @@ pairwise algorithm for computing sample variances" (1979); for the co-moment see
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -30,19 +31,31 @@ class Moments:
     @classmethod
     def of(cls, block: Tensor) -> Moments:
         """Moments of a block of draws, shape=(draws, ...), draws >= 1."""
+        return cls.with_deviations(block)[0]
+
+    @classmethod
+    def with_deviations(cls, block: Tensor) -> tuple[Moments, Tensor]:
+        """The same, and the deviations of the block from the mean."""
         block = block.to(torch.float64)
-        mean = block.mean(dim=0)
-        return cls(block.shape[0], mean, (block - mean).square_().sum(dim=0))
+        mean = sum_of_draws(block).div_(block.shape[0])
+        deviations = block - mean
+        return cls(block.shape[0], mean, sum_of_draws(deviations.square())), deviations
+
+    @classmethod
+    def joined(cls, parts: Sequence[Moments]) -> Moments:
+        """Moments of one array after the other, of the same draws."""
+        if len(parts) == 1:
+            return parts[0]
+        means, m2s = (torch.cat([getattr(part, name) for part in parts]) for name in ("mean", "m2"))
+        return cls(parts[0].n, means, m2s)
 
     def merge(self, other: Moments) -> Moments:
         """Moments of the draws of both."""
         n = self.n + other.n
         delta = other.mean - self.mean
-        return Moments(
-            n,
-            self.mean + delta * (other.n / n),
-            self.m2 + other.m2 + delta.square() * (self.n * other.n / n),
-        )
+        mean = (delta * (other.n / n)).add_(self.mean)
+        m2 = delta.square_().mul_(self.n * other.n / n).add_(self.m2).add_(other.m2)
+        return Moments(n, mean, m2)
 
     def variance(self) -> Tensor:
         """Sample variance (ddof=1); NaN for a single draw."""
@@ -73,26 +86,40 @@ class PairedMoments:
     @classmethod
     def of(cls, ref: Tensor, alt: Tensor, owner: Tensor) -> PairedMoments:
         """Moments of a block: ref (draws, references, outputs), alt (draws, mutants, outputs)."""
-        x, y = Moments.of(ref), Moments.of(alt)
-        if ref.shape[0] == 1:
-            comoment = torch.zeros_like(y.m2)
-        else:
-            centred_ref = ref.to(torch.float64) - x.mean
-            centred_alt = alt.to(torch.float64) - y.mean
-            comoment = torch.einsum("dmo,dmo->mo", centred_ref[:, owner], centred_alt)
-        return cls(x, y, comoment, owner)
+        (x, x_deviations), (y, y_deviations) = map(Moments.with_deviations, (ref, alt))
+        return cls(x, y, comoment(x_deviations[:, owner], y_deviations), owner)
 
     def merge(self, other: PairedMoments) -> PairedMoments:
         """Moments of the draws of both; the pairs must be the same mutants."""
         n = self.ref.n + other.ref.n
         delta_ref = (other.ref.mean - self.ref.mean)[self.owner]
         delta_alt = other.alt.mean - self.alt.mean
-        comoment = (
-            self.comoment + other.comoment + delta_ref * delta_alt * (self.ref.n * other.ref.n / n)
-        )
-        return PairedMoments(self.ref.merge(other.ref), self.alt.merge(other.alt), comoment, self.owner)
+        both = delta_ref.mul_(delta_alt).mul_(self.ref.n * other.ref.n / n)
+        both.add_(self.comoment).add_(other.comoment)
+        return PairedMoments(self.ref.merge(other.ref), self.alt.merge(other.alt), both, self.owner)
 
     def covariance(self) -> Tensor:
         """Sample covariance of reference and mutant (ddof=1); NaN for a single draw."""
         n = self.ref.n
         return self.comoment / (n - 1) if n > 1 else torch.full_like(self.comoment, math.nan)
+
+
+def comoment(deviations: Tensor, others: Tensor) -> Tensor:
+    """Sum of the products of two arrays of deviations over the draws, shape=(draws, ...)."""
+    return sum_of_draws(deviations * others)
+
+
+def sum_of_draws(values: Tensor) -> Tensor:
+    """Sum over the first axis, by halves.
+
+    The order of the terms is the same for each element. In `torch.sum` it depends on where the element
+    lies and on the number of threads.
+    """
+    n = values.shape[0]
+    half = n // 2
+    sums = values[: n - half].clone()
+    while half:
+        sums[:half].add_(values[n - half : n])
+        n -= half
+        half, values = n // 2, sums
+    return sums[0]

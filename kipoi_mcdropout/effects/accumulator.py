@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from kipoi_mcdropout.arrays.moments import Moments, PairedMoments
-from kipoi_mcdropout.effects.read_blocks import Compared, ReadBlock
-from kipoi_mcdropout.effects.rounding import output_rounding
-from kipoi_mcdropout.effects.scores import Score, is_probability, logit
+from kipoi_mcdropout.arrays.moments import Moments, PairedMoments, comoment
+from kipoi_mcdropout.effects.read_blocks import ReadBlock
+from kipoi_mcdropout.effects.scored_draws import ReferenceDraws, ScoredDraws, few
+from kipoi_mcdropout.effects.scores import Score
 from kipoi_mcdropout.effects.summary import EffectSummary
-from kipoi_mcdropout.errors import InputError
 
 
-class _ScoredDraws(NamedTuple):
-    """Draws of one score. References: shape=(draws, references, outputs), else mutants in the middle."""
+class _Part(NamedTuple):
+    """What a block adds for some mutants."""
 
-    ref: Tensor
-    alt: Tensor
-    effect: Tensor
-    sign: Tensor  # the effect without rounding: whose sign counts
-    nonfinite: Tensor
-
-    def without_point(self) -> _ScoredDraws:
-        """All but the first draw, which is the point prediction."""
-        return _ScoredDraws(*(values[1:] for values in self))
+    counts: tuple[Tensor, Tensor] | None  # draws that are nonfinite, and saturated ones; None for none
+    positive: Tensor  # twice the number of draws with an effect above 0, ties once
+    alt: Moments
+    effect: Moments
+    comoment: Tensor
+    kept: Tensor | None  # the effects
 
 
 class Accumulator:
@@ -62,62 +59,73 @@ class Accumulator:
 
     def update(self, block: ReadBlock) -> None:
         """Add the draws of a block; the very first is the point prediction."""
-        owner = self.owner.to(block.alt.device)
-        ref, alt = block.ref, block.alt
-        if self.unchanged.any():  # the same input has the same output, whatever the kernels round
-            same = self.unchanged.to(alt.device)
-            alt = alt.clone()
-            alt[:, same] = ref[:, owner[same]]
-        scored = self._scored(ref, alt, owner, block.compared.get(self.score.name))
-        if not self.points:
+        self.eps = max(self.eps, torch.finfo(block.alt.dtype).eps)
+        references = ReferenceDraws(self.score, block.ref, self.owner, self.eps)
+        n_draws, n_mutants, n_outputs = block.alt.shape
+        first = not self.points
+        points: list[tuple[Tensor, Tensor]] = []
+        parts: list[_Part] = []
+        from_draw = int(first and self.n_draws > 0)
+        of_references = references.moments(from_draw) if n_draws > from_draw else None
+        for rows in few(n_mutants, n_draws * n_outputs, block.alt.device):
+            alt = self._outputs(references, rows, block.alt)
+            scored = references.scored(rows, alt, block.compared.get(self.score.name))
+            if first:
+                points.append((scored.alt[0].clone(), scored.effect[0].clone()))
+            if of_references is not None:
+                own = references.of(of_references[1], rows)
+                parts.append(self._part(scored.begin(from_draw), own))
+        if first:
+            alt_point, effect_point = (torch.cat(part) for part in zip(*points, strict=True))
             self.points = {
-                "ref_point": scored.ref[0], "alt_point": scored.alt[0], "effect_point": scored.effect[0],
+                "ref_point": references.values[0], "alt_point": alt_point, "effect_point": effect_point,
             }  # fmt: skip
-            if self.n_draws > 0:
-                scored = scored.without_point()
-            if len(scored.alt) == 0:
-                return
-        ref, alt, effect, sign, nonfinite = scored
-        invalid = ~torch.isfinite(effect)
-        if nonfinite.any() or invalid.any():
-            bad = nonfinite | invalid
-            self.nonfinite = self.nonfinite + nonfinite.sum(dim=0, dtype=torch.int32)
-            self.saturated = self.saturated + (invalid & ~nonfinite).sum(dim=0, dtype=torch.int32)
-            effect = effect.masked_fill(bad, math.nan)
+        if of_references is not None:
+            self._add(of_references[0], parts)
+
+    def _outputs(self, references: ReferenceDraws, rows: slice, alt: Tensor) -> Tensor:
+        """Those of some mutants; those of the reference where the input is the same."""
+        own = alt[:, rows].to(torch.float64).contiguous()
+        if bool((unchanged := self.unchanged[rows]).any()):  # whatever the kernels round
+            ref = references.of(references.outputs, rows)
+            own = torch.where(unchanged[None, :, None].to(own.device), ref, own)
+        return own
+
+    def _part(self, scored: ScoredDraws, deviations: Tensor) -> _Part:
+        """What some mutants add; `deviations` are those of their references."""
+        alt, effect, sign, nonfinite = scored
+        counts = None
+        if nonfinite is not None or not bool(torch.isfinite(alt.sum() + effect.sum())):
+            invalid = ~torch.isfinite(effect)
+            nonfinite = torch.zeros_like(invalid) if nonfinite is None else nonfinite
+            counts = (_count(nonfinite), _count(invalid & ~nonfinite))
+            effect = effect.masked_fill(nonfinite | invalid, math.nan)
             alt = torch.where(torch.isfinite(alt), alt, math.nan)
-            ref = torch.where(torch.isfinite(ref), ref, math.nan)
+        # Half for a tie: what is above 0 counts twice a half, what is 0 once.
+        positive = _count(sign > 0) + _count(sign >= 0)
+        of_alt, alt_deviations = Moments.with_deviations(alt)
+        together = comoment(alt_deviations, deviations)
+        kept = effect if self.keep_draws else None
+        return _Part(counts, positive, of_alt, Moments.of(effect), together, kept)
+
+    def _add(self, ref: Moments, parts: Sequence[_Part]) -> None:
+        """Add a block, given by its parts."""
+        if any(part.counts is not None for part in parts):
+            none = [torch.zeros_like(part.positive) for part in parts]
+            counts = [part.counts or (zero, zero) for part, zero in zip(parts, none, strict=True)]
+            self.nonfinite = self.nonfinite + torch.cat([nonfinite for nonfinite, _ in counts])
+            self.saturated = self.saturated + torch.cat([saturated for _, saturated in counts])
         if self.n_draws == 0:
             return
-        # Half for a tie: what is above 0 counts twice a half, what is 0 once.
-        self.positive = self.positive + 0.5 * (sign > 0).sum(dim=0).double()
-        self.positive += 0.5 * (sign >= 0).sum(dim=0).double()
-        pairs, effects = PairedMoments.of(ref, alt, owner), Moments.of(effect)
+        self.positive = self.positive + 0.5 * torch.cat([part.positive for part in parts]).double()
+        together = torch.cat([part.comoment for part in parts])
+        alt = Moments.joined([part.alt for part in parts])
+        effects = Moments.joined([part.effect for part in parts])
+        pairs = PairedMoments(ref, alt, together, self.owner.to(together.device))
         self.pairs = pairs if self.pairs is None else self.pairs.merge(pairs)
         self.effects = effects if self.effects is None else self.effects.merge(effects)
         if self.keep_draws:
-            self.kept.append(effect)
-
-    def _scored(
-        self, ref: Tensor, alt: Tensor, owner: Tensor, compared: Compared | None
-    ) -> _ScoredDraws:
-        self.eps = max(self.eps, torch.finfo(alt.dtype).eps)
-        ref, alt = ref.to(torch.float64), alt.to(torch.float64)
-        nonfinite = ~torch.isfinite(alt) | ~torch.isfinite(ref)[:, owner]
-        if compared is not None:  # of profiles, before they were reduced
-            return _ScoredDraws(ref, alt, *compared, nonfinite)
-        rounded = _differ_by_rounding(ref, alt, owner, self.eps)
-        if self.score.logit_scale:
-            if not (is_probability(ref) and is_probability(alt)):
-                raise InputError(
-                    f"score {self.score.name!r} needs outputs between 0 and 1; the model's are not "
-                    "probabilities. Use the score 'diff'"
-                )
-            ref, alt = logit(ref), logit(alt)
-        own = ref[:, owner]
-        effect = sign = self.score.function(own, alt)
-        if rounded.any():
-            sign = self.score.function(own, torch.where(rounded, own, alt))
-        return _ScoredDraws(ref, alt, effect, sign, nonfinite)
+            self.kept.append(torch.cat([part.kept for part in parts if part.kept is not None], dim=1))
 
     def _counts(self) -> dict[str, Tensor]:
         return {"n_nonfinite": self.nonfinite, "n_saturated": self.saturated}
@@ -152,15 +160,13 @@ class Accumulator:
                 summary.draws[:, rows] = kept.cpu().numpy()
 
 
-def _differ_by_rounding(ref: Tensor, alt: Tensor, owner: Tensor, eps: float) -> Tensor:
-    """Whether an output of a mutant is not its reference's, but so near that only rounding differs."""
-    distance = (alt - ref[:, owner]).abs_()
-    is_rounding: Tensor = (distance <= output_rounding(ref, eps, torch)[:, owner]) & (distance > 0)
-    return is_rounding
+def _count(draws: Tensor) -> Tensor:
+    """In how many draws it is so."""
+    return draws.sum(dim=0, dtype=torch.int32)
 
 
 def _finite(values: Tensor) -> Tensor:
     """The values, NaN where they are infinite."""
-    return (
-        torch.where(torch.isfinite(values), values, math.nan) if values.is_floating_point() else values
-    )
+    if not values.is_floating_point() or bool(torch.isfinite(values.sum())):
+        return values
+    return torch.where(torch.isfinite(values), values, math.nan)

@@ -194,5 +194,8 @@ def _on_numpy(function: Callable[..., object]) -> PairFunction:
 
 def is_probability(outputs: Tensor) -> bool:
     """Whether all finite values lie in [0, 1]."""
+    if outputs.numel() and bool(torch.isfinite(outputs.sum())):
+        least, most = torch.aminmax(outputs)
+        return least.item() >= 0 and most.item() <= 1
     finite = outputs[torch.isfinite(outputs)]
     return finite.numel() == 0 or (finite.min().item() >= 0 and finite.max().item() <= 1)

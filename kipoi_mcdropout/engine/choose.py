@@ -25,6 +25,7 @@ from kipoi_mcdropout.engine.incremental.example import example_batch
 from kipoi_mcdropout.engine.incremental.plan import plan_cost
 from kipoi_mcdropout.engine.incremental.rules import RuleError
 from kipoi_mcdropout.engine.incremental.shared_capture import SharedCaptures
+from kipoi_mcdropout.engine.pass_work import capture_passes
 from kipoi_mcdropout.engine.verify import VerifyingEngine, is_rounding, relative_error, tolerance
 from kipoi_mcdropout.errors import InputError, McDropoutError
 from kipoi_mcdropout.sequence.layout import SequenceLayout
@@ -34,8 +35,10 @@ ENGINES = ("auto", "incremental", "full")
 # These numbers were set on benchmarks/networks.py.
 _MUST_GAIN = 0.6  # largest estimated share of the cost of whole inputs
 _MUST_WORK = 1e9  # floating point operations per draw below which the bookkeeping costs more
-# Forward passes of a run; to capture the model costs 7 to 30, and to try the engine about 40 more.
+# Forward passes of a run; to capture the model costs 10 or more, and to try the engine about 40 more.
 _MUST_RUN = 400
+_CAPTURE_SHARE = 0.05  # of a run that may be spent on capturing the model, where that gains nothing
+_SURELY_ENOUGH = 10_000  # forward passes of a run; the model is captured, whatever its work
 
 
 def check_dtype_of_engine(engine: str, dtype: str) -> None:
@@ -180,6 +183,14 @@ class Engines:
                 f"because one input takes about {needed / 1e9:.1f} GB of memory, so another engine is "
                 f"tried only with more memory than {self.full.memory_bytes / 1e9:g} GB (--memory)",
             )
+        if job.n_passes < _SURELY_ENOUGH:
+            captured = capture_passes(self.full.model, one, job.n_draws)
+            if captured > job.n_passes * _CAPTURE_SHARE:
+                return Choice(
+                    "full",
+                    f"because the run has {job.n_passes} forward passes, and to test whether another "
+                    f"engine is faster takes as long as about {captured:.0f}",
+                )
         try:
             return self._estimated(example, job)
         except CaptureError as error:

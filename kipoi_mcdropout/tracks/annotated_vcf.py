@@ -12,7 +12,8 @@ import pandas as pd
 
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.vcf.read.header import Header, unquoted
-from kipoi_mcdropout.vcf.read.reader import Record, VcfReader
+from kipoi_mcdropout.vcf.read.reader import VcfReader
+from kipoi_mcdropout.vcf.read.record import Record
 
 _STATISTICS = ("effect_mean", "effect_sd", "effect_point")
 _RECORDS = 10_000  # of a piece

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kipoi_mcdropout.arrays.moments import Moments, PairedMoments
+from kipoi_mcdropout.arrays.moments import Moments, PairedMoments, sum_of_draws
 
 
 def _draws(n: int, seed: int, offset: float) -> torch.Tensor:
@@ -68,3 +70,16 @@ def test_float32_draws_are_accumulated_in_float64() -> None:
         merged = merged.merge(Moments.of(x[i : i + 1]))
     assert merged.mean.item() == pytest.approx(float(x[0]), rel=1e-14)
     assert merged.variance().item() == 0.0
+
+
+@pytest.mark.parametrize("n", range(1, 18))
+def test_a_sum_of_draws_is_the_same_wherever_it_lies(n: int) -> None:
+    x = torch.rand(n, 5, 13, dtype=torch.float64, generator=torch.Generator().manual_seed(n))
+    before = x.clone()
+    whole = sum_of_draws(x)
+    assert torch.equal(x, before)
+    exact = [[math.fsum(x[:, i, j].tolist()) for j in range(13)] for i in range(5)]
+    np.testing.assert_allclose(whole, exact, rtol=1e-15)
+    for i in range(5):
+        for j in range(13):
+            assert sum_of_draws(x[:, i : i + 1, j : j + 1]).item() == whole[i, j].item()

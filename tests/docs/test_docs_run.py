@@ -86,6 +86,15 @@ def test_the_runner_fails_where_a_page_is_wrong(tmp_path: Path) -> None:
         assert message in done.stderr
 
 
+def test_a_block_is_run_where_what_it_needs_is_here(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    block = "```sh\nx\n```\n"
+    page.write_text(f"<!-- needs: bash json -->\n{block}<!-- needs: bash no_such -->\n{block}")
+    first, second = blocks(page)
+    assert first.action == "run"
+    assert (second.action, second.detail) == ("not run", "there is no no_such here")
+
+
 @pytest.mark.parametrize(
     "text", ["```\nx\n```\n", "```yaml\nx\n```\n", " ```sh\n x\n ```\n", "```sh\nx\n"]
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -26,6 +27,7 @@ from kipoi_mcdropout.engine.incremental.compiled import compile_model
 from kipoi_mcdropout.engine.incremental.rules.pointwise import Pointwise
 from kipoi_mcdropout.engine.incremental.rules.pooling import MaxPool
 from kipoi_mcdropout.engine.incremental.slice_run import SliceRun
+from kipoi_mcdropout.engine.pass_work import PassWork, capture_passes
 from kipoi_mcdropout.engine.verify import is_rounding
 from kipoi_mcdropout.errors import BatchDependenceError, InputError
 
@@ -48,6 +50,7 @@ def test_engines_by_name() -> None:
 def any_size(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also the smallest networks are worth the incremental engine."""
     monkeypatch.setattr("kipoi_mcdropout.engine.choose._MUST_WORK", 0)
+    monkeypatch.setattr("kipoi_mcdropout.engine.choose._CAPTURE_SHARE", math.inf)
 
 
 class EverythingChanges(torch.nn.Module):
@@ -75,12 +78,51 @@ def test_auto_by_the_counted_cost() -> None:
 
 def test_few_operations_and_short_runs_are_not_worth_it() -> None:
     model, _ = locked("deepsea")
-    assert "few operations" in choose(model, substitutions(LENGTH)).reason
     with pytest.MonkeyPatch.context() as patch:  # nothing is captured
         patch.setattr(IncrementalEngine, "planned", None)
-        choice = choose(model, substitutions(LENGTH), n_draws=0)
-    assert choice.engine == "full"
-    assert "180 forward passes are too few" in choice.reason
+        few = choose(model, substitutions(LENGTH), n_draws=0)
+        more = choose(model, substitutions(LENGTH))
+    assert (few.engine, more.engine) == ("full", "full")
+    assert "180 forward passes are too few" in few.reason
+    assert "the run has 900 forward passes, and to test whether another engine" in more.reason
+    assert "few operations" in choose(model, substitutions(LENGTH), n_draws=99).reason
+
+
+def test_to_capture_costs_more_passes_of_a_model_with_less_work_in_a_call() -> None:
+    def passes(width: int, calls: int, n_draws: int = 3, dropout_first: bool = True) -> float:
+        layers = [torch.nn.Conv1d(width, width, 5, padding=2) for _ in range(calls)]
+        layers.insert(0 if dropout_first else calls, torch.nn.Dropout())
+        layers.append(torch.nn.Conv1d(width, 1, 1))
+        model = LockedModel(torch.nn.Sequential(torch.nn.Conv1d(4, width, 5), *layers).eval())
+        with model.borrow():
+            return capture_passes(model, torch.zeros(2, 4, 200), n_draws)
+
+    assert 10 < passes(256, 1) < passes(64, 1) < passes(8, 1)
+    assert passes(512, 1) < passes(8, 80)  # many small calls instead of a large one
+    # What comes before the first dropout is run once for all draws, so a pass is cheaper.
+    assert passes(256, 1, 30) < 20 < 150 < passes(256, 1, 30, dropout_first=False)
+    assert passes(256, 1, 0) == pytest.approx(passes(256, 1, 0, dropout_first=False))
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "multiplications"),
+    [
+        (torch.nn.Conv1d(4, 6, 5, groups=2), (2, 4, 20), 2 * 16 * 6 * 2 * 5),
+        (torch.nn.ConvTranspose1d(4, 6, 5), (2, 4, 20), 2 * 20 * 4 * 6 * 5),
+        (torch.nn.Linear(20, 3), (2, 7, 20), 2 * 7 * 20 * 3),
+        (torch.nn.LSTM(4, 3, batch_first=True, bias=False), (2, 9, 4), 2 * 9 * 12 * (4 + 3)),
+        (torch.nn.GRU(4, 3, batch_first=True, bias=False), (2, 9, 4), 2 * 9 * 9 * (4 + 3)),
+    ],
+)
+def test_products_are_counted(
+    layer: torch.nn.Module, shape: tuple[int, ...], multiplications: int
+) -> None:
+    with torch.no_grad(), PassWork() as work:
+        layer(torch.zeros(shape))
+    assert work.operations == 2 * multiplications
+    with torch.no_grad(), PassWork() as work:
+        torch.zeros(2, 3, 5) @ torch.zeros(2, 5, 7)
+    assert work.operations == 2 * 2 * 3 * 5 * 7
 
 
 @pytest.mark.usefixtures("any_size")

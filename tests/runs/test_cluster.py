@@ -116,7 +116,8 @@ def test_the_same_as_in_process(world: World, address: str) -> None:
 def test_the_same_with_the_incremental_engine(
     world: World, address: str, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in (("_MUST_WORK", 0.0), ("_MUST_RUN", 0), ("_MUST_GAIN", 0.99)):
+    small = {"_MUST_WORK": 0.0, "_MUST_RUN": 0, "_MUST_GAIN": 0.99, "_CAPTURE_SHARE": float("inf")}
+    for name, value in small.items():
         monkeypatch.setattr(f"kipoi_mcdropout.engine.choose.{name}", value)  # the toy is small
     source = (world.model / "model.py").read_text().replace("        spring(seq)\n", "")
     (world.model / "model.py").write_text(source)  # a model with a trap cannot be captured

@@ -27,6 +27,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     # The toy is so small that whole inputs are always cheaper: choose by the count alone.
     monkeypatch.setattr("kipoi_mcdropout.engine.choose._MUST_WORK", 0.0)
     monkeypatch.setattr("kipoi_mcdropout.engine.choose._MUST_RUN", 0)
+    monkeypatch.setattr("kipoi_mcdropout.engine.choose._CAPTURE_SHARE", float("inf"))
     monkeypatch.setattr("kipoi_mcdropout.engine.choose._MUST_GAIN", 0.99)
     world = make_world(tmp_path)
     # Without the trap, which no engine can see through; the first sequence is mostly unknown.
