@@ -29,7 +29,7 @@ from kipoi_mcdropout.runs.interrupt import interrupts, signal_that_came
 COMMANDS = {
     "ism": "effect and uncertainty of every single substitution of sequences",
     "predict": "predictions with uncertainty, no mutation",
-    "init": "write down what a model is, as mcdropout.yaml or as a folder for Kipoi",
+    "init": "a new project folder; or a file that says what a model is",
     "audit": "print every dropout site of a model and whether it can be locked",
     "score_variants": "effect and uncertainty of the variants in a VCF",
     "merge": "join the shards of a run into its outputs",
@@ -44,6 +44,7 @@ COMMANDS = {
     "intervals": "add calibrated intervals and the sign's probability to a result",
     "shrink": "add shrunken effects and the local false sign rate to a result",
     "evaluate": "do predicted effects agree with measured ones, and does the sd help",
+    "completion": "print a script with which bash, zsh or fish completes commands and options",
 }
 
 

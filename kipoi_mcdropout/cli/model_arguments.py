@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 MODEL_FLAGS = (
     "source", "weights", "members", "model_kwargs", "trust_pickle", "outputs", "input_shape", "length",
     "model_input", "category_axis", "alphabet", "unknown", "vocabulary", "extra_inputs", "label_axis",
-    "ignore", "dtype",
+    "ignore", "dtype", "device", "allow_tf32",
 )  # fmt: skip
 MODEL_HELP = (
     "the model: path/to/file.py:NAME or package.module:NAME, a class or function that gives an "
@@ -28,6 +28,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     _add_loading(parser)
     _add_inputs(parser)
     _add_outputs(parser)
+    _add_device(parser)
 
 
 def _add_loading(parser: argparse.ArgumentParser) -> None:
@@ -154,6 +155,23 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         choices=["float32", "bfloat16"],
         help="type in which the model computes: float32, its own types (default), or bfloat16, which is "
         "faster on some processors, but loses small effects to rounding; the masks are the same",
+    )
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    """Where the model computes."""
+    parser.add_argument(
+        "--device",
+        metavar="DEVICE",
+        help="where the model computes: auto (a GPU of CUDA where there is one, else the CPU; the "
+        "default), cpu, cuda, cuda:N for one of several GPUs, or mps for a GPU of Apple",
+    )
+    parser.add_argument(
+        "--allow_tf32",
+        action="store_true",
+        default=None,
+        help="let a GPU of NVIDIA round the factors of float32 products to TF32, 10 binary digits, "
+        "which is faster, but loses small effects to rounding",
     )
 
 

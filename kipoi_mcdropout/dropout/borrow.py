@@ -7,7 +7,7 @@ import random
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from kipoi_mcdropout.arrays.nested import Nested
+from kipoi_mcdropout.dropout.arithmetic import float32_products
 from kipoi_mcdropout.dropout.keras_network import KerasNetwork
 from kipoi_mcdropout.dropout.stored_weights import let_go
 
@@ -29,19 +31,20 @@ random_states = threading.RLock()  # held by who moves the generators, which are
 
 
 @contextmanager
-def borrowed(module: nn.Module) -> Iterator[nn.Module]:
+def borrowed(module: nn.Module, allow_tf32: bool = False) -> Iterator[nn.Module]:
     """Put `module` in evaluation mode without gradients; restore all of it on the way out.
 
     Restored, also after an exception: every submodule's own training flag, every buffer, the attributes
     that the forward pass sets, and the states of the random number generators of torch (CPU and the
     module's GPUs), numpy and Python. Threads that borrow the same module wait for each other; a thread
-    may borrow a module that it holds already. Stored weights (stored_weights.py) leave memory.
+    may borrow a module that it holds already. Stored weights (stored_weights.py) leave memory. Products
+    of float32 numbers are those of float32, or of TF32 where it is allowed.
     """
     try:
         with _lock_of(module), preserved_random_state(module), _no_compilation(), _restored(module):
             for part in module.modules():
                 part.training = False
-            with torch.inference_mode():
+            with torch.inference_mode(), float32_products(allow_tf32):
                 yield module
     finally:
         let_go(module)
@@ -56,6 +59,19 @@ def user_code() -> Iterator[None]:
     """
     with torch.inference_mode(False), torch.no_grad():
         yield
+
+
+def call_module(module: nn.Module) -> Callable[[Nested], Nested]:
+    """Call a module as Kipoi does: a dict as keyword arguments, a list as positional ones."""
+
+    def call(inputs: Nested) -> Nested:
+        if isinstance(inputs, dict):
+            return module(**inputs)
+        if isinstance(inputs, (list, tuple)):
+            return module(*inputs)
+        return module(inputs)
+
+    return call
 
 
 @contextmanager

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested, n_rows, take
 from kipoi_mcdropout.dropout.autocast import Autocast
 from kipoi_mcdropout.dropout.batch_check import Observed, observe
-from kipoi_mcdropout.dropout.borrow import borrowed, user_code
+from kipoi_mcdropout.dropout.borrow import borrowed, call_module, user_code
+from kipoi_mcdropout.dropout.device import device_of
+from kipoi_mcdropout.dropout.fewer_inputs import FewerInputs
 from kipoi_mcdropout.dropout.guarded import refuse_random_point
 from kipoi_mcdropout.dropout.input_types import InputTypes
 from kipoi_mcdropout.dropout.locked_pass import NO_DRAW, LockedPass
@@ -39,7 +41,8 @@ from kipoi_mcdropout.outputs.matrix import flatten_outputs
 from kipoi_mcdropout.outputs.used import OutputLeftOutWarning, UsedOutputs
 
 POINT = NO_DRAW  # in place of a draw: the prediction with dropout off
-MOST_AT_A_TIME = 32  # inputs in a forward pass, where nobody says how many
+# Inputs in a forward pass, where nobody says how many; a GPU needs many to be busy.
+MOST_AT_A_TIME, _MOST_ON_A_GPU = 32, 512
 _NOT_THE_MODELS = (
     McDropoutError,
     ModelForwardError,
@@ -47,19 +50,6 @@ _NOT_THE_MODELS = (
     MemoryError,
     torch.OutOfMemoryError,
 )
-
-
-def call_module(module: nn.Module) -> Call:
-    """Call a module as Kipoi does: a dict as keyword arguments, a list as positional ones."""
-
-    def call(inputs: Nested) -> Nested:
-        if isinstance(inputs, dict):
-            return module(**inputs)
-        if isinstance(inputs, (list, tuple)):
-            return module(*inputs)
-        return module(inputs)
-
-    return call
 
 
 class LockedModel:
@@ -75,6 +65,8 @@ class LockedModel:
         Modules whose dropout stays off, including the dropout inside them.
     autocast : Autocast, optional
         The type in which the module computes; `call`, if it is given, must be wrapped by it.
+    allow_tf32 : bool
+        Let a GPU round the factors of float32 products to TF32.
 
     Raises
     ------
@@ -90,11 +82,13 @@ class LockedModel:
         call: Call | None = None,
         ignore: tuple[str, ...] = (),
         autocast: Autocast | None = None,
+        allow_tf32: bool = False,
     ) -> None:
         self.module = plain_module(module)
         refuse_sharded(self.module)
         refuse_uninitialised(self.module)
         self.autocast = autocast or Autocast(self.module)
+        self.allow_tf32 = allow_tf32
         self.call = call or self.autocast.wrap(call_module(self.module))
         self.ignore = known_names(self.module, ignore)
         self._plans: dict[tuple[object, ...], SitePlan] = {}
@@ -103,18 +97,18 @@ class LockedModel:
         self._eps = 0.0
         self._input_bytes: dict[tuple[object, ...], int] = {}
         self._sharing: dict[tuple[object, ...], Sharing] = {}
+        self._fewer = FewerInputs()
         self._points: set[tuple[object, ...]] = set()  # shapes of input for which `point` was checked
 
     @property
     def device(self) -> torch.device:
         """Where the model's weights are."""
-        first = next(self.module.parameters(), None)
-        return torch.device("cpu") if first is None else first.device
+        return device_of(self.module)
 
     @contextmanager
     def borrow(self) -> Iterator[LockedModel]:
         """Hold the model in evaluation mode; as it was afterwards, also after an error."""
-        with borrowed(self.module):
+        with borrowed(self.module, self.allow_tf32):
             yield self
 
     @property
@@ -233,8 +227,12 @@ class LockedModel:
         return 2 * self._input_bytes.get(_shapes(inputs), 0)
 
     def fitting(self, inputs: Nested, memory_bytes: float) -> int:
-        """How many inputs of this shape to run at a time: at most 32, and such as fit into memory."""
-        return int(min(max(memory_bytes // max(self.bytes_of_one(inputs), 1), 1), MOST_AT_A_TIME))
+        """How many inputs of this shape to run at a time: at most 32, and such as fit into memory.
+
+        On a GPU at most 512.
+        """
+        most = MOST_AT_A_TIME if self.device.type == "cpu" else _MOST_ON_A_GPU
+        return int(min(max(memory_bytes // max(self.bytes_of_one(inputs), 1), 1), most))
 
     def _observe(self, inputs: Nested) -> Observed:
         try:
@@ -279,15 +277,23 @@ class LockedModel:
         Returns
         -------
         Tensor, shape=(n, outputs)
+
+        Warns
+        -----
+        LessMemoryWarning
+            If memory runs out: it goes on with half as many inputs at a time.
         """
-        n = n_rows(inputs)
         if draw != POINT:
             self.plan(inputs)
         takes_one = self.takes_one(inputs)  # checks, too, that the rows of a batch are independent
-        if n == 1 and not takes_one:  # some models squeeze a batch of one away
-            return self.outputs(_twice(inputs), draw, masks, scope, selected, shared)[:1]
-        outputs = self.raw_outputs(inputs, draw, masks, scope, shared)
-        return flatten_outputs(self.used(inputs).select(outputs), n, selected)
+
+        def one_pass(inputs: Nested, whole: bool) -> Tensor:
+            if n_rows(inputs) == 1 and not takes_one:  # some models squeeze a batch of one away
+                return one_pass(_twice(inputs), whole)[:1]
+            outputs = self.raw_outputs(inputs, draw, masks, scope, shared if whole else None)
+            return flatten_outputs(self.used(inputs).select(outputs), n_rows(inputs), selected)
+
+        return self._fewer.run(inputs, one_pass, self.device)
 
     def raw_outputs(
         self,

@@ -17,9 +17,11 @@ from torch import Tensor, nn
 
 from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested, n_rows, take
 from kipoi_mcdropout.dropout.autocast import Autocast
+from kipoi_mcdropout.dropout.borrow import call_module
+from kipoi_mcdropout.dropout.device import place
 from kipoi_mcdropout.dropout.input_types import InputTypes, as_arrays
 from kipoi_mcdropout.dropout.keras_network import KerasNetwork
-from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, call_module
+from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.memory import name_memory
 from kipoi_mcdropout.dropout.named_parts import plain_module, refuse_sharded, refuse_uninitialised
@@ -65,13 +67,18 @@ class KipoiModel:
         See `LockedModel`.
     readout : Readout, optional
         What is read of the outputs: the numbers that it makes are the outputs then.
+    device : str, optional
+        Where the weights are moved to (`dropout.device`); by default they stay where they are.
+    allow_tf32 : bool
+        See `LockedModel`.
 
     Raises
     ------
     ModelError
         If the model holds no torch module, or has NaN or infinite weights.
     InputError
-        If `dtype` is not for this model, or there is a readout beside `output_sel_fn`.
+        If `dtype` or `device` is not for this model, there is no such device, or there is a readout
+        beside `output_sel_fn`.
     """
 
     def __init__(
@@ -83,6 +90,8 @@ class KipoiModel:
         output_labels: Sequence[str] | None = None,
         dtype: str = "float32",
         readout: Readout | None = None,
+        device: str | None = None,
+        allow_tf32: bool = False,
     ) -> None:
         self.model = model
         self.label_axis = label_axis
@@ -94,13 +103,15 @@ class KipoiModel:
         self._made_of = made_of(model)  # now: a forward pass may keep things in attributes
         if output_sel_fn is not None:
             self._made_of["output_sel_fn_sha256"] = function_checksum(output_sel_fn)
-        self._types = InputTypes(module)
         self._own_types = not _runs_by_its_module(model)
         if self._own_types and dtype != "float32":
             raise InputError(
                 f"dtype {dtype} (--dtype) is for a model that runs by its torch module; this one has a "
                 "predict_on_batch of its own. Leave dtype out"
             )
+        if device is not None:
+            place(module, device, by_itself=self._own_types)
+        self._types = InputTypes(module)
         autocast = Autocast(module, dtype)
         call = _own_call(model, module) if self._own_types else self._types.wrap(call_module(module))
         call = autocast.wrap(name_memory(call))
@@ -114,7 +125,7 @@ class KipoiModel:
         elif readout is not None:
             schema = getattr(getattr(model, "schema", None), "targets", None)
             call = self.reader = ReadOutputs(call, readout, schema, output_labels, label_axis)
-        self.locked = LockedModel(module, call, tuple(ignore), autocast)
+        self.locked = LockedModel(module, call, tuple(ignore), autocast, allow_tf32)
         self.has_selection = output_sel_fn is not None
         let_go(module)
 

@@ -71,6 +71,7 @@ class ModelDescription:
         checked = {name: _checked(name, value) for name, value in given.items()}
         source = {name: value for name, value in checked.items() if name in _OF_SOURCE}
         settings = {name: value for name, value in checked.items() if name in _OF_SETTINGS}
+        settings.setdefault("device", "auto")
         model_source = ModelSource(**{"model": "", **source})
         trusted = {"trust_pickle": model_source.trust_pickle}
 
@@ -117,6 +118,9 @@ def load_model(model: str | Path, *, memory_bytes: int | None = None, **words: A
     trust_pickle : bool
         Also read files that can run code as they are read: a whole pickled network (then `model` may be
         its file), or a checkpoint with Python objects.
+    device : str
+        "auto" (the default: a GPU of CUDA where there is one, else the CPU), "cpu", "cuda", "cuda:N" or
+        "mps"; `allow_tf32` lets a GPU of NVIDIA round float32 products to TF32.
     memory_bytes : int
         Weights of several members that are together larger than half of this (by default of 1 GB) are
         kept in temporary files, and only those of the member that computes need to be in memory.

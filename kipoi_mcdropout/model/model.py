@@ -8,13 +8,13 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
 
-from kipoi_mcdropout.arrays.nested import Nested, leaves, map_nested
+from kipoi_mcdropout.arrays.nested import Nested
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.adapter import KipoiModel, OutputFunction, alphabet_of
 from kipoi_mcdropout.model.ensemble import Ensemble
+from kipoi_mcdropout.model.schema_example import example_of
 from kipoi_mcdropout.model.sequence_model import SequenceModel, Unknown, sequence_model
 from kipoi_mcdropout.model.settings import ModelSettings
 from kipoi_mcdropout.outputs.readout import Readout
@@ -126,6 +126,8 @@ class Model:
                     settings.outputs,
                     settings.dtype,
                     settings.readout,
+                    settings.device,
+                    settings.allow_tf32,
                 )
                 for member in given
             ]
@@ -167,8 +169,25 @@ class Model:
         InputError
             If the weights are not float32, or the model runs by code of its own.
         """
-        model, output_sel_fn = self._made_of
-        return Model.of(model, replace(self.settings, dtype=dtype), output_sel_fn)
+        return self._again(dtype=dtype)
+
+    def with_device(self, device: str, *, allow_tf32: bool = False) -> Model:
+        """The same model on another device; its weights are moved there, as by `nn.Module.to`.
+
+        Parameters
+        ----------
+        device : str
+            "auto" (a GPU of CUDA where there is one, else the CPU), "cpu", "cuda", "cuda:N" or "mps".
+        allow_tf32 : bool
+            Let a GPU of NVIDIA round the factors of float32 products to TF32 (10 binary digits), which
+            is faster and loses small effects to rounding.
+
+        Raises
+        ------
+        InputError
+            If there is no such device here, or the model runs by code of its own.
+        """
+        return self._again(device=device, allow_tf32=allow_tf32)
 
     def with_readout(self, **words: Any) -> Model:
         """The same model with other outputs: numbers that are read of its own, in each draw.
@@ -207,8 +226,12 @@ class Model:
                 "the model has a readout already; give tracks, reduce and the like once, to the model "
                 "or to the call"
             )
+        return self._again(readout=readout)
+
+    def _again(self, **changed: Any) -> Model:
+        """The same model with other settings, made anew."""
         model, output_sel_fn = self._made_of
-        return Model.of(model, replace(self.settings, readout=readout), output_sel_fn)
+        return Model.of(model, replace(self.settings, **changed), output_sel_fn)
 
     @cached_property
     def alphabet(self) -> str:
@@ -222,6 +245,11 @@ class Model:
         """How the input that is mutated holds the bases."""
         own = self.settings
         return Encoding(own.category_axis, self.alphabet, own.vocabulary)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.adapter.locked.device
 
     @property
     def name(self) -> str:
@@ -273,8 +301,7 @@ class Model:
         own = self.settings
         said = own.input_shape is not None or own.length is not None
         if schema is not None and not said and own.vocabulary is None:
-            _check_no_tokens(schema, self.adapter.embeds)
-            return map_nested(_random_input, schema)
+            return example_of(schema, self.adapter.embeds)
         return self.sequences.example()
 
     def __repr__(self) -> str:
@@ -303,31 +330,3 @@ def as_model(model: Any, **settings: Any) -> Model:
     if given:
         raise InputError(f"a Model has its settings already; make it with {', '.join(given)}")
     return model
-
-
-def _check_no_tokens(schema: Any, embeds: bool) -> None:
-    """Refuse to make up an only input that seems to be tokens."""
-    shapes = [tuple(array.shape) for _, array in leaves(schema)]
-    if embeds and len(shapes) == 1 and len(shapes[0]) == 1:
-        raise InputError(
-            f"the model has an embedding and one input, of shape {shapes[0]}. If these are tokens, one "
-            "a base, give vocabulary (--vocabulary), such as A=7,C=8,G=9,T=10,N=11. Otherwise give x=, "
-            "an array of inputs (--dataloader_args)"
-        )
-
-
-def _random_input(array: Any) -> NDArray[np.float32]:
-    shape = tuple(array.shape)
-    if any(size is None for size in shape):
-        raise InputError(
-            f"the model's schema leaves the shape of input {array.name!r} open: {shape}. Give x=, an "
-            "array of inputs, or make the model with input_shape (--dataloader_args)"
-        )
-    random = np.random.default_rng(0)
-    bases = next((size for size in (4, 5) if len(shape) > 1 and size in shape), None)
-    if bases is None:
-        return random.random((1, *shape), dtype=np.float32)
-    axis = max(i for i, size in enumerate(shape) if size == bases)
-    others = [size for i, size in enumerate(shape) if i != axis]
-    one_hot = np.eye(bases, dtype=np.float32)[random.integers(0, 4, (1, *others))]
-    return np.ascontiguousarray(np.moveaxis(one_hot, -1, axis + 1))

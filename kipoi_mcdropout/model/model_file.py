@@ -16,7 +16,8 @@ from kipoi_mcdropout.model.python_code import CodeName
 from kipoi_mcdropout.model.source import KIPOI_FILES, PICKLES, RANDOM
 
 MODEL_FILE = "mcdropout.yaml"
-NOT_IN_A_FILE = ("trust_pickle",)  # to trust a file is for the one who runs it
+# To trust a file is for the one who runs it, and so is the machine.
+NOT_IN_A_FILE = ("trust_pickle", "device", "allow_tf32")
 
 
 def find_model_file(model: str) -> Path | None:

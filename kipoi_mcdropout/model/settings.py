@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from kipoi_mcdropout.dropout.autocast import check_dtype
+from kipoi_mcdropout.dropout.device import check_device
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.model.sequence_model import Unknown
 from kipoi_mcdropout.outputs.labels import unique_names
@@ -32,9 +33,13 @@ class ModelSettings:
     extra_inputs: Mapping[str, Any] | None = None
     readout: Readout | None = None
     dtype: str = "float32"
+    device: str | None = None  # None: where the model's weights are
+    allow_tf32: bool = False
 
     def __post_init__(self) -> None:
         check_dtype(self.dtype)
+        if self.device is not None:
+            check_device(self.device)
         if self.outputs is not None:
             _check_outputs(self.outputs)
             object.__setattr__(self, "outputs", unique_names(self.outputs))

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from kipoi_mcdropout.dropout.keras_network import KerasNetwork, is_keras
@@ -164,11 +163,13 @@ class ModelSource:
         if self.is_keras:
             return LoadedNetwork(_from_keras(self), self, "keras")
         if self.is_pickle:
-            return LoadedNetwork(_here(_unpickled(self)), self, "pickle")
+            return LoadedNetwork(_unpickled(self).eval(), self, "pickle")
         code = self.code
         assert code is not None, "a model is Kipoi's, a pickle or code"
         network = _from_code(self, code, say)
-        return LoadedNetwork(_here(network), self, "file" if code.is_file else "module")
+        if not is_keras(network):
+            network.eval()
+        return LoadedNetwork(network, self, "file" if code.is_file else "module")
 
     def _kipoi_model(self, with_dataloader: bool, say: Say) -> Any:
         if self.weights is not None:
@@ -238,11 +239,3 @@ def _unpickled(source: ModelSource) -> nn.Module:
         f"{path} has {what} and no network: give the network's code as MODEL, file.py:NAME, and this "
         f"file by --weights {path}"
     )
-
-
-def _here(network: nn.Module) -> nn.Module:
-    """The network for predictions, on the GPU if there is one, as Kipoi does."""
-    if is_keras(network):  # which chooses the device by itself
-        return network
-    network.eval()
-    return network.cuda() if torch.cuda.is_available() else network

@@ -83,6 +83,10 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
         The token of each base, where the input to mutate is tokens; see `sequence.vocabulary`.
     dtype : {"float32", "bfloat16"}
         Type in which the model computes; see `kipoi_mcdropout.Model.with_dtype`.
+    device : str, optional
+        Where the model computes, "auto", "cpu", "cuda", "cuda:N" or "mps"; by default where it is.
+    allow_tf32 : bool
+        Let a GPU round float32 products to TF32; see `kipoi_mcdropout.Model.with_device`.
     pseudocount : float, optional
         Of the score log2fc; 1 by default.
     outputs
@@ -130,6 +134,8 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
         label_axis: int | None = None,
         vocabulary: Any = None,
         dtype: str = "float32",
+        device: str | None = None,
+        allow_tf32: bool = False,
         pseudocount: float | None = None,
         **outputs: Any,
     ) -> None:
@@ -137,11 +143,11 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
         from kipoi_mcdropout.effects.saturation import IsmOptions, SaturationMutagenesis
         from kipoi_mcdropout.effects.scores import parse_scores
         from kipoi_mcdropout.effects.summary import EffectOptions
-        from kipoi_mcdropout.engine import DEFAULT_MEMORY_BYTES
         from kipoi_mcdropout.model.adapter import KipoiModel, alphabet_of
         from kipoi_mcdropout.model.ensemble import Ensemble, check_balanced, draws_of
         from kipoi_mcdropout.outputs.readout import Readout
         from kipoi_mcdropout.outputs.targets import as_targets
+        from kipoi_mcdropout.runs.options import RunOptions
         from kipoi_mcdropout.sequence.layout import Encoding
         from kipoi_mcdropout.sequence.one_hot import check_alphabet
         from kipoi_mcdropout.sequence.vocabulary import as_vocabulary
@@ -151,7 +157,14 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
         chosen = parse_scores(scores, score_kwargs, pseudocount)
         readout = readout_for(Readout.of(outputs, "MCDropoutISM"), chosen)
         own = (output_sel_fn, ignore, label_axis)
-        ensemble = Ensemble.of([KipoiModel(one, *own, dtype=dtype, readout=readout) for one in given])
+        ensemble = Ensemble.of(
+            [
+                KipoiModel(
+                    one, *own, dtype=dtype, readout=readout, device=device, allow_tf32=bool(allow_tf32)
+                )
+                for one in given
+            ]
+        )
         letters = alphabet_of(given[0]) if alphabet is None else check_alphabet(alphabet)
         names = [score for score in scores if score in scoring_options]  # those of kipoi-interpret
         super().__init__(
@@ -170,7 +183,7 @@ class MCDropoutISM(Mutation):  # type: ignore[misc] # kipoi_interpret has no typ
             mask_scope,
             batch_size,
             engine,
-            DEFAULT_MEMORY_BYTES if memory_bytes is None else memory_bytes,
+            RunOptions(memory_bytes=memory_bytes).memory_on(ensemble.first.locked.device),
             verify,
         )
         if n_draws is not None:

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import torch
+
+from kipoi_mcdropout.dropout.device import memory_of
 from kipoi_mcdropout.engine import DEFAULT_MEMORY_BYTES
 from kipoi_mcdropout.engine.full import check_batch_size
 from kipoi_mcdropout.errors import InputError
@@ -25,7 +28,8 @@ class RunOptions:
         How mutants are computed: whole, or as changes of their reference, which is exact and many times
         faster for convolutional models. "auto" chooses by the model and the sizes of the run.
     memory_bytes : int, optional
-        Approximate memory for activations, in addition to the weights; 1 GB by default.
+        Approximate memory for activations, in addition to the weights; by default 1 GB, and on a GPU of
+        CUDA 40 % of its memory.
     verify : bool
         Compare a small sample of what the incremental engine computes with the plain forward pass.
     scheduler : str or Scheduler
@@ -57,10 +61,10 @@ class RunOptions:
         if self.memory_bytes is not None and self.memory_bytes < 1:
             raise InputError(f"memory_bytes must be at least 1; got {self.memory_bytes}")
 
-    @property
-    def memory(self) -> int:
-        """`memory_bytes`, or the default."""
-        return DEFAULT_MEMORY_BYTES if self.memory_bytes is None else self.memory_bytes
+    def memory_on(self, device: torch.device) -> int:
+        """`memory_bytes`, or the default of this device."""
+        default = memory_of(device) or DEFAULT_MEMORY_BYTES
+        return default if self.memory_bytes is None else self.memory_bytes
 
     @property
     def needs_files(self) -> str | None:

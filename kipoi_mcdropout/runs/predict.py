@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kipoi_mcdropout.arrays.nested import Nested, n_rows
+from kipoi_mcdropout.dropout.device import describe_device
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.sites import SitePlan
 from kipoi_mcdropout.effects.asked_outputs import readout_for
@@ -178,6 +179,8 @@ def prediction_record(
             "keep_draws": options.keep_draws,
             "ignore": list(settings.ignore),
             "dtype": settings.dtype,
+            "device": describe_device(model.device),
+            "allow_tf32": settings.allow_tf32,
             **sequences.recorded(),
         },
         files={**input_files(adapter.files), **input_files(sequences.arguments)},

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from kipoi_mcdropout.dropout.device import describe_device
 from kipoi_mcdropout.dropout.locked_model import MOST_AT_A_TIME
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.effects.member_engines import draws_of_each
@@ -273,7 +274,8 @@ def _plan(
         len(chosen.columns), len(effects.scores), effects.n_draws, running.batch_size or MOST_AT_A_TIME,
         0 if chosen.profiles is None else chosen.profiles.size,
     )  # fmt: skip
-    asked = EngineChoice(running.engine, running.batch_size, running.memory, running.verify)
+    memory = running.memory_on(model.device)
+    asked = EngineChoice(running.engine, running.batch_size, memory, running.verify)
     masks = MaskBank(wanted.seed)
     is_random = which_are_random(model, effects.n_draws)
     at_once, n_chunks = min(n_alleles, n_records or n_alleles), -(-n_records // n_alleles) or 1
@@ -298,14 +300,15 @@ def _recorded(plan: _Plan, contig_map: dict[str, str]) -> dict[str, Any]:
         "input_shape": list(sequences.layout.shape), "alphabet": sequences.layout.alphabet,
         "vocabulary": own.get("vocabulary"), "readout": own.get("readout"),
         "unknown": sequences.unknown_as, "ignore": list(plan.model.settings.ignore),
-        "dtype": plan.model.settings.dtype,
+        "dtype": plan.model.settings.dtype, "device": describe_device(plan.model.device),
+        "allow_tf32": plan.model.settings.allow_tf32,
         **({"extra_inputs": extra} if (extra := sequences.recorded()["extra_inputs"]) else {}),
         "info_prefix": wanted.vcf.info_prefix, "vcf_statistics": list(wanted.vcf.statistics),
         "vcf_targets": list(as_targets(wanted.vcf.targets)), "q_values": wanted.vcf.q_values,
         **({"member_means": True} if wanted.vcf.member_means else {}),
         "chunk_alleles": plan.n_alleles,
         "engine": running.engine if isinstance(running.engine, str) else "custom",
-        "engine_used": plan.choice.engine, "memory_bytes": running.memory_bytes,
+        "engine_used": plan.choice.engine, "memory_bytes": running.memory_on(plan.model.device),
     }  # fmt: skip
 
 

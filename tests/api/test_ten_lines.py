@@ -1,4 +1,4 @@
-"""The lines that a person types, from a network to a report, as they stand in the README."""
+"""The lines that a person types in Python, from a network to a report."""
 
 from __future__ import annotations
 

@@ -12,6 +12,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from paths import ROOT
+from PIL import Image
+
+from kipoi_mcdropout.cli import COMMANDS as PROGRAM
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(sh|python)\n(.*?)```", README, flags=re.DOTALL)
@@ -65,3 +68,69 @@ def test_python(code: str, workdir: Path) -> None:
     assert "n_draws=30" in code
     done = _run([code.replace("n_draws=30", "n_draws=2")], workdir)
     assert done.returncode == 0, done.stderr
+
+
+def section(title: str) -> str:
+    """The text under a heading."""
+    heading = rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)"
+    found = re.search(heading, README, flags=re.DOTALL | re.MULTILINE)
+    assert found is not None
+    return found[1]
+
+
+def rows(title: str) -> list[list[str]]:
+    """The cells of each row of the table under a heading, without its head."""
+    lines = [line for line in section(title).splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def test_the_table_of_commands_has_them_all() -> None:
+    named = [name for first, *_ in rows("Commands") for name in re.findall(r"`(\w+)`", first)]
+    missing = sorted(set(PROGRAM) - set(named))
+    assert not missing, f"README.md, table under Commands: add {', '.join(missing)}"
+    assert set(named) == set(PROGRAM)
+    assert len(named) == len(set(named))
+
+
+def test_links_lead_to_files_that_exist() -> None:
+    links = re.findall(r"\]\(([^)]+)\)", README)
+    local = [link.partition("#")[0] for link in links if not link.startswith("http")]
+    assert len(local) > 20
+    assert [link for link in local if not (ROOT / link).exists()] == []
+
+
+def test_the_picture_is_small_and_told_in_words() -> None:
+    """That the command still makes it is tested with the images of the documentation."""
+    ((words, link),) = re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", README)
+    assert len(words) > 80
+    path = ROOT / link
+    assert path.parent == ROOT / "docs" / "images"
+    assert path.stat().st_size < 200_000
+    with Image.open(path) as image:
+        assert image.width >= 600
+
+
+def test_the_command_of_the_picture_is_the_same_on_its_page() -> None:
+    page = (ROOT / "docs" / "how_to" / "plots_and_report.md").read_text().replace("\\\n", " ")
+    (shown,) = (command for command in COMMANDS if " plot effects " in command)
+    (made,) = (line for line in page.splitlines() if " plot effects " in line)
+    window = ("--target FOXA2", "--sequence FOXA2_1", "--start 235", "--end 265", "effects.png")
+    assert all(words in shown and words in made for words in window)
+
+
+def test_each_other_tool_has_a_source_of_what_is_said_of_it() -> None:
+    first, *others = rows("How it compares")
+    assert first[0] == "kipoi_mcdropout"
+    assert len(others) >= 5
+    for name, *cells in others:
+        assert len(cells) == 4
+        assert "](https://" in name
+    numbers = [int(n) for n in re.findall(r"\[\[(\d+)\]\]\(https://", section("How it compares"))]
+    assert numbers == list(range(1, len(numbers) + 1))
+    pinned = re.findall(r"github\.com/[\w-]+/[\w-]+/blob/(\w+)/", section("How it compares"))
+    assert len(pinned) >= 8
+    assert all(len(commit) == 40 for commit in pinned)
+
+
+def test_it_is_short() -> None:
+    assert len(README.splitlines()) <= 200

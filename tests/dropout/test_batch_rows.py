@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kipoi_mcdropout import MCDropoutISM
-from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, call_module, locked_forward
+from kipoi_mcdropout.dropout.borrow import call_module
+from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel, locked_forward
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.dropout.row_order import over_batch, row_order
 from kipoi_mcdropout.dropout.sites import SitePlan

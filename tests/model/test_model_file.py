@@ -47,7 +47,7 @@ def test_it_says_what_the_flags_say(files: Files, monkeypatch: pytest.MonkeyPatc
     )  # fmt: skip
     assert by_file == by_folder == by_flags
     assert by_file.settings == ModelSettings(
-        ("FOXA2", "DNase"), (4, LENGTH), None, None, 0, "AGCT", "zero", None, ("block",)
+        ("FOXA2", "DNase"), (4, LENGTH), None, None, 0, "AGCT", "zero", None, ("block",), device="auto"
     )
     model = mcd.load_model(path)
     assert torch.equal(model.adapter.locked.module.head.weight, files.net.head.weight)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections import OrderedDict
 from typing import Any
 
@@ -12,7 +13,9 @@ import torch
 from small_models import LENGTH, Linear, fixed, one_hot
 from torch import Tensor, nn
 
+import kipoi_mcdropout as mcd
 from kipoi_mcdropout import MCDropoutISM, locked_forward, mc_predict
+from kipoi_mcdropout.dropout.fewer_inputs import LessMemoryWarning
 from kipoi_mcdropout.dropout.memory import ModelMemoryError
 from kipoi_mcdropout.errors import InputError, ModelError, ModelForwardError
 from kipoi_mcdropout.model.adapter import KipoiModel
@@ -252,13 +255,42 @@ class Card(Linear):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
 
-def test_memory_that_runs_out_is_said_in_a_line_with_the_batch_size() -> None:
-    with pytest.raises(ModelMemoryError, match="8 inputs at a time; lower the batch size") as caught:
-        mc_predict(fixed(Hungry()), one_hot(8), n_draws=2, batch_size=8)
-    assert "\n" not in str(caught.value)
-    assert mc_predict(fixed(Hungry()), one_hot(8), n_draws=2, batch_size=4).mean.shape == (8, 3)
-    with pytest.raises(ModelMemoryError, match="CUDA out of memory"):
+def test_a_run_goes_on_with_fewer_inputs_where_memory_runs_out() -> None:
+    net, x = fixed(Hungry()), one_hot(9)
+    expected = mc_predict(net, x, n_draws=3, batch_size=4)
+    with pytest.warns(LessMemoryWarning, match=r"9 inputs at a time: it goes on with at most 4") as told:
+        found = mc_predict(net, x, n_draws=3, batch_size=9)
+    assert len(told) == 1
+    np.testing.assert_allclose(found.mean, expected.mean, rtol=1e-5)
+    np.testing.assert_allclose(found.sd, expected.sd, rtol=1e-4)
+
+
+@pytest.mark.parametrize("engine", ["full", "incremental"])
+def test_effects_are_the_same_where_memory_runs_out(engine: str) -> None:
+    class Greedy(Linear):
+        limit = 10**9
+
+        def forward(self, x: Tensor) -> Tensor:
+            if len(x) > self.limit:
+                torch.empty(2**62, dtype=torch.uint8)
+            return self.body(x)
+
+    net, x = fixed(Greedy()), one_hot(1)
+    running = mcd.RunOptions(engine=engine, batch_size=32)
+    expected = mcd.ism(net, x, n_draws=3, running=running).table()
+    net.limit = 3
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        found = mcd.ism(net, x, n_draws=3, running=running).table()
+    assert engine == "incremental" or any(w.category is LessMemoryWarning for w in told)
+    for name in ("effect_mean", "effect_sd"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-6)
+
+
+def test_memory_that_does_not_suffice_for_one_input_is_said_in_a_line() -> None:
+    with pytest.raises(ModelMemoryError, match="CUDA out of memory") as caught:
         mc_predict(fixed(Card()), one_hot(8), n_draws=2)
+    assert "\n" not in str(caught.value)
 
 
 def test_other_errors_of_the_model_keep_their_words() -> None:

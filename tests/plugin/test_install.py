@@ -8,17 +8,21 @@ such a line, so what registers with Kipoi is what was installed here.
 from __future__ import annotations
 
 import ast
+import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 import zipfile
 from pathlib import Path
 
 import pytest
-from paths import ROOT
+from packaging.metadata import ExceptionGroup, Metadata
+from paths import PACKAGING, ROOT
 
 from kipoi_mcdropout.plugin.hook import DISABLE_VARIABLE
 from kipoi_mcdropout.plugin.manifest import manifest_path
@@ -26,10 +30,6 @@ from kipoi_mcdropout.plugin.manifest import manifest_path
 NAME = "kipoi_mcdropout"
 START_UP = "kipoi_mcdropout.pth"
 MANIFEST = "kipoi_plugin.yaml"
-PACKAGING = (
-    "setup.cfg", "setup.py", "pyproject.toml", "MANIFEST.in", "constraints.txt", "LICENSE",
-    "README.md", MANIFEST,
-)  # fmt: skip
 STATE = """
 import kipoi, kipoi_interpret.cli, sys
 from kipoi_interpret.importance_scores import available_methods
@@ -98,13 +98,18 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel made from the source distribution made from the checkout."""
+def distributions(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with the source distribution made from the checkout, and the wheel made from that."""
     folder = tmp_path_factory.mktemp("dist")
     checked(
         sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), cwd=checkout
     )  # fmt: skip
-    (path,) = folder.glob("*.whl")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(distributions: Path) -> Path:
+    (path,) = distributions.glob("*.whl")
     return path
 
 
@@ -124,6 +129,33 @@ def test_the_wheel_holds_the_package_and_the_two_files_and_no_more(wheel: Path) 
     assert f"{NAME}/{MANIFEST}" in names
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / NAME).rglob("*.py")}
     assert sources <= set(names)
+    templates = {str(path.relative_to(ROOT)) for path in (ROOT / NAME / "cli" / "project").glob("*.*")}
+    assert len(templates) >= 7
+    assert templates <= set(names)
+
+
+def test_the_metadata_are_those_that_pypi_takes(distributions: Path, wheel: Path) -> None:
+    """The rules of the packaging standards; where twine is installed, its own check too."""
+    (source,) = distributions.glob("*.tar.gz")
+    with tarfile.open(source) as archive:
+        (name,) = (m for m in archive.getnames() if m.count("/") == 1 and m.endswith("/PKG-INFO"))
+        file = archive.extractfile(name)
+        assert file is not None
+        of_source = file.read()
+    with zipfile.ZipFile(wheel) as archive_of_wheel:
+        (name,) = (n for n in archive_of_wheel.namelist() if n.endswith(".dist-info/METADATA"))
+        of_wheel = archive_of_wheel.read(name)
+    for text in (of_source, of_wheel):
+        metadata = Metadata.from_email(text, validate=True)
+        assert metadata.name == NAME
+        assert metadata.description == (ROOT / "README.md").read_text()
+        assert metadata.description_content_type == "text/markdown"
+    wrong = re.sub(rb"(?m)^Requires-Python: .*$", b"Requires-Python: 3+", of_wheel, count=1)
+    with pytest.raises(ExceptionGroup):
+        Metadata.from_email(wrong, validate=True)
+    if importlib.util.find_spec("twine") is not None:
+        files = [str(path) for path in (source, wheel)]
+        checked(sys.executable, "-m", "twine", "check", "--strict", *files)
 
 
 def test_the_wheel_is_what_is_imported(installed: Environment) -> None:

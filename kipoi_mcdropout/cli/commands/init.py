@@ -1,4 +1,4 @@
-"""`kipoi mcdropout init`: write down what a model is, as mcdropout.yaml or as a Kipoi folder."""
+"""`kipoi mcdropout init`: a new project; or what a model is, as mcdropout.yaml or as a Kipoi folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kipoi_mcdropout.cli.arguments import Parser
-from kipoi_mcdropout.cli.model_arguments import add_model, describe_model, load_described
+from kipoi_mcdropout.cli.model_arguments import (
+    add_model,
+    describe_model,
+    load_described,
+    model_words,
+)
 from kipoi_mcdropout.errors import EXIT_OK, InputError
 
 if TYPE_CHECKING:
@@ -17,10 +22,13 @@ if TYPE_CHECKING:
     from kipoi_mcdropout.model.source import ModelSource
 
 _DESCRIPTION = """\
-Write what MODEL and its flags say into a file, mcdropout.yaml, that every command takes as MODEL, so
-that a group can share it. Paths in it are relative to the file. With --kipoi write a folder that Kipoi
-itself can load, with copies of the code and of the weights and with a dataloader. The model is loaded
-and run first, so what does not fit is found now."""
+init FOLDER makes a new folder to start from. It has a small network, a genome, regions and a VCF, to be
+replaced by yours, and a README and a Snakefile with the commands, which run as they are.
+
+init MODEL -o PATH writes what MODEL and its flags say into a file, mcdropout.yaml, that every
+command takes as MODEL, so that a group can share it. Paths in it are relative to the file. With --kipoi
+it writes a folder that Kipoi itself can load, with copies of the code and of the weights and with a
+dataloader. The model is loaded and run first, so what does not fit is found now."""
 
 
 def get_parser(prog: str = "kipoi mcdropout init") -> argparse.ArgumentParser:
@@ -28,16 +36,17 @@ def get_parser(prog: str = "kipoi mcdropout init") -> argparse.ArgumentParser:
     parser = Parser(
         prog,
         _DESCRIPTION,
-        f"{prog} net.py:Net --weights weights.pt \\\n"
+        f"{prog} my_project\n"
+        f"  {prog} net.py:Net --weights weights.pt \\\n"
         "    --outputs FOXA2 DNase --length 500 -o mcdropout.yaml",
     )
     add_model(parser)
     parser.add_argument(
         "-o",
         "--output",
-        required=True,
         metavar="PATH",
-        help="file to write, .yaml, or a folder, which then gets a mcdropout.yaml",
+        help="file to write, .yaml, or a folder, which then gets a mcdropout.yaml (default: MODEL is "
+        "the name of a new folder, for a project to start from)",
     )
     parser.add_argument(
         "--kipoi", action="store_true", help="write a folder with a model that Kipoi itself can load"
@@ -49,6 +58,9 @@ def get_parser(prog: str = "kipoi mcdropout init") -> argparse.ArgumentParser:
 def main(args: list[str], prog: str = "kipoi mcdropout init") -> int:
     """Run the command; returns its exit code."""
     options = get_parser(prog).parse_args(args)
+
+    if options.output is None:
+        return _new_project(options)
 
     from kipoi_mcdropout.cli.messages import say
     from kipoi_mcdropout.files.atomic import check_free, replace_file
@@ -87,6 +99,24 @@ def main(args: list[str], prog: str = "kipoi mcdropout init") -> int:
     for path, content in paths.items():
         replace_file(path, [content])
     say(f"written: {', '.join(map(str, sorted(paths)))}")
+    return EXIT_OK
+
+
+def _new_project(options: argparse.Namespace) -> int:
+    """Make a folder to start from; flags of a model, or of its file, are an error."""
+    from kipoi_mcdropout.cli.messages import say
+    from kipoi_mcdropout.cli.new_project import new_project
+
+    flags = [name for name in model_words(options) if name != "model"]
+    flags += [name for name in ("kipoi", "overwrite") if getattr(options, name)]
+    if flags:
+        raise InputError(
+            f"--{flags[0]} is about a model, so -o PATH is needed, the file or folder to write. For a "
+            "new project give init the name of a new folder alone"
+        )
+    paths = new_project(Path(options.model))
+    say(f"written: {', '.join(map(str, paths))}")
+    say(f"next: cd {options.model}, and follow its README.md")
     return EXIT_OK
 
 

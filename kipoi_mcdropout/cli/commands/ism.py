@@ -243,6 +243,8 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
         "label_axis": options.label_axis,
         "vocabulary": options.vocabulary,
         "dtype": options.dtype,
+        "device": options.device,
+        "allow_tf32": options.allow_tf32,
         "pseudocount": options.pseudocount,
         **{name: getattr(options, name) for name in READOUT_FLAGS},
     }

@@ -172,7 +172,7 @@ def ism_options(
     return IsmOptions(
         model.settings.model_input, effects, seed, as_targets(targets), model.encoding,
         options.start, options.end, options.include_reference, options.mask_scope, running.batch_size,
-        running.engine, running.memory, running.verify, options.member_means,
+        running.engine, running.memory_on(model.device), running.verify, options.member_means,
     )  # fmt: skip
 
 

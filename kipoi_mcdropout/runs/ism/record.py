@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from kipoi_mcdropout.arrays.nested import Nested
+from kipoi_mcdropout.dropout.device import describe_device
 from kipoi_mcdropout.dropout.locked_model import POINT
 from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.effects.saturation import SaturationMutagenesis
@@ -116,6 +117,8 @@ def run_record(
             **({"member_means": True} if options.member_means else {}),
             "ignore": list(model.settings.ignore),
             "dtype": model.settings.dtype,
+            "device": describe_device(model.device),
+            "allow_tf32": model.settings.allow_tf32,
             "output_sel_fn": asked.output_sel_fn,
             **sequences.recorded(),
         },
