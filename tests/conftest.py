@@ -9,6 +9,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from browser import browser  # noqa: F401 (a fixture)
 from hypothesis import HealthCheck, settings
 from paths import ROOT
 

@@ -22,9 +22,17 @@ _POINTS = {
     "simple_mode": "Simple mode",
     "weighted_mode": "Weighted mode",
 }
+# Without a bootstrap over sequences.
+_OF_DRAWS = {
+    "lasso": "MR-Lasso",
+    "maxlik": "Maximum likelihood",
+    "ivw_radial": "Radial IVW",
+    "egger_radial": "Radial MR-Egger",
+}
 _RESAMPLED = {"draws": "draws", "both": "draws and mutants", "sequences": "draws and sequences"}
 METHOD_WORDS = {
     **_POINTS,
+    **_OF_DRAWS,
     "egger_correlated": "MR-Egger, correlated effects",
     "ivw_fixed": "IVW, fixed effects",
     "ivw_delta": "IVW, second-order weights",
@@ -36,6 +44,11 @@ METHOD_WORDS = {
     "egger_penalised": "MR-Egger, penalised weights",
     "egger_penalised_robust": "Robust MR-Egger, penalised weights",
     "penalised_weighted_median": "Penalised weighted median",
+    "ivw_radial_first_order": "Radial IVW, first-order weights",
+    "ivw_radial_second_order": "Radial IVW, second-order weights",
+    "ivw_radial_iterated": "Radial IVW, iterated weights",
+    "egger_radial_first_order": "Radial MR-Egger, first-order weights",
+    "egger_radial_second_order": "Radial MR-Egger, second-order weights",
     **{
         f"raps{simple}_{loss}": f"MR-RAPS, {words}{', no overdispersion' if simple else ''}"
         for simple in ("", "_simple")
@@ -47,6 +60,11 @@ METHOD_WORDS = {
         for method, words in _POINTS.items()
         for resample, what in _RESAMPLED.items()
         if resample != "sequences" or method in NEED_NO_RATIO
+    },
+    **{
+        f"{method}_bootstrap_{resample}": f"{words}, bootstrap over {_RESAMPLED[resample]}"
+        for method, words in _OF_DRAWS.items()
+        for resample in ("draws", "both")
     },
 }
 

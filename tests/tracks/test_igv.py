@@ -25,8 +25,6 @@ from variant_world import tiny_net, write_vcf
 import kipoi_mcdropout as mcd
 from kipoi_mcdropout.sequence.genome import Genome
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BUNDLED = ROOT / "kipoi_mcdropout" / "reports" / "static" / "igv.min.js"
 ADDRESS = "http://tracks.test/"  # no host: the test answers its requests
 START, END = 95, 125  # on chr2: window d, and a variant in it
@@ -83,21 +81,15 @@ def folder(effects: mcd.Effects, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture(scope="module")
-def page(folder: Path) -> Iterator[Any]:
-    program = next((p for p in map(shutil.which, BROWSERS) if p), None)
-    if program is None:
-        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is on the PATH")
-    with playwright.sync_playwright() as driver:
-        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        chromium = driver.chromium.launch(executable_path=program, args=arguments)
-        page = chromium.new_page(viewport={"width": 1280, "height": 640})
-        page.others, page.errors = [], []
-        page.route("**/*", lambda route: serve(route, folder, page.others))
-        page.on("pageerror", lambda error: page.errors.append(str(error)))
-        page.on("dialog", lambda dialog: page.errors.append(dialog.message) or dialog.dismiss())
-        page.goto(ADDRESS)
-        yield page
-        chromium.close()
+def page(folder: Path, browser: Any) -> Iterator[Any]:
+    page = browser.new_page(viewport={"width": 1280, "height": 640})
+    page.others, page.errors = [], []
+    page.route("**/*", lambda route: serve(route, folder, page.others))
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.on("dialog", lambda dialog: page.errors.append(dialog.message) or dialog.dismiss())
+    page.goto(ADDRESS)
+    yield page
+    page.close()
 
 
 @pytest.mark.parametrize("track", TRACKS)
