@@ -1,10 +1,12 @@
 """How often a 95 % interval of the slope holds the slope that was planted.
 
     python benchmarks/mr_coverage.py [--datasets 400] [--n-bootstrap 500] [--seed 0] [--answer]
+        [--scenario TEXT]
 
 Prints a table, a row per scenario and method: coverage (its Monte Carlo error is 1.1 % at 95 % and
 400 data sets), mean length of the interval, and mean error of the estimate, both in units of the
-slope. With --answer the rows are of the answer that is shown first (`mr.answer`): in which share of the
+slope. --scenario takes those with this text in their name; their data sets are the same as in a whole
+run. With --answer the rows are of the answer that is shown first (`mr.answer`): in which share of the
 data sets it gives a number, and how often the interval of this number holds the slope.
 
 Each data set is a last layer with dropout (p = 0.5, locked) over hidden units, 60 mutants, and two
@@ -172,6 +174,8 @@ def print_answers(args: argparse.Namespace) -> None:
     print("| scenario | one number | groups | other | coverage | length | error |")
     print("|---|---|---|---|---|---|---|")
     for scenario in (*SCENARIOS, *PLEIOTROPIC):
+        if args.scenario not in scenario.name:
+            continue
         kinds, found = answers(scenario, args.datasets, args.n_bootstrap, args.seed)
         shares = [kinds.get(k, 0) / args.datasets for k in ("one_number", "groups")]
         shares.append(1 - sum(shares))
@@ -188,6 +192,7 @@ def main() -> None:
     parser.add_argument("--datasets", type=int, default=400)
     parser.add_argument("--n-bootstrap", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--scenario", default="", help="only scenarios with this text in their name")
     parser.add_argument("--answer", action="store_true", help="of the answer that is shown first")
     args = parser.parse_args()
     if args.answer:
@@ -196,6 +201,8 @@ def main() -> None:
     print("| scenario | method | se | coverage | length | error |")
     print("|---|---|---|---|---|---|")
     for scenario in SCENARIOS:
+        if args.scenario not in scenario.name:
+            continue
         for name, se_type, share, length, error in coverage(
             scenario, args.datasets, args.n_bootstrap, args.seed
         ):

@@ -3,6 +3,7 @@
     python benchmarks/variants.py throughput          # DeepSEA architecture against plain paired calls
     python benchmarks/variants.py memory              # peak memory with 1,000 and with 100,000 alleles
     python benchmarks/variants.py genomes FOLDER      # FOLDER/z.fa, FOLDER/z.vcf.gz: 1000 Genomes sites
+    python benchmarks/variants.py share FOLDER        # the first of them, with windows shared and not
 
 Each measurement runs in a process of its own.
 """
@@ -252,6 +253,65 @@ def run_genomes(folder: Path) -> dict[str, Any]:
     return {"text": "\n".join(lines)}
 
 
+# --- shared windows ---------------------------------------------------------------------------------
+
+SHARED_BP = (0, 50, 100, 200)
+
+
+def share(options: argparse.Namespace) -> None:
+    """Processor time of the DeepSEA architecture over dense sites, with windows shared and not."""
+    if options.folder is None:
+        raise SystemExit("give the folder of z.fa and z.vcf.gz")
+    took: dict[int, list[float]] = {bp: [] for bp in SHARED_BP}
+    windows = {}
+    for turn in range(options.repeats):
+        for bp in SHARED_BP if turn % 2 else reversed(SHARED_BP):
+            result = worker(options, f"share {bp} {options.folder}")
+            took[bp].append(result["cpu"])
+            windows[bp] = result["windows"]
+    for bp in SHARED_BP:
+        ratio = statistics.median(a / b for a, b in zip(took[0], took[bp], strict=True))
+        seconds = statistics.median(took[bp])
+        print(
+            f"--share_windows {bp}: {options.alleles} records, {windows[bp]} windows, {seconds:.2f} s "
+            f"of the processor, {ratio:.2f} x as fast"
+        )
+
+
+def time_share(options: argparse.Namespace, share_bp: int, folder: Path) -> dict[str, Any]:
+    import gzip
+    import itertools
+
+    from networks import build
+
+    from kipoi_mcdropout import Model, RunOptions, VariantOptions, score_variants
+    from kipoi_mcdropout.vcf.place.shared_windows import shared
+    from kipoi_mcdropout.vcf.read.reader import VcfReader
+
+    network = build("deepsea", seed=0)
+    model = Model(network, input_shape=network.input_shape, category_axis=network.category_axis)
+    running = RunOptions(batch_size=BATCH_SIZE, engine=options.engine)
+    with tempfile.TemporaryDirectory() as text, gzip.open(folder / "z.vcf.gz", "rt") as lines:
+        vcf = Path(text) / "some.vcf"
+        head = list(itertools.takewhile(lambda line: line.startswith("##"), lines))  # and the columns
+        columns = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+        dense = list(itertools.islice(lines, 2000, 2000 + options.alleles))
+        vcf.write_text("".join([*head, "##contig=<ID=z>\n", columns, *dense]))
+        with VcfReader(vcf) as reader:
+            records = shared(reader, share_bp) if share_bp else reader
+            windows = len({(r.contig, r.pos - 1 if r.middle is None else r.middle) for r in records})
+        first = dense[0].split("\t", 2)
+        region = f"{first[0]}:{first[1]}-{first[1]}"
+        for where, bp in ((region, 0), (None, share_bp)):  # the first run is for the imports
+            begin = now()
+            score_variants(
+                model, vcf, folder / "z.fa", n_draws=options.draws, running=running,
+                options=VariantOptions(share_windows=bp, region=where),
+            )  # fmt: skip
+        cpu = since(begin)[1]
+    return {"cpu": cpu, "windows": windows}
+
+
 # --- processes --------------------------------------------------------------------------------------
 
 
@@ -274,10 +334,13 @@ def work(options: argparse.Namespace) -> dict[str, Any]:
         return peak_memory(int(argument))
     if name == "genomes":
         return run_genomes(Path(argument))
+    if name == "share":
+        bp, folder = argument.split(" ", 1)
+        return time_share(options, int(bp), Path(folder))
     return time_throughput(options, name, int(argument))
 
 
-WHAT = {"throughput": throughput, "memory": memory, "genomes": genomes}
+WHAT = {"throughput": throughput, "memory": memory, "genomes": genomes, "share": share}
 
 
 def main() -> None:

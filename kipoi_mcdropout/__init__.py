@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from kipoi_mcdropout.runs.predict import mc_predict
     from kipoi_mcdropout.runs.shard import Shard
     from kipoi_mcdropout.significance.evaluation import EvaluationOptions, EvaluationResult, evaluate
+    from kipoi_mcdropout.tracks.modisco import write_modisco
+    from kipoi_mcdropout.tracks.write import write_tracks
     from kipoi_mcdropout.vcf.call import score_variants
     from kipoi_mcdropout.vcf.options import VariantOptions, VcfOptions
 
@@ -68,6 +70,8 @@ __all__ = [
     "read",
     "report",
     "score_variants",
+    "write_modisco",
+    "write_tracks",
 ]
 
 # What Kipoi asks of a plugin: this package adds nothing to model.yaml or dataloader.yaml.
@@ -105,6 +109,8 @@ _HOMES = {
     "read": "files.effects",
     "report": "reports.call",
     "score_variants": "vcf.call",
+    "write_modisco": "tracks.modisco",
+    "write_tracks": "tracks.write",
 }
 
 

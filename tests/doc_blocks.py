@@ -5,6 +5,7 @@ A comment in the line before a fence says what is special about it:
     <!-- not run: REASON -->   it is not run, for a reason that the test prints
     <!-- file: PATH -->        its text is put into a file
     <!-- prints -->            lines that the block before it prints
+    <!-- needs: NAMES -->      it is run where there are these programs and Python packages
 
 and one on a line of its own, anywhere in the page, that its blocks need the files of another page:
 
@@ -13,7 +14,9 @@ and one on a line of its own, anywhere in the page, that its blocks need the fil
 
 from __future__ import annotations
 
+import importlib.util
 import re
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ from typing import Any
 RUN = ("sh", "python", "r")
 _FENCE = re.compile(r"^( *)```(\S*)(?: .*)?$")
 _CONTINUES = re.compile(r"^<!-- continues: (.*) -->$", re.MULTILINE)
-_COMMENT = re.compile(r"^<!-- (not run|file|prints)(?:: (.*))? -->$")
+_COMMENT = re.compile(r"^<!-- (not run|file|prints|needs)(?:: (.*))? -->$")
 
 
 @dataclass(frozen=True)
@@ -71,11 +74,21 @@ def blocks(page: Path) -> list[Block]:
     return found
 
 
+def _is_here(name: str) -> bool:
+    """Whether there is a program or a Python package of this name."""
+    return shutil.which(name) is not None or importlib.util.find_spec(name) is not None
+
+
 def _block(
     page: Path, line: int, language: str, text: str, comment: re.Match[str] | None, indented: bool
 ) -> Block:
     if indented:
         raise ValueError(f"{page}:{line}: a block must not be indented")
+    if comment is not None and comment[1] == "needs":
+        missing = [name for name in comment[2].split() if not _is_here(name)]
+        if language not in RUN or not missing:
+            return _block(page, line, language, text, None, indented)
+        return Block(line, language, text, "not run", f"there is no {', '.join(missing)} here")
     if comment is not None:
         return Block(line, language, text, comment[1], comment[2] or "")
     if language in RUN:

@@ -21,7 +21,7 @@ class Layer(NamedTuple):
 LAYERS = (
     Layer(("cli",), "what can I type?"),
     Layer(("plugin",), "how does Kipoi find us?"),
-    Layer(("reports", "plots"), "how do I look at it?"),
+    Layer(("reports", "plots", "tracks"), "how do I look at it?"),
     Layer(("vcf", "veff"), "a VCF in, a VCF out"),
     Layer(("runs",), "units, resume, shard, cluster"),
     Layer(("files",), "results on disk, written and read"),

@@ -37,6 +37,8 @@ COMMANDS = {
     "mr": "Mendelian randomization: slope of one output on another",
     "export_mr": "write the data of a Mendelian randomization for the R packages",
     "report": "one HTML file that shows a result, its plots and its warnings",
+    "tracks": "tracks for genome browsers, or the input of motif discovery",
+    "multiqc": "a summary of a run for MultiQC: alleles, draws, warnings",
     "plot": "a figure of a result: png, svg or pdf",
     "background": "effects of random substitutions that should mean nothing, to compare with",
     "significance": "p-values, percentiles and q-values of a result against a background",

@@ -13,7 +13,7 @@ from kipoi_mcdropout.files.same_file import check_not_inputs, named_files
 # Names of the arguments of all commands that name files to write.
 OUTPUTS = (
     "output", "output_vcf", "table", "skipped", "leave_one_out", "across_sequences", "scaled", "plot",
-    "conformal_output", "save_instruments", "multivariable",
+    "conformal_output", "save_instruments", "multivariable", "modisco",
 )  # fmt: skip
 _JSON = ("dataloader_args", "imp_score_kwargs", "score_kwargs", "extra_inputs")
 _MODEL_FILES = ("model.yaml", "model.yml", "dataloader.yaml", "dataloader.yml", "mcdropout.yaml")

@@ -14,9 +14,9 @@ from kipoi_mcdropout.files.standard_output import results
 # Group of the help: names of the options that stand in it, with all commands taken together.
 GROUPS = {
     "input": (
-        "input_vcf", "fasta_file", "regions", "sequences", "edge", "use_strand", "dataloader",
-        "dataloader_source", "dataloader_args", "region", "contig_map", "peaks", "blacklist", "chroms",
-        "exclude_chroms", "measured", "background",
+        "input_vcf", "variants", "input_format", "columns", "fasta_file", "regions", "sequences", "edge",
+        "use_strand", "dataloader", "dataloader_source", "dataloader_args", "region", "contig_map",
+        "peaks", "blacklist", "chroms", "exclude_chroms", "measured", "background", "annotation",
     ),
     "model": (
         *MODEL_FLAGS, "output_sel_fn", *READOUT_FLAGS, "target", "exposure", "outcome", "beside",
@@ -25,20 +25,21 @@ GROUPS = {
     "effects": (
         "imp_score", "imp_score_kwargs", "scores", "score", "score_kwargs", "pseudocount", "start",
         "end", "n_effects", "per_window", "sample_seed", "from_regions", "for_variants", "test_ref_ref",
-        "rc", "strand_pairs", "shifts", "indel_alignment", "normalize", "ref_mismatch",
-        "quantiles", "q_values",
+        "rc", "strand_pairs", "shifts", "indel_alignment", "phased", "share_windows", "normalize",
+        "ref_mismatch", "quantiles", "q_values",
     ),
     "statistics": (
         "se_type", "methods", "across_method", "meta_method", "hartung_knapp", "convention",
         "n_bootstrap", "seed", "align", "sd", "sd_scale", "leave_out", "level", "bins", "conformal",
-        "tolerance", "min_z", "sequence", "rank_by", "top", "label", "coverage", "min_measured",
-        "cluster", "block_bp",
+        "tolerance", "min_z", "sequence", "rank_by", "top", "n_regions", "label", "coverage",
+        "min_measured", "cluster", "block_bp",
     ),
     "output": (
         "output", "kipoi", "output_vcf", "table", "skipped", "leave_one_out", "across_sequences",
         "save_instruments", "multivariable", "scaled", "plot", "conformal_output", "keep_draws",
-        "member_means", "vcf_target", "vcf_statistics", "info_prefix", "no_plan", "title", "no_figures",
-        "width_mm", "dpi", "labels", "bed3", "overwrite", "remove",
+        "member_means", "vcf_target", "vcf_statistics", "info_prefix", "no_plan", "title", "sample",
+        "no_figures", "width_mm", "dpi", "labels", "bed3", "modisco", "formats", "full_colour",
+        "overwrite", "remove",
     ),
     "running": (
         "batch_size", "num_workers", "engine", "memory", "no_verify", "scheduler", "shard", "resume",

@@ -18,16 +18,16 @@ def add_table_output(parser: argparse.ArgumentParser) -> None:
         "--output",
         required=True,
         metavar="FILE",
-        help="table to write: .tsv, .tsv.gz, .parquet, or - for standard output",
+        help="table to write: .tsv, .tsv.gz, .parquet, .h5ad (AnnData), or - for standard output",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")
 
 
 def table_output(options: argparse.Namespace) -> Path:
     """The path of the table; OutputError if it cannot be written."""
-    from kipoi_mcdropout.files import TABLE_SUFFIXES
+    from kipoi_mcdropout.files import EFFECT_TABLE_SUFFIXES
     from kipoi_mcdropout.files.atomic import check_free, check_outputs
 
-    (path,) = check_outputs([options.output], TABLE_SUFFIXES)
+    (path,) = check_outputs([options.output], EFFECT_TABLE_SUFFIXES)
     check_free([path], options.overwrite)
     return path

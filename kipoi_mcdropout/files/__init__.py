@@ -1,4 +1,4 @@
-"""Writers of results: HDF5, TSV and Parquet, streaming and atomic."""
+"""Writers of results: HDF5, TSV, Parquet and AnnData, streaming and atomic."""
 
 from __future__ import annotations
 
@@ -14,10 +14,16 @@ from kipoi_mcdropout.files.group import OutputGroup, Writers, open_writers
 if TYPE_CHECKING:  # it loads torch, which Kipoi's start-up and `--help` must not wait for
     from kipoi_mcdropout.files.record import PredictionRecord, SequenceBlocks
 
-__all__ = ["SUFFIXES", "TABLE_SUFFIXES", "effect_files", "effect_writers", "prediction_files"]
+__all__ = [
+    "EFFECT_SUFFIXES", "EFFECT_TABLE_SUFFIXES", "SUFFIXES", "TABLE_SUFFIXES",
+    "effect_files", "effect_writers", "prediction_files",
+]  # fmt: skip
 
 TABLE_SUFFIXES = (".tsv", ".tsv.gz", ".parquet", ".pq")
 SUFFIXES = (".h5", ".hdf5", *TABLE_SUFFIXES)
+# AnnData has the rows of a table of effects, and no others.
+EFFECT_TABLE_SUFFIXES = (*TABLE_SUFFIXES, ".h5ad")
+EFFECT_SUFFIXES = (*SUFFIXES, ".h5ad")
 
 
 def effect_writers(
@@ -46,7 +52,7 @@ def effect_files(
     paths: Sequence[str | Path], provenance: dict[str, Any], overwrite: bool = False
 ) -> Iterator[Writers[SequenceBlocks]]:
     """Files that take the effects of sequences, one `SequenceBlocks` at a time."""
-    checked = check_outputs(paths, SUFFIXES)
+    checked = check_outputs(paths, EFFECT_SUFFIXES)
     with OutputGroup(checked, overwrite) as group:
         with effect_writers(group, checked, provenance) as writers:
             yield writers

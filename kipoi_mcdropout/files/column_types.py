@@ -29,6 +29,7 @@ _NAMES = frozenset(
     {
         "name", "id", "ref", "alt", "kind", "flags", "output", "score", "sequence", "without",
         "method", "convention", "exposure", "outcome", "id.exposure", "id.outcome", "SNP", "variant",
+        "haplotype", "carriers",
     }
 )  # fmt: skip
 _OTHER_TEXTS = frozenset(
@@ -42,7 +43,7 @@ _OTHER_TEXTS = frozenset(
 _INTEGERS = frozenset(
     {
         "sequence", "pos", "position", "start", "end", "allele", "line",
-        "n_draws", "n_nonfinite", "n_saturated",
+        "n_draws", "n_nonfinite", "n_saturated", "n_alleles", "n_carriers",
     }
 )  # fmt: skip
 _STATISTICS = frozenset(

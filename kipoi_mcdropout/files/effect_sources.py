@@ -15,6 +15,7 @@ from kipoi_mcdropout.effects.member_names import asked_columns
 from kipoi_mcdropout.effects.summary import EffectSummary
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.column_types import to_frame
+from kipoi_mcdropout.files.effect_pieces import effect_pieces
 from kipoi_mcdropout.files.effect_rows import effect_tables
 from kipoi_mcdropout.files.member_columns import means_in_table
 from kipoi_mcdropout.files.read import (
@@ -47,6 +48,10 @@ class Source(Protocol):
         """A row for each mutant, output and score."""
         ...
 
+    def pieces(self, outputs: Chosen, score: str | None) -> Iterator[pd.DataFrame]:
+        """The rows of `table` in pieces, in the order of the run."""
+        ...
+
     def draws(self, outputs: Chosen, score: str) -> NDArray[np.float32]:
         """The effect of every draw, shape=(draws, rows of `table`)."""
         ...
@@ -75,17 +80,19 @@ class InMemory:
 
     def table(self, outputs: Chosen, score: str | None) -> pd.DataFrame:
         """A row for each mutant, output and score."""
+        table: pd.DataFrame = pd.concat(self.pieces(outputs, score), ignore_index=True)
+        return table
+
+    def pieces(self, outputs: Chosen, score: str | None) -> Iterator[pd.DataFrame]:
+        """The rows of `table` in pieces, in the order of the run."""
         self._check_score(score)
         labels = self._labels(outputs)
-        parts = []
         columns = asked_columns(self._record)
         for sequence in self.sequences:
             for piece in effect_tables(sequence, columns):
                 if score is None or piece.column("score")[0].as_py() == score:
                     frame = to_frame(piece)
-                    parts.append(frame if labels is None else frame[frame["output"].isin(labels)])
-        table: pd.DataFrame = pd.concat(parts, ignore_index=True)
-        return table
+                    yield frame if labels is None else frame[frame["output"].isin(labels)]
 
     def draws(self, outputs: Chosen, score: str) -> NDArray[np.float32]:
         """The effect of every draw, shape=(draws, rows of `table`)."""
@@ -151,6 +158,10 @@ class InRows:
         table: pd.DataFrame = choose_rows(self._rows, outputs, score, "the result").copy()
         return table
 
+    def pieces(self, outputs: Chosen, score: str | None) -> Iterator[pd.DataFrame]:
+        """The rows of `table` in one piece."""
+        yield choose_rows(self._rows, outputs, score, "the result")
+
     def draws(self, _outputs: Chosen, _score: str) -> NDArray[np.float32]:
         """The effect of every draw, shape=(draws, rows of `table`)."""
         raise InputError("the effects of a VCF have no draws; give ism regions around the variants")
@@ -186,6 +197,10 @@ class InFile:
     def table(self, outputs: Chosen, score: str | None) -> pd.DataFrame:
         """A row for each mutant, output and score."""
         return read_effects(self._file(), outputs, score)
+
+    def pieces(self, outputs: Chosen, score: str | None) -> Iterator[pd.DataFrame]:
+        """The rows of `table` in pieces, in the order of the run."""
+        return effect_pieces(self._file(), outputs, score)
 
     def draws(self, outputs: Chosen, score: str) -> NDArray[np.float32]:
         """The effect of every draw, shape=(draws, rows of `table`)."""

@@ -24,13 +24,15 @@ from kipoi_mcdropout.files.record import SequenceBlocks
 from kipoi_mcdropout.files.same_file import check_not_inputs
 
 if TYPE_CHECKING:
+    import anndata
     import xarray
 
     from kipoi_mcdropout.significance.background import Background
 
 Outputs = str | int | Sequence[str | int] | None
 _SHOWN = 5
-_PREFERRED = (".h5", ".hdf5", ".parquet", ".pq", ".tsv.gz", ".tsv")  # the first may have the draws
+# The first may have the draws.
+_PREFERRED = (".h5", ".hdf5", ".parquet", ".pq", ".tsv.gz", ".tsv", ".h5ad")
 
 
 class Effects:
@@ -209,14 +211,38 @@ class Effects:
                 means = self.member_means(outputs, name)
         return sequences_to_xarray(table, draws, self.provenance, means, self.members)
 
+    def to_anndata(self, outputs: Outputs = None, score: str | None = None) -> anndata.AnnData:
+        """The effects as annotated matrices: a row for each mutant, a column for each output and score.
+
+        Returns
+        -------
+        anndata.AnnData
+            `X` is `effect_mean`. The other statistics are `layers`, and so is `z` (`effects.z`), also
+            where the table has none. `obs` says where each mutant is: `chrom` and `pos` (from 1, as in a
+            VCF) where the place on the genome is known, `ref`, `alt`; of a sequence its number
+            `sequence`, `name` and `strand`, and `position` (from 0 in it); of a VCF `id`, `allele` (from
+            1), `line`, `kind`, `flags`. `var` has `output` and `score`. `uns["kipoi_mcdropout"]` is the
+            provenance as JSON text. It has no draws: these are in `draws` and `to_xarray`.
+
+        Raises
+        ------
+        InputError
+            If anndata is not installed, or rows are missing or were put in another order.
+        """
+        from kipoi_mcdropout.files.save import arrow_rows
+        from kipoi_mcdropout.files.to_anndata import to_anndata
+
+        pieces = self._source.pieces(_as_list(outputs), score)
+        return to_anndata(map(arrow_rows, pieces), self.provenance)
+
     def save(self, path: str | Path, overwrite: bool = False) -> Path:
         """Write the effects to a file, as the commands write them.
 
         Parameters
         ----------
         path : str or Path
-            .h5, .tsv, .tsv.gz or .parquet. HDF5 needs sequences of one length, and effects that are in
-            memory or in HDF5.
+            .h5, .tsv, .tsv.gz, .parquet or .h5ad (AnnData). HDF5 (.h5) needs sequences of one length,
+            and effects that are in memory or in HDF5.
         overwrite : bool
             Replace a file that exists.
 
@@ -227,16 +253,16 @@ class Effects:
         InputError
             If the effects cannot be written in this format.
         """
-        from kipoi_mcdropout.files.save import SUFFIXES, save_records, save_table
+        from kipoi_mcdropout.files.save import EFFECT_SUFFIXES, save_records, save_table
 
-        (target,) = check_outputs([path], SUFFIXES)
+        (target,) = check_outputs([path], EFFECT_SUFFIXES)
         check_free([target], overwrite)
         if self.path is not None:
             check_not_inputs([target], {"the file that is read": self.path})
         if isinstance(self._source, InMemory):
             save_records(self._source.sequences, self.provenance, target, overwrite)
         else:
-            save_table(self, target, overwrite)
+            save_table(self, self._source.pieces(None, None), target, overwrite)
         return target
 
     def __repr__(self) -> str:
@@ -266,7 +292,8 @@ class Effects:
 
 
 def read(path: str | Path) -> Effects:
-    """Effects from a file of `ism`, `score_variants` or `Effects.save`: .h5, .tsv, .tsv.gz, .parquet.
+    """Effects from a file of `ism`, `score_variants` or `Effects.save`: .h5, .tsv, .tsv.gz,
+    .parquet, .h5ad.
 
     Raises
     ------

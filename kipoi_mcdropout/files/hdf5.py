@@ -143,12 +143,14 @@ class ErrorKeepingFile:
     """The file under an HDF5 file: keeps the first error of the system instead of raising it.
 
     HDF5 cannot close a file whose writes fail (a full disk), and the process then dies by a signal. So
-    writes after an error are dropped, and `check` raises the error.
+    what is written after an error is kept in memory, where HDF5 can read it again, and `check` raises
+    the error. Call it after every operation: then this is little.
     """
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("w+b", buffering=0)
         self._error: OSError | None = None
+        self._unwritten: list[tuple[int, bytes]] = []  # place and data, the latest last
 
     def check(self) -> None:
         """Raise the error that came, if any."""
@@ -164,6 +166,10 @@ class ErrorKeepingFile:
                 done += self._file.write(view[done:])
             except OSError as error:
                 self._error = error
+        if done < len(view):
+            place = self._file.tell()
+            self._unwritten.append((place, bytes(view[done:])))
+            self._file.seek(place + len(view) - done)
         return len(view)
 
     def truncate(self, size: int) -> int:
@@ -184,8 +190,15 @@ class ErrorKeepingFile:
     def readinto(self, data: Any) -> int:
         """Fill a buffer from the present place; with zeros where the file ends."""
         view = memoryview(data).cast("B")
+        first = self._file.tell()
         n = self._file.readinto(view) or 0
         view[n:] = bytes(len(view) - n)
+        end = first + len(view)
+        for place, kept in self._unwritten:
+            begin, stop = max(first, place), min(end, place + len(kept))
+            if begin < stop:
+                view[begin - first : stop - first] = kept[begin - place : stop - place]
+        self._file.seek(end)
         return len(view)
 
     def seek(self, offset: int, whence: int = 0) -> int:

@@ -30,6 +30,7 @@ from kipoi_mcdropout.effects.member_names import asked_columns
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.column_types import to_frame
 from kipoi_mcdropout.files.first_line import PROVENANCE_KEY
+from kipoi_mcdropout.files.h5ad_read import h5ad_record, is_h5ad
 from kipoi_mcdropout.files.member_columns import means_in_table
 from kipoi_mcdropout.files.open_hdf5 import check_score, existing, is_hdf5, open_hdf5
 from kipoi_mcdropout.files.read_tables import is_parquet, read_header, read_table, reading
@@ -53,24 +54,26 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
     InputError
         If the file is no result of this package.
     """
-    path = existing(path)
-    record: dict[str, Any] | None
+    path, record = existing(path), None
     if is_hdf5(path):
         with open_hdf5(path) as file, reading(path):
             record = json.loads(file.attrs["provenance"])
+    elif is_h5ad(path):
+        with reading(path):
+            record = h5ad_record(path)
     elif is_parquet(path):
         with reading(path), path.open("rb") as raw:
             text = (pyarrow.parquet.read_schema(raw).metadata or {}).get(PROVENANCE_KEY.encode())
             record = None if text is None else json.loads(text)
     else:
-        line = read_header(path).record
-        record = None if line is None else line[PROVENANCE_KEY]
+        record = (read_header(path).record or {}).get(PROVENANCE_KEY)
     if record is None:
         raise InputError(
             f"{path} has no provenance: it was not written by kipoi_mcdropout. Give a file that ism, "
             "predict or score_variants has written"
         )
-    return record
+    found: dict[str, Any] = record
+    return found
 
 
 def read_effects(
@@ -83,7 +86,7 @@ def read_effects(
     Parameters
     ----------
     path : str or Path
-        .h5, .hdf5, .tsv, .tsv.gz, .parquet or .pq.
+        .h5, .hdf5, .tsv, .tsv.gz, .parquet, .pq or .h5ad.
     outputs : sequence of str or int, optional
         Outputs to read, by label, index or pattern; all by default.
     score : str, optional

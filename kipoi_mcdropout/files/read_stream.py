@@ -44,10 +44,15 @@ def iter_effects(path: Path, outputs: Collection[str] | None = None) -> Iterator
             raise InputError(
                 f"{path} lacks the columns {', '.join(missing)}. Write it again with this version"
             )
-        for name in TEXT_COLUMNS:
-            if name in piece:
-                piece[name] = _text(piece[name])
+        piece = with_texts(piece)
         yield piece if outputs is None else piece[piece["output"].isin(outputs)]
+
+
+def with_texts(piece: pd.DataFrame) -> pd.DataFrame:
+    """The rows with texts that are str and never missing."""
+    texts = {name: _text(piece[name]) for name in TEXT_COLUMNS if name in piece}
+    changed: pd.DataFrame = piece.assign(**texts)
+    return changed
 
 
 def _text(column: pd.Series) -> pd.Series:

@@ -1,4 +1,7 @@
-"""Reads text tables and Parquet. Column types follow from the names; an incomplete file is an error."""
+"""Reads text tables, Parquet and AnnData. Column types follow from the names.
+
+An incomplete file is an error.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import pandas as pd
 import pyarrow as pa
@@ -19,7 +22,9 @@ import pyarrow.parquet
 from kipoi_mcdropout.errors import InputError, McDropoutError
 from kipoi_mcdropout.files.column_types import to_frame, types_of
 from kipoi_mcdropout.files.first_line import ROWS_KEY, parse_first_line
+from kipoi_mcdropout.files.h5ad_read import h5ad_tables, is_h5ad
 
+_Rows = TypeVar("_Rows", pa.Table, pa.RecordBatch)
 _MISSING = ["", "nan", "NaN", "NA"]  # in columns of numbers
 _BLOCK_BYTES = 2**24
 _ROWS = 100_000
@@ -56,7 +61,7 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
-    """A table that one of our commands wrote, .tsv, .tsv.gz, .parquet or .pq.
+    """A table that one of our commands wrote, .tsv, .tsv.gz, .parquet, .pq or .h5ad.
 
     Raises
     ------
@@ -69,10 +74,18 @@ def read_table(path: str | Path) -> pd.DataFrame:
 
 def iter_table(path: Path) -> Iterator[pd.DataFrame]:
     """The rows of `read_table` in pieces of some ten thousand; at least one piece, maybe of no rows."""
-    for batch in _parquet_batches(path) if is_parquet(path) else _text_batches(path):
+    for rows in _tables(path):
         with reading(path):
-            frame = to_frame(pa.Table.from_batches([batch]))
+            frame = to_frame(rows)
         yield frame
+
+
+def _tables(path: Path) -> Iterator[pa.Table]:
+    if is_h5ad(path):
+        yield from _guarded(h5ad_tables(path), path)
+        return
+    for batch in _parquet_batches(path) if is_parquet(path) else _text_batches(path):
+        yield pa.Table.from_batches([batch])
 
 
 @dataclass(frozen=True)
@@ -139,19 +152,22 @@ def _text_batches(path: Path) -> Iterator[pa.RecordBatch]:
     )
     with reading(path):
         _check_last_line(path)
-        reader = pa.csv.open_csv(
-            _binary(path),
-            pa.csv.ReadOptions(skip_rows=0 if header.record is None else 1, block_size=_BLOCK_BYTES),
-            pa.csv.ParseOptions(delimiter="\t", newlines_in_values=True),
-            options,
-        )
+        source = _binary(path)  # Arrow does not close it
     n_rows = 0
-    with reader:
-        for batch in _guarded(reader, path):
-            n_rows += batch.num_rows
-            yield batch
-        if n_rows == 0:
-            yield pa.RecordBatch.from_pylist([], schema=reader.schema)
+    with source:
+        with reading(path):
+            reader = pa.csv.open_csv(
+                source,
+                pa.csv.ReadOptions(skip_rows=0 if header.record is None else 1, block_size=_BLOCK_BYTES),
+                pa.csv.ParseOptions(delimiter="\t", newlines_in_values=True),
+                options,
+            )
+        with reader:
+            for batch in _guarded(reader, path):
+                n_rows += batch.num_rows
+                yield batch
+            if n_rows == 0:
+                yield pa.RecordBatch.from_pylist([], schema=reader.schema)
     if header.n_rows is not None and header.n_rows != n_rows:
         raise InputError(
             f"{path} has {n_rows:,} of the {header.n_rows:,} rows that its first line says: it was cut, "
@@ -160,7 +176,7 @@ def _text_batches(path: Path) -> Iterator[pa.RecordBatch]:
         )
 
 
-def _guarded(batches: Iterable[pa.RecordBatch], path: Path) -> Iterator[pa.RecordBatch]:
+def _guarded(batches: Iterable[_Rows], path: Path) -> Iterator[_Rows]:
     """The batches; damage met on the way is an InputError."""
     iterator = iter(batches)
     while True:

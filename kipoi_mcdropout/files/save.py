@@ -11,17 +11,18 @@ import pandas as pd
 import pyarrow as pa
 
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.files import SUFFIXES, effect_files
+from kipoi_mcdropout.files import EFFECT_SUFFIXES, effect_files
 from kipoi_mcdropout.files.atomic import STDOUT, atomic_path
+from kipoi_mcdropout.files.h5ad_read import is_h5ad
 from kipoi_mcdropout.files.record import SequenceBlocks
-from kipoi_mcdropout.files.table import open_table
+from kipoi_mcdropout.files.table import open_table, write_all
 
 if TYPE_CHECKING:
     from kipoi_mcdropout.files.effects import Effects
 
-__all__ = ["SUFFIXES", "arrow_rows", "save_records", "save_table"]
+__all__ = ["EFFECT_SUFFIXES", "arrow_rows", "save_records", "save_table"]
 _HDF5 = (".h5", ".hdf5")
-_INT32 = ("allele", "n_draws", "n_nonfinite", "n_saturated")
+_INT32 = ("allele", "n_draws", "n_nonfinite", "n_saturated", "n_alleles", "n_carriers")
 
 
 def save_records(
@@ -33,8 +34,10 @@ def save_records(
             files.write(sequence)
 
 
-def save_table(effects: Effects, path: Path, overwrite: bool) -> None:
-    """Write effects that are in a file as another.
+def save_table(
+    effects: Effects, pieces: Iterable[pd.DataFrame], path: Path, overwrite: bool
+) -> None:
+    """Write effects that are in a file as another; `pieces` are its rows, which AnnData takes.
 
     Raises
     ------
@@ -51,17 +54,22 @@ def save_table(effects: Effects, path: Path, overwrite: bool) -> None:
         with atomic_path(path, overwrite) as temporary:
             shutil.copyfile(source, temporary)
         return
+    if is_h5ad(path):
+        with atomic_path(path, overwrite) as temporary:
+            _write(map(arrow_rows, pieces), path.name, temporary, effects.provenance)
+        return
     write_effects(effects.table(), path, effects.provenance, overwrite)
 
 
 def write_effects(
     frame: pd.DataFrame, path: Path, provenance: dict[str, Any], overwrite: bool = False
 ) -> None:
-    """Write rows of effects as .parquet, .pq, .tsv or .tsv.gz, or as text to standard output ("-").
+    """Write rows of effects as .parquet, .pq, .h5ad, .tsv or .tsv.gz, or as text to standard output
+    ("-").
 
     Columns of `effect_rows` get the types that the commands write; others keep their own.
     """
-    rows = arrow_rows(frame)
+    rows = [arrow_rows(frame)]
     if str(path) == STDOUT:
         _write(rows, path.name, None, provenance)
         return
@@ -69,12 +77,10 @@ def write_effects(
         _write(rows, path.name, temporary, provenance)
 
 
-def _write(rows: pa.Table, name: str, path: Path | None, provenance: dict[str, Any]) -> None:
-    table = open_table(name, path, provenance)
-    try:
-        table.write(rows)
-    finally:
-        table.close()
+def _write(
+    pieces: Iterable[pa.Table], name: str, path: Path | None, provenance: dict[str, Any]
+) -> None:
+    write_all(open_table(name, path, provenance), pieces)
 
 
 def arrow_rows(frame: pd.DataFrame) -> pa.Table:

@@ -1,12 +1,13 @@
-"""Tables as files: Parquet, or tab-separated text, growing piece by piece."""
+"""Tables as files: Parquet, AnnData, or tab-separated text, growing piece by piece."""
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,18 @@ from kipoi_mcdropout.files.standard_output import results
 from kipoi_mcdropout.files.text_fields import NEEDS_QUOTES
 
 _ROWS_DIGITS = 12  # kept free in the first line
+
+
+class Table(Protocol):
+    """A file that takes rows."""
+
+    def write(self, table: pa.Table, /) -> None:
+        """Append rows."""
+        ...
+
+    def close(self) -> None:
+        """Finish the file."""
+        ...
 
 
 class ParquetTable:
@@ -134,11 +147,23 @@ def _joined(*parts: Any, between: str) -> Any:
     return pc.binary_join_element_wise(*parts, separator, null_handling="replace", null_replacement="")
 
 
+def write_all(table: Table, pieces: Iterable[pa.Table]) -> None:
+    """Write rows and close the table; an error stays the one that came, whatever closing then finds."""
+    try:
+        for rows in pieces:
+            table.write(rows)
+    except BaseException:
+        with contextlib.suppress(OSError, ValueError):
+            table.close()
+        raise
+    table.close()
+
+
 class RowWriter:
     """Writes items to a table, each turned into rows."""
 
     def __init__(
-        self, table: ParquetTable | TsvTable, rows: Callable[[Any], Iterator[pa.Table]]
+        self, table: Table, rows: Callable[[Any], Iterator[pa.Table]]
     ) -> None:
         self._table = table
         self._rows = rows
@@ -153,11 +178,15 @@ class RowWriter:
         self._table.close()
 
 
-def open_table(name: str, path: Path | None, provenance: dict[str, Any]) -> ParquetTable | TsvTable:
-    """The writer for the suffix of `name` (.parquet, .pq, .tsv, .tsv.gz), writing to `path`.
+def open_table(name: str, path: Path | None, provenance: dict[str, Any]) -> Table:
+    """The writer for the suffix of `name` (.parquet, .pq, .h5ad, .tsv, .tsv.gz), writing to `path`.
 
-    The path None is standard output, for tab-separated text.
+    The path None is standard output, for tab-separated text. AnnData (.h5ad) takes effects alone.
     """
+    if path is not None and name.endswith(".h5ad"):
+        from kipoi_mcdropout.files.h5ad_write import H5adTable
+
+        return H5adTable(path, provenance)
     if path is not None and name.endswith((".parquet", ".pq")):
         return ParquetTable(path, provenance)
     return TsvTable(path, provenance, compress=name.endswith(".gz"))

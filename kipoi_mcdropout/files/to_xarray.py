@@ -24,7 +24,11 @@ _NO_VALUES = (
 )  # fmt: skip
 _DRAWS = "n_draws"
 _DIMENSIONS = ("sequence", "position", "alt", "output")
-_ALLELE = ("chrom", "pos", "id", "ref", "alt", "allele", "kind", "line", "flags")
+_ALLELE = (
+    "chrom", "pos", "id", "ref", "alt", "allele", "kind", "line", "flags", "haplotype", "n_alleles",
+    "carriers", "n_carriers",
+)  # fmt: skip
+_KEYS = ("line", "allele", "chrom", "pos", "ref", "alt", "haplotype", "flags")
 
 
 def sequences_to_xarray(
@@ -92,7 +96,7 @@ def variants_to_xarray(table: pd.DataFrame, provenance: dict[str, Any]) -> xarra
     xr = _xarray()
     of_allele = [name for name in _ALLELE if name in table]
     output, labels = pd.factorize(table["output"])
-    keys = [name for name in ("line", "allele", "chrom", "pos", "ref", "alt") if name in table]
+    keys = [name for name in _KEYS if name in table]
     variant = table.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
     shape = (int(variant.max(initial=-1)) + 1, len(labels))
     first = table.iloc[np.unique(variant, return_index=True)[1]]

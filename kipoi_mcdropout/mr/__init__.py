@@ -59,13 +59,16 @@ from kipoi_mcdropout.mr.estimators.debiased_ivw import mr_debiased_ivw
 from kipoi_mcdropout.mr.estimators.egger import mr_egger
 from kipoi_mcdropout.mr.estimators.estimate import Estimate
 from kipoi_mcdropout.mr.estimators.ivw import error_correlation, mr_ivw
+from kipoi_mcdropout.mr.estimators.lasso import mr_lasso
+from kipoi_mcdropout.mr.estimators.maxlik import mr_maxlik
 from kipoi_mcdropout.mr.estimators.median import mr_simple_median, mr_weighted_median
 from kipoi_mcdropout.mr.estimators.meta import MetaResult, combine
 from kipoi_mcdropout.mr.estimators.methods import METHODS, mr_estimate
 from kipoi_mcdropout.mr.estimators.mode import mr_simple_mode, mr_weighted_mode
 from kipoi_mcdropout.mr.estimators.multiple import mr_multiple
 from kipoi_mcdropout.mr.estimators.multivariable import mr_multivariable
-from kipoi_mcdropout.mr.estimators.r_methods import NOT_OFFERED, R_EQUIVALENTS
+from kipoi_mcdropout.mr.estimators.r_methods import NOT_OFFERED, R_EQUIVALENTS, R_MULTIVARIABLE
+from kipoi_mcdropout.mr.estimators.radial import mr_egger_radial, mr_ivw_radial, radial_parts
 from kipoi_mcdropout.mr.estimators.raps import mr_raps
 from kipoi_mcdropout.mr.estimators.ratio import wald_ratios
 from kipoi_mcdropout.mr.estimators.robust import mr_egger_robust, mr_ivw_robust
@@ -87,6 +90,7 @@ __all__ = [
     "METHODS",
     "NOT_OFFERED",
     "R_EQUIVALENTS",
+    "R_MULTIVARIABLE",
     "Answer",
     "Convention",
     "Diagnosis",
@@ -119,10 +123,14 @@ __all__ = [
     "mr_conmix",
     "mr_debiased_ivw",
     "mr_egger",
+    "mr_egger_radial",
     "mr_egger_robust",
     "mr_estimate",
     "mr_ivw",
+    "mr_ivw_radial",
     "mr_ivw_robust",
+    "mr_lasso",
+    "mr_maxlik",
     "mr_multiple",
     "mr_multivariable",
     "mr_raps",
@@ -131,6 +139,7 @@ __all__ = [
     "mr_weighted_median",
     "mr_weighted_mode",
     "outcome_correlation",
+    "radial_parts",
     "select_instruments",
     "wald_ratios",
 ]

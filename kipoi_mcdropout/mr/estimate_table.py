@@ -13,6 +13,7 @@ from kipoi_mcdropout.mr.checks.strength import i2_gx, mean_f
 from kipoi_mcdropout.mr.estimators.convention import Convention, check_convention
 from kipoi_mcdropout.mr.estimators.methods import METHODS, mr_estimate
 from kipoi_mcdropout.mr.groups.answer import Answer, answer
+from kipoi_mcdropout.mr.p_values import with_meaningful_p
 from kipoi_mcdropout.mr.pairs.instruments import Instruments
 
 DRAWS_METHODS = (
@@ -62,6 +63,7 @@ def estimates(
         number to show first; nowhere if there is none), the fields of `Estimate`, then n_draws, f_mean,
         i2_gx, `warnings` (codes of `diagnose`, joined by ";"; the messages are in
         ``attrs["warnings"]``), `note` (why a method gave no number) and `advice`: the answer in words.
+        A p that means nothing is left out, and none is 0; see `with_meaningful_p`.
 
     Raises
     ------
@@ -94,6 +96,7 @@ def estimates(
         note=note,
         advice=answered.words,
     )
+    table = with_meaningful_p(table)
     table.attrs["warnings"] = [tuple(w) for w in warnings]
     table.attrs["advice"] = answered.words
     return table

@@ -36,6 +36,9 @@ _POINTS = {
     "weighted_median": (style.ORANGE, "--"),
     "weighted_mode": (style.BLACK, ":"),
 }
+# Drawn only where they differ from the lines above; else named below the panel.
+_MORE = {"lasso": (style.PURPLE, "-."), "maxlik": (style.GREY, "--"), "ivw_radial": (style.GREY, ":")}
+_SAME_LINE = 0.01
 _GROUP_COLORS = {"1": style.BLACK, "2": style.PURPLE, "3": style.GREEN, "4": style.ORANGE}
 _LEAST_FOR_POINTS = 5
 _WORDS_WIDTH = 62
@@ -77,19 +80,18 @@ def plot_mr(
     groups = None
     if answered.groups is not None:
         groups = dict(answered.groups.table[["SNP", "group"]].itertuples(index=False))
+    words = _wrapped(answered.words, _PAGE_CHARACTERS)
+    lines = max(2, words.count("\n") + 1)
     figure, grid = style.divide(
-        ax, style.PAGE_MM, 88, nrows=2, ncols=3, width_ratios=(1.2, 1, 0.95), height_ratios=(1, 0.1)
-    )
+        ax, style.PAGE_MM, 80 + 4 * lines, nrows=2, ncols=3, width_ratios=(1.2, 1, 0.95),
+        height_ratios=(1, 0.065 * lines),
+    )  # fmt: skip
     names = ("scatter", "funnel", "leave_one_out")
     panels = {name: figure.add_subplot(grid[0, i]) for i, name in enumerate(names)}
-    plot_mr_scatter(
-        instruments, convention=convention, groups=groups, ax=panels["scatter"]
-    )
+    plot_mr_scatter(instruments, convention=convention, groups=groups, ax=panels["scatter"])
     below = figure.add_subplot(grid[1, :])
     below.axis("off")
-    text = below.text(
-        0, 1, _wrapped(answered.words, _PAGE_CHARACTERS), va="top", fontsize=style.NOTE_PT, gid="answer"
-    )
+    text = below.text(0, 1, words, va="top", fontsize=style.NOTE_PT, gid="answer")
     text.set_in_layout(False)  # its length says nothing about how wide the panels are
     plot_mr_funnel(instruments, convention=convention, ax=panels["funnel"])
     plot_mr_leave_one_out(
@@ -136,13 +138,16 @@ def plot_mr_scatter(
     ax.axhline(0, color=style.GREY, lw=style.FRAME_PT, zorder=1)
     ends = np.array([0.0, float((x + used.se_exposure).max()) * 1.02])
     handles, labels = [], []
+    drawn: dict[str, float] = {}
     for name, estimate in _estimates(used, convention).items():
         _, color, dash = _METHODS[name]
         line = (estimate.intercept or 0) + estimate.estimate * ends
         handles += ax.plot(ends, line, color=color, ls=dash, lw=1.2, zorder=4, gid=name)
         labels.append(_in_words(name, estimate))
-    for name, slope in _point_slopes(used).items():
-        color, dash = _POINTS[name]
+        drawn[name] = estimate.estimate
+    lines, same = _lines(used, drawn)
+    for name, slope in lines.items():
+        color, dash = (_POINTS | _MORE)[name]
         handles += ax.plot(ends, slope * ends, color=color, ls=dash, lw=1.0, zorder=4, gid=name)
         labels.append(f"{SHORT_NAMES[name]}: {slope:.3g}")
     ax.set_xlim(left=min(0.0, float((x - used.se_exposure).min())))
@@ -154,6 +159,7 @@ def plot_mr_scatter(
         f"{len(used):,} mutants, turned to positive x",
         f"bars: {kind}",
         "a colour for each group" if len(shown) > 1 else "",
+        *(f"like {name}: {', '.join(names)}" for name, names in same.items()),
         _wrapped(advice, _WORDS_WIDTH) if advice else "",
     )
     return ax
@@ -183,12 +189,28 @@ def _draw_mutants(ax: Axes, used: Instruments, groups: Mapping[str, str]) -> Non
         )  # fmt: skip
 
 
-def _point_slopes(used: Instruments) -> dict[str, float]:
-    """Slopes of the robust methods, where there are enough mutants with a ratio."""
+def _lines(
+    used: Instruments, drawn: Mapping[str, float]
+) -> tuple[dict[str, float], dict[str, list[str]]]:
+    """Slopes of the robust methods to draw, and the further methods that give a slope drawn already.
+
+    Nothing where there are too few mutants with a ratio.
+    """
     some = used.take(np.flatnonzero(used.beta_exposure != 0))
     if len(some) < _LEAST_FOR_POINTS:
-        return {}
-    return {name: point_estimate(some, name) for name in _POINTS}
+        return {}, {}
+    lines = {name: point_estimate(some, name) for name in _POINTS}
+    there = dict(drawn) | {SHORT_NAMES[name]: slope for name, slope in lines.items()}
+    errors = some.with_se_type("mcse") if some.n_draws is not None and some.se_type else some
+    same: dict[str, list[str]] = {}
+    for name in _MORE:
+        slope = point_estimate(errors, name)
+        near = [n for n in there if abs(there[n] - slope) <= _SAME_LINE * abs(slope)]
+        if near:
+            same.setdefault("IVW" if "IVW" in near else near[0], []).append(SHORT_NAMES[name])
+        else:
+            lines[name] = slope
+    return lines, same
 
 
 def plot_mr_funnel(

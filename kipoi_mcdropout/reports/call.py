@@ -10,6 +10,7 @@ import pandas as pd
 from kipoi_mcdropout.files.atomic import write_tsv
 from kipoi_mcdropout.files.effects import Effects
 from kipoi_mcdropout.files.scratch import scratch_folder
+from kipoi_mcdropout.reports.browser.facts import MOST_REGIONS
 from kipoi_mcdropout.reports.effects import RankBy
 from kipoi_mcdropout.reports.render import write_report
 
@@ -23,6 +24,8 @@ def report(
     rank_by: RankBy = "z",
     title: str | None = None,
     figures: bool = True,
+    annotation: str | Path | None = None,
+    n_regions: int = MOST_REGIONS,
     overwrite: bool = False,
 ) -> Path:
     """Write one HTML file that shows effects; it needs no network and nothing beside it.
@@ -43,6 +46,11 @@ def report(
         By default of the model's name.
     figures : bool
         Draw the plots.
+    annotation : str or Path, optional
+        Genes, named beside the effects and shown in the genome browser: GFF3 (.gff3, .gff), GTF (.gtf)
+        or BED (.bed, 4 to 12 columns), plain or gzipped.
+    n_regions : int
+        Regions of the genome browser at most; 0 leaves it out.
     overwrite : bool
         Replace a file that exists.
 
@@ -54,7 +62,7 @@ def report(
     Raises
     ------
     InputError
-        If something given cannot be shown, or jinja2 or matplotlib is missing.
+        If something given cannot be shown or used, or jinja2 or matplotlib is missing.
     OutputError
         If the output cannot be written.
     """
@@ -67,7 +75,15 @@ def report(
                 table = path
             shown.append(Path(table))
         write_report(
-            shown, output, top=top, rank_by=rank_by, title=title, figures=figures, overwrite=overwrite
+            shown,
+            output,
+            top=top,
+            rank_by=rank_by,
+            title=title,
+            figures=figures,
+            annotation=annotation,
+            n_regions=n_regions,
+            overwrite=overwrite,
         )
     return Path(output)
 

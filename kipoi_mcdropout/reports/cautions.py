@@ -10,8 +10,10 @@ from kipoi_mcdropout.effects.score_names import NO_EFFECT
 from kipoi_mcdropout.reports.draws import DrawFacts
 from kipoi_mcdropout.reports.effects import SHIFTED_SD, EffectFacts
 from kipoi_mcdropout.reports.evaluation import EvaluationFacts
+from kipoi_mcdropout.reports.genes import GeneFacts
 from kipoi_mcdropout.reports.ledger import LedgerFacts
 from kipoi_mcdropout.reports.mr import MrFacts
+from kipoi_mcdropout.sequence.contig_names import some_names
 
 _MAX_SHIFTED = 0.05  # share of an output's rows
 _MAX_WRONG_REF = 0.1  # share of the alleles whose REF was compared
@@ -86,6 +88,22 @@ def cautions_of_evaluations(evaluations: Sequence[EvaluationFacts]) -> list[Caut
         )
         for one in evaluations
         if one.warnings
+    ]
+
+
+def cautions_of_genes(genes: GeneFacts | None) -> list[Caution]:
+    """Contigs of the top effects on which the annotation has no gene."""
+    if genes is None or not genes.missing:
+        return []
+    n = len(genes.missing)
+    return [
+        Caution(
+            f"The annotation has no gene on {n} contig{'s' if n > 1 else ''}",
+            f"{genes.file} has no gene on {some_names(genes.missing)}, where top effects lie; it has "
+            f"genes on {some_names(genes.genes.contigs)}. If these are other names of the same contigs, "
+            "rename them in the annotation. If the annotation is of another genome, give the right one.",
+            "effects",
+        )
     ]
 
 

@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 
 from kipoi_mcdropout.effects.row_identity import mutant_names
+from kipoi_mcdropout.reports.browser.facts import BrowserFacts
 from kipoi_mcdropout.reports.draws import DrawFacts, FollowedMutant
 from kipoi_mcdropout.reports.effects import STRONG_Z, EffectFacts, outputs_worth_showing
+from kipoi_mcdropout.reports.genes import GeneFacts
 from kipoi_mcdropout.reports.ledger import LedgerFacts
 from kipoi_mcdropout.reports.numbers import decimals
 from kipoi_mcdropout.reports.tables import (
@@ -38,15 +40,24 @@ _WHERE = {
     "output": ("Output", "Of the model"),
     "score": ("Score", "How the effect is measured"),
 }
+GENE_HINT = "Genes that the position lies in; else the nearest gene, and how far away it is"
 _NEEDLESS = ("kind", "flags", "id", "score", "name")  # left out where all rows are alike
 
 
-def top_effects(facts: EffectFacts) -> Table:
-    """The table of top effects, with data-output and data-score on its rows for the filters."""
+def top_effects(
+    facts: EffectFacts, browser: BrowserFacts | None = None, genes: GeneFacts | None = None
+) -> Table:
+    """The table of top effects.
+
+    Its rows have data-output and data-score for the filters. Where the browser shows their place they
+    have data-region and data-locus.
+    """
     top = facts.top
     effect = facts.effect
     places = decimals(top[effect], spread=top["effect_sd"], spread_digits=3)
     columns = [counts("#", top["rank"], f"Rank by |{facts.rank_by}|"), *_where(top)]
+    if genes is not None:
+        columns.append(text("Gene", _genes(top, genes), GENE_HINT))
     columns.append(numbers("Effect", top[effect], places, "Mean over the draws"))
     if not facts.point_only:
         columns += _with_spread(top, places)
@@ -59,7 +70,39 @@ def top_effects(facts: EffectFacts) -> Table:
         else f"All {len(top):,} effects ({facts.score}), by |{by}|"
     )
     rows = [{"output": o, "score": s} for o, s in zip(top["output"], top["score"], strict=True)]
+    if browser is not None and browser.regions:
+        for attributes, (_, row) in zip(rows, top.iterrows(), strict=True):
+            if place := browser.place_of(row):
+                attributes |= {"region": place[0].locus, "locus": place[1]}
     return replace(build(caption, columns), row_attributes=rows)
+
+
+def regions_table(facts: EffectFacts, browser: BrowserFacts, genes: GeneFacts | None) -> Table:
+    """The regions of the browser, each with its strongest effect."""
+    regions, best = browser.regions, facts.top.iloc[[region.best for region in browser.regions]]
+    effect = facts.effect
+    columns = [text("Region", [region.locus for region in regions], "First and last base, from 1")]
+    if browser.is_ism:
+        columns.append(text("Sequence", [region.name for region in regions]))
+    if genes is not None:
+        columns.append(text("Gene", _genes(best, genes), GENE_HINT))
+    columns += [
+        text("Strongest change", mutant_names(best), "On the forward strand"),
+        text("Output", best["output"]),
+        numbers("Effect", best[effect], decimals(facts.top[effect])),
+    ]
+    if not facts.point_only:
+        columns += [
+            numbers("sd", best["effect_sd"], decimals(facts.top["effect_sd"])),
+            numbers("z", best["z"], _z_places(facts.top["z"])),
+        ]
+    caption = f"Regions of the genome browser, by the |{facts.rank_by}| of their strongest effect"
+    table = build(caption, columns)
+    return replace(table, row_attributes=[{"region": r.locus, "locus": r.locus} for r in regions])
+
+
+def _genes(rows: pd.DataFrame, genes: GeneFacts) -> list[str]:
+    return [genes.of_row(row) for _, row in rows.iterrows()]
 
 
 def _where(top: pd.DataFrame) -> list[tuple[Column, list[Cell]]]:

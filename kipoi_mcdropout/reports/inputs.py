@@ -32,7 +32,7 @@ _WANTED = (
     "like, with the table of --skipped), the tables of `mr` or a folder that has them, and those of "
     "`evaluate`"
 )
-_BINARY = (".h5", ".hdf5", ".parquet", ".pq")
+_BINARY = (".h5", ".hdf5", ".parquet", ".pq", ".h5ad")
 _TEXT = (".tsv", ".tsv.gz")
 
 

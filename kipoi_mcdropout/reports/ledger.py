@@ -85,7 +85,7 @@ def gather_ledger(inputs: Inputs, facts: EffectFacts) -> LedgerFacts:
         if inputs.tables.get("skipped") and len(listed) != skipped
         else "",
         f"{ledger['scored']} scored, but the table has {facts.n_mutants} alleles"
-        if ledger["scored"] != facts.n_mutants
+        if ledger.get("haplotypes", ledger["scored"]) != facts.n_mutants
         else "",
     ]
     if any(wrong):

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pandas as pd
 
-from kipoi_mcdropout.mr.estimate_table import GROUP
 from kipoi_mcdropout.reports.mr import MrFacts
+from kipoi_mcdropout.reports.mr_words import method_words
 from kipoi_mcdropout.reports.numbers import decimals
 from kipoi_mcdropout.reports.tables import (
     Cell,
@@ -27,7 +27,7 @@ _INTERVAL = "95 % interval"
 
 def estimates_table(facts: MrFacts) -> Table:
     """A row per method."""
-    rows = _with_meaningful_p(facts.estimates)
+    rows = facts.estimates
     columns = [
         text("Method", rows["words"]),
         counts("Mutations", rows["n_instruments"]),
@@ -69,16 +69,6 @@ def estimates_table(facts: MrFacts) -> Table:
     )
 
 
-def _with_meaningful_p(rows: pd.DataFrame) -> pd.DataFrame:
-    """Without p where it is of a formula for independent mutants, and these share their draws."""
-    of_draws = rows["n_draws"].notna()
-    resampled = rows["method"].astype(str).str.contains(f"_bootstrap_|^{GROUP}")
-    changed = {n: rows[n].where(resampled | ~of_draws) for n in ("p", "q_value") if n in rows}
-    changed |= {n: rows[n].where(~of_draws) for n in ("intercept_p", "q_p") if n in rows}
-    table: pd.DataFrame = rows.assign(**changed)
-    return table
-
-
 def members_table(facts: MrFacts) -> Table:
     """Each mutant with its ratio and group."""
     rows = facts.members.sort_values(["group", "ratio"], kind="stable").reset_index(drop=True)
@@ -100,11 +90,12 @@ def across_table(facts: MrFacts) -> Table:
         text("Sequence", rows["sequence"]),
         counts("Instruments", rows["n_instruments"]),
         *_estimate(rows),
-        p_values("p", rows["p"]),
+        *_p(rows),
     ]
     if "note" in rows and rows["note"].notna().any():
         columns.append(prose("Note", rows["note"]))
-    return build("MR-Egger within each sequence", columns)
+    methods = [method_words(str(m)) for m in rows["method"].dropna().unique()]
+    return build(f"{', '.join(methods) or 'Slopes'} within each sequence", columns)
 
 
 def movers_table(facts: MrFacts) -> Table:
@@ -115,12 +106,17 @@ def movers_table(facts: MrFacts) -> Table:
         text("Without", rows["without"]),
         numbers("Change", rows["change"], places),
         *_estimate(rows, around=float(rows["whole"].iloc[0])),
-        p_values("p", rows["p"]),
+        *_p(rows),
     ]
     caption = (
         f"IVW without one mutant: the {len(rows)} mutants, of {facts.n_left_out}, that change it most"
     )
     return build(caption, columns)
+
+
+def _p(rows: pd.DataFrame) -> list[tuple[Column, list[Cell]]]:
+    """p, where any row has one: tables lack those that mean nothing."""
+    return [p_values("p", rows["p"])] if rows["p"].notna().any() else []
 
 
 def _places(rows: pd.DataFrame) -> int | None:

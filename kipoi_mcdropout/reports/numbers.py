@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kipoi_mcdropout.mr.p_values import LEAST_P
+
 MISSING = "\u2013"
 _MOST_DECIMALS = 7
-_LEAST_P = 1e-300  # below this a float64 keeps too little
 
 
 def decimals(
@@ -65,8 +66,8 @@ def p_value(value: Any) -> str:
     """A p-value: three decimals, or a power of ten below 0.001; never 0."""
     if not is_number(value):
         return MISSING
-    if value < _LEAST_P:
-        return f"< {_LEAST_P:g}"
+    if value <= LEAST_P:  # tables have this number for all that are smaller
+        return f"< {LEAST_P:g}"
     return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}"
 
 

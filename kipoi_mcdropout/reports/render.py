@@ -14,6 +14,8 @@ from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.atomic import atomic_path, check_free, check_outputs
 from kipoi_mcdropout.files.same_file import check_not_inputs
 from kipoi_mcdropout.reports import effect_tables, evaluation, mr_tables, story
+from kipoi_mcdropout.reports.browser.facts import MOST_REGIONS
+from kipoi_mcdropout.reports.browser.page import VERSION, browser_data, igv_parts
 from kipoi_mcdropout.reports.effects import RankBy
 from kipoi_mcdropout.reports.facts import Facts, gather
 from kipoi_mcdropout.reports.numbers import percent, significant
@@ -30,6 +32,8 @@ def write_report(
     rank_by: RankBy = "z",
     title: str | None = None,
     figures: bool = True,
+    annotation: str | Path | None = None,
+    n_regions: int = MOST_REGIONS,
     overwrite: bool = False,
 ) -> Facts:
     """Write a report of results as one HTML file.
@@ -48,6 +52,10 @@ def write_report(
         The model's name by default.
     figures : bool
         Draw the plots.
+    annotation : str or Path, optional
+        Genes, named beside the effects and shown in the genome browser: GFF3, GTF or BED.
+    n_regions : int
+        Regions of the genome browser at most; 0 leaves it out.
     overwrite : bool
         Replace a file that exists.
 
@@ -59,14 +67,14 @@ def write_report(
     Raises
     ------
     InputError
-        If a file cannot be shown, or jinja2 or matplotlib is missing.
+        If a file cannot be shown, the annotation cannot be used, or jinja2 or matplotlib is missing.
     OutputError
         If the output cannot be written.
     """
     check_free(check_outputs([output], SUFFIXES), overwrite)
     check_not_inputs([output], {f"input {i}": path for i, path in enumerate(paths, start=1)})
     _require_packages(figures)
-    facts = gather(paths, top=top, rank_by=rank_by)
+    facts = gather(paths, top=top, rank_by=rank_by, annotation=annotation, n_regions=n_regions)
     html = render(facts, title=title, figures=figures)
     with atomic_path(output, overwrite) as temporary:
         # Half a character pair, as a broken name may have, is no text: it becomes "?".
@@ -77,6 +85,10 @@ def write_report(
 def render(facts: Facts, *, title: str | None = None, figures: bool = True) -> str:
     """The HTML of the facts. Every text is escaped; scripts other than ours may not run."""
     style, script = _asset("report.css"), _asset("report.js")
+    browser = None
+    if facts.browser is not None and facts.browser.regions:
+        script += _asset("browser.js")
+        browser = {"version": VERSION, "data": browser_data(facts.browser), **igv_parts()}
     template = _environment().get_template("report.html.j2")
     pairs = [(pair.exposure, pair.outcome) for pair in facts.mr]
     page: str = template.render(
@@ -89,6 +101,7 @@ def render(facts: Facts, *, title: str | None = None, figures: bool = True) -> s
         tables=effect_tables,
         mr_tables=mr_tables,
         evaluation=evaluation,
+        browser=browser,
         figures=_figures(facts) if figures else _no_figures(facts),
     )
     return page

@@ -82,7 +82,7 @@ class _Rows:
 
     def finish(self, score: str) -> Selection:
         top = self.top.drop(columns=["z", "row", "rank"], errors="ignore")
-        names = ("sequence", "chrom", "pos", "position", "line", "allele", "alt")
+        names = ("sequence", "chrom", "pos", "position", "line", "allele", "alt", "haplotype", "flags")
         places = [name for name in names if name in top]
         thinned = _joined([*self.thinned, top]).drop_duplicates(places).reset_index(drop=True)
         one = _joined(self.one)

@@ -17,6 +17,7 @@ from kipoi_mcdropout.effects.row_identity import (
     sequence_names,
     variant_names,
 )
+from kipoi_mcdropout.effects.single_alleles import check_single_alleles
 from kipoi_mcdropout.errors import InputError
 
 MIN_VARIANTS = 10
@@ -154,6 +155,7 @@ def _measured(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
 def _predicted(table: pd.DataFrame, output: str | None) -> tuple[pd.DataFrame, int]:
     """The columns of `Pairs.table` that are of predictions, and the number of rows left out."""
     require(table, ("effect_mean", "effect_sd"), "the table of predicted effects")
+    check_single_alleles(table, "the comparison with measured effects")
     table = _one_output(table, output)
     first = np.ones(len(table), bool)
     if "variant" in table.columns:

@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kipoi_mcdropout.effects.summary import EffectOptions
+from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.background import BackgroundSource
 from kipoi_mcdropout.outputs.strand_pairs import as_strand_pairs
 from kipoi_mcdropout.sequence.contig_names import contig_map_of
 from kipoi_mcdropout.significance.add_intervals import ConformalOptions
+from kipoi_mcdropout.significance.same_run import VARIANT_FLANK_BP
+from kipoi_mcdropout.vcf.place.grouping import Grouping
 from kipoi_mcdropout.vcf.place.placement import IndelAlignment, PlacementOptions, RefMismatch
+from kipoi_mcdropout.vcf.read.rows import InputFormat
+from kipoi_mcdropout.vcf.read.source import AnySource, VariantSource, as_source
 from kipoi_mcdropout.vcf.write.annotate import DEFAULT_STATISTICS
 
 
@@ -54,6 +59,17 @@ class VariantOptions:
         each gets only as many as it needs. See `effects.until.Until`.
     threshold : float, or sequence of float with one for each score, optional
         The smallest effect that matters, for `until`, in the units of the score.
+    input_format : "auto", "vcf", "table", "bed" or "names"
+        What the file of variants is; "auto" finds out, or refuses.
+    columns : dict of str to str, optional
+        Names of the columns of a table for chrom, pos, ref, alt or id, where these are not clear, such
+        as {"ref": "A2", "alt": "A1"}.
+    phased : bool
+        Score haplotypes: the alleles that lie on one copy of a sample's chromosome within the window
+        about a record, together, against the reference. Needs phased genotypes in a sorted VCF.
+    share_windows : int
+        Records that follow each other within so many bases are scored in one window about their
+        middle, whose reference is computed once; the variants are then off its centre.
     conformal : ConformalOptions, optional
         Calibrations that give each effect of their outputs an interval and the probability that its
         sign is right; see `files.calibration.read_conformal`.
@@ -73,6 +89,10 @@ class VariantOptions:
     conformal: ConformalOptions | None = None
     strand_pairs: Any = None
     indel_alignment: IndelAlignment = "none"
+    input_format: InputFormat = "auto"
+    columns: Mapping[str, str] | None = None
+    phased: bool = False
+    share_windows: int = 0
 
     def __post_init__(self) -> None:
         if self.strand_pairs is not None:
@@ -82,6 +102,39 @@ class VariantOptions:
     def moves_bins(self) -> bool:
         """Whether the bins of a profile are moved, so that their width must be known."""
         return tuple(self.shifts) != (0,) or self.indel_alignment != "none"
+
+    def source_of(self, variants: AnySource) -> VariantSource:
+        """Where variants come from, read as these options say."""
+        return as_source(variants, self.input_format, self.columns)
+
+    def grouping(self, length: int) -> Grouping:
+        """Which records are put together in windows of a length, bp.
+
+        Raises
+        ------
+        InputError
+            If haplotypes are asked for with something that is not theirs, or shared windows would not
+            hold all their variants.
+        """
+        if self.phased:
+            for is_given, what, remedy in (
+                (self.normalize, "normalize (--normalize)", "bcftools norm does it"),
+                (self.indel_alignment != "none", "indel_alignment (--indel_alignment)", "leave it out"),
+                (
+                    self.share_windows,
+                    "share_windows (--share_windows)",
+                    "each haplotype has its window about the record",
+                ),
+            ):
+                if is_given:
+                    raise InputError(f"phased (--phased) cannot be used with {what}; {remedy}")
+        if self.background is not None and self.share_windows > 2 * VARIANT_FLANK_BP:
+            raise InputError(
+                f"with a background, share_windows (--share_windows) must be at most "
+                f"{2 * VARIANT_FLANK_BP}: it has the effects of substitutions at most "
+                f"{VARIANT_FLANK_BP} bp from the middle of the window; got {self.share_windows}"
+            )
+        return Grouping.of_windows(length, tuple(self.shifts), self.phased, self.share_windows)
 
     def placement(self, length: int, known_only: bool = False) -> PlacementOptions:
         """How alleles are placed in windows of a length, bp; see `PlacementOptions.known_only`."""

@@ -16,7 +16,8 @@ from kipoi_mcdropout.runs.schedule.work import OnError
 from kipoi_mcdropout.runs.session import RunPlan, RunSession
 from kipoi_mcdropout.runs.unit_file import StoredUnit
 from kipoi_mcdropout.vcf.place.chunks import AlleleWindows, gather
-from kipoi_mcdropout.vcf.read.reader import VcfReader
+from kipoi_mcdropout.vcf.place.grouping import Grouping
+from kipoi_mcdropout.vcf.read.source import VariantSource
 from kipoi_mcdropout.vcf.units import (
     RecordGroup,
     Summaries,
@@ -33,12 +34,17 @@ KIND = "score_variants"
 
 
 def outputs_as_dict(
-    paths: OutputPaths, layout: VariantLayout, source: str | Path, region: str | None, n_alleles: int
+    paths: OutputPaths,
+    layout: VariantLayout,
+    source: VariantSource,
+    region: str | None,
+    grouping: Grouping,
+    n_alleles: int,
 ) -> dict[str, Any]:
     """All that a merge needs to write the outputs from the units and the VCF, for run.json."""
     return {
-        "files": paths.to_dict(), "layout": asdict(layout), "vcf": str(Path(source).absolute()),
-        "region": region, "chunk_alleles": n_alleles,
+        "files": paths.to_dict(), "layout": asdict(layout), "source": source.to_dict(),
+        "region": region, "grouping": asdict(grouping), "chunk_alleles": n_alleles,
     }  # fmt: skip
 
 
@@ -105,17 +111,21 @@ def merge_variants(shards: ShardedRun, overwrite: bool = False) -> Ledger:
         raise InputError(f"the shards must be of {KIND}; they are of {state.kind}")
     outputs = state.outputs
     paths = OutputPaths.from_dict(outputs["files"], overwrite)
-    source = Path(outputs["vcf"])
-    _check_source(source, state.record)
+    source = VariantSource.from_dict(outputs["source"])
+    if source.file is not None:
+        _check_source(source.file, state.record)
+    grouping = Grouping(**outputs["grouping"])
     counts = Counts()
     with (
         RunSession(_plan(paths, state.record, outputs, completes=True)) as session,
-        VcfReader(source, outputs["region"]) as reader,
+        source.open(outputs["region"], margin=grouping.margin) as reader,
     ):
         assembler = VariantAssembler(VariantLayout.from_dict(outputs["layout"]), reader.header)
         if session.nothing_left:
             return assembler.ledger
-        units = variant_units(gather(reader, outputs["chunk_alleles"]), placer=None)
+        units = variant_units(
+            gather(grouping.apply(reader, reader), outputs["chunk_alleles"]), placer=None
+        )
         with assembler.writing(session, paths):
             for unit, stored in shards.take(units):
                 _add(assembler, unit.item, stored)

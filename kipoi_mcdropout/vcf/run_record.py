@@ -9,14 +9,14 @@ from typing import Any
 from kipoi_mcdropout.engine.dtype_check import DtypeCheck
 from kipoi_mcdropout.files.provenance import input_files, provenance
 from kipoi_mcdropout.model.model import Model
-from kipoi_mcdropout.vcf.read.reader import VcfReader
+from kipoi_mcdropout.vcf.read.source import VariantSource
 
 
 def run_record(
     model: Model,
     fasta: str | Path,
-    reader: VcfReader,
     *,
+    source: VariantSource,
     seed: int,
     n_draws: int,
     command: Sequence[str] | None,
@@ -35,7 +35,7 @@ def run_record(
         n_draws=n_draws,
         options=options,
         engine_reason=engine_reason,
-        files=input_files({**model.adapter.files, "fasta": fasta, "vcf": reader.path}),
+        files=input_files({**model.adapter.files, "fasta": fasta, "vcf": source.file}),
         command=command,
     )
     return record if dtype_check is None else {**record, "dtype_check": dtype_check.to_dict()}

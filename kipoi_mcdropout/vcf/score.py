@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -18,7 +19,7 @@ from kipoi_mcdropout.effects.scores import scores_as_dict
 from kipoi_mcdropout.effects.until import check_until
 from kipoi_mcdropout.engine import Choice
 from kipoi_mcdropout.engine.dtype_check import DtypeCheck
-from kipoi_mcdropout.errors import InputError, InputWarning
+from kipoi_mcdropout.errors import InputError, InputWarning, OutputError
 from kipoi_mcdropout.files.background import background_for
 from kipoi_mcdropout.files.same_file import check_not_inputs
 from kipoi_mcdropout.model.ensemble import decided_draws
@@ -29,17 +30,14 @@ from kipoi_mcdropout.outputs.targets import Targets, as_targets
 from kipoi_mcdropout.runs.options import RunOptions
 from kipoi_mcdropout.runs.schedule import InProcess, Scheduler, Work
 from kipoi_mcdropout.runs.session import without_shard
-from kipoi_mcdropout.sequence.genome import Genome
 from kipoi_mcdropout.significance.add_intervals import with_conformal
 from kipoi_mcdropout.vcf.bins import with_aligned_bins
 from kipoi_mcdropout.vcf.carried_fields import carried_fields
+from kipoi_mcdropout.vcf.opened import Opened
 from kipoi_mcdropout.vcf.options import VariantEffects
 from kipoi_mcdropout.vcf.place.chunks import AlleleWindows, chunk_alleles, gather
-from kipoi_mcdropout.vcf.place.contigs import ContigNames
-from kipoi_mcdropout.vcf.place.placement import Placer
-from kipoi_mcdropout.vcf.place.survey import Survey, survey_records
-from kipoi_mcdropout.vcf.read.input_stream import is_stream
-from kipoi_mcdropout.vcf.read.reader import VcfReader
+from kipoi_mcdropout.vcf.place.survey import Survey
+from kipoi_mcdropout.vcf.read.source import AnySource
 from kipoi_mcdropout.vcf.run import outputs_as_dict, run_variants
 from kipoi_mcdropout.vcf.run_record import run_record
 from kipoi_mcdropout.vcf.scoring import EngineChoice, VariantJob, VariantWork, which_are_random
@@ -90,20 +88,22 @@ class Told:
 
 def score_vcf(
     model: Model,
-    vcf: str | Path,
+    variants: AnySource,
     fasta: str | Path,
     paths: OutputPaths,
     wanted: VariantEffects,
     running: RunOptions,
     told: Told = Told(),
 ) -> VariantRun:
-    """Score every ALT allele of every record of a VCF, or say why not; see `call.score_variants`.
+    """Score every ALT allele of some variants, or say why not; see `call.score_variants`.
 
     Parameters
     ----------
     model : Model
-    vcf, fasta : str or Path
-        The VCF, "-" for standard input; and the genome.
+    variants : str, Path, sequence of str, or VariantSource
+        A file, "-" for standard input, or names such as chr1:1000:A>G.
+    fasta : str or Path
+        The genome.
     paths : OutputPaths
         From `OutputPaths.check`.
     wanted : VariantEffects
@@ -131,6 +131,7 @@ def score_vcf(
         If something about the VCF or the FASTA must be known before the results are used, and if no
         allele was scored.
     """
+    source = wanted.options.source_of(variants)
     check_not_inputs(
         paths.all(), {"the genome": fasta, "the contig map": wanted.options.contig_map_file}
     )
@@ -139,33 +140,28 @@ def score_vcf(
     placement = options.placement(model.sequences.length, known_only=not model.sequences.knows_n)
     with ExitStack() as stack:
         stack.enter_context(model.adapter.locked.borrow())
-        genome = stack.enter_context(Genome(fasta))
-        judged = not is_stream(vcf)  # `survey_records` reads a file before
-        reader = stack.enter_context(VcfReader(vcf, options.region, genome.lengths, judged))
-        contig_map = options.contig_names()
-        names = ContigNames(genome.lengths, reader.header.contig_lengths(), contig_map)
-        survey, records = survey_records(reader, options.region, genome, names, options.ref_mismatch)
-        notices = [*reader.notices, *survey.notices]
+        opened = Opened.of(stack, source, fasta, options, model.sequences.length)
+        notices, survey = opened.notices, opened.survey
         for notice in notices:
             warnings.warn(notice, InputWarning, stacklevel=2)
-        plan = _plan(model, wanted, running, survey.records, carries_vcf=paths.vcf is not None)
+        plan = _plan(model, wanted, running, survey, carries_vcf=paths.vcf is not None)
         plan, record = plan.recorded(
             run_record(
-                model, fasta, reader, seed=wanted.seed, n_draws=wanted.effects.n_draws,
-                command=without_shard(told.command), options=_recorded(plan, contig_map),
+                model, fasta, seed=wanted.seed, n_draws=wanted.effects.n_draws,
+                command=without_shard(told.command), source=source,
+                options={**_recorded(plan, opened.names.contig_map), **source.recorded()},
                 engine_reason=plan.choice.reason, dtype_check=plan.dtype_check,
             )
         )  # fmt: skip
-        if reader.path is not None:
+        if not source.is_stream:
             record["reference_check"] = survey.to_dict()
-        contigs = {} if reader.header.declared("contig") else genome.lengths
-        written = plan.layout(contigs, asked_columns(record))
-        assembler = VariantAssembler(written, reader.header)
+        written = plan.layout(opened.undeclared_contigs, asked_columns(record), opened.n_samples)
+        assembler = VariantAssembler(written, opened.reader.header)
         scheduler = stack.enter_context(running.open_scheduler())
         nothing_left = run_variants(
-            variant_units(gather(records, plan.n_alleles), Placer(genome, names, placement)),
+            variant_units(gather(opened.records, plan.n_alleles), opened.placer(placement)),
             plan.work(scheduler), scheduler, paths, record,
-            outputs_as_dict(paths, written, vcf, options.region, plan.n_alleles),
+            outputs_as_dict(paths, written, source, options.region, opened.grouping, plan.n_alleles),
             assembler, running.on_error, told.progress,
         )  # fmt: skip
     ledger = assembler.ledger
@@ -184,6 +180,11 @@ def _checked(wanted: VariantEffects, model: Model, paths: OutputPaths) -> Varian
     if wanted.vcf.member_means:
         model.ensemble.check_several("member_means (--member_means)")
         paths.check_table("member_means (--member_means)")
+    if wanted.options.phased and paths.vcf is not None:
+        raise OutputError(
+            "phased (--phased) scores haplotypes, and an annotated VCF has a place for alleles only; "
+            "give a table alone (-t, or output='table.parquet')"
+        )
     n_draws = decided_draws(wanted.effects.n_draws, model.ensemble, model.sequences.example())
     check_until(wanted.effects.until, n_draws, n_members=len(model.ensemble))
     return replace(wanted, effects=replace(wanted.effects, n_draws=n_draws))
@@ -204,14 +205,17 @@ class _Plan:
     here: VariantWork
     dtype_check: DtypeCheck | None
 
-    def layout(self, contigs: dict[str, int], member_columns: dict[str, int]) -> VariantLayout:
-        """How the outputs are written; `contigs` are to be declared in the header."""
+    def layout(
+        self, contigs: dict[str, int], member_columns: dict[str, int], n_samples: int | None
+    ) -> VariantLayout:
+        """How the outputs are written; see `VariantLayout`."""
         wanted = self.wanted
         return VariantLayout(
             wanted.vcf.info_prefix, tuple(self.fields), self.targets.labels, wanted.effects.quantiles,
             wanted.vcf.q_values, contigs, len(self.model.ensemble) > 1, self.targets.eps,
             member_columns, wanted.options.background is not None,
             None if wanted.options.conformal is None else wanted.options.conformal.to_dict(),
+            n_samples,
         )  # fmt: skip
 
     def recorded(self, record: dict[str, Any]) -> tuple[_Plan, dict[str, Any]]:
@@ -260,11 +264,12 @@ class _Plan:
 
 
 def _plan(
-    model: Model, wanted: VariantEffects, running: RunOptions, n_records: int, carries_vcf: bool
+    model: Model, wanted: VariantEffects, running: RunOptions, survey: Survey, carries_vcf: bool
 ) -> _Plan:
     """Choose the outputs, the INFO fields and the engine, within `borrow()` of the model.
 
-    `n_records` are those of the VCF, 0 where it is a stream.
+    The survey of a file has all records, that of a stream none. Each allele is taken to have a reference
+    of its own, unless windows are shared.
     """
     effects, sequences = wanted.effects, model.sequences
     chosen = sequences.targets(wanted.targets)
@@ -278,8 +283,10 @@ def _plan(
     asked = EngineChoice(running.engine, running.batch_size, memory, running.verify)
     masks = MaskBank(wanted.seed)
     is_random = which_are_random(model, effects.n_draws)
+    n_records = survey.records
     at_once, n_chunks = min(n_alleles, n_records or n_alleles), -(-n_records // n_alleles) or 1
-    engine, choice = asked.decide(model, masks, at_once, n_chunks, effects.n_draws, is_random)
+    n_refs = math.ceil(at_once * survey.share) if wanted.options.share_windows else at_once
+    engine, choice = asked.decide(model, masks, at_once, n_refs, n_chunks, effects.n_draws, is_random)
     members = engine.members(model, masks, is_random, chosen.profiles)
     here = VariantWork(sequences, chosen, effects, members, wanted.options.rc)
     draws = draws_of_each(effects.n_draws, is_random)
@@ -305,6 +312,8 @@ def _recorded(plan: _Plan, contig_map: dict[str, str]) -> dict[str, Any]:
         **({"extra_inputs": extra} if (extra := sequences.recorded()["extra_inputs"]) else {}),
         "info_prefix": wanted.vcf.info_prefix, "vcf_statistics": list(wanted.vcf.statistics),
         "vcf_targets": list(as_targets(wanted.vcf.targets)), "q_values": wanted.vcf.q_values,
+        **({"phased": True} if wanted.options.phased else {}),
+        **({"share_windows": share} if (share := wanted.options.share_windows) else {}),
         **({"member_means": True} if wanted.vcf.member_means else {}),
         "chunk_alleles": plan.n_alleles,
         "engine": running.engine if isinstance(running.engine, str) else "custom",

@@ -69,6 +69,7 @@ class EngineChoice:
         model: Model,
         masks: MaskBank,
         n_alleles: int,
+        n_references: int,
         n_chunks: int,
         n_draws: int,
         is_random: Sequence[bool],
@@ -79,8 +80,8 @@ class EngineChoice:
 
         Parameters
         ----------
-        n_alleles : int
-            Of a chunk, as planned; each is taken to have a reference of its own.
+        n_alleles, n_references : int
+            Of a chunk, as planned.
         n_chunks : int
             Of the run, all shards together.
         n_draws : int
@@ -100,7 +101,7 @@ class EngineChoice:
         draws = draws_of_each(n_draws, is_random)
         each = zip(self._engines(model.ensemble, masks), model.ensemble.members, draws, strict=True)
         for engines, member, own in each:
-            job = Job(n_alleles, own, n_alleles, n_chunks)
+            job = Job(n_alleles, own, n_references, n_chunks)
             with borrow_with(engines, member)():
                 choices.append(engines.choose(inputs, sequences.key, sequences.layout, job))
         return replace(self, engine=tuple(choice.engine for choice in choices)), in_one(choices)

@@ -18,7 +18,7 @@ from kipoi_mcdropout.runs.unit_file import StoredUnit
 from kipoi_mcdropout.vcf.place.chunks import AlleleWindows, Chunk, owners
 from kipoi_mcdropout.vcf.place.placement import Outcome, Placer, Scored
 from kipoi_mcdropout.vcf.read.alleles import Skip
-from kipoi_mcdropout.vcf.read.reader import Record
+from kipoi_mcdropout.vcf.read.record import Record
 
 Summaries = list[EffectSummary]
 
@@ -53,7 +53,7 @@ def variant_units(
     """A unit for each group of records; `placer` is None where nothing is to be computed."""
     for number, records in enumerate(groups):
         group = RecordGroup(records, placer)
-        yield Unit(number, digest_of_texts(record.text for record in records), group, group.load)
+        yield Unit(number, digest_of_texts(record.key for record in records), group, group.load)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kipoi_mcdropout.vcf.read.alleles import unscorable
-from kipoi_mcdropout.vcf.read.reader import Record, VcfReader
+from kipoi_mcdropout.vcf.read.reader import VcfReader
+from kipoi_mcdropout.vcf.read.record import Record
 
 # What kipoi-veff 0.3.1 does with the records that are left out.
 REASONS = {

@@ -17,7 +17,8 @@ from page_runner import Runner
 from paths import ROOT
 
 DOCS = ROOT / "docs"
-NEEDS = {"how_to/keras.md": "keras"}  # packages beside those that every page needs
+# Packages beside those that every page needs.
+NEEDS = {"how_to/keras.md": "keras", "how_to/tracks.md": "pyBigWig"}
 PAGES = [p for p in sorted(DOCS.rglob("*.md")) if "_build" not in p.parts]
 IDS = [str(page.relative_to(DOCS)) for page in PAGES]
 
@@ -31,7 +32,7 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Runner:
 def test_page(page: Path, runner: Runner) -> None:
     needs = NEEDS.get(str(page.relative_to(DOCS)))
     if needs and importlib.util.find_spec(needs) is None and os.environ.get("CI") != "true":
-        pytest.skip(f"{needs} is not installed: pip install 'kipoi_mcdropout[{needs}]'")
+        pytest.skip(f"{needs} is not installed: pip install 'kipoi_mcdropout[test]'")
     if not any(block.action in ("run", "file") for block in blocks(page)):
         pytest.skip("no block to run")
     assert runner.run(page).is_dir()
@@ -83,6 +84,15 @@ def test_the_runner_fails_where_a_page_is_wrong(tmp_path: Path) -> None:
         )
         assert done.returncode == 1
         assert message in done.stderr
+
+
+def test_a_block_is_run_where_what_it_needs_is_here(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    block = "```sh\nx\n```\n"
+    page.write_text(f"<!-- needs: bash json -->\n{block}<!-- needs: bash no_such -->\n{block}")
+    first, second = blocks(page)
+    assert first.action == "run"
+    assert (second.action, second.detail) == ("not run", "there is no no_such here")
 
 
 @pytest.mark.parametrize(

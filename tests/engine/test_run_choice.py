@@ -90,7 +90,7 @@ def test_variant_jobs_get_the_decided_engine(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("kipoi_mcdropout.engine.choose._MUST_GAIN", 0.7)
     model = Model(build("dense_dropout_only", torch.float32), input_shape=(4, LENGTH))
     asked = EngineChoice("auto", 32, 10**9, False)
-    decided, choice = asked.decide(model, MaskBank(0), 512, 1, 4, (True,))
+    decided, choice = asked.decide(model, MaskBank(0), 512, 512, 1, 4, (True,))
     assert decided.engine == (choice.engine,) == ("incremental",)
     (member,) = decided.members(model, MaskBank(0), (True,))
     assert isinstance(member.engine.engine, IncrementalEngine)

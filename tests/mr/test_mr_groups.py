@@ -128,10 +128,14 @@ def test_scatter_is_in_the_interval_that_is_shown() -> None:
     found = answer(one, n_bootstrap=200)
     assert found.kind == "one_number"
     assert found.shown is not None
-    assert found.shown.method == "ivw_bootstrap_both"
+    assert found.shown.method == "ivw_bootstrap_both_widened"
     many = answer(drawn(0.7 + 0.04 * rng.normal(size=60), noise=0.02, sequence=np.arange(60) // 10))
     assert many.shown is not None
-    assert many.shown.method == "ivw_bootstrap_sequences"
+    assert many.shown.method == "ivw_bootstrap_sequences_widened"
+    table = estimates(one, n_bootstrap=200)
+    assert table["shown"].sum() == 1
+    assert table["ci_upper"][0] == pytest.approx(found.shown.ci_upper)
+    assert table["method"][0] == found.shown.method
 
 
 def test_two_groups_are_told_and_no_number_is() -> None:

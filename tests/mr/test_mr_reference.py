@@ -126,7 +126,7 @@ def test_meta_analysis_with_hartung_and_knapp(method: Any, test: str) -> None:
     table = pd.read_table(DATA / "expected_meta_knha.tsv", comment="#").set_index(["method", "test"])
     expected = table.loc[(method, test)]
     result = combine(slopes["estimate"], slopes["se"], method, hartung_knapp=test == "knha")
-    for field in ("estimate", "se", "ci_lower", "ci_upper", "p", "tau2"):
+    for field in ("estimate", "se", "ci_lower", "ci_upper", "p", "tau2", "pi_lower", "pi_upper"):
         assert getattr(result, field) == pytest.approx(expected[field], rel=1e-7), field
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mr_data import from_draws, simulated
+from scipy import optimize
 from statsmodels.stats.multitest import multipletests
 
 from kipoi_mcdropout.errors import InputError
@@ -18,6 +19,7 @@ from kipoi_mcdropout.mr import (
     diagnose,
     estimates,
     i2_gx,
+    leave_one_out,
     mr_across_sequences,
     mr_bootstrap,
     mr_egger,
@@ -25,6 +27,8 @@ from kipoi_mcdropout.mr import (
     mr_multiple,
     select_instruments,
 )
+from kipoi_mcdropout.mr.p_values import LEAST_P
+from kipoi_mcdropout.reports.numbers import p_value
 
 
 def codes(instruments: Instruments, **options: Any) -> set[str]:
@@ -74,11 +78,42 @@ def test_zero_variance_rows_are_counted() -> None:
     assert "first: m3" in message(found, "zero_variance")
 
 
-def test_more_instruments_than_draws() -> None:
-    assert "more_than_draws" in codes(strong(n=40, n_draws=40))
-    assert "more_than_draws" not in codes(strong(n=39, n_draws=40))
-    told = message(strong(n=60, n_draws=40), "more_than_draws")
+def test_more_instruments_than_draws_are_told_where_it_matters() -> None:
+    assert "more_than_draws" in codes(strong(n=40, n_draws=40), correlated=True)
+    assert "more_than_draws" not in codes(strong(n=39, n_draws=40), correlated=True)
+    many = strong(n=60, n_draws=40)
+    told = {d.code: d.message for d in diagnose(many, correlated=True)}["more_than_draws"]
     assert "Select at most 39 instruments, run 21 more draws" in told
+    assert "more_than_draws" not in codes(many)
+    assert "more_than_draws" not in estimates(many, ["ivw"])["warnings"][0]
+    assert "more_than_draws" in estimates(many, ["ivw", "ivw_correlated"])["warnings"][0]
+
+
+def test_p_values_of_formulas_for_independent_mutants_are_left_out_where_they_share_draws() -> None:
+    shared = strong(n=30)
+    names = ["ivw", "egger", "ivw_bootstrap_both"]
+    table = estimates(shared, names).set_index("method")
+    assert table.loc[["ivw", "egger"], ["p", "q_p", "intercept_p"]].isna().all(axis=None)
+    assert table.loc["ivw_bootstrap_both", "p"] == pytest.approx(
+        max(1e-300, mr_bootstrap(shared, "ivw", resample="both").p), rel=1e-9
+    )
+    alone = Instruments(**{n: v for n, v in fields_of(shared).items() if n != "correlation"})
+    table = estimates(alone, ["ivw", "egger"]).set_index("method")
+    assert table.loc["ivw", "p"] == max(1e-300, mr_ivw(alone).p)
+    assert table.loc["egger", "intercept_p"] == mr_egger(alone).intercept_p
+    assert leave_one_out(shared)["p"].isna().all()
+    assert leave_one_out(alone)["p"].notna().all()
+
+
+def test_no_p_in_a_table_is_0() -> None:
+    sure = Instruments(
+        snp=np.arange(3).astype(str), beta_exposure=[1.0, 2.0, 3.0], se_exposure=[0.1] * 3,
+        beta_outcome=[1.0, 2.1, 2.9], se_outcome=[0.001] * 3,
+    )  # fmt: skip
+    assert mr_ivw(sure, model="fixed").p == 0
+    (p,) = estimates(sure, ["ivw_fixed"])["p"]
+    assert p == LEAST_P
+    assert p_value(p) == "< 1e-300"
 
 
 def test_a_correlation_over_few_draws_is_told_where_it_is_used() -> None:
@@ -193,9 +228,10 @@ def test_report_says_why_a_method_gave_nothing() -> None:
 def test_several_outcomes_get_q_values_within_each_method(tmp_path: Path) -> None:
     many = [strong(seed=s, outcome=f"y{s}", exposure="x") for s in range(4)]
     many.append(strong(seed=9, outcome="short", exposure="x").take([0, 1]))
-    table = mr_multiple(many, ["egger", "ivw"])
+    methods = [f"{name}_bootstrap_both" for name in ("egger", "ivw")]
+    table = mr_multiple(many, methods, n_bootstrap=200)
     assert len(table) == 10
-    for method, n in (("egger", 4), ("ivw", 5)):
+    for method, n in zip(methods, (4, 5), strict=True):
         rows = table[(table["method"] == method) & table["p"].notna()]
         assert len(rows) == n
         expected = multipletests(rows["p"], method="fdr_bh")[1]
@@ -239,6 +275,23 @@ def test_reml_of_studies_of_one_precision_is_the_sample_variance() -> None:
         assert result.tau2 == pytest.approx(y.var(ddof=1) - 0.09)
         assert result.estimate == pytest.approx(y.mean())
         assert result.i2 == pytest.approx(result.tau2 / (result.tau2 + 0.09))
+
+
+def test_reml_is_the_peak_of_the_likelihood_where_full_steps_jump_over_it() -> None:
+    rng = np.random.default_rng(2641)
+    k = int(rng.integers(3, 30))
+    se = np.exp(rng.normal(-3, 2, k))  # from 0.001 to 3
+    y = 1 + rng.normal(size=k) * np.hypot(se, 0.1 * rng.integers(2))
+
+    def minus_twice_log_likelihood(tau2: float) -> float:
+        v = se**2 + tau2
+        mean = np.average(y, weights=1 / v)
+        return float(np.log(v).sum() + np.log((1 / v).sum()) + ((y - mean) ** 2 / v).sum())
+
+    peak = optimize.minimize_scalar(
+        minus_twice_log_likelihood, bounds=(0, 1e-3), method="bounded", options={"xatol": 1e-12}
+    )
+    assert combine(y, se).tau2 == pytest.approx(peak.x, rel=1e-4)
 
 
 def test_prediction_interval_needs_three_studies() -> None:

@@ -122,6 +122,7 @@ class Page(HTMLParser):
         self.texts: list[str] = []
         self.styles: list[str] = []
         self.scripts: list[str] = []
+        self.data: dict[str, str] = {}  # blocks of data that no browser runs, by id
         self.unbalanced: list[str] = []
         self._open: list[str] = []
         self.feed(html)
@@ -142,6 +143,11 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         where = self._open[-1] if self._open else ""
+        attributes = self.tags[-1][1] if self.tags else {}
+        if where == "script" and "type" in attributes:
+            name = str(attributes["id"])
+            self.data[name] = self.data.get(name, "") + data
+            return
         {"script": self.scripts, "style": self.styles}.get(where, self.texts).append(data)
 
     def all(self, tag: str) -> list[dict[str, str | None]]:

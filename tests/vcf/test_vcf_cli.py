@@ -58,6 +58,51 @@ def test_the_command_writes_vcf_and_table(
     assert "3 alleles = 2 scored + 1 skipped" in capsys.readouterr().err
 
 
+def test_variants_by_name_in_a_table_and_as_haplotypes(
+    toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sequence = genome_of(toy)["chr1"]
+    a, b = sequence[30], sequence[33]
+    other = {"A": "C", "C": "G", "G": "T", "T": "A"}
+    names = [f"chr1:31:{a}>{other[a]}", f"chr1-34-{b}-{other[b]}"]
+    rest = ["-f", str(toy.fasta), "--n_draws", "4"]
+
+    def table(*words: str) -> pd.DataFrame:
+        out = str(tmp_path / "t.tsv")
+        assert main([str(toy.model), "--source", "dir", *words, *rest, "-t", out, "--overwrite"]) == 0
+        return pd.read_table(out, comment="#")
+
+    by_name = table("--variants", *names)
+    assert by_name["pos"].tolist() == [31] * 3 + [34] * 3
+    path = tmp_path / "in.txt"
+    path.write_text(f"CHR BP A1 A2\nchr1 31 {other[a]} {a}\nchr1 34 {other[b]} {b}\n")
+    in_table = table("-i", str(path), "--columns", "ref=A2", "alt=A1", "--input_format", "table")
+    assert in_table.drop(columns="line").equals(by_name.drop(columns="line"))
+    shared = table("--variants", *names, "--share_windows", "3")
+    assert set(shared["flags"]) == {"off_centre"}
+    capsys.readouterr()
+    vcf = write_vcf(
+        tmp_path / "gt.vcf",
+        [f"chr1 31 . {a} {other[a]} . . . GT 0|1", f"chr1 34 . {b} {other[b]} . . . GT 0/1"],
+        {"chr1": len(sequence)}, samples=["me"],
+    )  # fmt: skip
+    phased = table("-i", str(vcf), "--phased")
+    assert phased[["haplotype", "carriers", "flags"]].drop_duplicates().to_numpy().tolist() == [
+        [names[0], "me:2", "unphased_left_out"]
+    ]
+    assert phased["effect_mean"].tolist() == by_name["effect_mean"].tolist()[:3]
+    said = capsys.readouterr().err
+    assert "2 records, 1 sample, 4 copies = 1 scored (1 different haplotypes) + 1 with REF + 2" in said
+    for words, why in (
+        ([], "give either -i, with a file of variants, or --variants"),
+        (["-i", str(vcf), "--variants", *names], "give either -i"),
+        (["-i", str(path), "--columns", "ref"], "--columns must be PART=NAME"),
+        (["-i", str(path)], "A1 and A2 do not say which is the allele of the genome"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            table(*words)
+
+
 def test_exit_codes(toy: Toy, vcf: Path, tmp_path: Path) -> None:
     out = str(tmp_path / "o.vcf")
     script = "import sys; from kipoi_mcdropout.cli import cli_main; cli_main('mcdropout', sys.argv[1:])"

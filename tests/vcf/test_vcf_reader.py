@@ -17,7 +17,8 @@ from variant_world import bcftools, write_vcf
 
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.vcf.read.count import count_records
-from kipoi_mcdropout.vcf.read.reader import Record, VcfReader
+from kipoi_mcdropout.vcf.read.reader import VcfReader
+from kipoi_mcdropout.vcf.read.record import Record
 from kipoi_mcdropout.vcf.read.region import Region, parse_region
 
 CONTIGS = {"1": 100_000_000, "2": 100_000_000}

@@ -13,7 +13,7 @@ from kipoi_mcdropout.sequence.letters import letter_codes, reverse_complement
 from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 from kipoi_mcdropout.vcf.place.windows import (
     allele_window,
-    anchor_of,
+    anchor_about,
     centre_of,
     fits,
     over_edge,
@@ -45,7 +45,7 @@ def test_windows_are_cut_from_the_edited_genome(
     assume(fits(edit, length, (shift,)))
     edited = SEQUENCE[:position] + alt + SEQUENCE[position + len(ref) :]
     start = position - centre_of(length) + shift
-    anchor = anchor_of("c", edit, length)
+    anchor = anchor_about("c", edit.position, length)
     reference = reference_window(genome, anchor, length, shift).tobytes().decode()
     mutant = allele_window(genome, anchor, edit, length, shift).tobytes().decode()
     assert reference == cut(SEQUENCE, start, length)
@@ -71,7 +71,7 @@ def test_spellings_of_a_variant_have_the_same_windows_once_normalised(
     windows = set()
     for spelling in spellings:
         edit = normalised(spelling, SEQUENCE.__getitem__)
-        anchor = anchor_of("c", edit, 30)
+        anchor = anchor_about("c", edit.position, 30)
         windows.add((anchor, allele_window(genome, anchor, edit, 30).tobytes()))
     assert len(windows) == 1
 

@@ -54,7 +54,7 @@ def get_parser(prog: str = "kipoi mcdropout ism") -> argparse.ArgumentParser:
     add_conformal_arguments(parser)
     add_engine_arguments(parser)
     add_run_arguments(parser, "a sequence")
-    add_output_arguments(parser, ".h5 .tsv .tsv.gz .parquet, any number of them")
+    add_output_arguments(parser, ".h5 .tsv .tsv.gz .parquet .h5ad, any number of them")
     return parser
 
 

@@ -171,6 +171,7 @@ def _across(options: argparse.Namespace, one: Any) -> pd.DataFrame:
     import pandas as pd
 
     from kipoi_mcdropout.mr import mr_across_sequences
+    from kipoi_mcdropout.mr.p_values import with_meaningful_p
 
     result = mr_across_sequences(
         one,
@@ -182,7 +183,8 @@ def _across(options: argparse.Namespace, one: Any) -> pd.DataFrame:
         seed=options.seed,
     )
     combined = pd.DataFrame([{"sequence": "(combined)", **asdict(result.combined)}])
-    table: pd.DataFrame = pd.concat([result.table, combined])
+    each = with_meaningful_p(result.table, of_draws=one.n_draws is not None)
+    table: pd.DataFrame = pd.concat([each, with_meaningful_p(combined, of_draws=False)])
     named: pd.DataFrame = table.assign(exposure=one.exposure, outcome=one.outcome)
     return named
 
@@ -192,12 +194,12 @@ def _multivariable(options: argparse.Namespace, one: Any) -> pd.DataFrame:
     import pandas as pd
 
     from kipoi_mcdropout.mr import mr_multivariable
+    from kipoi_mcdropout.mr.p_values import with_meaningful_p
 
     exposures = [one, *load_beside(options, one)]
     resampling = {"n_bootstrap": options.n_bootstrap, "seed": options.seed}
     parts = [mr_multivariable(exposures, intercept=i, **resampling) for i in (False, True)]
-    table: pd.DataFrame = pd.concat(parts)
-    return table
+    return with_meaningful_p(pd.concat(parts), of_draws=one.n_draws is not None)
 
 
 def _record(

@@ -9,7 +9,8 @@ from kipoi_mcdropout.errors import EXIT_OK
 
 _DESCRIPTION = """\
 Write one HTML file that shows a result: what was run, the dropout sites, what was skipped, whether the
-draws were enough, the top effects, the plots, and Mendelian randomization with its warnings in words.
+draws were enough, the top effects, a genome browser, the plots, and Mendelian randomization with its
+warnings in words.
 The file is complete in itself and opens without a network. This command needs the extra 'plot'.
 
 Give any of these files, in any order; the command recognises each by its content:
@@ -28,7 +29,7 @@ def get_parser(prog: str = "kipoi mcdropout report") -> argparse.ArgumentParser:
         prog,
         _DESCRIPTION,
         f"{prog} out.h5 mr/ -o report.html\n"
-        f"  {prog} variants.parquet skipped.tsv -o report.html --top 500",
+        f"  {prog} variants.parquet skipped.tsv -o report.html --top 500 --annotation genes.gff3.gz",
     )
     parser.add_argument(
         "inputs", nargs="+", metavar="RESULT", help="files and folders to show, as listed above"
@@ -48,7 +49,22 @@ def get_parser(prog: str = "kipoi mcdropout report") -> argparse.ArgumentParser:
     )
     parser.add_argument("--title", default=None, help="title of the report (default: the model's name)")
     parser.add_argument(
-        "--no_figures", action="store_true", help="write tables only; matplotlib is not needed then"
+        "--no_figures", action="store_true", help="write no plots; matplotlib is not needed then"
+    )
+    parser.add_argument(
+        "--annotation",
+        default=None,
+        metavar="FILE",
+        help="genes: GFF3, GTF or BED (4 to 12 columns), plain or .gz. Their names stand in the tables, "
+        "and the genome browser shows them",
+    )
+    parser.add_argument(
+        "--n_regions",
+        type=int,
+        default=10,
+        metavar="N",
+        help="number of regions in the genome browser, those of the top effects (default 10). 0 leaves "
+        "the browser out; the file is then about 0.6 MB smaller",
     )
     return parser
 
@@ -67,8 +83,12 @@ def main(args: list[str], prog: str = "kipoi mcdropout report") -> int:
         rank_by=options.rank_by,
         title=options.title,
         figures=not options.no_figures,
+        annotation=options.annotation,
+        n_regions=options.n_regions,
         overwrite=options.overwrite,
     )
+    if facts.browser is not None and facts.browser.why_not and options.n_regions:
+        say(f"note: no genome browser: {facts.browser.why_not}")
     for caution in facts.cautions:
         say(f"note: {caution.title}")
     say(f"report: {options.output}")

@@ -1,4 +1,4 @@
-"""`kipoi mcdropout score_variants`: a VCF in, a VCF and a table out."""
+"""`kipoi mcdropout score_variants`: variants in, a VCF and a table out."""
 
 from __future__ import annotations
 
@@ -24,14 +24,16 @@ from kipoi_mcdropout.cli.readout_arguments import (
     with_readout,
 )
 from kipoi_mcdropout.cli.score_arguments import add_scores
+from kipoi_mcdropout.cli.variant_arguments import add_variants, given_columns, given_variants
 from kipoi_mcdropout.errors import EXIT_OK, EXIT_STRICT, InputError
 from kipoi_mcdropout.runs.interrupt import raise_if_interrupted
 
 _DESCRIPTION = """\
-Score every ALT allele of every record of a VCF: the effect on each model output, with the model's
-uncertainty. The annotated VCF is the input with the results added to INFO. The table has a row per
-allele and output. Every allele is either scored or skipped with a reason (INFO MCD_SKIP, and
---skipped).
+Score every ALT allele of every record of a VCF, or of variants in a table, in BED or by name: the
+effect on each model output, with the model's uncertainty. The annotated VCF is the input with the
+results added to INFO. The table has a row per allele and output. Every allele is either scored or
+skipped with a reason (INFO MCD_SKIP, and --skipped). With --phased, the alleles of a haplotype are
+scored together.
 
 exit codes: 0 done, 1 the model failed (see --on_error), 2 bad input (no output is written), 3 nothing
 was scored, or something was skipped under --strict."""
@@ -60,13 +62,7 @@ def get_parser(prog: str = "kipoi mcdropout score_variants") -> argparse.Argumen
 
 def add_file_arguments(parser: argparse.ArgumentParser) -> None:
     """Inputs and outputs."""
-    parser.add_argument(
-        "-i",
-        "--input_vcf",
-        required=True,
-        metavar="VCF",
-        help="VCF (plain or bgzipped) or BCF to score; - for standard input",
-    )
+    add_variants(parser)
     parser.add_argument(
         "-f", "--fasta_file", required=True, metavar="FASTA", help="the genome, plain or bgzipped"
     )
@@ -77,7 +73,7 @@ def add_file_arguments(parser: argparse.ArgumentParser) -> None:
         help="annotated VCF to write: .vcf, .vcf.gz (bgzip), or - for standard output",
     )
     parser.add_argument(
-        "-t", "--table", metavar="FILE", help="table to write: .parquet, .tsv or .tsv.gz"
+        "-t", "--table", metavar="FILE", help="table to write: .parquet, .tsv, .tsv.gz or .h5ad"
     )
     parser.add_argument(
         "--skipped", metavar="TSV", help="table to write with the skipped alleles and their reasons"
@@ -150,6 +146,20 @@ def add_window_arguments(parser: argparse.ArgumentParser) -> None:
         help="stitch: put the bins behind an insertion or deletion back to those of the reference "
         "before profiles are compared or reduced; needs --reduce and --bin_bp (default: none)",
     )
+    parser.add_argument(
+        "--phased",
+        action="store_true",
+        help="score haplotypes: the alleles on one copy of a sample's chromosome within the window, "
+        "together; needs phased genotypes (GT, PS) in a sorted VCF, and a table (-t)",
+    )
+    parser.add_argument(
+        "--share_windows",
+        type=int,
+        default=0,
+        metavar="BP",
+        help="score records within so many bases of each other in one window about their middle, which "
+        "is faster; the variants are then off its centre (default 0: each in a window of its own)",
+    )
     parser.add_argument("--normalize", action="store_true", help="trim and left-align each allele first")
     parser.add_argument(
         "--edge",
@@ -169,18 +179,7 @@ def add_window_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
-    """What is read, and how strictly."""
-    parser.add_argument(
-        "--region",
-        default=None,
-        help="score only records that overlap this region: chr1, chr1:1000-2000 (1-based)",
-    )
-    parser.add_argument(
-        "--contig_map",
-        default=None,
-        metavar="FILE",
-        help="file with two columns: name of a contig in the VCF, its name in the FASTA",
-    )
+    """How strictly records are read, and in what portions."""
     parser.add_argument("--strict", action="store_true", help="exit code 3 if any allele is skipped")
     parser.add_argument(
         "--batch_size",
@@ -204,17 +203,18 @@ def main(args: list[str], prog: str = "kipoi mcdropout score_variants") -> int:
 
     wanted, running = _wanted(options, shifts)
     files = (options.output_vcf, options.table)
-    paths = output_paths(options.input_vcf, *files, wanted.vcf, running)
+    source = wanted.options.source_of(given_variants(options))
+    paths = output_paths(source, *files, wanted.vcf, running)
     description = describe_model(options)
     moves_bins = wanted.options.moves_bins
     settings = with_readout(
         description.settings, readout_words(options), wanted.effects.scores, moves_bins
     )
     model = Model.of(load_for_files(description, options.memory), settings)
-    bar = _Bar(_expected(options, running.shard))
+    bar = _Bar(_expected(options, source, running.shard))
     told = Told([*prog.split(), *args], bar.update)
     try:
-        run = score_vcf(model, options.input_vcf, options.fasta_file, paths, wanted, running, told)
+        run = score_vcf(model, source, options.fasta_file, paths, wanted, running, told)
     except SkippedAllelesError as error:
         bar.close()
         warn(str(error))
@@ -251,6 +251,8 @@ def _wanted(options: argparse.Namespace, shifts: tuple[int, ...]) -> tuple[Any, 
         options.rc, shifts, options.normalize, options.edge, options.ref_mismatch, options.region,
         options.contig_map, (), options.background, conformal=asked_conformal(options),
         strand_pairs=options.strand_pairs, indel_alignment=options.indel_alignment,
+        input_format=options.input_format, columns=given_columns(options), phased=options.phased,
+        share_windows=options.share_windows,
     )  # fmt: skip
     written = VcfOptions(
         options.skipped, options.vcf_target, options.vcf_statistics or DEFAULT_STATISTICS,
@@ -272,13 +274,13 @@ def _shifts(text: str) -> tuple[int, ...]:
         ) from error
 
 
-def _expected(options: argparse.Namespace, shard: Any) -> int | None:
+def _expected(options: argparse.Namespace, source: Any, shard: Any) -> int | None:
     """Approximate number of records, for the progress bar; None if no bar is shown."""
     if not sys.stderr.isatty() or options.region is not None:
         return None
     from kipoi_mcdropout.vcf.read.count import count_records
 
-    n = count_records(options.input_vcf)
+    n = len(source.names) if source.file is None else count_records(source.file)
     return n if n is None or shard is None else n // shard.of
 
 

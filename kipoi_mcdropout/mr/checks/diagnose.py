@@ -10,6 +10,7 @@ import numpy as np
 from kipoi_mcdropout.mr.checks.heterogeneity import scatter_about_line
 from kipoi_mcdropout.mr.checks.strength import i2_gx, mean_f
 from kipoi_mcdropout.mr.estimators.convention import Convention
+from kipoi_mcdropout.mr.p_values import LEAST_P
 from kipoi_mcdropout.mr.pairs.instruments import Instruments
 from kipoi_mcdropout.mr.pairs.table import REPEATED
 
@@ -19,7 +20,6 @@ MIN_INSTRUMENTS = 10
 DRAWS_PER_INSTRUMENT = 10  # for a correlation over draws; see benchmarks/mr_coverage.py
 MAX_MCSE_TO_SD = 0.2
 SCATTER_P = 0.01
-LEAST_P = 1e-300  # below this a float64 keeps too little
 
 
 class Diagnosis(NamedTuple):
@@ -47,7 +47,8 @@ def diagnose(
     convention : str
         The R package whose definition of I2_GX is used.
     correlated : bool
-        Also check the correlation over draws, which the correlated methods use.
+        Also check the correlation over draws (``more_than_draws`` and ``noisy_correlation``), which only
+        the correlated methods use.
 
     Raises
     ------
@@ -61,8 +62,7 @@ def diagnose(
         *_few(used),
         *_weak(used),
         *_low_i2_gx(used, convention),
-        *_more_than_draws(used),
-        *(_noisy_correlation(used) if correlated else []),
+        *((_more_than_draws(used) or _noisy_correlation(used)) if correlated else []),
         *_mcse_large(used),
         *_mcse_flattens(used, convention),
         *_scatter(used),

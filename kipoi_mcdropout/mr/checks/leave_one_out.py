@@ -11,6 +11,7 @@ from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.mr.estimators.convention import Convention
 from kipoi_mcdropout.mr.estimators.estimate import Estimate
 from kipoi_mcdropout.mr.estimators.methods import CLOSED_FORM, mr_estimate
+from kipoi_mcdropout.mr.p_values import with_meaningful_p
 from kipoi_mcdropout.mr.pairs.instruments import Instruments
 
 FIELDS = ("n_instruments", "estimate", "se", "ci_lower", "ci_upper", "p")
@@ -40,7 +41,7 @@ def leave_one_out(
     -------
     DataFrame
         Columns without, n_instruments, estimate, se, ci_lower, ci_upper, p; the last row has all
-        instruments.
+        instruments. p is left out where the mutants share draws (`with_meaningful_p`).
 
     Raises
     ------
@@ -62,8 +63,7 @@ def leave_one_out(
         rest = used.take(np.flatnonzero(groups != name))
         rows.append(_row(name, mr_estimate(rest, method, convention=convention)))
     rows.append(_row(WITHOUT_NONE, mr_estimate(used, method, convention=convention)))
-    table: pd.DataFrame = pd.DataFrame(rows)
-    return table
+    return with_meaningful_p(pd.DataFrame(rows), of_draws=instruments.n_draws is not None)
 
 
 def _row(name: str, estimate: Estimate) -> dict[str, Any]:

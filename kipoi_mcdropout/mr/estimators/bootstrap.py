@@ -78,11 +78,11 @@ def mr_bootstrap(
     Parameters
     ----------
     instruments : Instruments
-        With draws. `se_type` matters for "raps" and "conmix" only; elsewhere standard errors are only
-        used as weights, and sd and mcse differ by the same factor for all instruments.
+        With draws. `se_type` matters for "raps", "conmix" and "lasso" only; elsewhere standard errors
+        are only used as weights, and sd and mcse differ by the same factor for all instruments.
     method : str
-        One of "egger", "ivw", "ivw_robust", "raps", "conmix", "simple_median", "weighted_median",
-        "simple_mode", "weighted_mode".
+        One of "egger", "ivw", "ivw_robust", "raps", "conmix", "lasso", "maxlik", "ivw_radial",
+        "egger_radial", "simple_median", "weighted_median", "simple_mode", "weighted_mode".
     resample : "draws", "both", "instruments" or "sequences"
         What is resampled with replacement; see the docstring of this module.
     n_bootstrap, seed : int

@@ -35,9 +35,11 @@ class MetaResult:
     estimate, se, ci_lower, ci_upper, p : float
         Mean effect, its standard error, 95 % interval and two-sided p (normal, or t).
     pi_lower, pi_upper : float
-        95 % prediction interval for a new sequence: t(k - 2) with ``sqrt(se**2 + tau2)``
-        (Higgins, Thompson and Spiegelhalter, JRSS A 2009). NaN with fewer than 3 studies or a fixed
-        effect.
+        95 % prediction interval for a new sequence: t with k - 2 degrees of freedom, one less than the
+        interval has, because tau2 is estimated too, and ``sqrt(se**2 + tau2)`` (Higgins, Thompson and
+        Spiegelhalter, JRSS A 2009, section 4.1; metafor's ``predict(pi.type="riley")``). With
+        `hartung_knapp` the se in it is that of Hartung and Knapp (IntHout, Ioannidis, Rovers and
+        Goeman, BMJ Open 2016). NaN with fewer than 3 studies or a fixed effect.
     tau2, q, q_p, i2 : float
         Variance between sequences, Cochran's Q and its p, and I2 in [0, 1].
     """
@@ -182,8 +184,13 @@ def _tau2_pm(y: FloatArray, v: FloatArray) -> float:
 
 
 def _tau2_reml(y: FloatArray, v: FloatArray, tolerance: float) -> float:
-    """Fisher scoring on the restricted likelihood (Viechtbauer, J Educ Behav Stat 2005)."""
-    tau2 = max(0.0, float(y.var(ddof=1) - v.mean()))
+    """Fisher scoring on the restricted likelihood (Viechtbauer, J Educ Behav Stat 2005).
+
+    Where the se of the estimates differ by orders of magnitude, full steps can go back and forth over
+    the solution for ever. Each step back that is not much shorter than the one before halves all later
+    ones.
+    """
+    tau2, share, before = max(0.0, float(y.var(ddof=1) - v.mean())), 1.0, 0.0
     for _ in range(MAX_ITERATIONS):
         w = 1 / (v + tau2)
         mean = (w * y).sum() / w.sum()
@@ -194,7 +201,9 @@ def _tau2_reml(y: FloatArray, v: FloatArray, tolerance: float) -> float:
         new = max(0.0, float(tau2 + step))
         if abs(new - tau2) <= tolerance:
             return new
-        tau2 = new
+        if step * before < 0 and abs(step) > abs(before) / 2:
+            share /= 2
+        tau2, before = max(0.0, float(tau2 + share * step)), step
     raise InputError(
         f"the REML variance between sequences did not converge in {MAX_ITERATIONS} steps; use method "
         "'DL'."

@@ -13,9 +13,12 @@ from kipoi_mcdropout.mr.estimators.debiased_ivw import mr_debiased_ivw
 from kipoi_mcdropout.mr.estimators.egger import mr_egger
 from kipoi_mcdropout.mr.estimators.estimate import Estimate
 from kipoi_mcdropout.mr.estimators.ivw import mr_ivw
+from kipoi_mcdropout.mr.estimators.lasso import mr_lasso
+from kipoi_mcdropout.mr.estimators.maxlik import mr_maxlik
 from kipoi_mcdropout.mr.estimators.median import mr_simple_median, mr_weighted_median
 from kipoi_mcdropout.mr.estimators.mode import mr_simple_mode, mr_weighted_mode
 from kipoi_mcdropout.mr.estimators.points import POINT_ESTIMATORS
+from kipoi_mcdropout.mr.estimators.radial import mr_egger_radial, mr_ivw_radial
 from kipoi_mcdropout.mr.estimators.raps import mr_raps
 from kipoi_mcdropout.mr.estimators.robust import mr_egger_robust, mr_ivw_robust
 from kipoi_mcdropout.mr.pairs.instruments import Instruments
@@ -41,6 +44,15 @@ CLOSED_FORM: dict[str, Callable[..., Estimate]] = {
     "raps_simple_tukey": partial(mr_raps, overdispersion=False, loss="tukey"),
     "raps_simple_l2": partial(mr_raps, overdispersion=False, loss="l2"),
     "conmix": mr_conmix,
+    "lasso": mr_lasso,
+    "maxlik": mr_maxlik,
+    "ivw_radial": mr_ivw_radial,
+    "ivw_radial_first_order": partial(mr_ivw_radial, weights="first_order"),
+    "ivw_radial_second_order": partial(mr_ivw_radial, weights="second_order"),
+    "ivw_radial_iterated": partial(mr_ivw_radial, weights="iterated"),
+    "egger_radial": mr_egger_radial,
+    "egger_radial_first_order": partial(mr_egger_radial, weights="first_order"),
+    "egger_radial_second_order": partial(mr_egger_radial, weights="second_order"),
 }
 RESAMPLED: dict[str, Callable[..., Estimate]] = {
     "simple_median": mr_simple_median,

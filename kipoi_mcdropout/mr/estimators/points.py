@@ -12,7 +12,10 @@ import numpy as np
 
 from kipoi_mcdropout.arrays.array_types import FloatArray
 from kipoi_mcdropout.mr.estimators.conmix import conmix_slope
+from kipoi_mcdropout.mr.estimators.lasso import lasso_slope
+from kipoi_mcdropout.mr.estimators.maxlik import maxlik_slope
 from kipoi_mcdropout.mr.estimators.mm_regression import mm_slopes
+from kipoi_mcdropout.mr.estimators.radial import egger_radial_slope, ivw_radial_slope
 from kipoi_mcdropout.mr.estimators.raps import raps_slope
 
 GRID_POINTS = 512  # of R's density(), in which both R packages look for the mode
@@ -125,6 +128,10 @@ POINT_ESTIMATORS: dict[str, PointEstimator] = {
     ),
     "raps": raps_slope,
     "conmix": lambda bx, by, _sx, sy: conmix_slope(by / bx, np.abs(sy / bx)),
+    "lasso": lambda bx, by, _sx, sy: lasso_slope(bx, by, sy),
+    "maxlik": maxlik_slope,
+    "ivw_radial": ivw_radial_slope,
+    "egger_radial": egger_radial_slope,
     "simple_median": lambda bx, by, _sx, _sy: weighted_median(by / bx, np.ones_like(bx)),
     "weighted_median": lambda bx, by, sx, sy: weighted_median(by / bx, _precision(sx, bx, by, sy)),
     "simple_mode": lambda bx, by, _sx, _sy: mode(by / bx, np.ones_like(bx)),

@@ -7,19 +7,25 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from kipoi_mcdropout.arrays.array_types import FloatArray
 from kipoi_mcdropout.mr.estimators.bootstrap import mr_bootstrap
 from kipoi_mcdropout.mr.estimators.estimate import Estimate
 from kipoi_mcdropout.mr.estimators.ivw import mr_ivw
 from kipoi_mcdropout.mr.estimators.ratio import with_exposure_effect
 from kipoi_mcdropout.mr.estimators.resampling import Resample
 from kipoi_mcdropout.mr.groups.mixture import MOST_GROUPS, Mixture, fit_mixture
-from kipoi_mcdropout.mr.groups.noise import noise_of_means
+from kipoi_mcdropout.mr.groups.noise import NoiseOfMeans, noise_of_means
+from kipoi_mcdropout.mr.groups.scatter import p_of_one_line
+from kipoi_mcdropout.mr.groups.shared_noise import shared_noise
 from kipoi_mcdropout.mr.pairs.instruments import Instruments
 
 MIN_IN_GROUP = 3
 MIN_SHARE = 0.05
 BIC_GAIN = 10.0  # "very strong" evidence: Kass and Raftery, J Am Stat Assoc 1995
 APART = 3.0  # distance of two groups in units of the spread in them (Ashman, AJ 1994, has 2)
+NOISE_ROUNDS = 2
+FIRST_ROUNDS = 50
+ONE_LINE_P = 0.05
 MIN_SEQUENCES = 5  # from here on whole sequences are resampled
 NULL, JUNK = "no effect on the outcome", "no group"
 
@@ -67,8 +73,11 @@ class Groups:
 def find_groups(instruments: Instruments, *, n_bootstrap: int = 1000, seed: int = 0) -> Groups:
     """Groups of mutants by the ratio of their effects.
 
-    A further group is taken only if the BIC gains 10 and the groups are apart by 3 times the spread in
-    them. A group has at least 3 mutants and 5 % of all; smaller ones are no group.
+    More than one group is looked for only if the mutants do not lie on one line (`p_of_one_line` below
+    0.05), where there are draws of one member. The noise that mutants share (`shared_noise`) is taken
+    out first, and again with the groups found. A further group is taken only if the BIC gains 10 and the
+    groups are apart by 3 times the spread in them. A group has at least 3 mutants and 5 % of all;
+    smaller ones are no group.
 
     Raises
     ------
@@ -76,7 +85,7 @@ def find_groups(instruments: Instruments, *, n_bootstrap: int = 1000, seed: int 
         Fewer than 3 instruments, or one with an exposure effect of 0.
     """
     used = with_exposure_effect(instruments, 3, "groups of mutants")
-    fit = _choose(used)
+    fit = _choose(used, n_bootstrap, seed)
     best = fit.membership.argmax(axis=1)
     k = len(fit.ratios)
     least = max(MIN_IN_GROUP, MIN_SHARE * len(used))
@@ -107,11 +116,40 @@ def interval_of(used: Instruments, n_bootstrap: int, seed: int) -> Estimate:
     return mr_bootstrap(used, "ivw", resample=resample, n_bootstrap=n_bootstrap, seed=seed)
 
 
-def _choose(used: Instruments) -> Mixture:
+def _choose(used: Instruments, n_bootstrap: int, seed: int) -> Mixture:
+    """How many groups there are, in turn with the noise that their mutants share."""
     noise = noise_of_means(used)
     x, y = used.beta_exposure, used.beta_outcome
+    if used.draws_exposure is None or used.draws_outcome is None or used.n_members > 1:
+        return _choose_number(x, y, noise)
+    most = 1 if p_of_one_line(used, n_bootstrap, seed) >= ONE_LINE_P else MOST_GROUPS
+    # Noise of a site is no group: look for it before groups.
+    fit = fit_mixture(x, y, noise, 1, FIRST_ROUNDS)
+    for _ in range(NOISE_ROUNDS):
+        slope, scatter = _lines(fit, x, y)
+        found = shared_noise(used.draws_outcome - slope * used.draws_exposure, scatter)
+        fit = _choose_number(x, y - found.offset, noise.scaled(found.left), most)
+    return fit
+
+
+def _lines(fit: Mixture, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The ratio of each mutant's line, and the variance about it that is no noise, shape=(n,) each."""
+    k = len(fit.ratios)
+    ratios = np.append(fit.ratios, 0.0)  # the null last
+    in_groups = fit.membership[:, : k + 1]
+    share = in_groups.sum(axis=1)
+    slope = (in_groups * ratios).sum(axis=1) / np.maximum(share, 1e-300)
+    slope = np.where(share < 0.5, fit.ratios[fit.shares[:k].argmax()], slope)
+    apart = (in_groups * (ratios - slope[:, None]) ** 2).sum(axis=1) * x**2  # a mutant between groups
+    fits_none = (1 - share) * (y - slope * x) ** 2
+    return slope, fit.tau2 + fit.c2 * (slope * x) ** 2 + apart + fits_none
+
+
+def _choose_number(
+    x: FloatArray, y: FloatArray, noise: NoiseOfMeans, most: int = MOST_GROUPS
+) -> Mixture:
     chosen = fit_mixture(x, y, noise, 1)
-    for k in range(2, min(MOST_GROUPS, len(used) // MIN_IN_GROUP) + 1):
+    for k in range(2, min(most, len(x) // MIN_IN_GROUP) + 1):
         fit = fit_mixture(x, y, noise, k)
         if chosen.bic - fit.bic < BIC_GAIN or not _apart(fit):
             break

@@ -13,6 +13,7 @@ tau2 nor c2: with the small errors of means over draws it would make a group of 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -23,8 +24,13 @@ from kipoi_mcdropout.mr.groups.noise import NoiseOfMeans
 
 MOST_GROUPS = 4
 JUNK_DF = 4
+# Below these, expectation maximisation takes hundreds of rounds on its way to 0.
+LEAST_C2 = 1e-4  # ratios within a group may differ by 1 %
+LEAST_TAU2 = 1e-3  # of the noise
 _JUNK_QUANTILE = 0.95
-_ROUNDS = 400
+ROUNDS = 400
+_TRIED = 50
+_CONVERGED = 3e-6  # change of the log-likelihood of a mutant
 _LEAST_SHARE = 1e-8
 
 
@@ -54,7 +60,9 @@ class Mixture:
     membership: FloatArray
 
 
-def fit_mixture(x: FloatArray, y: FloatArray, noise: NoiseOfMeans, n_groups: int) -> Mixture:
+def fit_mixture(
+    x: FloatArray, y: FloatArray, noise: NoiseOfMeans, n_groups: int, rounds: int = ROUNDS
+) -> Mixture:
     """The most likely of fits from several starts.
 
     Parameters
@@ -63,9 +71,33 @@ def fit_mixture(x: FloatArray, y: FloatArray, noise: NoiseOfMeans, n_groups: int
         Effects on exposure and outcome; x must not be 0.
     noise : NoiseOfMeans
     n_groups : int
+    rounds : int
+        At most so many rounds of expectation maximisation.
     """
-    fits = [_fit(x, y, noise, start) for start in _starts(x, y, noise, n_groups)]
-    return max(fits, key=lambda fit: fit.log_likelihood)
+    state = _start(x, y, np.stack(_starts(x, y, noise, n_groups)))
+    junk = _log_junk(x, y)
+    before = np.full(len(state.m), -np.inf)
+    for number in range(rounds):
+        state, likelihood, member = _round(x, y, noise, junk, state)
+        if (np.abs(likelihood - before) < _CONVERGED * len(x)).all():
+            break
+        if number == _TRIED:  # by now the best start leads
+            lead = [int(likelihood.argmax())]
+            state = _State(*(field[lead] for field in state))
+            likelihood, member = likelihood[lead], member[lead]
+        before = likelihood
+    best = int(likelihood.argmax())
+    order = np.argsort(state.m[best], kind="stable")
+    places = np.append(order, [n_groups, n_groups + 1])
+    return Mixture(
+        state.m[best][order],
+        state.shares[best][places],
+        float(state.tau2[best]),
+        float(state.c2[best]),
+        float(likelihood[best]),
+        2 * n_groups * float(np.log(len(x))) - 2 * float(likelihood[best]),
+        member[best][places].T,
+    )
 
 
 def _starts(x: FloatArray, y: FloatArray, noise: NoiseOfMeans, n_groups: int) -> list[FloatArray]:
@@ -74,53 +106,72 @@ def _starts(x: FloatArray, y: FloatArray, noise: NoiseOfMeans, n_groups: int) ->
     at = (np.arange(n_groups) + 0.5) / n_groups
     order = np.argsort(ratio, kind="stable")
     starts = [np.quantile(ratio, at)]
+    if n_groups == 1:
+        return starts
     weight = x[order] ** 2 / noise.about_line(float(np.median(ratio)))[order]
     for w in (np.sqrt(weight), np.minimum(weight, np.median(weight))):
         places = np.cumsum(w) / w.sum()
         starts.append(np.interp(at, places, ratio[order]))
-    if n_groups > 1:  # the centre, and what lies outside of it
-        centre = float(weighted_median(ratio, x**2 / noise.yy))
-        starts.append(np.quantile(ratio, np.linspace(0.05, 0.95, n_groups)))
-        starts.append(np.append(np.quantile(ratio, np.linspace(0.85, 0.97, n_groups - 1)), centre))
+    # The centre, and what lies outside of it.
+    centre = float(weighted_median(ratio, x**2 / noise.yy))
+    starts.append(np.quantile(ratio, np.linspace(0.05, 0.95, n_groups)))
+    starts.append(np.append(np.quantile(ratio, np.linspace(0.85, 0.97, n_groups - 1)), centre))
     return starts
 
 
-def _fit(x: FloatArray, y: FloatArray, noise: NoiseOfMeans, start: FloatArray) -> Mixture:
-    """Expectation maximisation; direct effects and deviations of ratios are unobserved too."""
-    k, n = len(start), len(x)
-    m = start.astype(float)
-    shares = np.append(np.full(k, 0.9 / k), [0.05, 0.05])
-    residual = y - x * float(np.median(y / x))
-    tau2, c2 = float(np.median(residual**2)) / 2, 0.01
-    junk = _log_junk(x, y)
-    before = -np.inf
-    for _ in range(_ROUNDS):
-        ratios = np.append(m, 0.0)
-        own = tau2 + noise.about_line(ratios[:, None])  # shape (k + 1, n), the null last
-        across = c2 * (ratios[:, None] * x) ** 2
-        v = own + across
-        off = y - ratios[:, None] * x
-        log = np.vstack([-0.5 * (np.log(2 * np.pi * v) + off**2 / v), junk]) + np.log(shares)[:, None]
-        total = np.logaddexp.reduce(log, axis=0)
-        member = np.exp(log - total)
-        shares = np.maximum(member.sum(axis=1) / n, _LEAST_SHARE)
-        shares = shares / shares.sum()
-        weight = member[:-1] / v
-        m = (weight[:k] * x * y).sum(axis=1) / np.maximum((weight[:k] * x * x).sum(axis=1), 1e-300)
-        in_groups = member[:-1]
-        direct = (tau2 / v * off) ** 2 + tau2 - tau2**2 / v
-        tau2 = float((in_groups * direct).sum() / max(in_groups.sum(), 1e-300))
-        spread = (across / v * off / x) ** 2 + (across - across**2 / v) / x**2  # of the ratio
-        relative = spread[:k] / np.maximum(ratios[:k, None] ** 2, 1e-300)
-        c2 = float((in_groups[:k] * relative).sum() / max(in_groups[:k].sum(), 1e-300))
-        likelihood = float(total.sum())
-        if abs(likelihood - before) < 1e-6 * n:
-            break
-        before = likelihood
-    order = np.argsort(m, kind="stable")
-    places = np.append(order, [k, k + 1])
-    bic = 2 * k * np.log(n) - 2 * likelihood
-    return Mixture(m[order], shares[places], tau2, c2, likelihood, bic, member[places].T)
+class _State(NamedTuple):
+    """Parameters of several fits: ratios (s, k), shares (s, k + 2), tau2 (s,), c2 (s,)."""
+
+    m: FloatArray
+    shares: FloatArray
+    tau2: FloatArray
+    c2: FloatArray
+
+
+def _start(x: FloatArray, y: FloatArray, m: FloatArray) -> _State:
+    s, k = m.shape
+    shares = np.tile(np.append(np.full(k, 0.9 / k), [0.05, 0.05]), (s, 1))
+    tau2 = float(np.median((y - x * float(np.median(y / x))) ** 2)) / 2
+    return _State(m.astype(float), shares, np.full(s, tau2), np.full(s, 0.01))
+
+
+def _round(
+    x: FloatArray, y: FloatArray, noise: NoiseOfMeans, junk: FloatArray, old: _State
+) -> tuple[_State, FloatArray, FloatArray]:
+    """A round of expectation maximisation; direct effects and deviations of ratios are unobserved too.
+
+    Returns the new parameters, the likelihood (s,) of the old, and the memberships (s, k + 2, n).
+    """
+    s, k = old.m.shape
+    ratios = np.concatenate([old.m, np.zeros((s, 1))], axis=1)[..., None]  # the null last
+    tau2, c2 = old.tau2[:, None, None], old.c2[:, None, None]
+    across = c2 * (ratios * x) ** 2
+    v = tau2 + noise.about_line(ratios) + across
+    off = y - ratios * x
+    inside = -0.5 * (np.log(2 * np.pi * v) + off**2 / v)
+    log = np.concatenate([inside, np.broadcast_to(junk, (s, 1, len(x)))], axis=1)
+    log = log + np.log(old.shares)[..., None]
+    total = np.logaddexp.reduce(log, axis=1)
+    member = np.exp(log - total[:, None])
+    shares = np.maximum(member.mean(axis=-1), _LEAST_SHARE)
+    weight = member[:, :k] / v[:, :k]
+    m = (weight * x * y).sum(axis=-1) / np.maximum((weight * x * x).sum(axis=-1), 1e-300)
+    direct = (tau2 / v * off) ** 2 + tau2 - tau2**2 / v
+    spread = (across / v * off / x) ** 2 + (across - across**2 / v) / x**2  # of the ratio
+    relative = spread[:, :k] / np.maximum(ratios[:, :k] ** 2, 1e-300)
+    new = _State(
+        m,
+        shares / shares.sum(axis=1, keepdims=True),
+        np.maximum(_mean(direct, member[:, : k + 1]), LEAST_TAU2 * float(np.median(noise.yy))),
+        np.maximum(_mean(relative, member[:, :k]), LEAST_C2),
+    )
+    return new, total.sum(axis=1), member
+
+
+def _mean(values: FloatArray, member: FloatArray) -> FloatArray:
+    top = (member * values).sum(axis=(1, 2))
+    mean: FloatArray = top / np.maximum(member.sum(axis=(1, 2)), 1e-300)
+    return mean
 
 
 def _log_junk(x: FloatArray, y: FloatArray) -> FloatArray:

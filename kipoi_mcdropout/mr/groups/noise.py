@@ -26,6 +26,10 @@ class NoiseOfMeans:
         # Effects that share all their noise leave rounding, which is not a variance.
         return np.maximum(variance, ZERO_VARIANCE_RTOL**2 * (self.yy + slope**2 * self.xx))
 
+    def scaled(self, share: FloatArray) -> NoiseOfMeans:
+        """With all variances and covariances times `share`, shape=(n,)."""
+        return NoiseOfMeans(self.xx * share, self.yy * share, self.xy * share)
+
 
 def noise_of_means(used: Instruments) -> NoiseOfMeans:
     """From the draws where there are draws; else from the standard errors, taken as independent.

@@ -18,6 +18,9 @@ SHORT_NAMES = {
     "conmix": "contamination mixture",
     "weighted_median": "weighted median",
     "weighted_mode": "weighted mode",
+    "lasso": "MR-Lasso",
+    "maxlik": "maximum likelihood",
+    "ivw_radial": "radial IVW",
 }
 HOW = {
     "ivw_bootstrap_draws": "IVW, interval from a bootstrap over draws",
@@ -25,6 +28,8 @@ HOW = {
     "ivw_bootstrap_sequences": "IVW, interval from a bootstrap over draws and sequences",
     "ivw": "IVW",
 }
+WIDENED = "_widened"
+_WIDER = ", and wider because a minority may have another ratio"
 _NUMBERS = ("no", "one", "two", "three", "four")
 _SAME = 0.03  # methods nearer than this, relatively, share a number
 
@@ -46,8 +51,10 @@ def answer_words(
         )
     if kind == "one_number" and shown is not None:
         low, high = min(points.values()), max(points.values())
+        how = HOW[shown.method.removesuffix(WIDENED)]
+        how += _WIDER if shown.method.endswith(WIDENED) else ""
         return (
-            f"{outcome} changes by {number(shown)} per unit of {exposure} ({HOW[shown.method]}). The "
+            f"{outcome} changes by {number(shown)} per unit of {exposure} ({how}). The "
             f"methods agree ({low:.2f} to {high:.2f}), and there is one group of mutations."
         )
     differ = max(points.values()) - min(points.values()) > _SAME * _size(points)

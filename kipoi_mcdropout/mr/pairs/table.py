@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from kipoi_mcdropout.effects.rounding import effect_rounding
 from kipoi_mcdropout.effects.row_identity import first_of_each_variant, genomic_variants, variant_names
 from kipoi_mcdropout.effects.score_names import UNSIGNED_SCORES
+from kipoi_mcdropout.effects.single_alleles import check_single_alleles
 from kipoi_mcdropout.errors import InputError, TargetError
 from kipoi_mcdropout.mr.pairs.instruments import Instruments, SeType
 
@@ -76,6 +77,7 @@ def instruments_from_table(
     """
     table = _with_position(table)
     _check_columns(table)
+    check_single_alleles(table, "Mendelian randomization")
     score, usable = _score_rows(table, score)
     where = [name for name in WHERE_COLUMNS if name in table.columns and table[name].notna().any()]
     keys = [*where, *ALLELE_COLUMNS]

@@ -122,7 +122,8 @@ def ism(
     targets : str, int, or sequence of them, optional
         Outputs to report, by label, index or shell pattern; all by default.
     output : str, Path, or sequence of them, optional
-        Files to write: .h5, .tsv, .tsv.gz, .parquet. Without any, the effects are kept in memory.
+        Files to write: .h5, .tsv, .tsv.gz, .parquet, .h5ad (AnnData). Without any, the effects are kept
+        in memory.
     options : MutationOptions
     running : RunOptions
     outputs

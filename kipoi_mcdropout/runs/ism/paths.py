@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kipoi_mcdropout.errors import InputError, OutputError
-from kipoi_mcdropout.files import SUFFIXES
+from kipoi_mcdropout.files import EFFECT_SUFFIXES
 from kipoi_mcdropout.files.atomic import STDOUT, check_free, check_outputs
 from kipoi_mcdropout.runs.schedule import Shard
 
@@ -36,7 +36,7 @@ class IsmPaths:
         Parameters
         ----------
         outputs : sequence of str or Path
-            .h5, .tsv, .tsv.gz, .parquet; "-" is standard output.
+            .h5, .tsv, .tsv.gz, .parquet, .h5ad; "-" is standard output.
         overwrite, resume : bool
             Outputs may exist.
         shard : Shard, optional
@@ -48,7 +48,7 @@ class IsmPaths:
         InputError
             If a run to standard output alone is to be resumed.
         """
-        paths = cls(tuple(check_outputs(outputs, SUFFIXES)), overwrite, shard, resume)
+        paths = cls(tuple(check_outputs(outputs, EFFECT_SUFFIXES)), overwrite, shard, resume)
         check_free(paths.outputs, overwrite or resume)
         if shard is not None and STDOUT in map(str, paths.outputs):
             raise OutputError("a shard needs files, not standard output; give names with -o")

@@ -17,7 +17,7 @@ from kipoi_mcdropout.vcf.place.placement import Outcome, Placed, Placer
 from kipoi_mcdropout.vcf.place.views import ViewedBatch
 from kipoi_mcdropout.vcf.place.windows import Anchor
 from kipoi_mcdropout.vcf.read.alleles import Skip
-from kipoi_mcdropout.vcf.read.reader import Record
+from kipoi_mcdropout.vcf.read.record import Record
 
 _LETTERS = ("references", "alleles", "behind")  # arrays of windows
 
@@ -59,7 +59,7 @@ def gather(records: Iterable[Record], n_alleles: int) -> Iterator[list[Record]]:
     n = 0
     for record in records:
         group.append(record)
-        n += max(len(record.alts), 1)
+        n += record.n_mutants
         if n >= n_alleles:
             yield group
             group, n = [], 0

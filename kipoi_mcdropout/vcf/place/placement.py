@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from kipoi_mcdropout.errors import InputError
@@ -14,7 +14,7 @@ from kipoi_mcdropout.vcf.place.windows import (
     Indel,
     Window,
     allele_window,
-    anchor_of,
+    anchor_about,
     fits,
     indel_of,
     over_edge,
@@ -29,7 +29,8 @@ from kipoi_mcdropout.vcf.read.alleles import (
     reference_differs,
     unscorable,
 )
-from kipoi_mcdropout.vcf.read.reader import Record
+from kipoi_mcdropout.vcf.read.haplotypes import LEFT_OUT
+from kipoi_mcdropout.vcf.read.record import Record
 
 RefMismatch = Literal["few", "skip", "error"]
 IndelAlignment = Literal["none", "stitch"]
@@ -38,6 +39,8 @@ IndelAlignment = Literal["none", "stitch"]
 FLAGS = {
     "edge_padded": "the window runs over an end of the contig and is padded",
     "unknown_bases": "the window has letters other than A, C, G, T",
+    "off_centre": "the variant is not in the middle of the window, which it shares (--share_windows)",
+    **LEFT_OUT,
 }
 _KNOWN = b"ACGT"
 
@@ -117,6 +120,19 @@ class Placer:
         return [self._place(record, alt) for alt in record.alts]
 
     def _place(self, record: Record, alt: str) -> Outcome:
+        found = self.edit_of(record, alt)
+        if isinstance(found, Skip):
+            return found
+        contig, edit, kind = found
+        if (skip := self._too_long(edit)) is not None:
+            return skip
+        middle = edit.position if record.middle is None else record.middle
+        if not fits(edit, self.options.length, self.options.shifts, edit.position - middle):
+            middle = edit.position  # it is too long for the shared window, not for its own
+        return self._windows(contig, edit, kind, middle)
+
+    def edit_of(self, record: Record, alt: str) -> tuple[str, Edit, str] | Skip:
+        """The contig of the genome, the edit and its kind, or why it cannot be scored."""
         if (skip := unscorable(record.ref, alt)) is not None:
             return skip
         contig = self.contigs.find(record.contig)
@@ -131,10 +147,13 @@ class Placer:
         kind = kind_of(edit)
         if self.options.normalize:
             edit = normalised(edit, lambda position: self.genome.base_at(contig, position))
-        if not fits(edit, self.options.length, self.options.shifts):
-            longest = max(len(edit.ref), len(edit.alt))
-            return Skip("too_long", f"{longest} bases in a window of {self.options.length}")
-        return self._windows(contig, edit, kind)
+        return contig, edit, kind
+
+    def _too_long(self, edit: Edit) -> Skip | None:
+        if fits(edit, self.options.length, self.options.shifts):
+            return None
+        longest = max(len(edit.ref), len(edit.alt))
+        return Skip("too_long", f"{longest} bases in a window of {self.options.length}")
 
     def _check_reference(self, record: Record, contig: str) -> Skip | None:
         start = record.pos - 1
@@ -148,24 +167,30 @@ class Placer:
             )
         return skip
 
-    def _windows(self, contig: str, edit: Edit, kind: str) -> Outcome:
+    def _windows(self, contig: str, edit: Edit, kind: str, middle: int) -> Outcome:
         length, shifts = self.options.length, self.options.shifts
-        anchor = anchor_of(contig, edit, length)
+        anchor = anchor_about(contig, middle, length)
         refs = tuple(reference_window(self.genome, anchor, length, shift) for shift in shifts)
         alts = tuple(allele_window(self.genome, anchor, edit, length, shift) for shift in shifts)
+        flags = () if middle == edit.position else ("off_centre",)
         indel, behind = NO_INDEL, tuple[Window, ...]()
         if self.options.indel_alignment == "stitch" and len(edit.ref) != len(edit.alt):
             indel = indel_of(anchor, edit)
             behind = tuple(window_behind(self.genome, anchor, edit, length, shift) for shift in shifts)
-        windows = (*refs, *alts, *behind)
+        return self.judged(Placed(kind, flags, edit, anchor, refs, alts, indel, behind))
+
+    def judged(self, placed: Placed) -> Outcome:
+        """What is placed, with the flags of its windows, or why these cannot be shown to the model."""
+        anchor, length = placed.anchor, self.options.length
+        windows = (*placed.ref_windows, *placed.alt_windows, *placed.behind_windows)
         padded = any(over_edge(window) for window in windows)
         if padded and self.options.edge == "skip":
-            return Skip("edge", f"window {anchor.start + 1}-{anchor.start + length} of {contig}")
-        flags = ["edge_padded"] if padded else []
+            return Skip("edge", f"window {anchor.start + 1}-{anchor.start + length} of {anchor.contig}")
+        flags = [*placed.flags, *(["edge_padded"] if padded else [])]
         unknown = any(w.tobytes().strip(b"-").translate(None, _KNOWN) for w in windows)
         if self.options.known_only and (padded or unknown):
             what = "a letter other than A, C, G, T" if unknown else "an end of the contig"
             return Skip("no_token", f"{what} in the window")
         if unknown:
             flags.append("unknown_bases")
-        return Placed(kind, tuple(flags), edit, anchor, refs, alts, indel, behind)
+        return replace(placed, flags=tuple(flags))

@@ -7,15 +7,17 @@ the share of REF that differ is looked at, for the whole VCF and for each contig
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.sequence.genome import Genome
 from kipoi_mcdropout.vcf.place.contigs import ContigNames
+from kipoi_mcdropout.vcf.place.grouping import Grouping
 from kipoi_mcdropout.vcf.place.placement import RefMismatch
 from kipoi_mcdropout.vcf.read.alleles import BASES
-from kipoi_mcdropout.vcf.read.reader import Record, VcfReader
+from kipoi_mcdropout.vcf.read.record import Record
+from kipoi_mcdropout.vcf.read.record_reader import RecordReader
 
 MIN_COMPARED = 10  # fewer REF alleles prove nothing
 MANY = 0.5  # from this share of differing REF on, the genome counts as a wrong one
@@ -31,6 +33,8 @@ class Survey:
     Attributes
     ----------
     records : int
+    share : float
+        Windows by mutant, where windows are shared; 1.0 where it is not known.
     ends : dict of str to int
         Last base of a REF on each contig of the VCF, 1-based.
     compared, differ : Counter
@@ -44,7 +48,8 @@ class Survey:
         self.genome = genome
         self.names = names
         self.ref_mismatch = ref_mismatch
-        self.records = 0
+        self.records = self._mutants = self._windows = 0
+        self._last: tuple[str, int | None] | None = None
         self.ends: dict[str, int] = {}
         self.compared: Counter[str] = Counter()
         self.differ: Counter[str] = Counter()
@@ -54,6 +59,10 @@ class Survey:
     def add(self, record: Record) -> None:
         """Look at a record."""
         self.records += 1
+        self._mutants += record.n_mutants
+        here = (record.contig, record.middle)
+        self._windows += record.middle is None or here != self._last
+        self._last = here
         contig, ref = record.contig, record.ref.upper()
         end = record.pos - 1 + len(ref)
         self.ends[contig] = max(end, self.ends.get(contig, 0))
@@ -64,6 +73,11 @@ class Survey:
         if BASES.issuperset(ref) and BASES.issuperset(found):
             self.compared[contig] += 1
             self.differ[contig] += ref != found
+
+    @property
+    def share(self) -> float:
+        """See the class."""
+        return self._windows / self._mutants if self._mutants else 1.0
 
     def finish(self, ahead: bool) -> None:
         """All records were seen: judge them.
@@ -164,25 +178,29 @@ class Survey:
 
 
 def survey_records(
-    reader: VcfReader, region: str | None, genome: Genome, names: ContigNames, ref_mismatch: RefMismatch
-) -> tuple[Survey, Iterable[Record]]:
+    survey: Survey, reader: RecordReader, again: Callable[[], RecordReader] | None, grouping: Grouping
+) -> Iterable[Record]:
     """Look at all records of a file; the records of a stream are looked at as they pass.
+
+    Parameters
+    ----------
+    again : callable, optional
+        Opens the same records as `reader` once more; None for a stream.
 
     Returns
     -------
-    Survey, iterable of Record
+    iterable of Record
         The records to be scored.
 
     Raises
     ------
     InputError
-        If a line of the file is malformed, or `Survey.finish` does.
+        If a line of the file is malformed, or cannot be grouped, or `Survey.finish` does.
     """
-    survey = Survey(genome, names, ref_mismatch)
-    if reader.path is None:
-        return survey, survey.watch(reader)
-    with VcfReader(reader.path, region, genome.lengths) as first:
-        for record in first:
+    if again is None:
+        return grouping.apply(survey.watch(reader), reader)
+    with again() as first:
+        for record in grouping.check(first, first):
             survey.add(record)
     survey.finish(ahead=True)
-    return survey, reader
+    return grouping.apply(reader, reader)

@@ -41,15 +41,18 @@ def centre_of(length: int) -> int:
     return (length - 1) // 2
 
 
-def anchor_of(contig: str, edit: Edit, length: int) -> Anchor:
-    """The window around an edit."""
-    return Anchor(contig, edit.position - centre_of(length))
+def anchor_about(contig: str, position: int, length: int) -> Anchor:
+    """The window around a base."""
+    return Anchor(contig, position - centre_of(length))
 
 
-def fits(edit: Edit, length: int, shifts: tuple[int, ...] = (0,)) -> bool:
-    """Whether both alleles lie within the window whole, for all shifts of it."""
+def fits(edit: Edit, length: int, shifts: tuple[int, ...] = (0,), off_centre: int = 0) -> bool:
+    """Whether both alleles lie within the window whole, for all shifts of it.
+
+    `off_centre` is how many bases right of the middle of the window the edit lies.
+    """
     longest = max(len(edit.ref), len(edit.alt), 1)
-    index = centre_of(length)
+    index = centre_of(length) + off_centre
     return all(0 <= index - shift <= length - longest for shift in shifts)
 
 

@@ -34,6 +34,10 @@ REASONS = {
     "too_long": "the allele does not fit into the model's window",
     "edge": "the window runs over an end of the contig",
     "no_token": "the window has a position without a base, and the model's vocabulary no token for it",
+    "unphased": "the genotype is heterozygous and not phased (with --phased)",
+    "missing_genotype": "the genotype is missing (with --phased)",
+    "overlapping_records": "two records of one haplotype change the same bases (with --phased)",
+    "haplotype_allele": "another allele of the haplotype cannot be scored (with --phased)",
     "failed": "the model could not be run on its batch (with --on_error skip)",
 }
 

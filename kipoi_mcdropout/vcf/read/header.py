@@ -59,6 +59,7 @@ class Header:
                 f"{' '.join(columns[8:])[:120]}"
             )
         self.n_columns = len(columns)
+        self.samples = samples
 
     def odd_lines(self) -> list[tuple[int, str]]:
         """Lines, with their numbers from 1, that are not ##key=value; htslib passes over them."""

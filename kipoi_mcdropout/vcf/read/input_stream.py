@@ -47,10 +47,13 @@ def check_is_input(path: str | Path) -> None:
         folder = stat.S_ISDIR(os.stat(path).st_mode)
     except OSError as error:
         reason = "is not there" if isinstance(error, FileNotFoundError) else f": {error.strerror}"
-        raise InputError(f"the input must be a VCF file; {path} {reason}. Check the path") from error
+        raise InputError(
+            f"the input must be a VCF or another file of variants; {path} {reason}. Check the path"
+        ) from error
     if folder or not os.access(path, os.R_OK):
         reason = "is a folder" if folder else "is not readable"
-        raise InputError(f"the input must be a VCF file; {path} {reason}. Check the path")
+        raise InputError(
+            f"the input must be a VCF or another file of variants; {path} {reason}. Check the path")
 
 
 class Tail:

@@ -12,10 +12,7 @@ import os
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 import cyvcf2
@@ -37,27 +34,22 @@ from kipoi_mcdropout.vcf.read.input_stream import (
     peek,
     spooled,
 )
-from kipoi_mcdropout.vcf.read.region import Region, find_index, names_in_index, offset_of, parse_region
+from kipoi_mcdropout.vcf.read.record import Record
+from kipoi_mcdropout.vcf.read.record_reader import RecordReader
+from kipoi_mcdropout.vcf.read.region import (
+    Region,
+    check_region_contig,
+    find_index,
+    names_in_index,
+    offset_of,
+    parse_region,
+)
 
 _MAX_POSITION = 2**31 - 2
 _MAX_DIGITS = 10  # of that
 
 
-@dataclass(frozen=True)
-class Record:
-    """One line of a VCF."""
-
-    line: int  # number in the file, from 1; of the record in a BCF
-    text: str  # without its line end
-    line_end: str
-    contig: str
-    pos: int  # 1-based, as in the file
-    id: str
-    ref: str
-    alts: tuple[str, ...]
-
-
-class VcfReader:
+class VcfReader(RecordReader):
     """Stream the records of a VCF in the order of the file.
 
     Parameters
@@ -71,9 +63,15 @@ class VcfReader:
         Names, besides those of the header, that a region may have.
     judged : bool
         The same file was read before, so htslib need not judge each record again.
+    raw : binary file, optional
+        The bytes of `path`, where it is open already; it stays open.
+    margin : int
+        Records that lie so many bases beside the region are given too.
 
     Attributes
     ----------
+    asked : Region or None
+        The region without the margin.
     path : Path or None
         None for what can be read only once.
     notices : list of str
@@ -92,16 +90,18 @@ class VcfReader:
         region: str | None = None,
         contigs: Iterable[str] = (),
         judged: bool = False,
+        raw: IO[bytes] | None = None,
+        margin: int = 0,
     ) -> None:
-        self.name = "standard input" if str(path) == STDIN else str(path)
-        self._stack = ExitStack()
+        super().__init__("standard input" if str(path) == STDIN else str(path))
         self._line = 0
         self._judged = judged and region is None
         try:
-            self._open(path)
+            self._open(path, raw)
             self._declared = set(self.header.declared("contig"))
             known = self._declared | set(contigs)
-            self.region = None if region is None else parse_region(region, known)
+            self.asked = None if region is None else parse_region(region, known)
+            self.region = None if self.asked is None else self.asked.widened(margin)
             self._others: dict[str, None] = {}  # contigs of records, if not the region's
             self._judge = None if self.bcf is not None or self._judged else self._htslib()
         except BaseException:
@@ -113,14 +113,13 @@ class VcfReader:
             for number, line in self.header.odd_lines()
         ]
 
-    def _open(self, path: str | Path) -> None:
-        check_is_input(path)
+    def _open(self, path: str | Path, raw: IO[bytes] | None) -> None:
         self.path = None if is_stream(path) else Path(path)
-        if str(path) == STDIN:
-            raw: IO[bytes] = sys.stdin.buffer
-        else:
-            raw = Path(path).open("rb")  # noqa: SIM115
-            self._stack.callback(raw.close)
+        if raw is None:
+            check_is_input(path)
+            raw = sys.stdin.buffer if str(path) == STDIN else Path(path).open("rb")  # noqa: SIM115
+            if raw is not sys.stdin.buffer:
+                self._stack.callback(raw.close)
         start = peek(raw)
         if not start:
             raise InputError(f"{self.name} is empty; a VCF is required. Check what wrote it")
@@ -188,14 +187,8 @@ class VcfReader:
 
     def _check_region(self) -> None:
         """Refuse a region of a contig that neither the header nor a record has."""
-        if self.region is None or self.region.contig in (*self._declared, *self._others):
-            return
-        have = list(dict.fromkeys([*self._declared, *self._others]))
-        shown = ", ".join(sorted(have)[:8]) + (", ..." if len(have) > 8 else "")
-        raise InputError(
-            f"region: {self.name} has no contig {self.region.contig!r}; it has {shown or 'none'}. Use "
-            "its names (chr1 is not 1), as CONTIG:FROM-TO, or {CONTIG}:FROM-TO if they have colons"
-        )
+        if self.region is not None:
+            check_region_contig(self.region, self.name, [*self._declared, *self._others])
 
     def _indexed(self, index: Path, region: Region) -> Iterator[Record]:
         """Records of a region of a sorted file, from where the index says to where they end."""
@@ -293,21 +286,6 @@ class VcfReader:
             return True
         self._others.setdefault(record.contig)
         return self.region.overlaps(record.contig, start, end)
-
-    def close(self) -> None:
-        """Close what was opened."""
-        self._stack.close()
-
-    def __enter__(self) -> VcfReader:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _gunzip(raw: Any) -> IO[bytes]:

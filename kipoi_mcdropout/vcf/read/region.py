@@ -27,6 +27,10 @@ class Region(NamedTuple):
     start: int
     end: int
 
+    def widened(self, margin: int) -> Region:
+        """With so many bases more on both sides."""
+        return Region(self.contig, max(self.start - margin, 0), self.end + margin)
+
     def overlaps(self, contig: str, start: int, end: int) -> bool:
         """Whether a stretch, 0-based and half-open, shares a base with the region."""
         return contig == self.contig and start < self.end and end > self.start
@@ -67,6 +71,18 @@ def parse_region(text: str, contigs: Iterable[str]) -> Region:
     if not 0 <= start < end:
         raise InputError(f"a region must satisfy 1 <= FROM <= TO (1-based, inclusive); got {text!r}")
     return Region(contig, start, end)
+
+
+def check_region_contig(region: Region, name: str, contigs: Iterable[str]) -> None:
+    """Refuse a region of a contig that the file `name`, with these contigs, does not have."""
+    have = list(dict.fromkeys(contigs))
+    if region.contig in have:
+        return
+    shown = ", ".join(sorted(have)[:8]) + (", ..." if len(have) > 8 else "")
+    raise InputError(
+        f"region: {name} has no contig {region.contig!r}; it has {shown or 'none'}. Use "
+        "its names (chr1 is not 1), as CONTIG:FROM-TO, or {CONTIG}:FROM-TO if they have colons"
+    )
 
 
 def _no_region(text: str) -> InputError:

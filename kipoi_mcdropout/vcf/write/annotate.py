@@ -18,7 +18,7 @@ from kipoi_mcdropout.significance.add_intervals import ConformalOptions, without
 from kipoi_mcdropout.vcf.place.placement import FLAGS, Outcome, Scored
 from kipoi_mcdropout.vcf.read.alleles import REASONS, Skip
 from kipoi_mcdropout.vcf.read.header import Header, quoted
-from kipoi_mcdropout.vcf.read.reader import Record
+from kipoi_mcdropout.vcf.read.record import Record
 from kipoi_mcdropout.vcf.write.table import z_and_p
 
 _INFO_COLUMN = 7

@@ -16,9 +16,14 @@ from kipoi_mcdropout.significance.add_intervals import ConformalOptions
 from kipoi_mcdropout.significance.ranked_rows import OF_SUBSTITUTIONS, SUBSTITUTION
 from kipoi_mcdropout.vcf.place.placement import Scored
 from kipoi_mcdropout.vcf.read.header import Header
-from kipoi_mcdropout.vcf.read.reader import Record
+from kipoi_mcdropout.vcf.read.record import Record
 from kipoi_mcdropout.vcf.units import VariantResult
 from kipoi_mcdropout.vcf.write.annotate import Annotator, InfoField, field_cells
+from kipoi_mcdropout.vcf.write.haplotype_ledger import (
+    SKIPPED_COPIES,
+    HaplotypeLedger,
+    skipped_copies,
+)
 from kipoi_mcdropout.vcf.write.ledger import SKIPPED_COLUMNS, Ledger, skipped_rows
 from kipoi_mcdropout.vcf.write.output_paths import OutputPaths
 from kipoi_mcdropout.vcf.write.table import rows, schema_of
@@ -53,6 +58,8 @@ class VariantLayout:
         Whether the effects were compared with a background.
     conformal : dict or None
         `ConformalOptions.to_dict()` of the calibrations, if there are any.
+    n_samples : int or None
+        Where haplotypes are scored: of how many samples.
     """
 
     prefix: str
@@ -66,6 +73,7 @@ class VariantLayout:
     member_columns: dict[str, int] = field(default_factory=dict)
     ranked: bool = False
     conformal: dict[str, Any] | None = None
+    n_samples: int | None = None
 
     def annotator(self, header: Header) -> Annotator:
         """What makes the lines of the VCF."""
@@ -86,6 +94,7 @@ class VariantLayout:
             dict(values["member_columns"]),
             values["ranked"],
             values["conformal"],
+            values["n_samples"],
         )
 
 
@@ -96,7 +105,9 @@ class VariantAssembler:
     """
 
     def __init__(self, layout: VariantLayout, header: Header) -> None:
-        self.ledger = Ledger()
+        phased = layout.n_samples is not None
+        self.ledger = HaplotypeLedger(n_samples=layout.n_samples or 0) if phased else Ledger()
+        self._skipped_rows = skipped_copies if phased else skipped_rows
         self._layout = layout
         self._annotator = layout.annotator(header)
         asked = layout.conformal
@@ -131,13 +142,14 @@ class VariantAssembler:
             self._vcf.write(self._annotator.header_text(session.record))
         if paths.skipped is not None:
             self._skipped = TextOutput(".tsv", group.temporary(paths.skipped))
-            self._skipped.write("\t".join(SKIPPED_COLUMNS) + "\n")
+            columns = SKIPPED_COLUMNS if self._layout.n_samples is None else SKIPPED_COPIES
+            self._skipped.write("\t".join(columns) + "\n")
         if paths.table is not None:
             file = group.files[paths.table]
             layout = self._layout
             schema = schema_of(
                 layout.quantiles, layout.several, layout.eps, layout.member_columns, layout.ranked,
-                self._conformal is not None,
+                self._conformal is not None, layout.n_samples is not None,
             )  # fmt: skip
             self._table = TableOutput(paths.table.name, file.rows, file.temporary, schema)
 
@@ -167,13 +179,13 @@ class VariantAssembler:
             cells = field_cells(self._annotator.fields, summaries, result.owner)
         done = 0
         for record, outcomes in zip(records, result.outcomes, strict=True):
-            n = self.ledger.add(outcomes)
+            n = self.ledger.add(record, outcomes)
             mine = [texts[done : done + n] for texts in cells] if n else []
             done += n
             if self._vcf is not None:
                 self._vcf.write(self._annotator.line(record, outcomes, mine))
             if self._skipped is not None:
-                self._skipped.write(skipped_rows(record, outcomes))
+                self._skipped.write(self._skipped_rows(record, outcomes))
         if self._vcf is not None:
             self._vcf.flush()
 

@@ -11,7 +11,7 @@ from kipoi_mcdropout.files.text_fields import quoted
 from kipoi_mcdropout.vcf.place.placement import Outcome, Scored
 from kipoi_mcdropout.vcf.place.survey import SOME
 from kipoi_mcdropout.vcf.read.alleles import Skip
-from kipoi_mcdropout.vcf.read.reader import Record
+from kipoi_mcdropout.vcf.read.record import Record
 
 _REF_AGREED = ("too_long", "edge", "no_token", "failed")  # reasons that are found after REF was compared
 SKIPPED_COLUMNS = ("chrom", "pos", "id", "ref", "alt", "allele", "line", "reason", "detail")
@@ -40,7 +40,7 @@ class Ledger:
         """Number of skipped alleles."""
         return sum(self.skipped.values())
 
-    def add(self, outcomes: list[Outcome]) -> int:
+    def add(self, _record: Record, outcomes: list[Outcome]) -> int:
         """Count the alleles of one record; returns how many are scored."""
         before = self.scored
         self.records += 1
@@ -63,10 +63,7 @@ class Ledger:
 
     def summary(self) -> str:
         """The counts in a few lines."""
-        lines = [
-            f"{self.records} records, {self.alleles} alleles = {self.scored} scored + "
-            f"{self.n_skipped} skipped"
-        ]
+        lines = [self._first_line()]
         parts_of = {"scored": self.kinds, "flagged": self.flags, "skipped": self.skipped}
         for title, counts in parts_of.items():
             if counts:
@@ -78,6 +75,12 @@ class Ledger:
             words = f"REF of {differ} of {compared} alleles differs from the FASTA: another assembly?"
             lines.append(f"  {words}")
         return "\n".join(lines)
+
+    def _first_line(self) -> str:
+        return (
+            f"{self.records} records, {self.alleles} alleles = {self.scored} scored + "
+            f"{self.n_skipped} skipped"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The counts as plain values."""

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from kipoi_mcdropout.errors import InputError, OutputError
-from kipoi_mcdropout.files import TABLE_SUFFIXES
+from kipoi_mcdropout.files import EFFECT_TABLE_SUFFIXES
 from kipoi_mcdropout.files.atomic import STDOUT, check_free
 from kipoi_mcdropout.files.read import read_provenance
 from kipoi_mcdropout.files.same_file import check_not_inputs
 from kipoi_mcdropout.runs.shard import Shard
-from kipoi_mcdropout.vcf.read.input_stream import is_stream
+from kipoi_mcdropout.vcf.read.source import VariantSource
 
 _VCF_SUFFIXES = (".vcf", ".vcf.gz", ".vcf.bgz")
 
@@ -36,7 +36,7 @@ class OutputPaths:
     @classmethod
     def check(
         cls,
-        source: str | Path,
+        source: VariantSource,
         vcf: str | Path | None,
         table: str | Path | None,
         skipped: str | Path | None,
@@ -60,12 +60,13 @@ class OutputPaths:
             raise OutputError("only the annotated VCF can go to standard output")
         if vcf is not None and str(vcf) != STDOUT and not str(vcf).endswith(_VCF_SUFFIXES):
             hint = "; convert it with `bcftools view -Ob`" if str(vcf).endswith(".bcf") else ""
+            hint = "; a table is given with -t" if str(vcf).endswith(EFFECT_TABLE_SUFFIXES) else hint
             raise OutputError(f"output must end in {', '.join(_VCF_SUFFIXES)}; got {vcf}{hint}")
-        if table is not None and not str(table).endswith(TABLE_SUFFIXES):
-            raise OutputError(f"table must end in {', '.join(TABLE_SUFFIXES)}; got {table}")
-        check_not_inputs(given, {"the input VCF": source})
+        if table is not None and not str(table).endswith(EFFECT_TABLE_SUFFIXES):
+            raise OutputError(f"table must end in {', '.join(EFFECT_TABLE_SUFFIXES)}; got {table}")
+        check_not_inputs(given, {"the input": source.path})
         check_free(given, overwrite or resume)
-        streams = is_stream(source) or str(vcf) == STDOUT
+        streams = source.is_stream or str(vcf) == STDOUT
         if resume and streams:
             raise InputError(
                 "a run that reads from a pipe or writes to standard output cannot be resumed; give files"

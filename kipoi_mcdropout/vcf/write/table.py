@@ -24,16 +24,23 @@ from kipoi_mcdropout.effects.scores import Score
 from kipoi_mcdropout.effects.summary import EffectSummary
 from kipoi_mcdropout.effects.z import z_ratio
 from kipoi_mcdropout.vcf.place.placement import Scored
-from kipoi_mcdropout.vcf.read.reader import Record
+from kipoi_mcdropout.vcf.read.haplotypes import HaplotypeRecord
+from kipoi_mcdropout.vcf.read.record import Record
 
-ScoredAllele = tuple[Record, int, Scored]  # record, number of the ALT from 1, its windows
+# Record, number of the ALT (or of the haplotype) from 1, its windows.
+ScoredAllele = tuple[Record, int, Scored]
 
 _IDENTITY = ("chrom", "pos", "id", "ref", "alt", "allele", "line", "kind", "flags", "score", "output")
 STATISTICS = (
     "ref_mean", "ref_var", "ref_point", "alt_mean", "alt_var", "alt_point", "ref_alt_cov",
     "effect_mean", "effect_sd", "effect_mcse", "effect_point", "z", "p_value", "prob_positive",
 )  # fmt: skip
-_REPEATED = ("chrom", "id", "ref", "alt", "kind", "flags", "score", "output")
+HAPLOTYPE_COLUMNS = {
+    "haplotype": pa.dictionary(pa.int32(), pa.string()),
+    "n_alleles": pa.int32(),
+    "carriers": pa.dictionary(pa.int32(), pa.string()),
+    "n_carriers": pa.int32(),
+}
 
 
 def z_and_p(
@@ -68,14 +75,17 @@ def schema_of(
     member_columns: Iterable[str] = (),
     ranked: bool = False,
     calibrated: bool = False,
+    phased: bool = False,
 ) -> pa.Schema:
     """Columns of the table: those of members where the model has several, those of a background where
-    the effects are ranked, those of intervals where there is a calibration, and `output_eps` where the
-    model computes less precisely than float32; `member_columns` are those of each member's mean effect.
+    the effects are ranked, those of intervals where there is a calibration, those of haplotypes
+    where these are scored, and `output_eps` where the model computes less precisely than float32;
+    `member_columns` are those of each member's mean effect.
     """
     integers = {"pos": pa.int64(), "allele": pa.int32(), "line": pa.int64()}
     text = pa.dictionary(pa.int32(), pa.string())
     fields = [(name, integers.get(name, text)) for name in _IDENTITY]
+    fields += HAPLOTYPE_COLUMNS.items() if phased else []
     fields += [(name, pa.float64()) for name in STATISTICS]
     if several:
         parts = (*MEMBER_REFERENCE_STATISTICS, *MEMBER_STATISTICS)
@@ -102,7 +112,8 @@ def rows(
     for summary in summaries:
         ranked = P_EMPIRICAL in summary.mutant
         calibrated = INTERVAL_STATISTICS[0] in summary.mutant
-        schema = schema_of(quantiles, several, summary.eps, member_columns, ranked, calibrated)
+        phased = bool(alleles) and isinstance(alleles[0][0], HaplotypeRecord)
+        schema = schema_of(quantiles, several, summary.eps, member_columns, ranked, calibrated, phased)
         columns = {**_identity(alleles, labels, summary.score.name)}
         columns.update(_statistics(summary, owner))
         columns.update({quantile_name(q): summary.quantiles[q].ravel() for q in quantiles})
@@ -128,19 +139,30 @@ def _identity(alleles: Sequence[ScoredAllele], labels: Sequence[str], score: str
     def of_allele(values: list[Any]) -> tuple[list[Any], int, int]:
         return values, len(labels), 1
 
-    return {
+    numbers = [
+        record.haplotypes[number - 1].own if isinstance(record, HaplotypeRecord) else number
+        for record, number, _ in alleles
+    ]
+    found = {
         "chrom": of_allele([record.contig for record, _, _ in alleles]),
         "pos": of_allele([record.pos for record, _, _ in alleles]),
         "id": of_allele([record.id for record, _, _ in alleles]),
         "ref": of_allele([record.ref for record, _, _ in alleles]),
-        "alt": of_allele([record.alts[number - 1] for record, number, _ in alleles]),
-        "allele": of_allele([number for _, number, _ in alleles]),
+        "alt": of_allele([r.alts[n - 1] for (r, _, _), n in zip(alleles, numbers, strict=True)]),
+        "allele": of_allele(numbers),
         "line": of_allele([record.line for record, _, _ in alleles]),
         "kind": of_allele([placed.kind for _, _, placed in alleles]),
         "flags": of_allele(["&".join(placed.flags) for _, _, placed in alleles]),
         "score": ([score], len(alleles) * len(labels), 1),
         "output": (list(labels), 1, len(alleles)),
     }
+    haplotypes = [r.haplotypes[n - 1] for r, n, _ in alleles if isinstance(r, HaplotypeRecord)]
+    if haplotypes:
+        found["haplotype"] = of_allele([h.name for h in haplotypes])
+        found["n_alleles"] = of_allele([len(h.alleles) for h in haplotypes])
+        found["carriers"] = of_allele([",".join(map(str, h.carriers)) for h in haplotypes])
+        found["n_carriers"] = of_allele([len(h.carriers) for h in haplotypes])
+    return found
 
 
 def _as_array(values: Any, kind: pa.DataType) -> pa.Array:

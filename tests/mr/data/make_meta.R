@@ -7,7 +7,7 @@ d <- read.csv(args[1])
 rows <- list()
 for (method in c("DL", "REML", "PM")) for (test in c("z", "knha")) {
   r <- rma(d$estimate, sei = d$se, method = method, test = test, control = list(threshold = 1e-12, tol = 1e-12, maxiter = 10000))
-  p <- predict(r)
+  p <- predict(r, pi.type = "riley")  # t with k - 2 degrees of freedom
   rows[[length(rows) + 1]] <- data.frame(
     method = method, test = test, estimate = r$b[1], se = r$se, ci_lower = r$ci.lb, ci_upper = r$ci.ub,
     p = r$pval, tau2 = r$tau2, pi_lower = p$pi.lb, pi_upper = p$pi.ub

@@ -3,10 +3,12 @@
 #   Rscript make_robust.R DATA_FOLDER SOURCES OUT.tsv
 #
 # SOURCES has the source code of the packages, a folder each: MendelianRandomization 0.10.0 (CRAN),
-# mr.raps 0.4.2 (CRAN or its repository). Their R files are read one by one, so that the packages that
-# they need for figures (plotly, rmarkdown, ...) need not be there. robustbase must be installed.
+# mr.raps 0.4.2 (CRAN or its repository), RadialMR 1.2.3 and TwoSampleMR 0.7.9 (their repositories). Their
+# R files are read one by one, so that the packages that they need for figures (plotly, rmarkdown, ...)
+# need not be there. robustbase, glmnet and numDeriv must be installed.
 library(methods)
 library(robustbase)
+library(glmnet)
 
 args <- commandArgs(TRUE)
 folder <- args[1]
@@ -19,11 +21,21 @@ for (name in rnames) {
   eval(parse(text = text), globalenv())
 }
 for (name in c("loss.R", "core.R", "shrinkage.R")) source(file.path(sources, "mr.raps", "R", name))
+for (name in c("ivw_radial.R", "egger_radial.R", "format_radial.R")) {
+  text <- readLines(file.path(sources, "RadialMR", "R", name))
+  # Its bootstrap is for the standard error of another estimate, which is not kept.
+  eval(parse(text = sub("sims = 1000", "sims = 2", text, fixed = TRUE)), globalenv())
+}
+twosamplemr <- new.env()
+sys.source(file.path(sources, "TwoSampleMR", "R", "mr.R"), twosamplemr)
 
 versions <- list(
   R = as.character(getRversion()), robustbase = as.character(packageVersion("robustbase")),
   MendelianRandomization = read.dcf(file.path(sources, "MendelianRandomization", "DESCRIPTION"))[, "Version"],
-  mr.raps = read.dcf(file.path(sources, "mr.raps", "DESCRIPTION"))[, "Version"]
+  mr.raps = read.dcf(file.path(sources, "mr.raps", "DESCRIPTION"))[, "Version"],
+  RadialMR = read.dcf(file.path(sources, "RadialMR", "DESCRIPTION"))[, "Version"],
+  TwoSampleMR = read.dcf(file.path(sources, "TwoSampleMR", "DESCRIPTION"))[, "Version"],
+  glmnet = as.character(packageVersion("glmnet")), numDeriv = as.character(packageVersion("numDeriv"))
 )
 # Resampling and convergence stricter than by default, so that the minimum is found to all digits.
 strict <- lmrob.control(nResample = 5000, refine.tol = 1e-13, rel.tol = 1e-13, scale.tol = 1e-14,
@@ -34,6 +46,42 @@ lmrob <- function(formula, weights, k.max, maxit.scale, ...) {
   for (name in all.vars(formula)) assign(name, get(name, frame))
   robustbase::lmrob(formula, weights = weights, control = strict)
 }
+glmnet <- function(x, y, intercept) {
+  glmnet::glmnet(x, y, intercept = intercept, thresh = 1e-20, maxit = 1e8)
+}
+# Both packages maximise their likelihood of n + 1 unknowns by Nelder and Mead's method, which for many
+# instruments stops before the maximum. Here the same function is minimised to all digits: by Newton's
+# method, with its derivatives by Richardson's extrapolation.
+exact_optim <- function(par, fn, x = NULL, ...) {
+  given <- list(...)
+  value <- function(p) if (is.null(x)) fn(p) else do.call(fn, c(list(p, x = x), given))
+  unit <- pmax(abs(par), 1e-3) / 100
+  scaled <- function(z) as.numeric(value(z * unit))
+  # First near it, then Newton's steps.
+  z <- stats::optim(par / unit, scaled, method = "BFGS", control = list(maxit = 5000, reltol = 1e-14))$par
+  for (i in 1:100) {
+    if (i %% 10 == 1) hessian <- numDeriv::hessian(scaled, z)  # good for some steps
+    step <- solve(hessian, numDeriv::grad(scaled, z))
+    z <- z - step
+    if (max(abs(step) / pmax(abs(z), 1)) < 1e-11) break
+  }
+  list(par = z * unit, value = scaled(z), hessian = numDeriv::hessian(scaled, z) / outer(unit, unit))
+}
+last <- list(arguments = NULL, found = NULL)  # "random" and "fixed" have one maximum
+optim <- function(par, fn, ..., hessian = FALSE) {
+  if (!hessian) return(stats::optim(par, fn, ...))
+  given <- list(...)
+  arguments <- c(list(par, fn), given[names(given) != "control"])
+  if (!identical(arguments, last$arguments)) {
+    last <<- list(arguments = arguments, found = do.call(exact_optim, arguments))
+  }
+  last$found
+}
+# TwoSampleMR calls stats::optim by its full name; its text is changed to call the function above.
+exact_two_sample_ml <- twosamplemr$mr_two_sample_ml
+body(exact_two_sample_ml) <- parse(text = gsub("stats::optim", "optim",
+  deparse(body(exact_two_sample_ml)), fixed = TRUE))[[1]]
+environment(exact_two_sample_ml) <- globalenv()
 # The function that TwoSampleMR's mr_raps calls. Instead of the package rootSolve, Newton's method.
 multiroot <- function(f, start) {
   x <- start
@@ -96,6 +144,38 @@ for (file in list.files(folder, "^(sim_mcdropout_sd|sim_two_groups|sim_direct_ef
     add(name, "mr.raps", paste0("mr.raps", if (over) "_overdispersed" else "", "_", loss),
         estimate = r$beta.hat, se = r$beta.se, tau2 = r$tau2.hat)
   }
+  for (t in c("normal", "t-dist")) {
+    r <- mr_lasso(input, distribution = t)
+    add(name, "MendelianRandomization", if (t == "normal") "mr_lasso" else "mr_lasso_tdist",
+        estimate = r@Estimate, se = r@StdError, p_value = r@Pvalue, ci_lower = r@CILower,
+        valid = match(r@ValidSNPs, d$SNP))
+  }
+  for (what in c("random", "fixed", "random_psi0.2")) {
+    if (grepl("psi", what) && nrow(d) > 60) next  # takes minutes
+    r <- mr_maxlik(input, model = sub("_.*", "", what), psi = if (grepl("psi", what)) 0.2 else 0)
+    add(name, "MendelianRandomization", paste0("mr_maxlik_", what),
+        estimate = r@Estimate, se = r@StdError, p_value = r@Pvalue, residual_se = r@RSE, q = r@Heter.Stat[1])
+  }
+  r <- exact_two_sample_ml(d$beta_exposure, d$beta_outcome, d$se_exposure, d$se_outcome)
+  add(name, "TwoSampleMR", "mr_two_sample_ml", estimate = r$b, se = r$se, p_value = r$pval, q = r$Q)
+  # As the package has it, by Nelder and Mead's method: for how far it is from the maximum.
+  r <- twosamplemr$mr_two_sample_ml(d$beta_exposure, d$beta_outcome, d$se_exposure, d$se_outcome)
+  add(name, "TwoSampleMR", "mr_two_sample_ml_default", estimate = r$b, se = r$se, q = r$Q)
+  radial <- format_radial(d$beta_exposure, d$beta_outcome, d$se_exposure, d$se_outcome, d$SNP)
+  for (weights in 1:3) {
+    what <- c("first_order", "second_order", "modified")[weights]
+    r <- ivw_radial(radial, alpha = 0.05, weights = weights, tol = 1e-14, summary = FALSE)
+    add(name, "RadialMR", paste0("ivw_radial_", what), estimate = r$coef[1, 1], se = r$coef[1, 2],
+        p_value = r$coef[1, 4], q = r$qstatistic, parts = if (weights == 3) r$data$Qj,
+        outlier = which(r$data$Outliers == "Outlier"))
+    e <- egger_radial(radial, alpha = 0.05, weights = weights, summary = FALSE)
+    add(name, "RadialMR", paste0("egger_radial_", what), estimate = e$coef[2, 1], se = e$coef[2, 2],
+        p_value = e$coef[2, 4], intercept = e$coef[1, 1], intercept_se = e$coef[1, 2],
+        intercept_p = e$coef[1, 4], q = e$qstatistic, parts = if (weights == 3) e$data$Qj,
+        outlier = which(e$data$Outliers == "Outlier"))
+  }
+  add(name, "RadialMR", "ivw_radial_iterated", estimate = r$coef[2, 1], se = r$coef[2, 2],
+      p_value = r$coef[2, 4])
   # Multivariable: the second exposure is made here, so that it is the same everywhere.
   n <- nrow(d)
   second <- d$beta_exposure * cos(seq_len(n)) + d$se_exposure * sin(3 * seq_len(n))
