@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # Small tensors: a second thread costs more than it gives, most of all on a busy machine.
@@ -25,3 +27,11 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no reference data in {folder}; set KIPOI_MCDROPOUT_SHARED to its folder")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def small_models_are_captured() -> Iterator[None]:
+    """The models of the tests are so small that to capture one takes longer than a run of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kipoi_mcdropout.engine.choose._CAPTURE_SHARE", math.inf)
+        yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,7 +32,6 @@ from kipoi_mcdropout.vcf.scoring import EngineChoice
 def any_size(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also the smallest networks are worth the incremental engine."""
     monkeypatch.setattr("kipoi_mcdropout.engine.choose._MUST_WORK", 0)
-    monkeypatch.setattr("kipoi_mcdropout.engine.choose._CAPTURE_SHARE", math.inf)
 
 
 class AnyLength(nn.Module):
