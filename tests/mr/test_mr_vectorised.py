@@ -133,3 +133,17 @@ def test_mm_estimation_ignores_nearly_half_of_the_rows() -> None:
         mm_fit(x[:4], y[:4])
     with pytest.raises(InputError, match="lie on one line exactly"):
         mm_fit(x, x @ [0.2, 0.7])
+
+
+@pytest.mark.parametrize(("seed", "loss"), [(45, "tukey"), (265, "l2"), (265, "huber")])
+def test_raps_of_instruments_without_information_is_refused_by_name(seed: int, loss: str) -> None:
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(3, 8))
+    se = [np.exp(rng.normal(size=n) * rng.uniform(0, 6)) for _ in range(2)]
+    beta = [rng.normal(size=n) * np.exp(rng.normal() * 4) for _ in range(2)]
+    weak = Instruments(
+        snp=[str(i) for i in range(n)],
+        beta_exposure=beta[0], se_exposure=se[0], beta_outcome=beta[1], se_outcome=se[1],
+    )  # fmt: skip
+    with pytest.raises(InputError, match="MR-RAPS found no standard error"):
+        mr_raps(weak, loss=loss)

@@ -52,7 +52,8 @@ def mr_raps(
     Raises
     ------
     InputError
-        Fewer than 3 instruments, one with an exposure effect of 0, or an unknown loss.
+        Fewer than 3 instruments, one with an exposure effect of 0, an unknown loss, or instruments so
+        weak that there is no slope or no standard error.
     """
     check_convention(convention)
     if loss not in THRESHOLD:
@@ -226,6 +227,11 @@ def _standard_error(data: _Data, loss: str, slope: float, tau2: float, overdispe
     exposure = (data.x * y2 + slope * data.y * data.sx2) / v  # best estimate given both effects
     own_score = data.y * data.sx2 / v * _psi(t, loss) - exposure * delta * data.x / root
     by_slope = float((own_score / root).sum())
+    if by_slope**2 == 0 or not np.isfinite(by_slope):  # so flat that it is 0 in float64
+        raise InputError(
+            "MR-RAPS found no standard error: near its slope the equation does not change. The "
+            "instruments are too weak."
+        )
     variance = c1 * float((exposure**2 / v).sum()) / by_slope**2
     if overdispersion:
         by_tau2 = -float((slope * data.y * data.sx2 / (y2 * v) * _psi(t, loss) / root).sum())
