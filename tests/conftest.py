@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 # Small tensors: a second thread costs more than it gives, most of all on a busy machine.
@@ -29,9 +28,10 @@ def shared_data() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session", autouse=True)
-def small_models_are_captured() -> Iterator[None]:
-    """The models of the tests are so small that to capture one takes longer than a run of it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kipoi_mcdropout.engine.choose._CAPTURE_SHARE", math.inf)
-        yield
+@pytest.fixture
+def small_models_are_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The models of tests are so small that to capture one takes longer than a run of it.
+
+    For tests of what `auto` says of a captured model, in this process.
+    """
+    monkeypatch.setattr("kipoi_mcdropout.engine.choose._CAPTURE_SHARE", math.inf)

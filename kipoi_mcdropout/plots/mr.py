@@ -83,7 +83,7 @@ def plot_mr(
     words = _wrapped(answered.words, _PAGE_CHARACTERS)
     lines = max(2, words.count("\n") + 1)
     figure, grid = style.divide(
-        ax, style.PAGE_MM, 80 + 4 * lines, nrows=2, ncols=3, width_ratios=(1.2, 1, 0.95),
+        ax, style.PAGE_MM, 88 + 4 * lines, nrows=2, ncols=3, width_ratios=(1.2, 1, 0.95),
         height_ratios=(1, 0.065 * lines),
     )  # fmt: skip
     names = ("scatter", "funnel", "leave_one_out")

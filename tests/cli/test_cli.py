@@ -19,6 +19,8 @@ from toy import LENGTH, Toy, make_toy
 
 from kipoi_mcdropout.cli import cli_main, interpret_feature_importance, interpret_ism
 
+pytestmark = pytest.mark.usefixtures("small_models_are_captured")
+
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:

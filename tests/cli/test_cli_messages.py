@@ -17,6 +17,8 @@ from kipoi_mcdropout.engine.incremental.rules.convolution import Convolution
 from kipoi_mcdropout.files.first_line import PROVENANCE_KEY
 from kipoi_mcdropout.files.read import read_effects
 
+pytestmark = pytest.mark.usefixtures("small_models_are_captured")
+
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:

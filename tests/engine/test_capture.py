@@ -19,6 +19,9 @@ from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.engine import CaptureError, IncrementalEngine
 from kipoi_mcdropout.engine.full import FullEngine
 from kipoi_mcdropout.engine.incremental.graph import Affine
+from kipoi_mcdropout.errors import ModelError
+
+pytestmark = pytest.mark.usefixtures("small_models_are_captured")
 
 LENGTH = 24
 KEPT = torch.zeros(1, 5, 20, dtype=torch.float64)
@@ -133,6 +136,10 @@ def test_refused_and_run_as_it_is(name: str) -> None:
     batch = substitutions(LENGTH, only=20)
     with model.borrow(), pytest.raises(CaptureError):
         list(IncrementalEngine(model, bank).run(batch, [0]))
+    if name == "dropout_by_batch":  # no engine can run it: the count of a pass says so
+        with pytest.raises(ModelError, match="the forward pass differs between batches"):
+            choose(model, batch, n_draws=30)
+        return
     choice = choose(model, batch, n_draws=30)
     assert choice.engine == "full"
     assert not choice.problem

@@ -30,6 +30,8 @@ from kipoi_mcdropout.engine.pass_work import PassWork, capture_passes
 from kipoi_mcdropout.engine.verify import is_rounding
 from kipoi_mcdropout.errors import BatchDependenceError, InputError
 
+pytestmark = pytest.mark.usefixtures("small_models_are_captured")
+
 
 def locked(name: str) -> tuple[LockedModel, MaskBank]:
     return LockedModel(build(name)), MaskBank(3)

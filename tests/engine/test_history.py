@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -38,6 +39,13 @@ def scorer(engine: str) -> MCDropoutISM:
     return MCDropoutISM(
         model, None, category_axis=0, n_draws=6, engine=engine, memory_bytes=MEMORY, verify=False
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _captured_however_small() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kipoi_mcdropout.engine.choose._CAPTURE_SHARE", float("inf"))
+        yield
 
 
 @pytest.fixture(scope="module")

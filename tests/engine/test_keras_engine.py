@@ -15,6 +15,8 @@ from kipoi_mcdropout.dropout.mask_bank import MaskBank
 from kipoi_mcdropout.engine import IncrementalEngine
 from kipoi_mcdropout.engine.incremental.costs import dense_flops
 
+pytestmark = pytest.mark.usefixtures("small_models_are_captured")
+
 keras = import_keras()
 L = keras.layers
 LENGTH = 200

@@ -18,6 +18,8 @@ from kipoi_mcdropout.engine.incremental.capture_error import CaptureError
 from kipoi_mcdropout.engine.incremental.rules.masks import MaskedScale
 from kipoi_mcdropout.plugin.mutation import MCDropoutISM
 
+pytestmark = pytest.mark.usefixtures("small_models_are_captured")
+
 LENGTH, C, P = 48, 5, 0.3
 K = 1 - P
 

@@ -19,6 +19,8 @@ from kipoi_mcdropout.sequence.mutants import MutantBatch, all_substitutions, sub
 from kipoi_mcdropout.sequence.tokens import TokenLayout
 from kipoi_mcdropout.sequence.vocabulary import Vocabulary
 
+pytestmark = pytest.mark.usefixtures("small_models_are_captured")
+
 LENGTH = 40
 TOKENS = Vocabulary.of(IDS).tokens
 AROUND = [((), ()), ((CLS,), (SEP,)), ((CLS, CLS, CLS), ())]
