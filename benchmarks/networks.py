@@ -245,7 +245,8 @@ class DeepStarr(SequenceNetwork):
 
 class Mamba(SequenceNetwork):
     """Selective state spaces (Gu and Dao 2023, "Mamba: linear-time sequence modeling with selective
-    state spaces") after a convolution and pooling, written as a loop over the pooled positions.
+    state spaces") after a convolution and pooling, written as a loop over the pooled positions. With
+    random weights its outputs are saturated, so it is for times alone.
     """
 
     last = ("head",)

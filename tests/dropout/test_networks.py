@@ -271,7 +271,7 @@ def test_both_strands_see_the_same_masks() -> None:
         torch.testing.assert_close(got, (forward + backward) / 2, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", networks.NETWORKS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_weights_are_a_function_of_the_seed_and_give_outputs_of_use(name: str) -> None:
     before = torch.get_rng_state()
     model, again = built(name), built(name)

@@ -27,6 +27,8 @@ from kipoi_mcdropout.plugin.mutation import MCDropoutISM
 from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 from kipoi_mcdropout.vcf.scoring import EngineChoice
 
+pytestmark = pytest.mark.usefixtures("small_models_are_captured")
+
 
 @pytest.fixture(autouse=True)
 def any_size(monkeypatch: pytest.MonkeyPatch) -> None:
