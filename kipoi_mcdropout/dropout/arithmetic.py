@@ -8,13 +8,14 @@ https://docs.pytorch.org/docs/stable/notes/cuda.html#tensorfloat-32-tf32-on-ampe
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
 from torch import backends
+
+from kipoi_mcdropout.dropout.process_settings import WhileUsed
 
 _OF_A_CPU: Any = backends.mkldnn  # torch's annotations do not know the parts of these
 _OF_CUDNN: Any = backends.cudnn
@@ -23,32 +24,19 @@ _PARTS: tuple[Any, ...] = (
 )  # fmt: skip
 
 
-class _Float32:
-    """Products in float32 while any model is borrowed.
+def float32_products(allow_tf32: bool = False) -> AbstractContextManager[None]:
+    """Products in float32 while any model is borrowed; the first of several threads decides on TF32."""
+    return _while_used.holding(_settled(allow_tf32))
 
-    The settings are the whole process's, so the first of several threads changes them and the last sets
-    them back; the first also decides on TF32.
-    """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users = 0
-        self._before = _Settings()
-
-    @contextmanager
-    def __call__(self, allow_tf32: bool = False) -> Iterator[None]:
-        with self._lock:
-            if self._users == 0:
-                self._before = _Settings()
-                _settle(allow_tf32)
-            self._users += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._users -= 1
-                if self._users == 0:
-                    self._before.restore()
+@contextmanager
+def _settled(allow_tf32: bool) -> Iterator[None]:
+    before = _Settings()
+    _settle(allow_tf32)
+    try:
+        yield
+    finally:
+        before.restore()
 
 
 class _Settings:
@@ -85,4 +73,4 @@ def _or_none(read: Callable[[], Any]) -> Any:
         return None
 
 
-float32_products = _Float32()
+_while_used = WhileUsed()

@@ -8,7 +8,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import nn
 from kipoi_mcdropout.arrays.nested import Nested
 from kipoi_mcdropout.dropout.arithmetic import float32_products
 from kipoi_mcdropout.dropout.keras_network import KerasNetwork
+from kipoi_mcdropout.dropout.process_settings import WhileUsed
 from kipoi_mcdropout.dropout.stored_weights import let_go
 
 _REGISTRIES = ("_parameters", "_buffers", "_modules")
@@ -173,35 +174,17 @@ def _lock_of(module: nn.Module) -> threading.RLock:
         return _locks.setdefault(getattr(module, "keras_model", module), threading.RLock())
 
 
-class _Eager:
-    """Runs what torch.compile has wrapped as plain Python while any model is borrowed.
-
-    Compiled code hides its dropout calls. The setting is one for the whole process, so it is changed by
-    the first of several threads and set back by the last.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users = 0
-        self._stance: Any = None
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        if "torch._dynamo" not in sys.modules:  # nothing is compiled
-            yield
-            return
-        with self._lock:
-            if self._users == 0:
-                self._stance = contextlib.ExitStack()
-                self._stance.enter_context(torch.compiler.set_stance("force_eager"))
-            self._users += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._users -= 1
-                if self._users == 0:
-                    self._stance.close()
+def _no_compilation() -> AbstractContextManager[None]:
+    """Run what torch.compile has wrapped as plain Python: compiled code hides its dropout calls."""
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled
+        return contextlib.nullcontext()
+    return _eager.holding(_set_eager())
 
 
-_no_compilation = _Eager()
+@contextmanager
+def _set_eager() -> Iterator[None]:
+    with torch.compiler.set_stance("force_eager"):
+        yield
+
+
+_eager = WhileUsed()
