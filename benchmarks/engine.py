@@ -3,6 +3,7 @@
     python benchmarks/engine.py                    # all networks, 3000 mutants, 30 draws
     python benchmarks/engine.py --quick            # fewer mutants and draws
     python benchmarks/engine.py --networks bpnet --tangermeme-python VENV/bin/python
+    python benchmarks/engine.py --networks trained     # after python benchmarks/wide_example.py
 
 Each contender runs in a process of its own, one at a time; in each turn each does its portion, and
 ratios are taken within a turn, so that a machine that slows down slows all of them. tangermeme 1.6.0
@@ -46,13 +47,16 @@ BARS = [
     Bar("beluga", "incremental", "plain", 1, 1 / 12, None),
     Bar("basset", "incremental", "plain", 1, 1 / 25, None),
     Bar("bpnet", "incremental", "plain", 1, 1 / 2, 1 / 4),
+    Bar("trained", "incremental", "mutation", 1 / 30, 0.35, 0.15),
+    Bar("trained", "variants", "plain_pairs", 1, 1 / 4, 1 / 6),
 ]
 
 
 def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     names = list(dict.fromkeys(bar.network for bar in BARS))
-    parser.add_argument("--networks", nargs="+", choices=names, default=names)
+    free = [name for name in names if name != "trained"]  # its weights are not part of the checkout
+    parser.add_argument("--networks", nargs="+", choices=names, default=free)
     parser.add_argument("--sizes", default="{}", help="JSON of sizes for networks.build")
     parser.add_argument("--mutants", type=int, default=3000)
     parser.add_argument("--draws", type=int, default=30)
@@ -173,8 +177,8 @@ def main(argv: list[str]) -> None:
         options.mutants, options.draws, options.turns = 1500, 8, 1
         options.plain_mutants, options.variants = 64, 64
     print(
-        f"{options.mutants} mutants, {options.draws} draws, {options.threads} threads, float32, random "
-        f"weights; medians of {options.turns} turns; sizes {options.sizes}"
+        f"{options.mutants} mutants, {options.draws} draws, {options.threads} threads, float32; "
+        f"medians of {options.turns} turns; sizes {options.sizes}"
     )
     for network in options.networks:
         print(report(network, run_network(network, options)), flush=True)

@@ -17,15 +17,36 @@ from typing import Any
 Portion = Callable[[], int]
 
 
-def sequences(model: Any, n_references: int, n_mutants: int) -> Any:
-    """Mutants spread evenly over all substitutions of each of some random sequences."""
-    import numpy as np
+def load(network: str, sizes: str) -> Any:
+    """A network with random weights, or the trained one."""
+    if network == "trained":
+        from wide_example import trained
+
+        return trained()
+    from networks import build
+
+    return build(network, seed=0, **json.loads(sizes)).eval()
+
+
+def references(model: Any, n: int) -> Any:
+    """One-hot sequences: of the synthetic genome for the trained network, else random ones."""
+    if type(model).__name__ == "WideExample":
+        import wide_example
+
+        return wide_example.sequences(n)
     from networks import random_sequences
+
+    return random_sequences(model, n, seed=1)
+
+
+def sequences(model: Any, n_references: int, n_mutants: int) -> Any:
+    """Mutants spread evenly over all substitutions of each of some sequences."""
+    import numpy as np
 
     from kipoi_mcdropout.sequence.mutants import MutantBatch, all_substitutions, substituted
     from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 
-    x = random_sequences(model, n_references, seed=1)
+    x = references(model, n_references)
     layout = OneHotLayout.of(x, model.category_axis)
     codes = layout.codes(x)
     mutants, owner = [], []
@@ -120,7 +141,6 @@ def mutation(model: Any, options: argparse.Namespace) -> Portion:
 
     from kipoi.model import PyTorchModel
     from kipoi_interpret.importance_scores.ism import Mutation
-    from networks import random_sequences
 
     class Loaded(PyTorchModel):
         def __init__(self) -> None:
@@ -132,7 +152,7 @@ def mutation(model: Any, options: argparse.Namespace) -> Portion:
             return itertools.islice(super()._mutate_sample(onehot_input), options.plain_mutants)
 
     scorer = Some(Loaded(), "seq", scores=["diff"], category_axis=model.category_axis)
-    x = random_sequences(model, 1, seed=1)
+    x = references(model, 1)
 
     def run() -> int:
         scorer.score(x)
@@ -150,7 +170,6 @@ def tangermeme(model: Any, options: argparse.Namespace) -> Portion:
     import importlib
 
     import torch
-    from networks import random_sequences
     from torch import nn
 
     module = importlib.import_module("tangermeme.saturation_mutagenesis")
@@ -182,7 +201,7 @@ def tangermeme(model: Any, options: argparse.Namespace) -> Portion:
             if isinstance(child, nn.Dropout):
                 setattr(part, name, Baked(child.p))
     net = Flat().eval()
-    x = torch.from_numpy(random_sequences(model, 1, seed=1))
+    x = torch.from_numpy(references(model, 1))
     x = x.reshape(model.input_shape) if x.dim() == 0 else x
     axis = model.category_axis + 1
     flat = x.movedim(axis, 1).reshape(1, 4, -1)
@@ -219,10 +238,9 @@ def status_bytes(field: str) -> int:
 def work(name: str, options: argparse.Namespace) -> None:
     """A contender's process: load the network, then a portion for each line that comes in."""
     import torch
-    from networks import build
 
     torch.set_num_threads(options.threads)
-    model = build(options.network, seed=0, **json.loads(options.sizes)).eval()
+    model = load(options.network, options.sizes)
     loaded = status_bytes("VmRSS")
     portion = CONTENDERS[name](model, options)
     print("READY", flush=True)

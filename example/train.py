@@ -14,6 +14,7 @@ import argparse
 import importlib.util
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -51,22 +52,32 @@ def load_model_module() -> ModuleType:
     return module
 
 
-def train(seed: int, n_sequences: int = N_SEQUENCES) -> Any:
+def train(
+    seed: int,
+    n_sequences: int = N_SEQUENCES,
+    make: Callable[[], Any] | None = None,
+    learning_rate: float = LEARNING_RATE,
+) -> Any:
     """Train on sequences that are each seen once, with the true probabilities as targets.
+
+    Parameters
+    ----------
+    make : callable, optional
+        Makes the network, with random weights; by default the example's.
 
     Returns
     -------
-    ExampleModel
+    torch.nn.Module
         The network, in evaluation mode.
     """
     torch.manual_seed(seed)
     random = np.random.RandomState(seed + 1)
     module = load_model_module()
-    network = module.ExampleModel()
+    network = (make or module.ExampleModel)()
     n_steps = n_sequences // BATCH
-    optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
+    optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, LEARNING_RATE, total_steps=n_steps, pct_start=0.1
+        optimizer, learning_rate, total_steps=n_steps, pct_start=0.1
     )
     loss_function = nn.BCEWithLogitsLoss()
     step = 0
