@@ -39,6 +39,7 @@ DATA = Path(__file__).resolve().parent / "data"
 STRONG = 0.1  # of a true effect
 NORMAL_95 = 1.96
 N_HALVES = 20
+REACH = 40  # bases on either side of a mutation; no motif is that long
 
 
 def write_regions(path: Path) -> None:
@@ -61,9 +62,14 @@ def true_effects(effects: pd.DataFrame, output: str) -> np.ndarray:
             position = own["position"].to_numpy()
             first = int(own["pos"].iloc[0]) - 1 - int(position[0])
             reference = encode(genome.bases(own["chrom"].iloc[0], first, first + 500))
-            mutants = np.repeat(reference[None], len(own), axis=0)
-            mutants[np.arange(len(own)), position] = ["ACGT".index(base) for base in own["alt"]]
-            change = true_logits_of_codes(mutants) - true_logits_of_codes(reference[None])
+            # Beside these bases no motif sees the mutation, and the sites that it leaves alone cancel.
+            around = np.clip(position, REACH, len(reference) - REACH - 1)[:, None]
+            before = reference[around + np.arange(-REACH, REACH + 1)]
+            after = before.copy()
+            after[np.arange(len(own)), position - around[:, 0] + REACH] = [
+                "ACGT".index(base) for base in own["alt"]
+            ]
+            change = true_logits_of_codes(after) - true_logits_of_codes(before)
             true[rows] = change[:, OUTPUTS.index(output)]
     return true
 
@@ -122,7 +128,8 @@ def shares(result: Path, cebpb: float = truth.CEBPB_TO_DNASE) -> pd.DataFrame:
 
     A calibration is made of one half; the share is that of the other half, with a truth of its own.
     """
-    table, record, new_truth = with_truth(result), read_provenance(result), with_truth(result, cebpb)
+    table, record = with_truth(result), read_provenance(result)
+    new_truth = table if cebpb == truth.CEBPB_TO_DNASE else with_truth(result, cebpb)
     size, n_elements = table["effect_mean"].abs(), table["sequence"].nunique()
     random = np.random.default_rng(0)
     rows = []

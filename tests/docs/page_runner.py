@@ -52,4 +52,6 @@ def _environment() -> dict[str, str]:
     here = str(Path(sys.executable).parent)  # where `kipoi` is
     path = os.pathsep.join([here, os.environ.get("PATH", "")])
     quiet = {"PYTHONWARNINGS": "ignore", "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
-    return {**os.environ, "PATH": path, **quiet}
+    # Coverage is not measured in them: they are long, and run nothing that no other test runs.
+    inherited = {k: v for k, v in os.environ.items() if k != "COVERAGE_PROCESS_CONFIG"}
+    return {**inherited, "PATH": path, **quiet}
