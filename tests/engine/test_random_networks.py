@@ -17,6 +17,7 @@ from random_networks import random_network
 from torch import nn
 from variant_call import score_variants
 
+from kipoi_mcdropout.engine.incremental import few_channels, thinning
 from kipoi_mcdropout.engine.incremental.tail import Tail
 from kipoi_mcdropout.plugin.mutation import MCDropoutISM
 
@@ -34,8 +35,12 @@ def sequences(seed: int) -> np.ndarray:
     return x
 
 
-def test_the_engine_and_every_path_through_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("sparse", [False, True], ids=["as it pays", "always sparse"])
+def test_the_engine_and_every_path_through_it(monkeypatch: pytest.MonkeyPatch, sparse: bool) -> None:
     monkeypatch.setattr(Tail, "pays", lambda *_: True)
+    if sparse:
+        monkeypatch.setattr(few_channels, "pays", lambda *_: True)
+        monkeypatch.setattr(thinning, "LEAST_ZERO", 0.0)
     paths: Counter[str] = Counter()
     errors = {}
     for seed in SEEDS:
@@ -45,7 +50,9 @@ def test_the_engine_and_every_path_through_it(monkeypatch: pytest.MonkeyPatch) -
             paths.update(found.paths)
             errors[seed, references] = found.error
     assert {key: error for key, error in errors.items() if not error < 1e-10} == {}
-    assert {"tail", "packed", "reduce", "materialise", "rows"} <= set(paths)
+    assert {"tail", "reduce", "materialise", "rows"} <= set(paths)
+    ways = {"sparse products", "products less what is dropped"} if sparse else {"packed"}
+    assert ways <= set(paths)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

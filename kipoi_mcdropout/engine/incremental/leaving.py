@@ -11,6 +11,7 @@ from kipoi_mcdropout.engine.incremental.blocks import Block
 from kipoi_mcdropout.engine.incremental.compiled import Compiled
 from kipoi_mcdropout.engine.incremental.differences import Differences, not_zero
 from kipoi_mcdropout.engine.incremental.exits import Exit, FlatLinear, Reduce
+from kipoi_mcdropout.engine.incremental.multiplied import Multiplied
 from kipoi_mcdropout.engine.incremental.packed import Packed, PackedIndex, pack
 from kipoi_mcdropout.engine.incremental.references import References
 from kipoi_mcdropout.engine.incremental.rules.base import Key
@@ -50,6 +51,11 @@ class Leaving:
         self.tails: dict[int, tuple[Tail, PackedIndex]] = {}
         if blocks:
             self._choose()
+        tailed = {tail.source for tail, _ in self.tails.values()}
+        layers = {
+            i: e for i, e in self.exits.items() if isinstance(e, FlatLinear) and e.source not in tailed
+        }
+        self.multiplied = Multiplied(layers, len(owner))
         self.draws: list[int] = []
         self.results: dict[int, Tensor] = {}
         self.changed = torch.zeros(0, 0, dtype=torch.bool)
@@ -92,6 +98,7 @@ class Leaving:
             self.changed = self.changed[:1].expand(len(draws), -1).clone()
             return
         self.results = {}
+        self.multiplied.clear()
         self.changed = torch.zeros(len(draws), len(self.owner), dtype=torch.bool, device=self.device)
 
     def begin_pairs(self) -> None:
@@ -110,9 +117,14 @@ class Leaving:
         """Windows of pairs of a draw and a mutant."""
         for key, packed in self.packed.items():
             delta = context.delta(key, windows[key])
-            pairs = block.mutants[None]
-            rows = Differences.of(delta, not_zero(delta), pairs, block.places[key])
-            packed.put_rows(rows, len(self.owner))
+            n_draws = len(self.draws) if self.plan.steps[key[0]].drawn else 1
+            changed = self.multiplied.take(context, key, delta, block, n_draws)
+            if changed is None:
+                pairs = block.mutants[None]
+                rows = Differences.of(delta, not_zero(delta), pairs, block.places[key])
+                packed.put_rows(rows, len(self.owner))
+            else:
+                self._note(context, changed, n_draws)
         draw, mutant = (torch.from_numpy(x).to(self.device) for x in (context.draw, context.mutant))
         for index, leaving in self.exits.items():
             if not isinstance(leaving, Reduce):
@@ -124,11 +136,16 @@ class Leaving:
                 result = leaving.run(context, key, windows[key], own)[0]
                 owner = torch.from_numpy(context.owner).to(self.device)
                 changed = (result != own[0].flatten(1)[owner]).any(dim=1)
-                if len(self.results[index]) > 1:
-                    self.changed[draw, mutant] |= changed
-                else:  # the same in all draws
-                    self.changed[:, mutant] |= changed
+                self._note(context, changed, len(self.results[index]))
                 self.results[index][draw, lane, mutant] = result
+
+    def _note(self, context: PairContext, changed: Tensor, n_draws: int) -> None:
+        """That pairs differ; `n_draws` is 1 where they are the same in all draws."""
+        mutant = torch.from_numpy(context.mutant).to(self.device)
+        if n_draws > 1:
+            self.changed[torch.from_numpy(context.draw).to(self.device), mutant] |= changed
+        else:
+            self.changed[:, mutant] |= changed
 
     def _references_of(self, index: int) -> list[Tensor]:
         """The references' own results, lane by lane, (draws, references, results)."""
@@ -164,11 +181,22 @@ class Leaving:
                 if index in self.tails:
                     delta = self._run_tail(*self.tails[index])
                 else:
-                    self.paths["packed"] += 1
-                    delta = self.packed[leaving.source, lane].multiply(leaving.weight, len(self.owner))
-                self.changed |= (delta != 0).any(dim=2).t()
-                lanes.append(delta.transpose(0, 1) + own.flatten(2)[:, owner])
-            self.results[index] = torch.stack(lanes, dim=1)
+                    delta = self._multiply_packed(index, leaving, lane)
+                if index in self.tails or not self.packed[leaving.source, lane].empty:
+                    self.changed |= (delta != 0).any(dim=2).t()
+                own = own.flatten(2)
+                single = self.references.count == 1
+                lanes.append(delta.transpose(0, 1) + (own[:, :1] if single else own[:, owner]))
+            self.results[index] = torch.stack(lanes, dim=1) if len(lanes) > 1 else lanes[0][:, None]
+
+    def _multiply_packed(self, index: int, leaving: FlatLinear, lane: int) -> Tensor:
+        """Products of the windows that were packed, and of those that were multiplied at once."""
+        packed, few = self.packed[leaving.source, lane], self.multiplied.product(index, lane)
+        if few is not None and packed.empty:
+            return few
+        self.paths["packed"] += 1
+        product = packed.multiply(leaving.weight, len(self.owner))
+        return product if few is None else product + few
 
     def _run_tail(self, tail: Tail, outgoing: PackedIndex) -> Tensor:
         self.paths["tail"] += 1

@@ -6,6 +6,7 @@ together and share the weights, the mask and the reference of that position.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,6 +97,7 @@ class Packed:
     def __init__(self, index: PackedIndex) -> None:
         self.index = index
         self.values: Tensor | None = None
+        self._cleared: Callable[[], Tensor] | None = None
 
     def put(self, block: int, delta: Tensor) -> None:
         """Store the windows of a block, shape=(draws, mutants, width, channels)."""
@@ -112,33 +114,46 @@ class Packed:
     def clear(self, draws: int, channels: int, dtype: torch.dtype, device: torch.device) -> None:
         """Start with differences of zero for all mutants."""
         shape = (self.index.n_entries, draws, channels)
-        self.values = torch.zeros(shape, dtype=dtype, device=device)
+        self.values = None
+        self._cleared = lambda: torch.zeros(shape, dtype=dtype, device=device)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was stored since `clear`."""
+        return self.values is None
+
+    def held(self) -> Tensor:
+        """The values; zeros are made when they are first asked for."""
+        if self.values is None:
+            assert self._cleared is not None
+            self.values = self._cleared()
+        return self.values
 
     def put_rows(self, rows: Differences, n_mutants: int) -> None:
         """Store rows of some pairs; all others are zero (see `clear`).
 
         Rows without an entry are left out: there, nothing but rounding can differ.
         """
-        assert self.values is not None
+        held = self.held()
         draw, mutant = np.divmod(rows.pair, n_mutants)
         number, there = self.index.entry_of(rows.position, mutant, n_mutants)
-        where = torch.from_numpy((number * self.values.shape[1] + draw)[there])
-        values, device = rows.values, self.values.device
+        where = torch.from_numpy((number * held.shape[1] + draw)[there])
+        values, device = rows.values, held.device
         if not there.all():
             values = values[torch.from_numpy(there).to(device)]
-        self.values.view(-1, self.values.shape[2]).index_copy_(0, where.to(device), values)
+        held.view(-1, held.shape[2]).index_copy_(0, where.to(device), values)
 
     def multiply(self, weight: Tensor, n_rows: int) -> Tensor:
         """Sum over positions of values @ weight[position]: (mutants, draws, outputs)."""
-        assert self.values is not None
-        draws, n_out = self.values.shape[1], weight.shape[2]
-        out = self.values.new_zeros(n_rows, draws, n_out)
+        held = self.held()
+        draws, n_out = held.shape[1], weight.shape[2]
+        out = held.new_zeros(n_rows, draws, n_out)
         for position in range(len(self.index.bounds) - 1):
             a, b = self.index.at(position)
             if a == b:
                 continue
             rows = self.index.row_slice(position)
-            part = self.values[a:b].flatten(0, 1)
+            part = held[a:b].flatten(0, 1)
             if isinstance(rows, slice):
                 out[rows].view(-1, n_out).addmm_(part, weight[position])
             else:

@@ -141,7 +141,7 @@ class SliceRun:
     def _context(self, block: Block) -> BlockContext:
         return BlockContext(
             self.owner[block.mutants], block.places, self.references.canonical, self._multipliers,
-            self.plan.shared | self.route.border, self.device,
+            self.plan.shared | self.route.border, self.device, self.paths,
         )  # fmt: skip
 
     def _multipliers(self, node) -> Tensor:  # type: ignore[no-untyped-def]
@@ -167,18 +167,19 @@ class SliceRun:
             if mutated in self.route.border:
                 block.kept[mutated] = windows[mutated]
         for key, window in block.kept.items():
-            windows[key] = Window(window.delta, window.new, window.clean)
+            windows[key] = window.copy()
         for key in self.route.order:
             drawn = self.plan.steps[key[0]].drawn
             if not drawn and not fresh:
                 continue
             take_step(self.plan, self.route, context, key, windows)
             if key in self.route.border and not drawn:
-                block.kept[key] = Window(windows[key].delta, windows[key].new, windows[key].clean)
+                block.kept[key] = windows[key].copy()
             if key in self.leaving.packed:
                 self.leaving.packed[key].put(number, context.delta(key, windows[key]))
-            if thinning is not None and key == thinning.first and thinning.take(context, block, windows):
-                block.kept.clear()
+            if thinning is not None and key == thinning.cut and thinning.take(context, block, windows):
+                if thinning.still:
+                    block.kept.clear()  # not asked for again
                 return None
         for key in self.leaving.packed:
             if key in block.kept:
@@ -239,8 +240,9 @@ class SliceRun:
             part = slice(begin, begin + size)
             self.paths["rows"] += 1
             self.dense.load(self.owner[mutants[part]])
+            own = _in_order(mutants[part])
             for index, result in self.leaving.results.items():
-                self.dense.seed(index, result[:, :, torch.from_numpy(mutants[part])])
+                self.dense.seed(index, result[:, :, own])
             if windows is not None:
                 for index in self.materialised:
                     self.paths["materialise"] += 1
@@ -268,11 +270,13 @@ class SliceRun:
         results: Iterable[list[Tensor]],
         selected: Tensor | None,
     ) -> None:
-        where = torch.from_numpy(mutants).to(alt.device)
-        consecutive = bool((np.diff(mutants) == 1).all())
+        where = _in_order(mutants)
         for d, values in enumerate(results):
-            matrix = flatten_outputs(values, values[0].shape[0], selected)[: len(mutants)]
-            if consecutive:
-                alt[d, int(mutants[0]) : int(mutants[-1]) + 1] = matrix
-            else:
-                alt[d, where] = matrix
+            alt[d, where] = flatten_outputs(values, values[0].shape[0], selected)[: len(mutants)]
+
+
+def _in_order(mutants: Ints) -> slice | Tensor:
+    """A slice, which needs no copy, where each is one more than the one before it."""
+    if (np.diff(mutants) == 1).all():
+        return slice(int(mutants[0]), int(mutants[-1]) + 1)
+    return torch.from_numpy(mutants)

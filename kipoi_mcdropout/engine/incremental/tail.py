@@ -71,8 +71,7 @@ class Tail:
         gain : float
             Factor of a kept unit.
         """
-        values = packed.values
-        assert values is not None
+        values = packed.held()
         result = values.new_zeros(len(owner), len(draws), self.linear.weight.shape[2])
         first = self.chain[0].sources[0] if self.chain else -1
         last = self.chain[-1].node.index if self.chain else -1

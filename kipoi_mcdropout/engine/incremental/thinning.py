@@ -1,9 +1,10 @@
 """Dropping differences that have become exactly zero, where many have.
 
-ReLU, max pooling and masks make most of the differences of a trained network zero. At the first cut
-of the route (see route.py) the first block is counted. Where enough is zero, only pairs of a draw and
-a mutant with a difference left go on, in windows as narrow as they can be, in blocks of their own;
-at every further cut the same is done again. A pair that is gone has exactly the reference's output.
+ReLU, max pooling and masks make most of the differences of a trained network zero. At the cuts of the
+route (see route.py) the first block is counted. From the first cut at which enough is zero, only pairs
+of a draw and a mutant with a difference left go on, in windows as narrow as they can be, in blocks of
+their own; at every further cut the same is done again. A pair that is gone has exactly the reference's
+output.
 The zero test has no tolerance, and the choice follows from the mutants and draws at hand alone.
 """
 
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from kipoi_mcdropout.engine.incremental.blocks import Block
 from kipoi_mcdropout.engine.incremental.differences import Differences, not_zero
+from kipoi_mcdropout.engine.incremental.few_channels import FewChannels
 from kipoi_mcdropout.engine.incremental.graph import Node
 from kipoi_mcdropout.engine.incremental.plan import Plan
 from kipoi_mcdropout.engine.incremental.references import References
@@ -58,6 +60,7 @@ class PairContext(BlockContext):
         references: References,
         masks: Callable[[Node], Tensor],
         shared: set[Key],
+        paths: Counter[str],
     ) -> None:
         self.draw, self.mutant = np.divmod(pairs, len(owner))
         super().__init__(
@@ -67,6 +70,7 @@ class PairContext(BlockContext):
             masks,
             shared,
             references.masking.device,
+            paths,
         )
 
     def position_window(self, key: Key, source: Tensor) -> Tensor:
@@ -84,15 +88,22 @@ class PairContext(BlockContext):
             return super().everywhere(source)
         return source[torch.from_numpy(self.draw).to(self.device), 0][None, :, None]
 
+    def few_channels(self, rows: Tensor, outputs: int, dense: float = 1.0) -> FewChannels | None:
+        """See BlockContext."""
+        few = FewChannels.of(rows, outputs, dense)
+        self.paths["whole products" if few is None else "sparse products"] += 1
+        return few
+
 
 class Thinning:
-    """Takes over the windows of a run at the first cut; `take` block after block, then `finish`.
+    """Takes over the windows of a run at a cut; `take` block after block, then `finish`.
 
     Parameters
     ----------
     end : Leaving
         Where the windows go. Its `paths` count: "thinned" the blocks that were taken, "pairs" those of
-        a draw and a mutant that would have gone on from each cut, "pairs left" those that did.
+        a draw and a mutant that would have gone on from each cut, "pairs left" those that did; "sparse
+        products" and "whole products" those of their windows.
     masks : callable
         See BlockContext.
     shared : set of (node, lane)
@@ -107,16 +118,21 @@ class Thinning:
         self.route, self.end, self.plan = route, end, end.plan
         self.masks, self.shared, self.most = masks, shared, most
         self.drawn = self.plan.steps[route.order[-1][0]].drawn
-        self.still = not self.plan.steps[self.first[0]].drawn  # the first cut is before the masks
+        self.number = self._least = 0  # of the cut; those before the least do not pay in any draw
         self.pays: bool | None = None  # not known before the first block
         self._parts: list[Differences] = []
         self._held = 0
         self._kept: list[tuple[Block, Tensor]] | None = None  # at a first cut before the masks
 
     @property
-    def first(self) -> Key:
+    def cut(self) -> Key:
         """Where windows are taken."""
-        return self.route.cuts[0]
+        return self.route.cuts[self.number]
+
+    @property
+    def still(self) -> bool:
+        """Whether this is before the masks."""
+        return not self.plan.steps[self.cut[0]].drawn
 
     @property
     def settled(self) -> bool:
@@ -127,26 +143,37 @@ class Thinning:
         """Start with other draws."""
         if self.settled and self.drawn:
             self.end.begin_pairs()
-        elif not self.still:
-            self.pays = None
+        elif not self.settled and self._least < len(self.route.cuts):
+            self.number, self.pays = self._least, None
 
     def take(self, context: BlockContext, block: Block, windows: dict[Key, Window]) -> bool:
         """Whether the block is taken from here; if not, its windows go on as they are."""
         if self.pays is False:
             return False
-        delta = context.delta(self.first, windows[self.first])
+        cut = self.cut
+        delta = context.delta(cut, windows[cut])
         alive = not_zero(delta)
         if self.pays is None:
-            self.pays = alive.sum().item() <= (1 - LEAST_ZERO) * alive.numel()
-            if not self.pays:
+            if alive.sum().item() > (1 - LEAST_ZERO) * alive.numel():
+                self._try_next()
                 return False
+            self.pays = True
             self.end.begin_pairs()
         pairs = np.arange(len(delta))[:, None] * len(self.end.owner) + block.mutants
         self.end.paths["thinned"] += 1
-        self._add(Differences.of(delta, alive, pairs, block.places[self.first]))
+        self._add(Differences.of(delta, alive, pairs, block.places[cut]))
         if not self.still and self._held > _HELD_BYTES:
-            self._pass_on(0)
+            self._pass_on(self.number)
         return True
+
+    def _try_next(self) -> None:
+        """It does not pay at this cut."""
+        if self.still:
+            self._least = self.number + 1
+        if self.number + 1 < len(self.route.cuts):
+            self.number += 1
+        else:
+            self.pays = False
 
     def _add(self, part: Differences) -> None:
         if len(part.pair):
@@ -155,20 +182,21 @@ class Thinning:
 
     def finish(self) -> None:
         """Propagate what was taken from cut to cut, and to the targets."""
+        first = self.number
         if not self.still:
-            self._pass_on(0)
+            self._pass_on(first)
             return
         n_draws = len(self.end.draws) if self.drawn else 1
         if self._kept is not None and not self.drawn:
             return
         if self._kept is None:
-            self._kept = list(self._blocks(0, max(1, self.most // n_draws)))
+            self._kept = list(self._blocks(first, max(1, self.most // n_draws)))
         for block, delta in self._kept:
             repeated = block.repeated(n_draws, len(self.end.owner))
-            self._run(repeated, delta.repeat(1, n_draws, 1, 1), 0)
+            self._run(repeated, delta.repeat(1, n_draws, 1, 1), first)
             if self._held > _HELD_BYTES:
-                self._pass_on(1)
-        self._pass_on(1)
+                self._pass_on(first + 1)
+        self._pass_on(first + 1)
 
     def _pass_on(self, number: int) -> None:
         """Rows that were collected at a cut go to the targets."""
@@ -194,7 +222,9 @@ class Thinning:
         keys = self._segment(number)
         end, pairs = self.end, block.mutants
         end.paths["pairs left"] += len(pairs)
-        context = PairContext(pairs, end.owner, block, end.references, self.masks, self.shared)
+        context = PairContext(
+            pairs, end.owner, block, end.references, self.masks, self.shared, end.paths
+        )
         windows = {keys[0]: Window(delta=delta, clean=True)}
         for key in keys[1:]:
             take_step(self.plan, self.route, context, key, windows)

@@ -7,12 +7,16 @@ what lies there is "outside" and is kept at zero difference.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from kipoi_mcdropout.engine.incremental.few_channels import FewChannels
+from kipoi_mcdropout.engine.incremental.masked import Masked
 
 Ints = NDArray[np.int64]
 
@@ -81,16 +85,50 @@ class Place:
         return self._cache[key]
 
 
-@dataclass
 class Window:
     """What a node's windows hold: the difference to the reference, the value itself, or both.
 
     shape=(draws, mutants, width, channels), draws = 1 where no mask has been met yet.
+
+    Parameters
+    ----------
+    delta, new : Tensor, optional
+        Difference, value.
+    clean : bool
+        Whether delta is zero outside.
+    masked : Masked, optional
+        What delta is the product of; it is made when it is asked for.
+    products : dict of int to Tensor, optional
+        What linear operations, by node, give for delta, where that is needed in further draws.
     """
 
-    delta: Tensor | None = None
-    new: Tensor | None = None
-    clean: bool = False  # delta is zero outside
+    def __init__(
+        self,
+        delta: Tensor | None = None,
+        new: Tensor | None = None,
+        clean: bool = False,
+        masked: Masked | None = None,
+        products: dict[int, Tensor] | None = None,
+    ) -> None:
+        self._delta, self.new, self.clean, self.masked = delta, new, clean, masked
+        self.products: dict[int, Tensor] = {} if products is None else products
+
+    def copy(self) -> Window:
+        """Another one that holds the same tensors."""
+        return Window(self._delta, self.new, self.clean, self.masked, self.products)
+
+    @property
+    def delta(self) -> Tensor | None:
+        """The difference; None where only the value is held."""
+        if self._delta is None and self.masked is not None:
+            self._delta = self.masked.product()
+        return self._delta
+
+    @delta.setter
+    def delta(self, delta: Tensor | None) -> None:
+        self._delta = delta
+        if delta is None:
+            self.masked = None
 
 
 def gather(source: Tensor, index: Tensor, shape: tuple[int, int, int]) -> Tensor:
@@ -122,15 +160,18 @@ class BlockContext:
         (node) -> multipliers of a dropout site, (draws, positions or 1, channels).
     shared : set of (node, lane)
         Windows that are used more than once, which must not be overwritten.
+    paths : Counter
+        Counts the ways to compute that were taken.
     """
 
-    def __init__(self, owner, places, reference, masks, shared, device) -> None:  # type: ignore
+    def __init__(self, owner, places, reference, masks, shared, device, paths) -> None:  # type: ignore
         self.owner: Ints = owner
         self.places: dict[tuple[int, int], Place] = places
         self.reference = reference
         self.masks = masks
         self.shared: set[tuple[int, int]] = shared
         self.device: torch.device = device
+        self.paths: Counter[str] = paths
 
     @property
     def n_mutants(self) -> int:
@@ -192,6 +233,10 @@ class BlockContext:
         else:
             delta = self.delta(key, window)
         return (delta != 0).flatten(2).any(dim=2)
+
+    def few_channels(self, rows: Tensor, outputs: int, dense: float = 1.0) -> FewChannels | None:  # noqa: ARG002
+        """See FewChannels.of; here it is not looked at."""
+        return None
 
     def may_overwrite(self, key: tuple[int, int]) -> bool:
         """Whether the windows of a node have a single user."""

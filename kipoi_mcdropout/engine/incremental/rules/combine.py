@@ -136,7 +136,7 @@ class Lanes(Rule):
 
     def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
-        return Window(windows[0].delta, windows[0].new, windows[0].clean)
+        return windows[0].copy()
 
 
 @rule_for("cat", "concat", "concatenate")

@@ -9,8 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kipoi_mcdropout.engine.incremental.few_channels import FewChannels
 from kipoi_mcdropout.engine.incremental.graph import Node
 from kipoi_mcdropout.engine.incremental.layout import Axis, Layout
+from kipoi_mcdropout.engine.incremental.masked import Masked, less
 from kipoi_mcdropout.engine.incremental.rules.base import Builder, Key, NoRule, Rule, rule_for
 from kipoi_mcdropout.engine.incremental.windows import BlockContext, Ints, Span, Window, embed
 
@@ -58,6 +60,7 @@ class Convolution(Rule):
         self.weight = weight  # (out, in / groups, kernel)
         self.n_in = weight.shape[1] * groups
         self.taps = weight.permute(2, 1, 0).contiguous() if groups == 1 else None
+        self._padded = self.taps  # with rows of zeros before and after, for sparse products
 
     def span(self, spans: list[Span]) -> Span:
         """See Rule."""
@@ -69,10 +72,22 @@ class Convolution(Rule):
 
     def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
-        delta = context.delta(sources[0], windows[0])
         place = context.places[key]
+        if windows[0].masked is not None and self._by_products(place.width):
+            out = self._less_dropped(windows[0].masked, place.offsets[0], place.width)
+            if out is not None:
+                context.paths["products less what is dropped"] += 1
+                return Window(delta=out)
+        delta = context.delta(sources[0], windows[0])
         if self._by_products(place.width):
-            return Window(delta=self._products(delta, place.offsets[0], place.width))
+            few = context.few_channels(
+                delta.flatten(0, 1).flatten(1), place.width * self.weight.shape[0]
+            )
+            if few is None:
+                out = self._products(delta, place.offsets[0], place.width)
+            else:
+                out = self._sparse_products(few, delta.shape, place.offsets[0], place.width)
+            return Window(delta=out)
         return Window(delta=self._convolved(delta, place.offsets[0], place.width))
 
     def _by_products(self, width: int) -> bool:
@@ -94,6 +109,62 @@ class Convolution(Rule):
             part = rows[:, low * channels : high * channels]
             torch.mm(part, taps[(low - first) * channels : (high - first) * channels], out=out[:, j])
         return out.view(draws, mutants, width, n_out)
+
+    def _sparse_products(self, few: FewChannels, shape: torch.Size, offset: int, width: int) -> Tensor:
+        """As `_products`: the taps of an output are a stretch of all taps with zeros around them."""
+        draws, mutants, n, channels = shape
+        taps, edge = self._with_zeros(n - 1)
+        n_out = taps.shape[2]
+        out = taps.new_empty(draws * mutants, width, n_out)
+        for j in range(width):
+            first = offset + j * self.sliding.stride
+            if first >= n or first + self.sliding.kernel <= 0:
+                out[:, j] = 0
+            else:
+                out[:, j] = few.times(taps[edge - first : edge - first + n].view(n * channels, n_out))
+        return out.view(draws, mutants, width, n_out)
+
+    def _less_dropped(self, masked: Masked, offset: int, width: int) -> Tensor | None:
+        """As `_products` of windows after a mask, by those before it and what it drops.
+
+        None where it drops so much that this is slower. Where it drops all that differs, exactly zero.
+        """
+        gains = masked.gains()
+        dropped = masked.dropped(gains)
+        draws, mutants, n, channels = dropped.shape
+        few = FewChannels.of(dropped.view(draws * mutants, n * channels), width * self.weight.shape[0])
+        if few is None:
+            return None
+        base = masked.products.get(self.node.index)
+        if base is None:
+            base = self._products(masked.before, offset, width)
+            masked.products[self.node.index] = base
+        gone = masked.all_dropped(dropped)
+        del dropped
+        taps, edge = self._with_zeros(n - 1)
+        out = base.new_empty(draws, mutants, width, base.shape[3])
+        for j in range(width):
+            first = offset + j * self.sliding.stride
+            low, high = max(first, 0), min(first + self.sliding.kernel, n)
+            if high <= low:
+                out[:, :, j] = 0
+                continue
+            part = few.times(taps[edge - first : edge - first + n].view(n * channels, -1))
+            less(base[:, :, j], gains, part.view(draws, mutants, -1), out[:, :, j])
+            nothing = gone[:, :, low:high].all(dim=2)
+            if nothing.any():
+                out[:, :, j][nothing] = 0
+        return out
+
+    def _with_zeros(self, edge: int) -> tuple[Tensor, int]:
+        """Taps with at least so many taps of zeros on either side, and how many there are."""
+        assert self.taps is not None
+        assert self._padded is not None
+        kernel = self.sliding.kernel
+        if (len(self._padded) - kernel) // 2 < edge:
+            self._padded = F.pad(self.taps, (0, 0, 0, 0, edge, edge))
+            self.taps = self._padded[edge : edge + kernel]  # held once
+        return self._padded, (len(self._padded) - kernel) // 2
 
     def _convolved(self, delta: Tensor, offset: int, width: int) -> Tensor:
         draws, mutants = delta.shape[:2]

@@ -29,7 +29,9 @@ class LinearPerPosition(Rule):
     def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
         delta = channel_shape(self.before, context.delta(sources[0], windows[0]))
-        result = delta @ self.weight
+        rows = delta.reshape(-1, delta.shape[-1])
+        few = context.few_channels(rows, self.weight.shape[1])
+        result = delta @ self.weight if few is None else few.times(self.weight)
         return Window(delta=result.reshape(*delta.shape[:3], -1), clean=True)
 
     def flops(self, widths: list[float], width: int) -> float:

@@ -92,7 +92,7 @@ class Identity(Rule):
 
     def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
-        return Window(windows[0].delta, windows[0].new, windows[0].clean)
+        return windows[0].copy()
 
     def flops(self, widths: list[float], width: int) -> float:
         """See Rule."""

@@ -12,6 +12,7 @@ from kipoi_mcdropout.dropout.locked_model import POINT
 from kipoi_mcdropout.engine.incremental.graph import Node
 from kipoi_mcdropout.engine.incremental.interpret import Masking
 from kipoi_mcdropout.engine.incremental.layout import Layout, to_canonical
+from kipoi_mcdropout.engine.incremental.masked import Masked
 from kipoi_mcdropout.engine.incremental.rules.base import Builder, Key, NoRule, Rule, broadcast, rule_for
 from kipoi_mcdropout.engine.incremental.windows import BlockContext, Window
 
@@ -26,10 +27,11 @@ class SiteRule(Rule):
         """See Rule."""
         delta = context.delta(sources[0], windows[0])
         factor = broadcast(context, key, context.masks(self.node))
-        if context.may_overwrite(sources[0]) and delta.shape[0] >= factor.shape[0]:
+        if delta.shape[0] < factor.shape[0]:
+            return Window(clean=True, masked=Masked(delta, factor, windows[0].products))
+        if context.may_overwrite(sources[0]):
             return Window(delta=delta.mul_(factor), clean=True)
-        whole = factor.shape[1] > 1 and factor.shape[1:] == delta.shape[1:]
-        if whole and factor.shape[0] >= delta.shape[0]:
+        if factor.shape[1] > 1 and factor.shape == delta.shape:
             return Window(delta=factor.mul_(delta), clean=True)
         return Window(delta=delta * factor, clean=True)
 
