@@ -41,6 +41,7 @@ def main() -> int:
     parser.add_argument("--outputs", type=int, default=OUTPUTS)
     parser.add_argument("--deepsea", action="store_true", help="this network, not the small one")
     parser.add_argument("--engine", default="full", choices=["auto", "full", "incremental"])
+    parser.add_argument("--memory", type=float, help="GB for activations")
     options = parser.parse_args()
 
     import numpy as np
@@ -61,7 +62,8 @@ def main() -> int:
         net, options.outputs = build("deepsea", 0), 919
     shape = (4, 1, LENGTH) if options.deepsea else (4, LENGTH)
     window = mcd.MutationOptions(end=options.mutants // 3)
-    running = mcd.RunOptions(engine=options.engine)
+    memory = None if options.memory is None else int(options.memory * 1e9)
+    running = mcd.RunOptions(engine=options.engine, memory_bytes=memory)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "out.h5"
         model = mcd.Model(net, input_shape=shape)

@@ -40,8 +40,8 @@ from kipoi_mcdropout.sequence.mutants import (
 
 MASK_SCOPES = ("run", "sequence")
 # Of statistics that are held at a time: of a whole sequence, else of a block of its mutants.
-_WHOLE_BYTES = 384 * 2**20
-_BLOCK_BYTES = 128 * 2**20
+_WHOLE_BYTES = 96 * 2**20
+_BLOCK_BYTES = 96 * 2**20
 
 
 @dataclass(frozen=True)

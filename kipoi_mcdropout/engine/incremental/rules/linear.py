@@ -24,7 +24,7 @@ class LinearPerPosition(Rule):
 
     def __init__(self, node: Node, source: int, before: Layout, layout: Layout, weight: Tensor) -> None:
         super().__init__(node, [source], layout)
-        self.before, self.weight = before, weight
+        self.before, self.weight = before, weight.contiguous()
 
     def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
@@ -51,7 +51,7 @@ def _linear(node: Node, builder: Builder) -> Rule:
 
 
 def linear_weight(node: Node, builder: Builder) -> Tensor:
-    """Weights of a linear operation, shape=(in, out); NoRule if it is none."""
+    """Weights of a linear operation, shape=(in, out), perhaps transposed; NoRule if it is none."""
     arguments = builder.arguments(node)
     if node.name == "linear":
         x, weight = arguments["input"], arguments["weight"]
@@ -66,4 +66,4 @@ def linear_weight(node: Node, builder: Builder) -> Tensor:
         raise NoRule("is not linear")
     if not builder.is_local(x) or not isinstance(weight, Tensor) or weight.dim() != 2:
         raise NoRule("the weights are not a constant matrix")
-    return weight.contiguous()
+    return weight
