@@ -90,7 +90,6 @@ class Contender:
     def __init__(self, name: str, python: str, options: dict[str, object], threads: int) -> None:
         self.name = name
         environment = {
-            "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait let other programs have the core
             **os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads),
         }  # fmt: skip
         self.process = subprocess.Popen(

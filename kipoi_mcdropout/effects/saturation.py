@@ -39,8 +39,7 @@ from kipoi_mcdropout.sequence.mutants import (
 )
 
 MASK_SCOPES = ("run", "sequence")
-# Of statistics that are held at a time: of a whole sequence, else of a block of its mutants.
-_WHOLE_BYTES = 96 * 2**20
+# Of statistics that are held at a time; a sequence with more is divided into blocks of its mutants.
 _BLOCK_BYTES = 96 * 2**20
 
 
@@ -262,7 +261,7 @@ class SaturationMutagenesis:
         per_output = 8 * len(effects.scores) * (16 + kept + 12 * members + rounds)
         per_mutant = len(targets.columns) * per_output + sequence.layout.n_positions
         position = sequence.substitutions.position
-        if len(position) * per_mutant <= _WHOLE_BYTES:
+        if len(position) * per_mutant <= _BLOCK_BYTES:
             return [slice(0, len(position))]
         first = np.flatnonzero(np.diff(position, prepend=-1))  # mutant of each position
         at_once = max(1, _BLOCK_BYTES // per_mutant // (len(position) // len(first)))

@@ -9,13 +9,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import collect, compare, substitutions
+from networks import build
 from torch import Tensor, nn
 
 from kipoi_mcdropout.dropout.locked_model import LockedModel, MaskBank
 from kipoi_mcdropout.engine import IncrementalEngine
-from kipoi_mcdropout.engine.incremental import few_channels, thinning
+from kipoi_mcdropout.engine.incremental import few_channels, reference_products, thinning
 from kipoi_mcdropout.engine.incremental.few_channels import FewChannels
 from kipoi_mcdropout.engine.incremental.masked import Masked
+from kipoi_mcdropout.engine.incremental.rules import convolution
 from kipoi_mcdropout.sequence.mutants import MutantBatch
 
 LENGTH = 120
@@ -26,7 +28,10 @@ LESS = "products less what is dropped"
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sparse products whatever they cost."""
-    monkeypatch.setattr(few_channels, "pays", lambda *_: True)
+    for module in (few_channels, reference_products):
+        monkeypatch.setattr(module, "pays", lambda *_: True)
+    monkeypatch.setattr(reference_products, "SMALL", 0)
+    monkeypatch.setattr(convolution, "LEAST_OUTPUTS", 0)
 
 
 @pytest.fixture
@@ -158,6 +163,31 @@ def test_other_kinds_of_dropout_less_what_is_dropped(layer: nn.Module) -> None:
 
 
 @pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("references", [1, 3])
+@pytest.mark.parametrize("name", ["deepsea", "deepsea_both_strands", "beluga", "bpnet"])
+def test_references_by_sparse_products(name: str, references: int) -> None:
+    length = 400
+    net = build(name, seed=0, width=0.05, length=length).double()
+    batch = substitutions(
+        length, references, shape=net.input_shape, category_axis=net.category_axis, only=20
+    )
+    found = compare(net, batch, (-1, 0, 1))
+    assert found.error < 1e-10
+    assert found.paths["sparse references"] > 0
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 7])
+@pytest.mark.parametrize("padding", [0, 1, 4])
+@pytest.mark.usefixtures("always")
+def test_a_whole_convolution_by_rows(stride: int, padding: int) -> None:
+    torch.manual_seed(0)
+    net = blocks(stride=stride, padding=padding)
+    found = compare(net, substitutions(LENGTH, 2, only=30), (-1, 0, 1))
+    assert found.error < 1e-10
+    assert found.paths["sparse references"] == 3  # in each draw
+
+
+@pytest.mark.usefixtures("always")
 def test_windows_before_a_mask_that_are_used_again() -> None:
     """The mask's result is not made for the convolution, but for the sum beside it."""
 
@@ -198,6 +228,7 @@ def test_what_is_dropped_altogether_has_exactly_no_effect(monkeypatch: pytest.Mo
     batch, draws = substitutions(LENGTH, dtype=np.float32), range(16)
     expected, none = exact_zeros(net, batch, draws)
     monkeypatch.setattr(few_channels, "pays", lambda *_: True)
+    monkeypatch.setattr(convolution, "LEAST_OUTPUTS", 0)
     found, some = exact_zeros(net, batch, draws)
     assert none == 0
     assert some > 0

@@ -17,7 +17,8 @@ from random_networks import random_network
 from torch import nn
 from variant_call import score_variants
 
-from kipoi_mcdropout.engine.incremental import few_channels, thinning
+from kipoi_mcdropout.engine.incremental import few_channels, reference_products, thinning
+from kipoi_mcdropout.engine.incremental.rules import convolution
 from kipoi_mcdropout.engine.incremental.tail import Tail
 from kipoi_mcdropout.plugin.mutation import MCDropoutISM
 
@@ -39,7 +40,10 @@ def sequences(seed: int) -> np.ndarray:
 def test_the_engine_and_every_path_through_it(monkeypatch: pytest.MonkeyPatch, sparse: bool) -> None:
     monkeypatch.setattr(Tail, "pays", lambda *_: True)
     if sparse:
-        monkeypatch.setattr(few_channels, "pays", lambda *_: True)
+        for module in (few_channels, reference_products):
+            monkeypatch.setattr(module, "pays", lambda *_: True)
+        monkeypatch.setattr(reference_products, "SMALL", 0)
+        monkeypatch.setattr(convolution, "LEAST_OUTPUTS", 0)
         monkeypatch.setattr(thinning, "LEAST_ZERO", 0.0)
     paths: Counter[str] = Counter()
     errors = {}
@@ -51,7 +55,8 @@ def test_the_engine_and_every_path_through_it(monkeypatch: pytest.MonkeyPatch, s
             errors[seed, references] = found.error
     assert {key: error for key, error in errors.items() if not error < 1e-10} == {}
     assert {"tail", "reduce", "materialise", "rows"} <= set(paths)
-    ways = {"sparse products", "products less what is dropped"} if sparse else {"packed"}
+    ways = {"sparse products", "products less what is dropped", "sparse references"}
+    ways = ways if sparse else {"packed"}
     assert ways <= set(paths)
 
 

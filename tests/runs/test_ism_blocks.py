@@ -32,7 +32,6 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
 @pytest.fixture
 def blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kipoi_mcdropout.effects.saturation._WHOLE_BYTES", BYTES)
     monkeypatch.setattr("kipoi_mcdropout.effects.saturation._BLOCK_BYTES", BYTES)
 
 

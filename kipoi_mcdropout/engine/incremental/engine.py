@@ -247,4 +247,4 @@ class IncrementalEngine:
         inputs = to_tensors(take(batch.references, rows), self.model.device)
         values = compiled.input_values(inputs)
         masking = compiled.masking.of(batch.scope)
-        return References(compiled.plan, values, len(rows), count, masking, wanted)
+        return References(compiled.plan, values, len(rows), count, masking, wanted, self.paths)

@@ -59,6 +59,11 @@ class FewChannels:
         differs = rows != 0
         if not pays(int(torch.count_nonzero(differs)) / rows.numel(), outputs, dense):
             return None
+        return cls.at(rows, differs)
+
+    @classmethod
+    def at(cls, rows: Tensor, differs: Tensor) -> FewChannels:
+        """The numbers of a contiguous matrix where `differs`, bool, is true."""
         n, width = rows.shape
         flat = differs.view(-1).nonzero()[:, 0]
         begin = torch.searchsorted(flat, torch.arange(0, n * width, width))

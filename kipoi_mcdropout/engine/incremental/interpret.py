@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -68,10 +68,12 @@ def run_nodes(
     draw: int,
     masking: Masking | None,
     keep: set[int] | None = None,
+    run: Callable[..., Tensor] = run_node,
 ) -> dict[int, Tensor]:
     """Run nodes in order and return `values` with their results in it.
 
-    With `keep` given, a result that is not in it is let go once its last user has run.
+    With `keep` given, a result that is not in it is let go once its last user has run. `run` computes a
+    node as `run_node` does.
     """
     nodes = list(nodes)
     last: dict[int, int] = {}
@@ -82,7 +84,7 @@ def run_nodes(
     for position, node in enumerate(nodes):
         if node.index in values:
             continue
-        values[node.index] = run_node(node, values, n, draw, masking)
+        values[node.index] = run(node, values, n, draw, masking)
         if keep is not None:
             for index in node.inputs():
                 if last[index] == position and index not in keep:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from kipoi_mcdropout.engine.incremental.interpret import Masking, run_nodes
 from kipoi_mcdropout.engine.incremental.layout import to_canonical
 from kipoi_mcdropout.engine.incremental.plan import Plan
+from kipoi_mcdropout.engine.incremental.reference_products import ReferenceProducts
 from kipoi_mcdropout.engine.incremental.rules.base import Key
 
 Values = dict[int, Tensor]
@@ -31,10 +33,19 @@ class References:
         Rows of the inputs, and how many of them are references (a lone one may stand twice).
     wanted : collection of int
         Nodes whose activations are kept; for others the references are run again.
+    paths : Counter
+        See ReferenceProducts.
     """
 
     def __init__(
-        self, plan: Plan, values: Values, n: int, count: int, masking: Masking, wanted: Collection[int]
+        self,
+        plan: Plan,
+        values: Values,
+        n: int,
+        count: int,
+        masking: Masking,
+        wanted: Collection[int],
+        paths: Counter[str],
     ) -> None:
         self.plan, self.masking, self.wanted = plan, masking, set(wanted)
         self.n, self.count = n, count
@@ -47,6 +58,7 @@ class References:
         self._first = [n for n in nodes if not plan.steps[n.index].drawn]
         self._second = [n for n in nodes if plan.steps[n.index].drawn]
         self._outputs = set(plan.graph.output_indices())
+        self.products = ReferenceProducts(plan, paths)
 
     def run(self, draws: list[int]) -> None:
         """Compute the activations for these draws."""
@@ -58,8 +70,9 @@ class References:
             self._still = run_nodes(self._first, start, self.n, draws[0], self.masking, keep | border)
         steps = self.plan.steps
         self._canonical = {k: v for k, v in self._canonical.items() if not steps[k[0]].drawn}
+        run = self.products.run_node
         self._moving = [
-            run_nodes(self._second, dict(self._still), self.n, draw, self.masking, keep)
+            run_nodes(self._second, dict(self._still), self.n, draw, self.masking, keep, run)
             for draw in draws
         ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from kipoi_mcdropout.engine.incremental.rules.base import Builder, Key, NoRule, 
 from kipoi_mcdropout.engine.incremental.windows import BlockContext, Ints, Span, Window, embed
 
 _MAX_PRODUCTS = 24  # up to this many output positions, one matrix product for each
+LEAST_OUTPUTS = 2000  # of a mutant; with fewer, a product costs less than to take away what is dropped
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,17 @@ class Convolution(Rule):
     label = "difference x taps"
 
     def __init__(
-        self, node: Node, source: int, layout: Layout, sliding: Sliding, weight: Tensor, groups: int
+        self,
+        node: Node,
+        source: int,
+        layout: Layout,
+        sliding: Sliding,
+        weight: Tensor,
+        groups: int,
+        bias: Any = None,
     ) -> None:
         super().__init__(node, [source], layout)
-        self.sliding, self.groups = sliding, groups
+        self.sliding, self.groups, self.bias = sliding, groups, bias
         self.weight = weight  # (out, in / groups, kernel)
         self.n_in = weight.shape[1] * groups
         self.taps = weight.permute(2, 1, 0).contiguous() if groups == 1 else None
@@ -73,7 +82,8 @@ class Convolution(Rule):
     def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
         place = context.places[key]
-        if windows[0].masked is not None and self._by_products(place.width):
+        large = place.width * self.weight.shape[0] >= LEAST_OUTPUTS
+        if windows[0].masked is not None and large and self._by_products(place.width):
             out = self._less_dropped(windows[0].masked, place.offsets[0], place.width)
             if out is not None:
                 context.paths["products less what is dropped"] += 1
@@ -156,6 +166,28 @@ class Convolution(Rule):
                 out[:, :, j][nothing] = 0
         return out
 
+    @property
+    def shifts_rows(self) -> bool:
+        """Whether `of_rows` can be asked."""
+        known = self.bias is None or isinstance(self.bias, Tensor)
+        return known and self.taps is not None
+
+    def of_rows(self, few: FewChannels, n: int, length: int) -> Tensor:
+        """Convolution, without a bias, of n whole inputs of this length: (n, positions, channels)."""
+        assert self.taps is not None
+        s, n_positions = self.sliding, self.layout.n_positions
+        result = self.taps.new_zeros(n, n_positions, self.taps.shape[2])
+        for tap, weight in enumerate(self.taps):
+            shift = tap * s.dilation - s.left
+            low = max(0, -(shift // s.stride))
+            high = min(n_positions, (length - 1 - shift) // s.stride + 1)
+            if low < high:
+                first = low * s.stride + shift
+                part = few.times(weight).view(n, length, -1)
+                last = first + (high - low - 1) * s.stride
+                result[:, low:high] += part[:, first : last + 1 : s.stride]
+        return result
+
     def _with_zeros(self, edge: int) -> tuple[Tensor, int]:
         """Taps with at least so many taps of zeros on either side, and how many there are."""
         assert self.taps is not None
@@ -215,7 +247,8 @@ def _convolution(node: Node, builder: Builder) -> Rule:
     groups_out = [layout.groups[0], (Axis("channel", n_out),) if n_out > 1 else ()]
     for axis in range(spatial):
         groups_out.append((Axis("position", length),) if axis == position else ())
-    return Convolution(node, source, Layout(tuple(groups_out)), sliding, weight, groups)
+    bias = arguments["bias"]
+    return Convolution(node, source, Layout(tuple(groups_out)), sliding, weight, groups, bias)
 
 
 def _check_axes(layout: Layout, position: int) -> None:
