@@ -7,6 +7,7 @@ is done once for all draws, and what each draw drops is taken away again (see ma
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,12 +19,27 @@ from kipoi_mcdropout.engine.incremental.interpret import Masking, run_node
 from kipoi_mcdropout.engine.incremental.layout import from_canonical, to_canonical
 from kipoi_mcdropout.engine.incremental.plan import Plan
 from kipoi_mcdropout.engine.incremental.rules.convolution import Convolution
-from kipoi_mcdropout.engine.incremental.rules.site import gain
+from kipoi_mcdropout.engine.incremental.rules.site import SiteRule, gain, keep_canonical
 
 Values = dict[int, Tensor]
 
 SMALL = 2**24  # products of a convolution; with fewer, it takes less time than to look for zeros
 _RESULT_BYTES = 2**20  # of a convolution at a time: taps are added up in the cache
+
+
+@dataclass
+class Unmasked:
+    """A convolution before the mask of its source, times the gain; of references, in canonical shape.
+
+    Attributes
+    ----------
+    source : Tensor, shape=(rows, positions, channels)
+    product : Tensor, shape=(rows, positions, channels)
+        With the bias.
+    """
+
+    source: Tensor
+    product: Tensor
 
 
 class ReferenceProducts:
@@ -35,7 +51,7 @@ class ReferenceProducts:
     def __init__(self, plan: Plan, paths: Counter[str]) -> None:
         self.plan, self.paths = plan, paths
         self._nodes = {node.index: node for node in plan.graph.nodes}
-        self._bases: Values = {}  # products without a mask
+        self._unmasked: dict[int, Unmasked | None] = {}  # None where a mask drops too much
 
     def run_node(
         self, node: Node, values: Values, n: int, draw: int, masking: Masking | None
@@ -45,54 +61,77 @@ class ReferenceProducts:
         if isinstance(rule, Convolution) and rule.shifts_rows and masking is not None:
             found = self._less_dropped(node, rule, values, n, draw, masking)
             if found is None:
-                found = self._of_few(rule, values)
+                found = self._of_few(rule, values[rule.sources[0]])
             if found is not None:
                 self.paths["sparse references"] += 1
                 return from_canonical(found, self.plan.layouts[node.index])
         return run_node(node, values, n, draw, masking)
 
-    def _of_few(self, rule: Convolution, values: Values) -> Tensor | None:
+    def _of_few(self, rule: Convolution, x: Tensor) -> Tensor | None:
         """The convolution of a source with few numbers; None where it has many."""
-        product = self._product(rule, values[rule.sources[0]])
-        return product if product is None or rule.bias is None else product.add_(rule.bias)
-
-    def _product(self, rule: Convolution, x: Tensor) -> Tensor | None:
-        """Without the bias, (rows, positions, channels); None where a dense convolution is faster."""
-        outputs = rule.sliding.kernel * rule.weight.shape[0]
-        if x.device.type != "cpu" or x.numel() * outputs < SMALL:
+        if not _pays(rule, x, 1.0):
             return None
-        if not pays(int(torch.count_nonzero(x)) / x.numel(), outputs):
-            return None
-        layout = self.plan.layouts[rule.sources[0]]
-        whole = to_canonical(x, layout, x.shape[layout.dim_of("batch")])
-        at_once = max(1, _RESULT_BYTES // (4 * rule.layout.n_positions * rule.layout.n_channels))
-        parts = []
-        for part in whole.split(at_once):
-            rows = part.flatten(0, 1)
-            parts.append(rule.of_rows(FewChannels.at(rows, rows != 0), *part.shape[:2]))
-        return torch.cat(parts)
+        whole = self._canonical(x, rule.sources[0])
+        result = whole.new_empty(len(whole), rule.layout.n_positions, rule.layout.n_channels)
+        for rows in _rows(result):
+            result[rows] = _of_rows(rule, whole[rows])
+        return result if rule.bias is None else result.add_(rule.bias)
 
     def _less_dropped(
         self, node: Node, rule: Convolution, values: Values, n: int, draw: int, masking: Masking
     ) -> Tensor | None:
         """By the product without a mask; None where there is no mask, or it drops too much."""
         site = self._nodes[rule.sources[0]]
-        given = site.args[0] if site.args else None
-        if site.drop is None or site.drop.alpha or not isinstance(given, Ref):
+        if draw == POINT or not isinstance(self.plan.steps[site.index].rule, SiteRule):
             return None
-        if self.plan.steps[given.index].drawn or given.index not in values:
+        if node.index not in self._unmasked:
+            self._unmasked[node.index] = self._without_mask(node, rule, site, values, n, masking)
+        unmasked = self._unmasked[node.index]
+        if unmasked is None:
             return None
-        if draw == POINT or masking.site(site.drop).is_noise:
+        dropped = ~keep_canonical(masking, site, self.plan.layouts[site.index], draw)
+        dropped = dropped.to(unmasked.source.dtype)
+        result = torch.empty_like(unmasked.product)
+        for rows in _rows(result):
+            missing = _of_rows(rule, unmasked.source[rows] * dropped)
+            torch.sub(unmasked.product[rows], missing, out=result[rows])
+        return result
+
+    def _without_mask(
+        self, node: Node, rule: Convolution, site: Node, values: Values, n: int, masking: Masking
+    ) -> Unmasked | None:
+        assert site.drop is not None
+        given = site.args[0]
+        if not isinstance(given, Ref) or site.drop.alpha or masking.site(site.drop).is_noise:
             return None
-        before, scale = values[given.index], gain(site)
-        keep = masking.site(site.drop).over_batch(masking.keep(site.drop, draw), n)
-        product = self._product(rule, (before * scale).masked_fill_(keep, 0.0))
-        if product is None:
+        if self.plan.steps[given.index].drawn or not _pays(rule, values[given.index], site.drop.p):
             return None
-        if node.index not in self._bases:
-            dense = run_node(node, {**values, site.index: before}, n, draw, masking)
-            layout = self.plan.layouts[node.index]
-            whole = to_canonical(dense, layout, dense.shape[layout.dim_of("batch")])
-            self._bases[node.index] = whole if rule.bias is None else whole - rule.bias
-        result = (self._bases[node.index] * scale).sub_(product)
-        return result if rule.bias is None else result.add_(rule.bias)
+        before = values[given.index]
+        dense = run_node(node, {**values, site.index: before}, n, POINT, masking)
+        product, scale = self._canonical(dense, node.index), gain(site)
+        if rule.bias is not None:
+            product = product - rule.bias * (1 - 1 / scale)
+        return Unmasked(self._canonical(before, site.index) * scale, product * scale)
+
+    def _canonical(self, x: Tensor, node: int) -> Tensor:
+        layout = self.plan.layouts[node]
+        return to_canonical(x, layout, x.shape[layout.dim_of("batch")])
+
+
+def _pays(rule: Convolution, x: Tensor, share: float) -> bool:
+    """Whether to convolve about this share of the numbers that are not zero by themselves is faster."""
+    outputs = rule.sliding.kernel * rule.weight.shape[0]
+    if x.device.type != "cpu" or x.numel() * outputs < SMALL:
+        return False
+    return pays(share * int(torch.count_nonzero(x)) / x.numel(), outputs)
+
+
+def _rows(result: Tensor) -> list[slice]:
+    """Some references at a time."""
+    at_once = max(1, _RESULT_BYTES // (4 * result[0].numel()))
+    return [slice(begin, begin + at_once) for begin in range(0, len(result), at_once)]
+
+
+def _of_rows(rule: Convolution, source: Tensor) -> Tensor:
+    rows = source.flatten(0, 1)
+    return rule.of_rows(FewChannels.at(rows, rows != 0), *source.shape[:2])
