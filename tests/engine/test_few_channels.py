@@ -176,6 +176,17 @@ def test_references_by_sparse_products(name: str, references: int) -> None:
     assert found.paths["sparse references"] > 0
 
 
+@pytest.mark.usefixtures("always")
+def test_references_before_a_mask_that_nothing_else_asks_for() -> None:
+    """Differences go through mean pooling without a look at the reference."""
+    torch.manual_seed(0)
+    net = blocks()
+    net[1], net[2] = nn.Identity(), nn.AvgPool1d(4)
+    found = compare(net, substitutions(LENGTH, 2, only=30), (-1, 0, 1))
+    assert found.error < 1e-10
+    assert found.paths["sparse references"] == 3
+
+
 @pytest.mark.parametrize("stride", [1, 2, 3, 7])
 @pytest.mark.parametrize("padding", [0, 1, 4])
 @pytest.mark.usefixtures("always")

@@ -64,15 +64,15 @@ class References:
         """Compute the activations for these draws."""
         self.draws = draws
         keep = self.wanted | self._outputs
-        border = {i for node in self._second for i in node.inputs()}
+        steps = self.plan.steps
+        border = {i for node in self._second for i in node.inputs() if not steps[i].drawn}
         if not self._still:
             start = {**self.plan.fixed, **self._inputs}
             self._still = run_nodes(self._first, start, self.n, draws[0], self.masking, keep | border)
-        steps = self.plan.steps
         self._canonical = {k: v for k, v in self._canonical.items() if not steps[k[0]].drawn}
         run = self.products.run_node
         self._moving = [
-            run_nodes(self._second, dict(self._still), self.n, draw, self.masking, keep, run)
+            run_nodes(self._second, dict(self._still), self.n, draw, self.masking, keep | border, run)
             for draw in draws
         ]
 
