@@ -199,6 +199,28 @@ def test_a_whole_convolution_by_rows(stride: int, padding: int) -> None:
 
 
 @pytest.mark.usefixtures("always")
+def test_scaled_by_constants_under_a_mask() -> None:
+    """The factor is 0 or one of several numbers: less than the largest is not dropped."""
+
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv1d(4, 3, 8), nn.Conv1d(3, 6, 5)
+            self.scale = nn.Parameter(torch.tensor([0.5, 1.0, -2.0]))
+            self.head = nn.Linear(6 * (POOLED - 4), 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = F.max_pool1d(F.elu(self.first(x)), 4)
+            x = x * F.dropout(self.scale, 0.5, self.training)[:, None]
+            return self.head(torch.relu(self.second(x)).flatten(1))
+
+    torch.manual_seed(0)
+    found = compare(Scaled().double(), substitutions(LENGTH, 2, only=90), (-1, *range(18)))
+    assert found.error < 1e-10
+    assert found.paths[LESS] > 0
+
+
+@pytest.mark.usefixtures("always")
 def test_windows_before_a_mask_that_are_used_again() -> None:
     """The mask's result is not made for the convolution, but for the sum beside it."""
 
@@ -255,7 +277,7 @@ def test_a_lazy_product_is_made_once_and_is_the_product() -> None:
     gains = masked.gains()[:, None, None, None]
     assert torch.equal(masked.product() != 0, (factor != 0).expand(5, 3, 2, 4))
     assert torch.allclose(before * gains - dropped, masked.product())
-    assert torch.equal(masked.all_dropped(dropped), (masked.product() == 0).all(dim=3))
+    assert torch.equal(masked.all_dropped(), (masked.product() == 0).all(dim=3))
 
 
 def test_thinning_begins_at_the_first_cut_where_it_pays() -> None:

@@ -20,7 +20,7 @@ class Masked:
     ----------
     before : Tensor, shape=(1, mutants, width, channels)
     factor : Tensor, shape=(draws, mutants or 1, width or 1, channels)
-        In each draw 0, or the draw's gain.
+        In each draw mostly 0 or the largest of the draw, its gain.
     products : dict of int to Tensor
         See Window.
     """
@@ -34,16 +34,16 @@ class Masked:
         return self.before * self.factor
 
     def gains(self) -> Tensor:
-        """Factor of a unit that is kept, shape=(draws,)."""
+        """Factor of most units that are kept, shape=(draws,)."""
         return self.factor.flatten(1).amax(dim=1)
 
     def dropped(self, gains: Tensor) -> Tensor:
         """What is missing in each draw, times the gain, (draws, mutants, width, channels)."""
         return self.before * (gains[:, None, None, None] - self.factor)
 
-    def all_dropped(self, dropped: Tensor) -> Tensor:
+    def all_dropped(self) -> Tensor:
         """Where the masks leave nothing at a position, bool, (draws, mutants, width)."""
-        return torch.count_nonzero(dropped, dim=3) == torch.count_nonzero(self.before, dim=3)
+        return torch.count_nonzero(self.product(), dim=3) == 0
 
 
 def less(base: Tensor, gains: Tensor, dropped: Tensor, out: Tensor) -> None:

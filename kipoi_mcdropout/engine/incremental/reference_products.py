@@ -100,9 +100,10 @@ class ReferenceProducts:
     def _without_mask(
         self, node: Node, rule: Convolution, site: Node, values: Values, n: int, masking: Masking
     ) -> Unmasked | None:
-        assert site.drop is not None
         given = site.args[0]
-        if not isinstance(given, Ref) or site.drop.alpha or masking.site(site.drop).is_noise:
+        if site.drop is None or site.drop.alpha or masking.site(site.drop).is_noise:
+            return None
+        if not isinstance(given, Ref):
             return None
         if self.plan.steps[given.index].drawn or not _pays(rule, values[given.index], site.drop.p):
             return None

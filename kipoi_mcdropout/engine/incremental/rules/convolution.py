@@ -149,8 +149,8 @@ class Convolution(Rule):
         if base is None:
             base = self._products(masked.before, offset, width)
             masked.products[self.node.index] = base
-        gone = masked.all_dropped(dropped)
         del dropped
+        gone = masked.all_dropped()
         taps, edge = self._with_zeros(n - 1)
         out = base.new_empty(draws, mutants, width, base.shape[3])
         for j in range(width):
