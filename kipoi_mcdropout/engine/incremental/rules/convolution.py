@@ -82,9 +82,9 @@ class Convolution(Rule):
     def run(self, context: BlockContext, key: Key, sources: list[Key], windows: list[Window]) -> Window:
         """See Rule."""
         place = context.places[key]
-        large = place.width * self.weight.shape[0] >= LEAST_OUTPUTS
-        if windows[0].masked is not None and large and self._by_products(place.width):
-            out = self._less_dropped(windows[0].masked, place.offsets[0], place.width)
+        masked, large = windows[0].masked, place.width * self.weight.shape[0] >= LEAST_OUTPUTS
+        if masked is not None and large and self._by_products(place.width):
+            out = self._less_dropped(masked, place.offsets[0], place.width)
             if out is not None:
                 context.paths["products less what is dropped"] += 1
                 return Window(delta=out)
@@ -139,6 +139,8 @@ class Convolution(Rule):
 
         None where it drops so much that this is slower. Where it drops all that differs, exactly zero.
         """
+        if masked.before.device.type != "cpu":
+            return None
         gains = masked.gains()
         dropped = masked.dropped(gains)
         draws, mutants, n, channels = dropped.shape
