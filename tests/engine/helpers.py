@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kipoi_mcdropout.dropout.locked_model import POINT, LockedModel
@@ -112,3 +113,16 @@ def choose(model: LockedModel, batch: MutantBatch, n_draws: int = 4, n_reference
 def kinds(plan: Plan) -> dict[str, str]:
     """Kind of step by operation; of the last one where it occurs twice."""
     return {step.node.name: step.kind for step in plan.steps.values()}
+
+
+class TwoLinearLayers(nn.Module):
+    """Linear layers over all positions of the same windows, two and one of them after a ReLU again."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(4, 5, 8)
+        self.a, self.b = nn.Linear(5 * (length - 7), 3), nn.Linear(5 * (length - 7), 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.dropout(torch.relu(self.conv(x)), 0.4, True).flatten(1)
+        return torch.cat([self.a(x), self.b(x), self.b(torch.relu(x))], 1)

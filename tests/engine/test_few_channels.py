@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import collect, compare, substitutions
+from helpers import TwoLinearLayers, collect, compare, substitutions
 from networks import build
 from torch import Tensor, nn
 
@@ -119,18 +119,9 @@ def test_sparse_and_whole_products_of_one_layer_are_added(monkeypatch: pytest.Mo
 
 @pytest.mark.usefixtures("always", "thinned")
 def test_two_linear_layers_over_the_same_windows() -> None:
-    class Twice(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv = nn.Conv1d(4, 5, 8)
-            self.a, self.b = nn.Linear(5 * (LENGTH - 7), 3), nn.Linear(5 * (LENGTH - 7), 2)
-
-        def forward(self, x: Tensor) -> Tensor:
-            x = F.dropout(torch.relu(self.conv(x)), 0.4, True).flatten(1)
-            return torch.cat([self.a(x), self.b(x), self.b(torch.relu(x))], 1)
-
     torch.manual_seed(0)
-    found = compare(Twice().double(), substitutions(LENGTH, references=2, only=70), (-1, 0, 1))
+    batch = substitutions(LENGTH, references=2, only=70)
+    found = compare(TwoLinearLayers(LENGTH).double(), batch, (-1, 0, 1))
     assert found.error < 1e-10
     assert found.paths["sparse products"] > 0
     assert found.paths["packed"] == 0

@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from helpers import compare, substitutions
+from helpers import TwoLinearLayers, compare, substitutions
 from torch import Tensor, nn
 
 from kipoi_mcdropout.engine.incremental.tail import Tail
@@ -108,20 +107,10 @@ def test_branches_in_float32_with_variants_far_apart() -> None:
 
 
 def test_two_linear_layers_over_the_same_windows() -> None:
-    class Twice(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv = nn.Conv1d(4, 5, 8)
-            self.a, self.b = nn.Linear(5 * (LENGTH - 7), 3), nn.Linear(5 * (LENGTH - 7), 2)
-
-        def forward(self, x: Tensor) -> Tensor:
-            x = F.dropout(torch.relu(self.conv(x)), 0.4, True).flatten(1)
-            return torch.cat([self.a(x), self.b(torch.relu(x))], 1)
-
     torch.manual_seed(0)
-    error, _, paths = compare(Twice().double(), substitutions(LENGTH), (-1, 0))
+    error, _, paths = compare(TwoLinearLayers(LENGTH).double(), substitutions(LENGTH), (-1, 0))
     assert error < 1e-10
-    assert paths["packed"] == 2
+    assert paths["packed"] == 3
 
 
 def test_a_tail_from_the_input_itself(monkeypatch: pytest.MonkeyPatch) -> None:
