@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -29,7 +29,6 @@ from numpy.typing import NDArray
 
 from kipoi_mcdropout.effects.columns import OUTPUT_EPS
 from kipoi_mcdropout.effects.rounding import FLOAT32_EPS
-from kipoi_mcdropout.effects.saturation import SequenceEffects
 from kipoi_mcdropout.errors import InputError, ModelError
 from kipoi_mcdropout.files.held_signals import held_signals
 from kipoi_mcdropout.files.record import (
@@ -37,6 +36,9 @@ from kipoi_mcdropout.files.record import (
     SequenceBlocks,
     SequenceRecord,
 )
+
+if TYPE_CHECKING:  # results are read without torch
+    from kipoi_mcdropout.effects.saturation import SequenceEffects
 
 FORMAT = "kipoi_mcdropout ism"
 PREDICTION_FORMAT = "kipoi_mcdropout predict"

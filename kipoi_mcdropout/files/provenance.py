@@ -6,10 +6,12 @@ import datetime
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kipoi_mcdropout.dropout.sites import SitePlan
 from kipoi_mcdropout.model.versions import package_versions
+
+if TYPE_CHECKING:  # results are read without torch
+    from kipoi_mcdropout.dropout.sites import SitePlan
 
 _BLOCK = 2**20
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kipoi_mcdropout.arrays.nested import leaves
-from kipoi_mcdropout.effects.saturation import SequenceEffects
-from kipoi_mcdropout.model.predict import PredictionSummary
+
+if TYPE_CHECKING:  # results are read without torch
+    from kipoi_mcdropout.effects.saturation import SequenceEffects
+    from kipoi_mcdropout.model.predict import PredictionSummary
 
 PREDICTION_STATISTICS = ("mean", "var", "sd", "mcse", "point")
 _RANGE_FIELDS = ("chr", "start", "end", "id", "strand")

@@ -7,15 +7,17 @@ import glob
 import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from kipoi_mcdropout.errors import TargetError
 from kipoi_mcdropout.outputs.labels import OutputLabels
-from kipoi_mcdropout.outputs.profiles import Profiles
+
+if TYPE_CHECKING:  # results are read without torch
+    from torch import Tensor
+
+    from kipoi_mcdropout.outputs.profiles import Profiles
 
 MAX_UNASKED = 100_000  # outputs that are all taken where none were asked for
 _SHOWN = 10  # labels listed in an error
@@ -36,6 +38,8 @@ class Targets:
         """Columns of what the model gives as an index tensor; None for all of them."""
         if self.profiles is not None:
             return None
+        import torch
+
         everything = self.columns == tuple(range(self.n_outputs))
         return None if everything else torch.tensor(self.columns, dtype=torch.int64)
 

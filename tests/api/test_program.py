@@ -53,6 +53,13 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return mcd.ism(model, one_hot(1), n_draws=5).save(tmp_path_factory.mktemp("r") / "a.tsv")
 
 
+@pytest.mark.parametrize("module", ["files.read", "plots", "reports", "mr", "significance"])
+def test_what_reads_results_imports_no_torch(module: str) -> None:
+    """It takes longer to import than a figure to draw."""
+    code = f"import sys, kipoi_mcdropout.{module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_what_reads_results_imports_no_kipoi(result: Path, tmp_path: Path) -> None:
     then = "; assert 'kipoi' not in sys.modules, 'kipoi'"
     out = tmp_path / "mr.tsv"

@@ -12,7 +12,7 @@ from variant_world import LENGTH, random_sequence, tiny_net, write_fasta, write_
 
 import kipoi_mcdropout as mcd
 from kipoi_mcdropout.errors import InputError
-from kipoi_mcdropout.vcf import SkippedAllelesError
+from kipoi_mcdropout.vcf.write.ledger import SkippedAllelesError
 
 SEQUENCE = random_sequence(120, 11)
 NAMES = ["DNase", "FOXA2", "CTCF"]

@@ -30,10 +30,11 @@ from variant_world import (
 
 from kipoi_mcdropout.effects.columns import BACKGROUND_STATISTICS
 from kipoi_mcdropout.errors import InputError, McDropoutError, OutputError
-from kipoi_mcdropout.vcf import SkippedAllelesError, VariantRun
 from kipoi_mcdropout.vcf.read.alleles import REASONS
 from kipoi_mcdropout.vcf.read.header import quoted, unquoted
+from kipoi_mcdropout.vcf.score import VariantRun
 from kipoi_mcdropout.vcf.write.annotate import VCF_STATISTICS, info_fields
+from kipoi_mcdropout.vcf.write.ledger import SkippedAllelesError
 
 # The records are chosen to have something wrong; test_vcf_survey.py has the warnings.
 pytestmark = pytest.mark.filterwarnings("ignore::kipoi_mcdropout.errors.InputWarning")

@@ -12,7 +12,7 @@ import pytest
 from variant_call import score_variants
 from variant_world import bcftools, body, info, tiny_net, without_added
 
-from kipoi_mcdropout.vcf import VariantRun
+from kipoi_mcdropout.vcf.score import VariantRun
 
 LENGTH = 201
 

@@ -18,7 +18,8 @@ from variant_world import LENGTH, body, info, random_sequence, tiny_net, write_f
 
 from kipoi_mcdropout.cli.commands.score_variants import main
 from kipoi_mcdropout.errors import EXIT_OK, EXIT_STRICT, InputError, InputWarning
-from kipoi_mcdropout.vcf import SkippedAllelesError, VariantRun
+from kipoi_mcdropout.vcf.score import VariantRun
+from kipoi_mcdropout.vcf.write.ledger import SkippedAllelesError
 
 ONE, OTHER = random_sequence(1000, 1), random_sequence(1000, 2)
 
