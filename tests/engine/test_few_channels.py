@@ -63,10 +63,9 @@ def test_of_nothing_but_zeros_and_of_what_is_not_a_number() -> None:
     assert few.times(torch.ones(4, 2)).tolist() == [[0, 0]] * 3
     assert FewChannels.of(torch.zeros(0, 4), 2) is None
     rows = torch.zeros(2, 4)
-    rows[1, 2] = float("nan")
-    few = FewChannels.of(rows, 2)
-    assert few is not None
-    assert few.times(torch.ones(4, 2)).isnan().tolist() == [[False, False], [True, True]]
+    for value in ("nan", "inf"):
+        rows[1, 2] = float(value)
+        assert FewChannels.of(rows, 2) is None
 
 
 def test_the_choice_is_by_the_count_alone() -> None:
@@ -103,6 +102,37 @@ def test_pairs_by_sparse_products(stride: int, padding: int, references: int) ->
     assert found.paths["sparse products"] > 0
     assert found.paths["whole products"] == 0
     assert found.paths["packed"] == 0  # the linear layer takes its windows as they come
+
+
+@pytest.mark.usefixtures("always", "thinned")
+def test_infinite_differences_are_multiplied_densely() -> None:
+    """Zeros around the taps would make them NaN where they are not seen."""
+
+    class Limited(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv1d(4, 6, 8), nn.Conv1d(6, 8, 5)
+            self.second.weight.data.abs_()
+            self.head = nn.Linear(8 * (POOLED - 4), 3)
+            self.register_buffer("limit", torch.ones((), dtype=torch.float64))
+
+        def until(self, x: Tensor) -> Tensor:
+            return F.max_pool1d(torch.relu(self.first(x)), 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            kept = F.dropout(self.until(x), 0.5, self.training)
+            x = torch.relu(self.second(torch.log(torch.relu(self.limit - kept))) + 3.0)
+            return self.head(F.dropout(x, 0.5, self.training).flatten(1))
+
+    torch.manual_seed(0)
+    net, batch = Limited().double(), substitutions(LENGTH)
+    net.limit.fill_(2.002 * net.until(torch.from_numpy(batch.references)).max())
+    mutants = torch.from_numpy(batch.layout.encode(batch.codes, np.dtype(float)))
+    assert (2 * net.until(mutants) > net.limit).any()  # log(0) is minus infinity
+    found = compare(net, batch, (-1, 0, 1))
+    assert found.error < 1e-10
+    assert found.paths["sparse products"] > 0
+    assert found.paths["whole products"] > 0
 
 
 @pytest.mark.usefixtures("thinned")

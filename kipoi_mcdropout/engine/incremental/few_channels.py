@@ -52,14 +52,15 @@ class FewChannels:
     def of(cls, rows: Tensor, outputs: int, dense: float = 1.0) -> FewChannels | None:
         """Of a contiguous matrix; None where a dense product is faster (see `pays`), and on a GPU.
 
-        What is not a number is not zero.
+        None where a number is not finite, too: with weights of zero it would give NaN.
         """
         if rows.device.type != "cpu" or not rows.numel() or not pays(0.0, outputs, dense):
             return None
         differs = rows != 0
         if not pays(int(torch.count_nonzero(differs)) / rows.numel(), outputs, dense):
             return None
-        return cls.at(rows, differs)
+        few = cls.at(rows, differs)
+        return few if torch.isfinite(few.values.sum()) else None
 
     @classmethod
     def at(cls, rows: Tensor, differs: Tensor) -> FewChannels:

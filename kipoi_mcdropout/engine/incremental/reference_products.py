@@ -122,7 +122,7 @@ class ReferenceProducts:
 def _pays(rule: Convolution, x: Tensor, share: float) -> bool:
     """Whether to convolve about this share of the numbers that are not zero by themselves is faster."""
     outputs = rule.sliding.kernel * rule.weight.shape[0]
-    if x.device.type != "cpu" or x.numel() * outputs < SMALL:
+    if x.device.type != "cpu" or x.numel() * outputs < SMALL or not torch.isfinite(x.sum()):
         return False
     return pays(share * int(torch.count_nonzero(x)) / x.numel(), outputs)
 
