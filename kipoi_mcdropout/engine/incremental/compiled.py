@@ -25,7 +25,9 @@ from kipoi_mcdropout.engine.incremental.interpret import Masking, run_nodes
 from kipoi_mcdropout.engine.incremental.looked_at import looked_at
 from kipoi_mcdropout.engine.incremental.plan import Plan, make_plan
 from kipoi_mcdropout.engine.incremental.references import References
+from kipoi_mcdropout.engine.incremental.rules.base import Key
 from kipoi_mcdropout.engine.incremental.shared_capture import SharedCaptures
+from kipoi_mcdropout.engine.incremental.stages import Stage, find_stages
 from kipoi_mcdropout.engine.incremental.tail import Tail, find_tail
 from kipoi_mcdropout.outputs.matrix import flatten_outputs
 from kipoi_mcdropout.sequence.layout import SequenceLayout
@@ -54,6 +56,7 @@ class Compiled:
     captured: Captured
     plan: Plan
     tails: dict[int, Tail]  # by the node of their linear layer
+    stages: dict[Key, Stage]  # by what enters them
     looked_at: frozenset[int]  # nodes whose reference activations are kept
 
     @property
@@ -119,19 +122,20 @@ class Compiled:
         kept = [step.node for step in steps if step.kind == "windows" and step.drawn]
         return 8.0 * sum(n_elements(node) for node in kept) + 1.0
 
-    def bytes_per_mutant(self) -> float:
-        """Windows and results of a mutant that are held for one draw."""
+    def bytes_per_mutant(self, n_draws: int = 1) -> float:
+        """Windows and results of a mutant that are held for so many draws at a time."""
         plan = self.plan
-        outputs = sum(n_elements(plan.steps[i].node) for i in self.graph.output_indices())
-        held = 2.0 * outputs
-        for step in plan.steps.values():
+        drawn = 2.0 * sum(n_elements(plan.steps[i].node) for i in self.graph.output_indices())
+        for index, step in plan.steps.items():
             if step.kind == "leaving" and step.exit is not None:
-                held += step.width_in * step.exit.layout.n_channels
-                held += 2.0 * n_elements(step.node)
+                tail = self.tails.get(index)
+                packed = tail.source if tail is not None and tail.large else step.exit.source
+                drawn += plan.steps[packed].width * plan.layouts[packed].n_channels
+                drawn += 2.0 * n_elements(step.node)
         still = [i for i, s in plan.steps.items() if s.kind == "windows" and not s.drawn]
         border = [i for i in still if any(plan.steps[u].drawn for u in plan.steps[i].node.users)]
-        held += sum(plan.steps[i].width * plan.layouts[i].n_channels for i in border)
-        return 4.0 * held * (2 if self.dtype == torch.float64 else 1) + 1.0
+        held = sum(plan.steps[i].width * plan.layouts[i].n_channels for i in border)
+        return 4.0 * (held + n_draws * drawn) * (2 if self.dtype == torch.float64 else 1) + 1.0
 
     def widest(self) -> float:
         """Numbers in the largest window of a mutant."""
@@ -183,8 +187,8 @@ def planned(captured: Captured) -> Compiled:
         If a rule for an operation fails.
     """
     plan = make_plan(captured.graph, captured.layout, captured.path, captured.masking)
-    tails = _tails(plan)
-    return Compiled(captured, plan, tails, looked_at(plan, tails.values()))
+    tails, stages = _tails(plan), find_stages(plan)
+    return Compiled(captured, plan, tails, stages, looked_at(plan, tails.values(), stages.values()))
 
 
 def check_compiled(compiled: Compiled, model: LockedModel, masks: MaskBank, batch: MutantBatch) -> None:

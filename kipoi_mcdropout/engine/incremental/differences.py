@@ -13,14 +13,7 @@ from kipoi_mcdropout.engine.incremental.blocks import Block, make_blocks, rounde
 from kipoi_mcdropout.engine.incremental.plan import Plan
 from kipoi_mcdropout.engine.incremental.rules.base import Key
 from kipoi_mcdropout.engine.incremental.windows import Ints, Place, Span
-
-
-def not_zero(delta: Tensor) -> Tensor:
-    """Which positions of windows differ: bool, (draws, mutants, width) of (..., channels).
-
-    What is not a number differs.
-    """
-    return (delta != 0).any(dim=3)
+from kipoi_mcdropout.engine.incremental.zeros import true_at
 
 
 @dataclass
@@ -47,7 +40,7 @@ class Differences:
         place : Place
             Where the windows of the mutants lie.
         """
-        flat = alive.flatten().nonzero()[:, 0]
+        flat = true_at(alive)
         row, offset = np.divmod(flat.cpu().numpy(), delta.shape[2])
         position = place.start[row % delta.shape[1]] + offset
         values = delta.reshape(-1, delta.shape[3]).index_select(0, flat)

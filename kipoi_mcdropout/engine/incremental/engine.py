@@ -201,9 +201,10 @@ class IncrementalEngine:
         Fewer at a time once memory has run out.
         """
         n_references = len(np.unique(batch.owner[rows]))
-        per_draw = compiled.bytes_per_mutant() * (rows.stop - rows.start)
+        still = compiled.bytes_per_mutant(0) * (rows.stop - rows.start)
+        per_draw = compiled.bytes_per_mutant(1) * (rows.stop - rows.start) - still
         per_draw += compiled.bytes_per_reference() * n_references
-        n_draws = int(np.clip(self.memory_bytes / 3 / per_draw, 1, _MOST_DRAWS))
+        n_draws = int(np.clip((self.memory_bytes / 3 - still) / per_draw, 1, _MOST_DRAWS))
         done, shrink, finite = 0, 1, True
         run: SliceRun | None = None
         while done < len(draws):

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kipoi_mcdropout.engine.incremental.zeros import count_true, true_at
+
 # Of a dense product with one output, for each number of the matrix: what it costs to find the numbers
 # that are not zero, and more for each of these; and the product for each of these. Measured, see
 # benchmarks/sparse_products.py.
@@ -57,7 +59,7 @@ class FewChannels:
         if rows.device.type != "cpu" or not rows.numel() or not pays(0.0, outputs, dense):
             return None
         differs = rows != 0
-        if not pays(int(torch.count_nonzero(differs)) / rows.numel(), outputs, dense):
+        if not pays(count_true(differs) / rows.numel(), outputs, dense):
             return None
         few = cls.at(rows, differs)
         return few if torch.isfinite(few.values.sum()) else None
@@ -66,7 +68,7 @@ class FewChannels:
     def at(cls, rows: Tensor, differs: Tensor) -> FewChannels:
         """The numbers of a contiguous matrix where `differs`, bool, is true."""
         n, width = rows.shape
-        flat = differs.view(-1).nonzero()[:, 0]
+        flat = true_at(differs)
         begin = torch.searchsorted(flat, torch.arange(0, n * width, width))
         return cls(flat % width, begin, rows.view(-1).index_select(0, flat))
 

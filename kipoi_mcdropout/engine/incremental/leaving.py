@@ -9,16 +9,18 @@ from torch import Tensor
 
 from kipoi_mcdropout.engine.incremental.blocks import Block
 from kipoi_mcdropout.engine.incremental.compiled import Compiled
-from kipoi_mcdropout.engine.incremental.differences import Differences, not_zero
+from kipoi_mcdropout.engine.incremental.differences import Differences
+from kipoi_mcdropout.engine.incremental.entries import Entries
 from kipoi_mcdropout.engine.incremental.exits import Exit, FlatLinear, Reduce
 from kipoi_mcdropout.engine.incremental.multiplied import Multiplied
 from kipoi_mcdropout.engine.incremental.packed import Packed, PackedIndex, pack
 from kipoi_mcdropout.engine.incremental.references import References
 from kipoi_mcdropout.engine.incremental.rules.base import Key
 from kipoi_mcdropout.engine.incremental.rules.site import gain, keep_canonical
-from kipoi_mcdropout.engine.incremental.tail import Tail
+from kipoi_mcdropout.engine.incremental.tail import Drawn, Tail
 from kipoi_mcdropout.engine.incremental.thinning import PairContext
 from kipoi_mcdropout.engine.incremental.windows import BlockContext, Ints, Window
+from kipoi_mcdropout.engine.incremental.zeros import any_not_zero
 
 Windows = dict[Key, Window]
 
@@ -58,6 +60,7 @@ class Leaving:
         self.multiplied = Multiplied(layers, len(owner))
         self.draws: list[int] = []
         self.results: dict[int, Tensor] = {}
+        self.entries: dict[Key, list[Entries]] = {}  # of pairs, before a tail
         self.changed = torch.zeros(0, 0, dtype=torch.bool)
 
     @property
@@ -65,6 +68,18 @@ class Leaving:
         """Windows that end here."""
         reductions = [exit_.source for exit_ in self.exits.values() if isinstance(exit_, Reduce)]
         return set(self.packed) | {key for source in reductions for key in self.plan.keys(source)}
+
+    @property
+    def by_rows(self) -> Key | None:
+        """The only windows that end, if tails alone take them and they differ between draws."""
+        sources = {tail.source for tail, _ in self.tails.values()}
+        if len(self.targets) != 1 or len(sources) != 1 or self.targets != {(min(sources), 0)}:
+            return None
+        if not self.plan.steps[min(sources)].drawn or any(
+            exit_.source in sources for i, exit_ in self.exits.items() if i not in self.tails
+        ):
+            return None
+        return min(sources), 0
 
     def _choose(self) -> None:
         """For each linear layer: by a tail or by packing."""
@@ -74,7 +89,7 @@ class Leaving:
             tail = self.compiled.tails.get(index)
             length = leaving.layout.n_positions
             if tail is not None:
-                outgoing = self._packed_index((tail.convolution.node.index, 0))
+                outgoing = self._packed_index((tail.last, 0))
                 if tail.pays(outgoing.n_entries, length):
                     self.tails[index] = (tail, outgoing)
                     self._pack((tail.source, 0))
@@ -97,12 +112,13 @@ class Leaving:
         if same:
             self.changed = self.changed[:1].expand(len(draws), -1).clone()
             return
-        self.results = {}
+        self.results, self.entries = {}, {}
         self.multiplied.clear()
         self.changed = torch.zeros(len(draws), len(self.owner), dtype=torch.bool, device=self.device)
 
     def begin_pairs(self) -> None:
-        """Start as if nothing changed: what changes is told by `take_pairs`."""
+        """Start as if nothing changed: what changes is told by `take_pairs` and `take_rows`."""
+        self.entries = {} if self.by_rows is None else {self.by_rows: []}
         for key, packed in self.packed.items():
             n_draws = len(self.draws) if self.plan.steps[key[0]].drawn else 1
             channels = self.plan.layouts[key[0]].n_channels
@@ -115,14 +131,13 @@ class Leaving:
 
     def take_pairs(self, context: PairContext, block: Block, windows: Windows) -> None:
         """Windows of pairs of a draw and a mutant."""
-        for key, packed in self.packed.items():
+        for key in self.packed:
             delta = context.delta(key, windows[key])
             n_draws = len(self.draws) if self.plan.steps[key[0]].drawn else 1
             changed = self.multiplied.take(context, key, delta, block, n_draws)
             if changed is None:
                 pairs = block.mutants[None]
-                rows = Differences.of(delta, not_zero(delta), pairs, block.places[key])
-                packed.put_rows(rows, len(self.owner))
+                self.take_rows(key, Differences.of(delta, any_not_zero(delta), pairs, block.places[key]))
             else:
                 self._note(context, changed, n_draws)
         draw, mutant = (torch.from_numpy(x).to(self.device) for x in (context.draw, context.mutant))
@@ -138,6 +153,17 @@ class Leaving:
                 changed = (result != own[0].flatten(1)[owner]).any(dim=1)
                 self._note(context, changed, len(self.results[index]))
                 self.results[index][draw, lane, mutant] = result
+
+    def take_rows(self, key: Key, rows: Differences) -> None:
+        """What differs, of pairs of a draw and a mutant, where a tail or a linear layer takes it."""
+        if key in self.entries and rows.values.device.type == "cpu":
+            self.entries[key].append(Entries.of(rows))
+        else:
+            self.packed[key].put_rows(rows, len(self.owner))
+
+    def take_entries(self, key: Key, entries: Entries) -> None:
+        """The same, number by number, at `by_rows`."""
+        self.entries[key].append(entries)
 
     def _note(self, context: PairContext, changed: Tensor, n_draws: int) -> None:
         """That pairs differ; `n_draws` is 1 where they are the same in all draws."""
@@ -178,15 +204,17 @@ class Leaving:
                 continue
             lanes = []
             for lane, own in enumerate(self._references_of(index)):
+                own = own.flatten(2)
+                own = own[:, :1] if self.references.count == 1 else own[:, owner]
                 if index in self.tails:
                     delta = self._run_tail(*self.tails[index])
-                else:
-                    delta = self._multiply_packed(index, leaving, lane)
-                if index in self.tails or not self.packed[leaving.source, lane].empty:
-                    self.changed |= (delta != 0).any(dim=2).t()
-                own = own.flatten(2)
-                single = self.references.count == 1
-                lanes.append(delta.transpose(0, 1) + (own[:, :1] if single else own[:, owner]))
+                    self.changed |= any_not_zero(delta)
+                    lanes.append(delta.add_(own))
+                    continue
+                delta = self._multiply_packed(index, leaving, lane).transpose(0, 1)
+                if not self.packed[leaving.source, lane].empty:
+                    self.changed |= any_not_zero(delta)
+                lanes.append(delta + own)
             self.results[index] = torch.stack(lanes, dim=1) if len(lanes) > 1 else lanes[0][:, None]
 
     def _multiply_packed(self, index: int, leaving: FlatLinear, lane: int) -> Tensor:
@@ -199,15 +227,20 @@ class Leaving:
         return product if few is None else product + few
 
     def _run_tail(self, tail: Tail, outgoing: PackedIndex) -> Tensor:
-        self.paths["tail"] += 1
-        node, masking = tail.site.node, self.references.masking
+        node, masking, key = tail.site.node, self.references.masking, (tail.source, 0)
         layout = self.plan.layouts[node.index]
-        return tail.run(
-            self.packed[tail.source, 0],
-            outgoing,
+        drawn = Drawn(
             self.draws,
             lambda draw: keep_canonical(masking, node, layout, draw),
             self.references.canonical,
             self.owner,
             gain(node),
         )
+        if self.entries.get(key):
+            entries = Entries.joined(self.entries[key])
+            if tail.few_differ(entries):
+                self.paths["sparse tail"] += 1
+                return tail.run_entries(entries, drawn)
+            self.packed[key].put_rows(entries.rows(tail.cells.n_in), len(self.owner))
+        self.paths["tail"] += 1
+        return tail.run(self.packed[key], outgoing, drawn)

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from kipoi_mcdropout.engine.incremental.exits import Reduce
 from kipoi_mcdropout.engine.incremental.graph import Node
 from kipoi_mcdropout.engine.incremental.plan import Plan, Step
+from kipoi_mcdropout.engine.incremental.stages import Stage
 from kipoi_mcdropout.engine.incremental.tail import Tail
 
 
@@ -27,7 +28,7 @@ def whole_row_nodes(plan: Plan) -> tuple[list[Node], set[int]]:
     return kept, {i for node in kept for i in node.inputs()} | outputs
 
 
-def looked_at(plan: Plan, tails: Iterable[Tail]) -> frozenset[int]:
+def looked_at(plan: Plan, tails: Iterable[Tail], stages: Iterable[Stage]) -> frozenset[int]:
     """Nodes whose activations of the references are asked for, or may be."""
     as_values: dict[int, bool] = {}  # whether a node's windows hold values, not differences
     found: set[int] = set()
@@ -49,8 +50,9 @@ def looked_at(plan: Plan, tails: Iterable[Tail]) -> frozenset[int]:
         if plan.steps[index].kind in ("windows", "reference"):
             found.add(index)
     for tail in tails:
-        if tail.chain:
-            found |= {tail.chain[0].sources[0], tail.chain[-1].node.index}
+        found |= {tail.convolution.node.index, tail.last}
+    for stage in stages:
+        found |= {stage.convolution.node.index, stage.last}
     return frozenset(found)
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from kipoi_mcdropout.engine.incremental.zeros import any_not_zero
+
 
 @dataclass
 class Masked:
@@ -43,7 +45,7 @@ class Masked:
 
     def all_dropped(self) -> Tensor:
         """Where the masks leave nothing at a position, bool, (draws, mutants, width)."""
-        return torch.count_nonzero(self.product(), dim=3) == 0
+        return ~any_not_zero(self.product())
 
 
 def less(base: Tensor, gains: Tensor, dropped: Tensor, out: Tensor) -> None:

@@ -12,6 +12,7 @@ from kipoi_mcdropout.engine.incremental.blocks import Block
 from kipoi_mcdropout.engine.incremental.exits import FlatLinear
 from kipoi_mcdropout.engine.incremental.rules.base import Key
 from kipoi_mcdropout.engine.incremental.thinning import PairContext
+from kipoi_mcdropout.engine.incremental.zeros import any_not_zero
 
 _PACKED = 2.0  # numbers that packing multiplies, also of pairs that are gone, for each one of those left
 
@@ -61,7 +62,7 @@ class Multiplied:
             if own not in self._products:
                 self._products[own] = part.new_zeros(self.n_mutants * n_draws, part.shape[1])
             self._products[own].index_copy_(0, rows, part)
-            changed |= (part != 0).any(dim=1)
+            changed |= any_not_zero(part)
         return changed
 
     def product(self, index: int, lane: int) -> Tensor | None:

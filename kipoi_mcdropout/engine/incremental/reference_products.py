@@ -20,6 +20,7 @@ from kipoi_mcdropout.engine.incremental.layout import from_canonical, to_canonic
 from kipoi_mcdropout.engine.incremental.plan import Plan
 from kipoi_mcdropout.engine.incremental.rules.convolution import Convolution
 from kipoi_mcdropout.engine.incremental.rules.site import SiteRule, gain, keep_canonical
+from kipoi_mcdropout.engine.incremental.zeros import count_true
 
 Values = dict[int, Tensor]
 
@@ -124,7 +125,7 @@ def _pays(rule: Convolution, x: Tensor, share: float) -> bool:
     outputs = rule.sliding.kernel * rule.weight.shape[0]
     if x.device.type != "cpu" or x.numel() * outputs < SMALL or not torch.isfinite(x.sum()):
         return False
-    return pays(share * int(torch.count_nonzero(x)) / x.numel(), outputs)
+    return pays(share * count_true(x != 0) / x.numel(), outputs)
 
 
 def _rows(result: Tensor) -> list[slice]:

@@ -36,8 +36,8 @@ class Route:
     cuts: list[Key]
 
 
-def find_route(plan: Plan, targets: set[Key]) -> Route:
-    """The route to these targets."""
+def find_route(plan: Plan, targets: set[Key], by_rows: Key | None = None) -> Route:
+    """The route to these targets; the only one may be such that takes rows that differ as they are."""
     needed = set(targets)
     for key in reversed(plan.local_order):
         if key in needed:
@@ -47,14 +47,14 @@ def find_route(plan: Plan, targets: set[Key]) -> Route:
     drawn = {key for key in order if plan.steps[key[0]].drawn}
     border = {s for key in drawn for s in plan.sources[key] if s not in drawn}
     border |= targets - drawn
-    return Route(order, targets, last_use, border, find_cuts(plan, order, targets))
+    return Route(order, targets, last_use, border, find_cuts(plan, order, targets, by_rows))
 
 
-def find_cuts(plan: Plan, order: list[Key], targets: set[Key]) -> list[Key]:
+def find_cuts(plan: Plan, order: list[Key], targets: set[Key], by_rows: Key | None) -> list[Key]:
     """Windows from which alone all that is computed later follows, once differences may be extinguished.
 
     The first may be the last windows before a mask, which are the same in all draws; all others come
-    after a mask, or there is none. They stand before a matrix product.
+    after a mask, or there is none. They stand before a matrix product, or are the only ones that leave.
     """
     drawn = [plan.steps[key[0]].drawn for key in order]
     products = _before_products(plan, order)
@@ -62,12 +62,12 @@ def find_cuts(plan: Plan, order: list[Key], targets: set[Key]) -> list[Key]:
     extinguished = False
     for i, alone in enumerate(_alone(plan, order)):
         key = order[i]
-        if key in targets:
+        if key in targets and key != by_rows:
             break
         extinguished = extinguished or _extinguishes(plan, key, cuts)
         last_still = not drawn[i] and all(drawn[i + 1 :])
         once = drawn[i] or not any(drawn)
-        if alone and extinguished and (last_still or (once and key in products)):
+        if alone and extinguished and (last_still or (once and (key in products or key in targets))):
             cuts.append(key)
             extinguished = False
     return cuts

@@ -100,7 +100,7 @@ class SliceRun:
         targets = self.leaving.targets
         for index in self.materialised:
             targets.update(self.plan.keys(index))
-        self.route = find_route(self.plan, targets)
+        self.route = find_route(self.plan, targets, self.leaving.by_rows)
 
     def outputs(self, draws: list[int], selected: Tensor | None) -> tuple[Tensor, Tensor]:
         """Outputs of the mutants and of the references, (draws, rows, outputs)."""
@@ -203,7 +203,10 @@ class SliceRun:
         """What drops differences of zero, where the route has a place for it."""
         if self.materialised or not self.route.cuts:
             return None
-        return Thinning(self.route, self.leaving, self._multipliers, self.plan.shared, self.most)
+        stages = self.compiled.stages
+        return Thinning(
+            self.route, self.leaving, self._multipliers, self.plan.shared, self.most, stages
+        )
 
     def _end_of_block(
         self, alt: Tensor, block: Block, context: BlockContext, windows: Windows, selected: Tensor | None

@@ -19,15 +19,21 @@ import torch
 from torch import Tensor
 
 from kipoi_mcdropout.engine.incremental.blocks import Block
-from kipoi_mcdropout.engine.incremental.differences import Differences, not_zero
+from kipoi_mcdropout.engine.incremental.differences import Differences
+from kipoi_mcdropout.engine.incremental.entries import Entries
 from kipoi_mcdropout.engine.incremental.few_channels import FewChannels
 from kipoi_mcdropout.engine.incremental.graph import Node
 from kipoi_mcdropout.engine.incremental.plan import Plan
 from kipoi_mcdropout.engine.incremental.references import References
 from kipoi_mcdropout.engine.incremental.route import Route
 from kipoi_mcdropout.engine.incremental.rules.base import Key
+from kipoi_mcdropout.engine.incremental.rules.pointwise import Identity
+from kipoi_mcdropout.engine.incremental.rules.site import SiteRule
+from kipoi_mcdropout.engine.incremental.screened import WORTH, Screened
+from kipoi_mcdropout.engine.incremental.stages import Stage
 from kipoi_mcdropout.engine.incremental.steps import take_step
 from kipoi_mcdropout.engine.incremental.windows import BlockContext, Ints, Window, gather
+from kipoi_mcdropout.engine.incremental.zeros import any_not_zero, count_true
 
 LEAST_ZERO = 0.5  # of the positions in the windows; below, sorting costs more than it saves
 _HELD_BYTES = 64 * 2**20  # rows that are collected before they go on
@@ -47,6 +53,12 @@ class End(Protocol):
 
     def take_pairs(self, context: PairContext, block: Block, windows: dict[Key, Window]) -> None:
         """Windows of pairs at all targets."""
+
+    def take_rows(self, key: Key, rows: Differences) -> None:
+        """Rows of pairs at the only target, where it is the last cut."""
+
+    def take_entries(self, key: Key, entries: Entries) -> None:
+        """The same, number by number."""
 
 
 class PairContext(BlockContext):
@@ -110,13 +122,23 @@ class Thinning:
         See BlockContext.
     most : int
         Pairs in a block.
+    stages : dict of (node, lane) to Stage
+        By what enters them; see screened.py.
     """
 
     def __init__(
-        self, route: Route, end: End, masks: Callable[[Node], Tensor], shared: set[Key], most: int
+        self,
+        route: Route,
+        end: End,
+        masks: Callable[[Node], Tensor],
+        shared: set[Key],
+        most: int,
+        stages: dict[Key, Stage],
     ) -> None:
         self.route, self.end, self.plan = route, end, end.plan
-        self.masks, self.shared, self.most = masks, shared, most
+        self.masks, self.shared, self.most, self.stages = masks, shared, most, stages
+        self._stage: Stage | None = None  # by which the draws begin
+        self._screened: Screened | None = None
         self.drawn = self.plan.steps[route.order[-1][0]].drawn
         self.number = self._least = 0  # of the cut; those before the least do not pay in any draw
         self.pays: bool | None = None  # not known before the first block
@@ -137,7 +159,7 @@ class Thinning:
     @property
     def settled(self) -> bool:
         """Whether no further windows are needed, in whatever draws."""
-        return self._kept is not None
+        return self._kept is not None or self._screened is not None
 
     def begin(self) -> None:
         """Start with other draws."""
@@ -152,14 +174,15 @@ class Thinning:
             return False
         cut = self.cut
         delta = context.delta(cut, windows[cut])
-        alive = not_zero(delta)
+        alive = any_not_zero(delta)
+        pairs = np.arange(len(delta))[:, None] * len(self.end.owner) + block.mutants
         if self.pays is None:
-            if alive.sum().item() > (1 - LEAST_ZERO) * alive.numel():
+            self._stage = self._worth_screening(Differences.of(delta, alive, pairs, block.places[cut]))
+            if self._stage is None and count_true(alive) > (1 - LEAST_ZERO) * alive.numel():
                 self._try_next()
                 return False
             self.pays = True
             self.end.begin_pairs()
-        pairs = np.arange(len(delta))[:, None] * len(self.end.owner) + block.mutants
         self.end.paths["thinned"] += 1
         self._add(Differences.of(delta, alive, pairs, block.places[cut]))
         if not self.still and self._held > _HELD_BYTES:
@@ -186,6 +209,9 @@ class Thinning:
         if not self.still:
             self._pass_on(first)
             return
+        if self._stage is not None:
+            self._screen(self._stage)
+            return
         n_draws = len(self.end.draws) if self.drawn else 1
         if self._kept is not None and not self.drawn:
             return
@@ -198,18 +224,74 @@ class Thinning:
                 self._pass_on(first + 1)
         self._pass_on(first + 1)
 
+    def _worth_screening(self, rows: Differences) -> Stage | None:
+        """The stage that begins at this cut, if it ends at the next, and few of its units can change.
+
+        Parameters
+        ----------
+        rows : Differences
+            Of the first block.
+        """
+        stage = self.stages.get(self.cut)
+        if stage is None or not self.still or self.number + 1 >= len(self.route.cuts):
+            return None
+        order = [key[0] for key in self._segment(self.number)]
+        after = order[order.index(stage.last) + 1 :] if stage.last in order else None
+        if after is None or not all(
+            isinstance(self.plan.steps[node].rule, (SiteRule, Identity)) for node in after
+        ):
+            return None
+        few = Screened.of(stage, rows, self.end.owner)
+        if few is None or few.share(self.end.references, self.masks) > WORTH:
+            return None
+        return stage
+
+    def _screen(self, stage: Stage) -> None:
+        """The draws by a stage; to its mask all of them are the same."""
+        first, following = self.number, self.route.cuts[self.number + 1]
+        if self._screened is None:
+            self._screened = Screened(stage, Entries.of(self._joined()), self.end.owner)
+        keys = self._segment(first)
+        rules = [self.plan.steps[key[0]].rule for key in keys]
+        after = [rule for key, rule in zip(keys, rules, strict=True) if key[0] > stage.last]
+        parts = []
+        for part in self._screened.run(self.end.references, self.masks):
+            self.end.paths["screened"] += 1
+            for rule in after:
+                if isinstance(rule, SiteRule):
+                    part = part.times(self.masks(rule.node), len(self.end.owner))
+            parts.append(part)
+        if parts and following in self.route.targets:
+            self.end.take_entries(following, Entries.joined(parts))
+        elif parts:
+            self._add(Entries.joined(parts).rows(self.plan.layouts[following[0]].n_channels))
+            self._pass_on(first + 1)
+
+    def _joined(self) -> Differences:
+        """What was collected, by pair and position; then there is nothing left."""
+        parts, self._parts, self._held = self._parts, [], 0
+        return Differences.joined(parts)
+
+    def _hand_over(self, key: Key) -> None:
+        """Rows that were collected go to the only target."""
+        for part in self._parts:
+            self.end.take_rows(key, part)
+        self._parts, self._held = [], 0
+
     def _pass_on(self, number: int) -> None:
         """Rows that were collected at a cut go to the targets."""
         for n in range(number, len(self.route.cuts)):
+            if self.route.cuts[n] in self.route.targets:
+                self._hand_over(self.route.cuts[n])
+                return
             for block, delta in self._blocks(n, self.most):
                 self._run(block, delta, n)
 
     def _blocks(self, number: int, most: int) -> Iterator[tuple[Block, Tensor]]:
         """Blocks of the rows that were collected at a cut, and their windows."""
-        parts, self._parts, self._held = self._parts, [], 0
-        if not parts:
+        if not self._parts:
             return iter(())
-        return Differences.joined(parts).blocks(self.plan, self._segment(number), most)
+        return self._joined().blocks(self.plan, self._segment(number), most)
 
     def _segment(self, number: int) -> list[Key]:
         """A cut and what follows, up to the next cut."""
@@ -232,4 +314,4 @@ class Thinning:
             end.take_pairs(context, block, windows)
             return
         delta = context.delta(keys[-1], windows[keys[-1]])
-        self._add(Differences.of(delta, not_zero(delta), pairs[None], block.places[keys[-1]]))
+        self._add(Differences.of(delta, any_not_zero(delta), pairs[None], block.places[keys[-1]]))

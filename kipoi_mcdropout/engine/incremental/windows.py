@@ -17,6 +17,7 @@ from torch import Tensor
 
 from kipoi_mcdropout.engine.incremental.few_channels import FewChannels
 from kipoi_mcdropout.engine.incremental.masked import Masked
+from kipoi_mcdropout.engine.incremental.zeros import any_not_zero
 
 Ints = NDArray[np.int64]
 
@@ -232,7 +233,7 @@ class BlockContext:
             delta = self.delta(key, Window(new=window.new))
         else:
             delta = self.delta(key, window)
-        return (delta != 0).flatten(2).any(dim=2)
+        return any_not_zero(delta.flatten(2))
 
     def few_channels(self, rows: Tensor, outputs: int, dense: float = 1.0) -> FewChannels | None:  # noqa: ARG002
         """See FewChannels.of; here it is not looked at."""

@@ -1,0 +1,166 @@
+"""Convolution, activation and pooling in one, output by output: what each output sees of the mutants.
+
+An output of the pooling (a cell) sees some positions of the convolution, and these see a stretch of
+inputs. A convolution without a pooling is taken as one whose pooling sees one position.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kipoi_mcdropout.engine.incremental.entries import Entries
+from kipoi_mcdropout.engine.incremental.few_channels import FewChannels
+from kipoi_mcdropout.engine.incremental.rules.convolution import Convolution, Sliding
+from kipoi_mcdropout.engine.incremental.windows import Ints
+
+
+@dataclass
+class Cell:
+    """A cell, and the differences under it of some mutants, or pairs of a draw and a mutant.
+
+    Attributes
+    ----------
+    position : int
+        Of the cell, 0-based.
+    pairs : numpy.ndarray, shape=(pairs,)
+    few : FewChannels
+        The numbers that are not zero, a row for each pair; columns: input under the cell * channels in
+        + channel.
+    first_of_row : Tensor of int64, shape=(rows,)
+        Where the numbers of each input of each pair begin.
+    pair_of_row, offset_of_row : Tensor of int64, shape=(rows,)
+        Number among `pairs`; input under the cell.
+    first_row : Tensor of int64, shape=(pairs,)
+        Where the rows of each pair begin.
+    """
+
+    position: int
+    pairs: Ints
+    few: FewChannels
+    first_of_row: Tensor
+    pair_of_row: Tensor
+    offset_of_row: Tensor
+    first_row: Tensor
+
+
+class Cells:
+    """How a convolution and a pooling after it slide over the inputs.
+
+    Parameters
+    ----------
+    convolution : Convolution
+        With `taps`.
+    pool : Sliding
+    n_cells : int
+    """
+
+    def __init__(self, convolution: Convolution, pool: Sliding, n_cells: int) -> None:
+        assert convolution.taps is not None
+        self.convolution, self.pool, self.n_cells = convolution, pool, n_cells
+        self.n_in, self.reach = convolution.n_in, convolution.sliding.reach
+        self.step = pool.dilation * convolution.sliding.stride  # inputs from tap to tap of the pooling
+        self.extent = (pool.kernel - 1) * self.step + self.reach + 1
+
+    def taps(self) -> Tensor:
+        """Weights of the convolution from its first to its last tap, zero between them where dilated."""
+        taps, dilation = self.convolution.taps, self.convolution.sliding.dilation
+        assert taps is not None
+        if dilation == 1:
+            return taps
+        spread = taps.new_zeros(self.reach + 1, *taps.shape[1:])
+        spread[::dilation] = taps
+        return spread
+
+    def first(self, cell: int) -> int:
+        """First input under a cell; may lie before the sequence."""
+        s = self.convolution.sliding
+        return (cell * self.pool.stride - self.pool.left) * s.stride - s.left
+
+    def _seen(self, cell: int) -> tuple[Tensor, Tensor]:
+        """Positions of the convolution that a cell sees, and which of them lie off the sequence."""
+        s, length = self.pool, self.convolution.layout.n_positions
+        at = torch.arange(s.kernel) * s.dilation + (cell * s.stride - s.left)
+        return at.clamp(0, length - 1), (at < 0) | (at >= length)
+
+    def values(self, reference: Tensor, cell: int, owner: Ints | None) -> Tensor:
+        """Values of the references that a cell sees, -inf off the sequence.
+
+        Parameters
+        ----------
+        reference : Tensor, shape=(draws, references, positions, channels)
+            Of the convolution.
+        owner : numpy.ndarray, shape=(mutants,), optional
+            None where there is one reference.
+
+        Returns
+        -------
+        Tensor, shape=(draws, mutants or 1, taps of the pooling, channels)
+        """
+        at, off = self._seen(cell)
+        seen = reference.index_select(2, at)
+        seen = seen[:, :1] if owner is None else seen.index_select(1, torch.from_numpy(owner))
+        return seen.masked_fill(off[:, None], -torch.inf) if off.any() else seen
+
+    def weights(self, units: Tensor | None = None) -> Tensor:
+        """Of the inputs under a cell: (inputs * channels in, taps of the pooling, units)."""
+        taps = self.taps()
+        if units is not None:  # faster than index_select along the last axis
+            rows = taps.flatten(0, 1)
+            taps = rows.gather(1, units.expand(len(rows), -1)).view(*taps.shape[:2], len(units))
+        wide = taps.new_zeros(self.extent, taps.shape[1], self.pool.kernel, taps.shape[2])
+        for tap in range(self.pool.kernel):
+            begin = tap * self.step
+            wide[begin : begin + len(taps), :, tap] = taps
+        return wide.flatten(0, 1)
+
+    def padded(self, taps: Tensor) -> tuple[Tensor, int]:
+        """Taps with zeros on either side, as a matrix, and how many rows of zeros there are before them.
+
+        With `tap * step * channels` rows fewer before them, they are the weights of the inputs under a
+        cell for one tap of the pooling.
+        """
+        around = self.extent - len(taps)
+        return F.pad(taps, (0, 0, 0, 0, around, around)).flatten(0, 1), around * taps.shape[1]
+
+    def under(self, entries: Entries, group: Callable[[Ints], Ints]) -> Iterator[Cell]:
+        """The cells that see any of the differences, those of one group of pairs at a time.
+
+        Parameters
+        ----------
+        entries : Entries
+            By pair, then by position.
+        group : callable
+            Pairs that lie at a cell, ascending -> number of the group of each, ascending.
+        """
+        for position in range(self.n_cells):
+            offset = entries.position - self.first(position)
+            mine = np.flatnonzero((offset >= 0) & (offset < self.extent))
+            pairs, number = np.unique(entries.pair[mine], return_inverse=True)
+            groups = group(pairs)[number]
+            ends = np.append(np.flatnonzero(np.diff(groups)) + 1, len(mine))
+            for begin, end in itertools.pairwise([0, *ends]):
+                if end > begin:
+                    yield self._cell(position, entries, mine[begin:end], offset)
+
+    def _cell(self, position: int, entries: Entries, numbers: Ints, offset: Ints) -> Cell:
+        """Of some numbers."""
+        offset, channel = offset[numbers], entries.channel[numbers]
+        pairs, begin, of_pair = np.unique(
+            entries.pair[numbers], return_index=True, return_inverse=True
+        )
+        row = np.flatnonzero(np.diff(of_pair * self.extent + offset, prepend=-1))
+        few = FewChannels(
+            torch.from_numpy(offset * self.n_in + channel),
+            torch.from_numpy(begin),
+            entries.values.index_select(0, torch.from_numpy(numbers)),
+        )
+        first_row = np.searchsorted(row, begin)
+        parts = (row, of_pair[row], offset[row], first_row)
+        return Cell(position, pairs, few, *(torch.from_numpy(part) for part in parts))

@@ -1,0 +1,222 @@
+"""Mask, convolution, ReLU and max pooling in one: only units that some mutant can change are computed.
+
+In a trained network a mutation turns on few units. Most would stay at zero, or below the maximum under
+the same output of the pooling, even if it added all that it can: the sum of the positive parts of
+difference times weight. This bound is the same in all draws. So for each output, and some mutants near
+it, the units that no mutant can change in any draw are left out of the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kipoi_mcdropout.engine.incremental.cells import Cell, Cells
+from kipoi_mcdropout.engine.incremental.differences import Differences
+from kipoi_mcdropout.engine.incremental.entries import Entries
+from kipoi_mcdropout.engine.incremental.few_channels import FewChannels, pays
+from kipoi_mcdropout.engine.incremental.graph import Node
+from kipoi_mcdropout.engine.incremental.references import References
+from kipoi_mcdropout.engine.incremental.stages import Stage
+from kipoi_mcdropout.engine.incremental.windows import Ints
+from kipoi_mcdropout.engine.incremental.zeros import count_true, true_at
+
+_TOGETHER = 100  # mutants that share the weights of a cell: with more, more units can be changed by one
+_SLACK = 1.0 + 1e-4  # of what is added at best, for rounding
+LEAST_OUTPUTS = 1000  # taps of the pooling x units; with fewer, windows by blocks are faster
+WORTH = 0.5  # of the units at most, for leaving out the others to be faster
+
+
+@dataclass
+class Bounded:
+    """A cell, and what the mutants can do to it.
+
+    Attributes
+    ----------
+    most : Tensor, shape=(mutants or 1, taps of the pooling, units)
+        What is added at best where no mask drops anything; 1 where all have the same reference.
+    touched : Tensor of bool, shape=(mutants or 1, taps of the pooling)
+        Whether anything that differs is seen.
+    """
+
+    cell: Cell
+    most: Tensor
+    touched: Tensor
+
+
+class Factor:
+    """What a mask multiplies by, (draws, positions or 1, channels)."""
+
+    def __init__(self, factor: Tensor) -> None:
+        self.gains = factor.flatten(1).amax(dim=1)  # of the units that are kept, shape=(draws,)
+        self.dropped = (factor == 0).flatten(1)
+        self.by_position = factor.shape[1] > 1
+        kept = (factor == self.gains[:, None, None]).flatten(1)
+        # Whether all is dropped or kept with one factor of the draw.
+        self.plain = bool((self.gains > 0).all() and (self.dropped | kept).all())
+
+
+class Screened:
+    """The differences after a stage, from those before its mask; these are the same in all draws.
+
+    Parameters
+    ----------
+    stage : Stage
+    entries : Entries
+        Pairs are mutants here. By pair, then by position.
+    owner : numpy.ndarray, shape=(mutants,)
+        Reference of each mutant.
+    """
+
+    def __init__(self, stage: Stage, entries: Entries, owner: Ints) -> None:
+        self.stage, self.owner = stage, owner
+        self.single = len(owner) == 0 or bool((owner == owner[0]).all())
+        self.cells = Cells(stage.convolution, stage.pool, stage.n_cells)
+        self._bounded = list(self._bound(entries))
+
+    @classmethod
+    def of(cls, stage: Stage, rows: Differences, owner: Ints) -> Screened | None:
+        """None where too many numbers differ, or one is not finite, or on a GPU."""
+        values, outputs = rows.values, stage.pool.kernel * stage.convolution.weight.shape[0]
+        if values.device.type != "cpu" or not len(values) or outputs < LEAST_OUTPUTS:
+            return None
+        if not torch.isfinite(values.sum()):
+            return None
+        if not pays(count_true(values != 0) / values.numel(), outputs):
+            return None
+        return cls(stage, Entries.of(rows), owner)
+
+    def _bound(self, entries: Entries) -> Iterator[Bounded]:
+        taps = self.cells.taps()
+        positive, edge = self.cells.padded(taps.clamp(min=0))
+        negative, _ = self.cells.padded(taps.clamp(max=0).neg_())
+        signed, half = torch.cat([positive, negative]), len(positive)
+        for cell in self.cells.under(entries, lambda mutants: np.arange(len(mutants)) // _TOGETHER):
+            values = cell.few.values
+            column = cell.few.column + edge + half * (values < 0)
+            most, touched = [], []
+            for tap in range(self.stage.pool.kernel):
+                shift = tap * self.cells.step
+                absolute = FewChannels(
+                    column - shift * self.cells.n_in, cell.few.begin, values.abs()
+                )
+                most.append(absolute.times(signed))
+                seen = (cell.offset_of_row >= shift) & (cell.offset_of_row < shift + len(taps))
+                touched.append(torch.zeros(len(cell.pairs), dtype=torch.bool))
+                touched[-1][cell.pair_of_row[seen]] = True
+            bounded = Bounded(cell, torch.stack(most, 1) * _SLACK, torch.stack(touched, 1))
+            if self.single:
+                bounded.most = bounded.most.amax(dim=0, keepdim=True)
+                bounded.touched = bounded.touched.any(dim=0, keepdim=True)
+            yield bounded
+
+    def share(self, references: References, masks: Callable[[Node], Tensor]) -> float:
+        """Share of the units of the cells that some mutant can change in some draw."""
+        factor = Factor(masks(self.stage.site.node))
+        if not factor.plain:
+            return 1.0
+        changed = total = 0
+        for bounded in self._bounded:
+            units = self._units(bounded, *self._reference(bounded, references), factor.gains)
+            changed += len(units) * len(bounded.cell.pairs)
+            total += bounded.most.shape[2] * len(bounded.cell.pairs)
+        return changed / max(1, total)
+
+    def run(self, references: References, masks: Callable[[Node], Tensor]) -> Iterator[Entries]:
+        """Differences after the stage, of pairs of a draw and a mutant.
+
+        Parameters
+        ----------
+        masks : callable
+            Node of a dropout site -> multipliers, (draws, positions or 1, channels), each of them zero
+            or the largest of the draw.
+        """
+        factor = Factor(masks(self.stage.site.node))
+        for bounded in self._bounded:
+            before, after = self._reference(bounded, references)
+            units = self._units(bounded, before, after, factor.gains)
+            if not len(units):
+                continue
+            z = self._convolved(bounded.cell, factor, units)
+            z += before.index_select(3, units)
+            new = z[:, :, 0]
+            for tap in range(1, z.shape[2]):
+                torch.maximum(new, z[:, :, tap], out=new)
+            delta = new.relu_().sub_(after.index_select(2, units))
+            yield self._entries(bounded.cell, delta, units)
+
+    def _reference(self, bounded: Bounded, references: References) -> tuple[Tensor, Tensor]:
+        """What the cell sees, (draws, mutants or 1, taps, units), and its values without the taps."""
+        position = bounded.cell.position
+        owner = None if self.single else self.owner[bounded.cell.pairs]
+        convolved = references.canonical(self.stage.convolution.node.index)
+        before = self.cells.values(convolved, position, owner)
+        after = references.canonical(self.stage.last)[:, :, position]
+        picked = after[:, :1] if owner is None else after.index_select(1, torch.from_numpy(owner))
+        return before, picked
+
+    def _units(self, bounded: Bounded, before: Tensor, after: Tensor, gains: Tensor) -> Tensor:
+        """Units that some mutant can raise, or whose maximum it touches."""
+        room = (after[:, :, None] - before).div_(gains[:, None, None, None]).amin(dim=0)
+        raised = (bounded.most > room).flatten(0, 1).any(dim=0)
+        largest = (before == after[:, :, None]) & (after > 0)[:, :, None]
+        lowered = (largest.any(dim=0) & bounded.touched[:, :, None]).flatten(0, 1).any(dim=0)
+        return true_at(raised | lowered)
+
+    def _convolved(self, cell: Cell, factor: Factor, units: Tensor) -> Tensor:
+        """Differences of the convolution, (draws, mutants, taps of the pooling, units).
+
+        What all draws have in common, less what each of them drops, times its gain.
+        """
+        few, weight = cell.few, self.cells.weights(units)
+        draws, mutants, numbers = len(factor.gains), len(cell.pairs), len(few.values)
+        base = few.times(weight.flatten(1))
+        at = few.column % self.cells.n_in
+        if factor.by_position:
+            at = few.column + self.cells.first(cell.position) * self.cells.n_in
+        dropped = true_at(factor.dropped.gather(1, at.expand(draws, -1)))
+        number = dropped % numbers
+        # Where the rows of the cell, and those of its mutants, begin in each draw.
+        first = torch.cat([cell.first_of_row, number.new_tensor([numbers])])
+        starts = torch.searchsorted(dropped, torch.arange(draws)[:, None] * numbers + first)
+        few = FewChannels(
+            few.column.index_select(0, number),
+            starts.index_select(1, cell.first_row).flatten(),
+            few.values.index_select(0, number),
+        )
+        z = few.times(weight.flatten(1)).view(draws, mutants, -1)
+        torch.sub(base, z, out=z)
+        z = z.mul_(factor.gains[:, None, None]).view(draws, mutants, *weight.shape[1:])
+        kept = torch.diff(starts, dim=1) < torch.diff(first)
+        if not kept.all():
+            self._clear(z, cell, kept)
+        return z
+
+    def _clear(self, z: Tensor, cell: Cell, kept: Tensor) -> None:
+        """Exactly zero, not the rounding of a difference, where the masks leave nothing.
+
+        Parameters
+        ----------
+        kept : Tensor of bool, shape=(draws, rows of the cell)
+        """
+        seen = torch.zeros(len(z), z.shape[1], self.cells.extent, dtype=torch.bool)
+        seen[:, cell.pair_of_row, cell.offset_of_row] = kept
+        for tap in range(z.shape[2]):
+            begin = tap * self.cells.step
+            z[:, :, tap][~seen[:, :, begin : begin + self.cells.reach + 1].any(dim=2)] = 0
+
+    def _entries(self, cell: Cell, delta: Tensor, units: Tensor) -> Entries:
+        """What is not zero, of (draws, mutants, units)."""
+        at = true_at(delta != 0)
+        row, unit = np.divmod(at.numpy(), len(units))
+        draw, mutant = np.divmod(row, len(cell.pairs))
+        return Entries(
+            draw * len(self.owner) + cell.pairs[mutant],
+            np.full(len(at), cell.position),
+            units.numpy()[unit],
+            delta.flatten().index_select(0, at),
+        )
