@@ -17,7 +17,13 @@ from random_networks import random_network
 from torch import nn
 from variant_call import score_variants
 
-from kipoi_mcdropout.engine.incremental import few_channels, reference_products, thinning
+from kipoi_mcdropout.engine.incremental import (
+    few_channels,
+    reference_products,
+    screened,
+    tail,
+    thinning,
+)
 from kipoi_mcdropout.engine.incremental.rules import convolution
 from kipoi_mcdropout.engine.incremental.tail import Tail
 from kipoi_mcdropout.plugin.mutation import MCDropoutISM
@@ -39,9 +45,12 @@ def sequences(seed: int) -> np.ndarray:
 @pytest.mark.parametrize("sparse", [False, True], ids=["as it pays", "always sparse"])
 def test_the_engine_and_every_path_through_it(monkeypatch: pytest.MonkeyPatch, sparse: bool) -> None:
     monkeypatch.setattr(Tail, "pays", lambda *_: True)
+    monkeypatch.setattr(tail, "LEAST_POOLED", 0)
     if sparse:
-        for module in (few_channels, reference_products):
+        for module in (few_channels, reference_products, screened, tail):
             monkeypatch.setattr(module, "pays", lambda *_: True)
+        monkeypatch.setattr(screened, "LEAST_OUTPUTS", 0)
+        monkeypatch.setattr(thinning, "WORTH", 2.0)
         monkeypatch.setattr(reference_products, "SMALL", 0)
         monkeypatch.setattr(convolution, "LEAST_OUTPUTS", 0)
         monkeypatch.setattr(thinning, "LEAST_ZERO", 0.0)

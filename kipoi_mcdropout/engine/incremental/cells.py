@@ -33,21 +33,14 @@ class Cell:
     few : FewChannels
         The numbers that are not zero, a row for each pair; columns: input under the cell * channels in
         + channel.
-    first_of_row : Tensor of int64, shape=(rows,)
-        Where the numbers of each input of each pair begin.
-    pair_of_row, offset_of_row : Tensor of int64, shape=(rows,)
-        Number among `pairs`; input under the cell.
-    first_row : Tensor of int64, shape=(pairs,)
-        Where the rows of each pair begin.
+    pair_of_number : Tensor of int64, shape=(numbers,)
+        Which of `pairs`.
     """
 
     position: int
     pairs: Ints
     few: FewChannels
-    first_of_row: Tensor
-    pair_of_row: Tensor
-    offset_of_row: Tensor
-    first_row: Tensor
+    pair_of_number: Tensor
 
 
 class Cells:
@@ -89,6 +82,10 @@ class Cells:
         at = torch.arange(s.kernel) * s.dilation + (cell * s.stride - s.left)
         return at.clamp(0, length - 1), (at < 0) | (at >= length)
 
+    def taps_inside(self, cell: int) -> list[int]:
+        """Taps of the pooling that lie on the sequence."""
+        return (~self._seen(cell)[1]).nonzero()[:, 0].tolist()
+
     def values(self, reference: Tensor, cell: int, owner: Ints | None) -> Tensor:
         """Values of the references that a cell sees, -inf off the sequence.
 
@@ -103,9 +100,11 @@ class Cells:
         -------
         Tensor, shape=(draws, mutants or 1, taps of the pooling, channels)
         """
-        at, off = self._seen(cell)
+        device = reference.device
+        at, off = (x.to(device) for x in self._seen(cell))
         seen = reference.index_select(2, at)
-        seen = seen[:, :1] if owner is None else seen.index_select(1, torch.from_numpy(owner))
+        own = slice(0, 1) if owner is None else torch.from_numpy(owner).to(device)
+        seen = seen[:, own]
         return seen.masked_fill(off[:, None], -torch.inf) if off.any() else seen
 
     def weights(self, units: Tensor | None = None) -> Tensor:
@@ -155,12 +154,9 @@ class Cells:
         pairs, begin, of_pair = np.unique(
             entries.pair[numbers], return_index=True, return_inverse=True
         )
-        row = np.flatnonzero(np.diff(of_pair * self.extent + offset, prepend=-1))
         few = FewChannels(
             torch.from_numpy(offset * self.n_in + channel),
             torch.from_numpy(begin),
             entries.values.index_select(0, torch.from_numpy(numbers)),
         )
-        first_row = np.searchsorted(row, begin)
-        parts = (row, of_pair[row], offset[row], first_row)
-        return Cell(position, pairs, few, *(torch.from_numpy(part) for part in parts))
+        return Cell(position, pairs, few, torch.from_numpy(of_pair))

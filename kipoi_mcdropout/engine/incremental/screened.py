@@ -8,6 +8,7 @@ it, the units that no mutant can change in any draw are left out of the weights.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -25,7 +26,7 @@ from kipoi_mcdropout.engine.incremental.stages import Stage
 from kipoi_mcdropout.engine.incremental.windows import Ints
 from kipoi_mcdropout.engine.incremental.zeros import count_true, true_at
 
-_TOGETHER = 100  # mutants that share the weights of a cell: with more, more units can be changed by one
+TOGETHER = 100  # mutants that share the weights of a cell: with more, more units can be changed by one
 _SLACK = 1.0 + 1e-4  # of what is added at best, for rounding
 LEAST_OUTPUTS = 1000  # taps of the pooling x units; with fewer, windows by blocks are faster
 WORTH = 0.5  # of the units at most, for leaving out the others to be faster
@@ -52,12 +53,13 @@ class Factor:
     """What a mask multiplies by, (draws, positions or 1, channels)."""
 
     def __init__(self, factor: Tensor) -> None:
-        self.gains = factor.flatten(1).amax(dim=1)  # of the units that are kept, shape=(draws,)
+        largest = factor.flatten(1).amax(dim=1)
+        self.gains = torch.where(largest > 0, largest, 1.0)  # of the units that are kept, (draws,)
         self.dropped = (factor == 0).flatten(1)
         self.by_position = factor.shape[1] > 1
         kept = (factor == self.gains[:, None, None]).flatten(1)
         # Whether all is dropped or kept with one factor of the draw.
-        self.plain = bool((self.gains > 0).all() and (self.dropped | kept).all())
+        self.plain = bool((self.dropped | kept).all())
 
 
 class Screened:
@@ -70,10 +72,13 @@ class Screened:
         Pairs are mutants here. By pair, then by position.
     owner : numpy.ndarray, shape=(mutants,)
         Reference of each mutant.
+    paths : Counter
+        "screened" counts the cells that were looked at, "units" their units, and "units left" those
+        that were computed.
     """
 
-    def __init__(self, stage: Stage, entries: Entries, owner: Ints) -> None:
-        self.stage, self.owner = stage, owner
+    def __init__(self, stage: Stage, entries: Entries, owner: Ints, paths: Counter[str]) -> None:
+        self.stage, self.owner, self.paths = stage, owner, paths
         self.single = len(owner) == 0 or bool((owner == owner[0]).all())
         self.cells = Cells(stage.convolution, stage.pool, stage.n_cells)
         self._bounded = list(self._bound(entries))
@@ -88,16 +93,17 @@ class Screened:
             return None
         if not pays(count_true(values != 0) / values.numel(), outputs):
             return None
-        return cls(stage, Entries.of(rows), owner)
+        return cls(stage, Entries.joined([Entries.of(rows)]), owner, Counter())
 
     def _bound(self, entries: Entries) -> Iterator[Bounded]:
         taps = self.cells.taps()
         positive, edge = self.cells.padded(taps.clamp(min=0))
         negative, _ = self.cells.padded(taps.clamp(max=0).neg_())
         signed, half = torch.cat([positive, negative]), len(positive)
-        for cell in self.cells.under(entries, lambda mutants: np.arange(len(mutants)) // _TOGETHER):
+        for cell in self.cells.under(entries, lambda mutants: np.arange(len(mutants)) // TOGETHER):
             values = cell.few.values
             column = cell.few.column + edge + half * (values < 0)
+            offset = cell.few.column // self.cells.n_in
             most, touched = [], []
             for tap in range(self.stage.pool.kernel):
                 shift = tap * self.cells.step
@@ -105,9 +111,9 @@ class Screened:
                     column - shift * self.cells.n_in, cell.few.begin, values.abs()
                 )
                 most.append(absolute.times(signed))
-                seen = (cell.offset_of_row >= shift) & (cell.offset_of_row < shift + len(taps))
+                seen = (offset >= shift) & (offset < shift + len(taps))
                 touched.append(torch.zeros(len(cell.pairs), dtype=torch.bool))
-                touched[-1][cell.pair_of_row[seen]] = True
+                touched[-1][cell.pair_of_number[seen]] = True
             bounded = Bounded(cell, torch.stack(most, 1) * _SLACK, torch.stack(touched, 1))
             if self.single:
                 bounded.most = bounded.most.amax(dim=0, keepdim=True)
@@ -139,6 +145,9 @@ class Screened:
         for bounded in self._bounded:
             before, after = self._reference(bounded, references)
             units = self._units(bounded, before, after, factor.gains)
+            self.paths["screened"] += 1
+            self.paths["units"] += bounded.most.shape[2]
+            self.paths["units left"] += len(units)
             if not len(units):
                 continue
             z = self._convolved(bounded.cell, factor, units)
@@ -147,7 +156,10 @@ class Screened:
             for tap in range(1, z.shape[2]):
                 torch.maximum(new, z[:, :, tap], out=new)
             delta = new.relu_().sub_(after.index_select(2, units))
-            yield self._entries(bounded.cell, delta, units)
+            entries = self._entries(bounded.cell, delta, units)
+            for site in self.stage.masks:
+                entries = entries.times(masks(site.node), len(self.owner))
+            yield entries
 
     def _reference(self, bounded: Bounded, references: References) -> tuple[Tensor, Tensor]:
         """What the cell sees, (draws, mutants or 1, taps, units), and its values without the taps."""
@@ -170,44 +182,25 @@ class Screened:
     def _convolved(self, cell: Cell, factor: Factor, units: Tensor) -> Tensor:
         """Differences of the convolution, (draws, mutants, taps of the pooling, units).
 
-        What all draws have in common, less what each of them drops, times its gain.
+        What all draws have in common, less what each of them drops, times its gain. Both are sums in the
+        same order, so the result is exactly zero where a draw drops all that is seen.
         """
         few, weight = cell.few, self.cells.weights(units)
-        draws, mutants, numbers = len(factor.gains), len(cell.pairs), len(few.values)
-        base = few.times(weight.flatten(1))
+        draws, numbers = len(factor.gains), len(few.values)
         at = few.column % self.cells.n_in
         if factor.by_position:
             at = few.column + self.cells.first(cell.position) * self.cells.n_in
         dropped = true_at(factor.dropped.gather(1, at.expand(draws, -1)))
         number = dropped % numbers
-        # Where the rows of the cell, and those of its mutants, begin in each draw.
-        first = torch.cat([cell.first_of_row, number.new_tensor([numbers])])
-        starts = torch.searchsorted(dropped, torch.arange(draws)[:, None] * numbers + first)
-        few = FewChannels(
+        begin = torch.arange(draws)[:, None] * numbers + few.begin
+        lost = FewChannels(
             few.column.index_select(0, number),
-            starts.index_select(1, cell.first_row).flatten(),
+            torch.searchsorted(dropped, begin.flatten()),
             few.values.index_select(0, number),
         )
-        z = few.times(weight.flatten(1)).view(draws, mutants, -1)
-        torch.sub(base, z, out=z)
-        z = z.mul_(factor.gains[:, None, None]).view(draws, mutants, *weight.shape[1:])
-        kept = torch.diff(starts, dim=1) < torch.diff(first)
-        if not kept.all():
-            self._clear(z, cell, kept)
-        return z
-
-    def _clear(self, z: Tensor, cell: Cell, kept: Tensor) -> None:
-        """Exactly zero, not the rounding of a difference, where the masks leave nothing.
-
-        Parameters
-        ----------
-        kept : Tensor of bool, shape=(draws, rows of the cell)
-        """
-        seen = torch.zeros(len(z), z.shape[1], self.cells.extent, dtype=torch.bool)
-        seen[:, cell.pair_of_row, cell.offset_of_row] = kept
-        for tap in range(z.shape[2]):
-            begin = tap * self.cells.step
-            z[:, :, tap][~seen[:, :, begin : begin + self.cells.reach + 1].any(dim=2)] = 0
+        z = lost.times(weight.flatten(1)).view(draws, len(cell.pairs), -1)
+        torch.sub(few.times(weight.flatten(1)), z, out=z)
+        return z.mul_(factor.gains[:, None, None]).view(*z.shape[:2], *weight.shape[1:])
 
     def _entries(self, cell: Cell, delta: Tensor, units: Tensor) -> Entries:
         """What is not zero, of (draws, mutants, units)."""

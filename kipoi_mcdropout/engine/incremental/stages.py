@@ -1,11 +1,12 @@
-"""Chains of operations that are done together: mask, convolution, ReLU and max pooling."""
+"""Chains of operations that are done together: mask, convolution, ReLU, max pooling, further masks."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 from kipoi_mcdropout.engine.incremental.plan import Plan
-from kipoi_mcdropout.engine.incremental.rules.base import Key
+from kipoi_mcdropout.engine.incremental.rules.base import Key, Rule
 from kipoi_mcdropout.engine.incremental.rules.convolution import Convolution, Sliding
 from kipoi_mcdropout.engine.incremental.rules.pointwise import Identity, Pointwise
 from kipoi_mcdropout.engine.incremental.rules.pooling import MaxPool
@@ -23,6 +24,10 @@ class Stage:
     pool : Sliding
         Of one position, where nothing is pooled.
     last : int
+        Node of the values after ReLU and pooling.
+    masks : list of SiteRule
+        What follows.
+    end : int
         Node of the result.
     n_cells : int
         Positions of the result.
@@ -33,6 +38,8 @@ class Stage:
     convolution: Convolution
     pool: Sliding
     last: int
+    masks: list[SiteRule]
+    end: int
     n_cells: int
 
 
@@ -56,21 +63,35 @@ def _around(plan: Plan, convolution: Convolution) -> Stage | None:
         return None
     if plan.steps[site.sources[0]].drawn or plan.lanes[site.sources[0]] != 1:
         return None
+    rules = _following(plan, convolution.node.index)
     last, relu, pool = convolution.node.index, False, None
-    while _single(plan, last):
-        user = plan.steps[plan.steps[last].node.users[0]]
-        rule = user.rule
+    while rules and type(rules[0]) is not SiteRule:
+        rule = rules.pop(0)
         if type(rule) is Pointwise and rule.node.name == "relu" and not relu:
             relu = True
         elif type(rule) is MaxPool and pool is None:
             pool = rule.sliding
-        elif not (type(rule) is Identity and rule.layout.n_channels == convolution.layout.n_channels):
+        elif type(rule) is not Identity:
             break
-        last = user.node.index
+        last = rule.node.index
     if not relu:
         return None
-    n_cells = plan.layouts[last].n_positions
-    return Stage((site.sources[0], 0), site, convolution, pool or Sliding(1), last, n_cells)
+    after = list(itertools.takewhile(lambda rule: type(rule) in (SiteRule, Identity), rules))
+    end = after[-1].node.index if after else last
+    masks = [rule for rule in after if isinstance(rule, SiteRule)]
+    pool, n_cells = pool or Sliding(1), plan.layouts[last].n_positions
+    return Stage((site.sources[0], 0), site, convolution, pool, last, masks, end, n_cells)
+
+
+def _following(plan: Plan, node: int) -> list[Rule]:
+    """The rules after a node, as long as each result is taken by one of them alone."""
+    rules: list[Rule] = []
+    while _single(plan, node):
+        step = plan.steps[plan.steps[node].node.users[0]]
+        assert step.rule is not None
+        rules.append(step.rule)
+        node = step.node.index
+    return rules
 
 
 def _single(plan: Plan, node: int) -> bool:

@@ -29,7 +29,7 @@ from kipoi_mcdropout.engine.incremental.windows import Ints
 from kipoi_mcdropout.engine.incremental.zeros import any_not_zero, true_at
 
 _LEAST_P = 0.2  # below, leaving out what is dropped saves too little
-_LEAST_POOLED = 2**20  # products of a mutant at a pooling; with fewer, windows by blocks are faster
+LEAST_POOLED = 2**20  # products of a mutant at a pooling; with fewer, windows by blocks are faster
 _ALIVE = 0.75  # of the rows; with more, the others are not sorted out before a product
 
 
@@ -97,7 +97,7 @@ class Tail:
     def large(self) -> bool:
         """Whether products are so large that they may be done position by position."""
         taps = self.cells.pool.kernel
-        return taps == 1 or taps * self.rows.numel() >= _LEAST_POOLED
+        return taps == 1 or taps * self.rows.numel() >= LEAST_POOLED
 
     def pays(self, entries: int, n_positions: int) -> bool:
         """Whether dropping saves more than picking the weights costs."""
@@ -138,7 +138,7 @@ class Tail:
                 weight = self.rows if kept is None else self.rows.index_select(0, kept)
                 seen, post = self._references(drawn, d, position, mutants)
                 best: Tensor | None = None
-                for tap in range(self.cells.pool.kernel):
+                for tap in self.cells.taps_inside(position):
                     first = self.cells.first(position) + tap * self.cells.step
                     z = self._convolve(x, packed.index, mutants, first, weight)
                     best = self._larger(best, z, seen[:, tap], kept)
@@ -162,7 +162,7 @@ class Tail:
             d, mutants = int(cell.pairs[0] // n_mutants), cell.pairs % n_mutants
             seen, post = self._references(drawn, d, cell.position, mutants)
             best: Tensor | None = None
-            for tap in range(self.cells.pool.kernel):
+            for tap in self.cells.taps_inside(cell.position):
                 z = self._of_few(cell.few, taps, edge - tap * self.cells.step * self.cells.n_in)
                 best = self._larger(best, z, seen[:, tap], None)
             assert best is not None
@@ -270,7 +270,7 @@ def find_tail(steps: dict, linear: FlatLinear, users: Callable[[int], int]) -> T
             return None
         if isinstance(rule, Convolution):
             break
-        pooled = any(isinstance(rule, MaxPool) for rule in chain)
+        pooled = any(isinstance(link, MaxPool) for link in chain)
         if isinstance(rule, SiteRule) and site is None and not chain:
             site = rule
         elif site is not None and (type(rule) is Pointwise or (type(rule) is MaxPool and not pooled)):

@@ -4,7 +4,7 @@ ReLU, max pooling and masks make most of the differences of a trained network ze
 route (see route.py) the first block is counted. From the first cut at which enough is zero, only pairs
 of a draw and a mutant with a difference left go on, in windows as narrow as they can be, in blocks of
 their own; at every further cut the same is done again. A pair that is gone has exactly the reference's
-output.
+output. From a first cut before the masks, the draws may go on by a stage (see screened.py).
 The zero test has no tolerance, and the choice follows from the mutants and draws at hand alone.
 """
 
@@ -27,8 +27,6 @@ from kipoi_mcdropout.engine.incremental.plan import Plan
 from kipoi_mcdropout.engine.incremental.references import References
 from kipoi_mcdropout.engine.incremental.route import Route
 from kipoi_mcdropout.engine.incremental.rules.base import Key
-from kipoi_mcdropout.engine.incremental.rules.pointwise import Identity
-from kipoi_mcdropout.engine.incremental.rules.site import SiteRule
 from kipoi_mcdropout.engine.incremental.screened import WORTH, Screened
 from kipoi_mcdropout.engine.incremental.stages import Stage
 from kipoi_mcdropout.engine.incremental.steps import take_step
@@ -137,7 +135,7 @@ class Thinning:
     ) -> None:
         self.route, self.end, self.plan = route, end, end.plan
         self.masks, self.shared, self.most, self.stages = masks, shared, most, stages
-        self._stage: Stage | None = None  # by which the draws begin
+        self._stage: Stage | None = None  # by which the draws begin, if it pays
         self._screened: Screened | None = None
         self.drawn = self.plan.steps[route.order[-1][0]].drawn
         self.number = self._least = 0  # of the cut; those before the least do not pay in any draw
@@ -176,15 +174,16 @@ class Thinning:
         delta = context.delta(cut, windows[cut])
         alive = any_not_zero(delta)
         pairs = np.arange(len(delta))[:, None] * len(self.end.owner) + block.mutants
+        part = Differences.of(delta, alive, pairs, block.places[cut])
         if self.pays is None:
-            self._stage = self._worth_screening(Differences.of(delta, alive, pairs, block.places[cut]))
+            self._stage = self._worth_screening(part)
             if self._stage is None and count_true(alive) > (1 - LEAST_ZERO) * alive.numel():
                 self._try_next()
                 return False
             self.pays = True
             self.end.begin_pairs()
         self.end.paths["thinned"] += 1
-        self._add(Differences.of(delta, alive, pairs, block.places[cut]))
+        self._add(part)
         if not self.still and self._held > _HELD_BYTES:
             self._pass_on(self.number)
         return True
@@ -209,8 +208,10 @@ class Thinning:
         if not self.still:
             self._pass_on(first)
             return
-        if self._stage is not None:
-            self._screen(self._stage)
+        if self._stage is not None and self._screened is None:
+            self._prepare_screening(self._stage)
+        if self._screened is not None:
+            self._screen(self._screened)
             return
         n_draws = len(self.end.draws) if self.drawn else 1
         if self._kept is not None and not self.drawn:
@@ -232,40 +233,31 @@ class Thinning:
         rows : Differences
             Of the first block.
         """
-        stage = self.stages.get(self.cut)
-        if stage is None or not self.still or self.number + 1 >= len(self.route.cuts):
-            return None
-        order = [key[0] for key in self._segment(self.number)]
-        after = order[order.index(stage.last) + 1 :] if stage.last in order else None
-        if after is None or not all(
-            isinstance(self.plan.steps[node].rule, (SiteRule, Identity)) for node in after
-        ):
+        stage, following = self.stages.get(self.cut), self.route.cuts[self.number + 1 :]
+        if stage is None or not self.still or not following or following[0][0] != stage.end:
             return None
         few = Screened.of(stage, rows, self.end.owner)
         if few is None or few.share(self.end.references, self.masks) > WORTH:
             return None
         return stage
 
-    def _screen(self, stage: Stage) -> None:
+    def _prepare_screening(self, stage: Stage) -> None:
+        """Unless a difference is not finite: nothing bounds what it does."""
+        if all(torch.isfinite(part.values.sum()) for part in self._parts):
+            entries = Entries.of(self._joined())
+            self._screened = Screened(stage, entries, self.end.owner, self.end.paths)
+
+    def _screen(self, screened: Screened) -> None:
         """The draws by a stage; to its mask all of them are the same."""
-        first, following = self.number, self.route.cuts[self.number + 1]
-        if self._screened is None:
-            self._screened = Screened(stage, Entries.of(self._joined()), self.end.owner)
-        keys = self._segment(first)
-        rules = [self.plan.steps[key[0]].rule for key in keys]
-        after = [rule for key, rule in zip(keys, rules, strict=True) if key[0] > stage.last]
-        parts = []
-        for part in self._screened.run(self.end.references, self.masks):
-            self.end.paths["screened"] += 1
-            for rule in after:
-                if isinstance(rule, SiteRule):
-                    part = part.times(self.masks(rule.node), len(self.end.owner))
-            parts.append(part)
-        if parts and following in self.route.targets:
-            self.end.take_entries(following, Entries.joined(parts))
-        elif parts:
-            self._add(Entries.joined(parts).rows(self.plan.layouts[following[0]].n_channels))
-            self._pass_on(first + 1)
+        parts = list(screened.run(self.end.references, self.masks))
+        if not parts:
+            return
+        entries, following = Entries.joined(parts), self.route.cuts[self.number + 1]
+        if following in self.route.targets:
+            self.end.take_entries(following, entries)
+        else:
+            self._add(entries.rows(self.plan.layouts[following[0]].n_channels))
+            self._pass_on(self.number + 1)
 
     def _joined(self) -> Differences:
         """What was collected, by pair and position; then there is nothing left."""
