@@ -76,15 +76,11 @@ class Cells:
         s = self.convolution.sliding
         return (cell * self.pool.stride - self.pool.left) * s.stride - s.left
 
-    def _seen(self, cell: int) -> tuple[Tensor, Tensor]:
-        """Positions of the convolution that a cell sees, and which of them lie off the sequence."""
-        s, length = self.pool, self.convolution.layout.n_positions
-        at = torch.arange(s.kernel) * s.dilation + (cell * s.stride - s.left)
-        return at.clamp(0, length - 1), (at < 0) | (at >= length)
-
     def taps_inside(self, cell: int) -> list[int]:
-        """Taps of the pooling that lie on the sequence."""
-        return (~self._seen(cell)[1]).nonzero()[:, 0].tolist()
+        """Taps of the pooling that lie on the sequence; consecutive ones."""
+        s, length = self.pool, self.convolution.layout.n_positions
+        begin = cell * s.stride - s.left
+        return [tap for tap in range(s.kernel) if 0 <= begin + tap * s.dilation < length]
 
     def values(self, reference: Tensor, cell: int, owner: Ints | None) -> Tensor:
         """Values of the references that a cell sees, -inf off the sequence.
@@ -100,12 +96,13 @@ class Cells:
         -------
         Tensor, shape=(draws, mutants or 1, taps of the pooling, channels)
         """
-        device = reference.device
-        at, off = (x.to(device) for x in self._seen(cell))
-        seen = reference.index_select(2, at)
-        own = slice(0, 1) if owner is None else torch.from_numpy(owner).to(device)
-        seen = seen[:, own]
-        return seen.masked_fill(off[:, None], -torch.inf) if off.any() else seen
+        inside, s = self.taps_inside(cell), self.pool
+        begin = cell * s.stride - s.left
+        first, last = begin + inside[0] * s.dilation, begin + inside[-1] * s.dilation
+        own = slice(0, 1) if owner is None else torch.from_numpy(owner).to(reference.device)
+        seen = reference[:, :, first : last + 1 : s.dilation][:, own]
+        around = (0, 0, inside[0], s.kernel - 1 - inside[-1])
+        return F.pad(seen, around, value=-torch.inf) if len(inside) < s.kernel else seen
 
     def weights(self, units: Tensor | None = None) -> Tensor:
         """Of the inputs under a cell: (inputs * channels in, taps of the pooling, units)."""

@@ -30,7 +30,6 @@ from kipoi_mcdropout.engine.incremental.zeros import any_not_zero, true_at
 
 _LEAST_P = 0.2  # below, leaving out what is dropped saves too little
 LEAST_POOLED = 2**20  # products of a mutant at a pooling; with fewer, windows by blocks are faster
-_ALIVE = 0.75  # of the rows; with more, the others are not sorted out before a product
 
 
 @dataclass
@@ -169,7 +168,7 @@ class Tail:
             kept = _kept(masks[d], cell.position)
             if kept is not None:
                 best = best.index_select(1, kept)
-            self._multiply(result[d], best, post, kept, cell.position, mutants, drawn.gain)
+            self._multiply(result[d], best, post, kept, cell.position, mutants, drawn.gain, few=True)
         return result
 
     def _start(self, like: Tensor, drawn: Drawn) -> Tensor:
@@ -210,19 +209,20 @@ class Tail:
         position: int,
         mutants: Ints,
         gain: float,
+        few: bool = False,
     ) -> None:
         """Add what the values of the kept units at a position change in the linear layer's outputs."""
         for rule in self.after:
             value = value.relu_() if rule.node.name == "relu" else rule.apply(value)
         if not self.plain:
-            value = value - (post if kept is None else post.index_select(1, kept))
+            value -= post if kept is None else post.index_select(1, kept)
         weight = self.linear.weight[position]
         if kept is not None:
             value *= gain
             weight = weight.index_select(0, kept)
-        rows = true_at(any_not_zero(value))
-        if len(rows) < _ALIVE * len(value):
-            value, mutants = value.index_select(0, rows), mutants[rows.cpu().numpy()]
+        if few:  # then nothing is left of many rows
+            rows = true_at(any_not_zero(value))
+            value, mutants = value.index_select(0, rows), mutants[rows.numpy()]
         target = consecutive(mutants)
         if isinstance(target, slice):
             result[target].addmm_(value, weight)
