@@ -217,6 +217,16 @@ class Leaving:
                 lanes.append(delta + own)
             self.results[index] = torch.stack(lanes, dim=1) if len(lanes) > 1 else lanes[0][:, None]
 
+    def forget(self) -> None:
+        """Let go of what is computed anew for other draws."""
+        self.entries = {}
+        for key, packed in self.packed.items():
+            if self.plan.steps[key[0]].drawn:
+                packed.values = None
+        for index, leaving in self.exits.items():
+            if isinstance(leaving, FlatLinear):
+                self.results.pop(index, None)
+
     def _multiply_packed(self, index: int, leaving: FlatLinear, lane: int) -> Tensor:
         """Products of the windows that were packed, and of those that were multiplied at once."""
         packed, few = self.packed[leaving.source, lane], self.multiplied.product(index, lane)

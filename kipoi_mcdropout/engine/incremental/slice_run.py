@@ -136,6 +136,7 @@ class SliceRun:
             self._finish(alt, narrow[changed[narrow]], selected, None)
         self._run_whole(alt, selected)
         self._copy_unchanged(alt, ref)
+        self.leaving.forget()
         return alt, ref
 
     def _context(self, block: Block) -> BlockContext:
