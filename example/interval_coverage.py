@@ -29,6 +29,7 @@ import pandas as pd
 import truth
 from truth import OUTPUTS, encode, true_logits_of_codes
 
+from kipoi_mcdropout.effects.row_identity import variant_names
 from kipoi_mcdropout.files.read import read_effects, read_provenance
 from kipoi_mcdropout.sequence.genome import Genome
 from kipoi_mcdropout.significance.add_intervals import ConformalOptions
@@ -99,7 +100,7 @@ def with_truth(result: Path, cebpb: float = truth.CEBPB_TO_DNASE) -> pd.DataFram
 
 def names_of(effects: pd.DataFrame) -> pd.Series:
     """Names of the variants; all windows lie on the forward strand."""
-    return effects[["chrom", "pos", "ref", "alt"]].astype(str).agg(":".join, axis=1)
+    return variant_names(effects[["chrom", "pos", "ref", "alt"]])
 
 
 def coverage(result: Path, others: Path) -> pd.DataFrame:

@@ -61,8 +61,14 @@ def _complemented(alleles: pd.Series, minus: NDArray[np.bool_]) -> pd.Series:
 
 def variant_names(variants: pd.DataFrame) -> pd.Series:
     """``chrom:pos:ref:alt`` of each row of `genomic_variants`."""
-    identity: pd.Series = variants.astype(str).agg(":".join, axis=1)
-    return identity
+    return joined_by_colons(variants)
+
+
+def joined_by_colons(table: pd.DataFrame) -> pd.Series:
+    """The cells of each row with ":" between; column by column, as joining row by row takes long."""
+    texts = table.astype(str)
+    joined: pd.Series = texts.iloc[:, 0].str.cat(texts.iloc[:, 1:], sep=":").rename(None)
+    return joined
 
 
 def mutant_names(table: pd.DataFrame) -> pd.Series:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from kipoi_mcdropout.effects.columns import OF_EACH, OUTPUT_EPS
 from kipoi_mcdropout.effects.rounding import FLOAT32_EPS
-from kipoi_mcdropout.effects.summary import EffectSummary
 from kipoi_mcdropout.files.record import SequenceBlocks, SequenceRecord
 from kipoi_mcdropout.sequence.mutants import chunks
+
+if TYPE_CHECKING:  # results are read without torch
+    from kipoi_mcdropout.effects.summary import EffectSummary
 
 _ROWS = 100_000  # of a table held at a time
 

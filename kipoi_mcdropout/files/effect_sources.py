@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from kipoi_mcdropout.effects.member_names import asked_columns
-from kipoi_mcdropout.effects.summary import EffectSummary
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.files.column_types import to_frame
 from kipoi_mcdropout.files.effect_pieces import effect_pieces
@@ -28,6 +27,9 @@ from kipoi_mcdropout.files.read import (
 )
 from kipoi_mcdropout.files.record import SequenceBlocks, SequenceRecord
 from kipoi_mcdropout.outputs.targets import select_targets
+
+if TYPE_CHECKING:  # results are read without torch
+    from kipoi_mcdropout.effects.summary import EffectSummary
 
 Chosen = Sequence[str | int] | None
 

@@ -13,6 +13,8 @@ changed. Functions of several panels return a dict of Axes. matplotlib and logom
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from kipoi_mcdropout.effects.draws_enough import DrawsEnough, draws_enough
 from kipoi_mcdropout.plots.calibration import plot_calibration
 from kipoi_mcdropout.plots.convergence import plot_convergence
@@ -21,10 +23,17 @@ from kipoi_mcdropout.plots.evaluation import plot_evaluation
 from kipoi_mcdropout.plots.ism import plot_ism
 from kipoi_mcdropout.plots.mean_variance import plot_mean_variance
 from kipoi_mcdropout.plots.members import plot_members
-from kipoi_mcdropout.plots.mr import plot_mr, plot_mr_funnel, plot_mr_leave_one_out, plot_mr_scatter
 from kipoi_mcdropout.plots.ref_alt_covariance import plot_ref_alt_covariance
 from kipoi_mcdropout.plots.save import figure_bytes, save_figure
 from kipoi_mcdropout.plots.volcano import plot_volcano
+
+if TYPE_CHECKING:
+    from kipoi_mcdropout.plots.mr import (
+        plot_mr,
+        plot_mr_funnel,
+        plot_mr_leave_one_out,
+        plot_mr_scatter,
+    )
 
 __all__ = [
     "DrawsEnough",
@@ -45,3 +54,15 @@ __all__ = [
     "plot_volcano",
     "save_figure",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the figures of Mendelian randomization when they are asked for (PEP 562).
+
+    Their statistics take longer to import than another figure takes to draw.
+    """
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from kipoi_mcdropout.plots import mr
+
+    return getattr(mr, name)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
+from numpy.typing import NDArray
+from scipy.special import bdtr, bdtrik
 
 from kipoi_mcdropout.plots import style
 from kipoi_mcdropout.significance.calibration import CalibrationResult
@@ -90,7 +91,7 @@ def _draw_pit(ax: Axes, result: CalibrationResult) -> None:
         edges[:-1], result.pit_counts / (n * width), width, align="edge", color=style.SKY,
         edgecolor="white", lw=0.5, zorder=2, gid="pit",
     )  # fmt: skip
-    low, high = stats.binom.interval(0.95, n, width[0])
+    low, high = binomial_interval(0.95, n, width[0])
     expected = n * width[0]
     ax.axhspan(low / expected, high / expected, color=style.GREY, alpha=0.3, lw=0, zorder=3, gid="band")
     ax.axhline(1, color=style.BLACK, lw=style.LINE_PT, ls="--", zorder=4, gid="uniform")
@@ -101,3 +102,15 @@ def _draw_pit(ax: Axes, result: CalibrationResult) -> None:
         loc="left", pad=4,
     )  # fmt: skip
     style.note(ax, "grey: 95 % of heights were it uniform")
+
+
+def binomial_interval(level: float, n: int, p: float) -> NDArray[np.float64]:
+    """The counts between which a share `level` of binomial counts lies, each tail with half of the rest.
+
+    As `scipy.stats.binom.interval`; to import `scipy.stats` takes longer than to draw the figure.
+    """
+    below = np.array([(1 - level) / 2, (1 + level) / 2])
+    counts = np.ceil(bdtrik(below, n, p))
+    lower = np.maximum(counts - 1, 0)  # rounding may have gone one too far
+    ends: NDArray[np.float64] = np.where(bdtr(lower, n, p) >= below, lower, counts)
+    return ends

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import ndtri
 
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.plots import style
@@ -126,7 +126,7 @@ def interval(table: pd.DataFrame, level: float) -> tuple[NDArray[np.float64], ND
         low, high = (table[column].to_numpy(np.float64) for column in ends)
         return low, high, "by their quantiles"
     mean, sd = (table[column].to_numpy(np.float64) for column in ("effect_mean", "effect_sd"))
-    half = float(stats.norm.ppf((1 + level) / 2)) * sd
+    half = float(ndtri((1 + level) / 2)) * sd
     return mean - half, mean + half, "normal with their sd"
 
 

@@ -49,11 +49,11 @@ def effects_needed(level: float) -> int:
     return n
 
 
-def half_width(scores: ArrayLike, level: float) -> float:
-    """Half-width, in units of the spread, by some scores; infinite if they are too few for the level."""
-    scores = np.sort(np.asarray(scores, np.float64))
-    rank = rank_of(level, len(scores))
-    return float(scores[rank - 1]) if rank <= len(scores) else math.inf
+def half_widths(scores: ArrayLike, levels: Sequence[float]) -> list[float]:
+    """Half-width, in units of the spread, at each level; infinite if the scores are too few for it."""
+    ordered = np.sort(np.asarray(scores, np.float64))
+    ranks = [rank_of(level, len(ordered)) for level in levels]
+    return [float(ordered[rank - 1]) if rank <= len(ordered) else math.inf for rank in ranks]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,7 @@ class ConformalGroups:
         """
         group = group_of(size, edges)
         parts = [scores[group == number] for number in range(len(edges) - 1)]
-        widths = np.array([[half_width(part, level) for level in LEVELS] for part in parts])
+        widths = np.array([half_widths(part, LEVELS) for part in parts])
         return cls(tuple(map(float, edges)), tuple(map(len, parts)), LEVELS, widths)
 
     def at(self, size: ArrayLike, level: float) -> FloatArray:

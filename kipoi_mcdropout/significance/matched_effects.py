@@ -14,6 +14,7 @@ from kipoi_mcdropout.effects.rounding import effect_rounding
 from kipoi_mcdropout.effects.row_identity import (
     first_of_each_variant,
     genomic_variants,
+    joined_by_colons,
     sequence_names,
     variant_names,
 )
@@ -170,7 +171,7 @@ def _predicted(table: pd.DataFrame, output: str | None) -> tuple[pd.DataFrame, i
                 "with measured effects by name. Run ism with a dataloader that gives ranges, or add a "
                 "column variant."
             )
-        names = table[list(_NAME_COLUMNS)].astype(str).agg(":".join, axis=1)
+        names = joined_by_colons(table[list(_NAME_COLUMNS)])
     rows = pd.DataFrame(
         {"variant": names, "mean": table["effect_mean"], "sd": table["effect_sd"]}
     ).assign(least=effect_rounding(table))

@@ -42,6 +42,7 @@ class RiskCoverage:
         self._known = np.isfinite(error)
         self._error = error[self._known]
         self._ties = Ties(-np.asarray(certainty, np.float64)[self._known])
+        self._last: tuple[FloatArray, tuple[FloatArray, FloatArray]] | None = None
 
     def risk(self, coverages: ArrayLike) -> Statistic:
         """The mean error of each share of the variants that is most certain, shape=(samples, shares).
@@ -81,9 +82,14 @@ class RiskCoverage:
         return statistic
 
     def _groups(self, counts: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Number of variants and sum of errors in each group of ties, most certain first."""
-        counts = counts[:, self._known]
-        return self._ties.sums(counts), self._ties.sums(counts * self._error)
+        """Number of variants and sum of errors in each group of ties, most certain first.
+
+        Those of the last samples are kept: risk and area are asked for one after the other.
+        """
+        if self._last is None or self._last[0] is not counts:
+            known = counts[:, self._known]
+            self._last = counts, (self._ties.sums(known), self._ties.sums(known * self._error))
+        return self._last[1]
 
 
 def _from_zero(values: FloatArray) -> FloatArray:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from kipoi_mcdropout.effects.by_position import by_position
 from kipoi_mcdropout.effects.z import z_of_piece
 from kipoi_mcdropout.errors import InputError
 
@@ -31,7 +32,7 @@ Points = NDArray[Any]  # of the type POINT
 def per_position(rows: pd.DataFrame, effect: str, name: str) -> tuple[Points, int]:
     """One point for each mutated position of a window.
 
-    The strongest substitution of a position is the one with the largest |effect|; of equals the first.
+    The strongest substitution of a position and its importance are those of `effects.by_position`.
     `effect`, `sd` and `z` are all of this one, so each is a number of the result. Where the sd is 0 or
     only rounding there is no z: NaN. A position at which an effect is not finite has no point.
 
@@ -59,29 +60,19 @@ def per_position(rows: pd.DataFrame, effect: str, name: str) -> tuple[Points, in
     """
     position = rows["pos"].to_numpy(np.int64) - 1
     value = rows[effect].to_numpy(np.float64)
-    order = np.lexsort((-np.abs(value), position))
-    first = np.flatnonzero(np.diff(position[order], prepend=position.min() - 1))
-    _check_counts(np.diff(first, append=len(order)), rows.iloc[order[first]], name)
-    strongest = order[first]
-    points = np.zeros(len(first), POINT)
+    strongest, importance, counts = by_position(position, value)
+    _check_counts(counts, rows.iloc[strongest], name)
+    points = np.zeros(len(strongest), POINT)
     points["position"] = position[strongest]
     points["distance"] = np.abs(2 * points["position"] - (position.min() + position.max()))
     points["effect"] = value[strongest]
-    points["importance"] = 0.0 - _means(value[order], first)
+    points["importance"] = importance
     if effect == "effect_mean":
         points["sd"] = rows["effect_sd"].to_numpy(np.float64)[strongest]
         z = z_of_piece(rows.iloc[strongest])
         points["z"] = np.where(np.isfinite(z), z, np.nan)
     defined = np.isfinite(points["importance"])
     return points[defined], int((~defined).sum())
-
-
-def _means(values: NDArray[np.float64], first: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Means of consecutive values; NaN where one is not finite."""
-    counts = np.diff(first, append=len(values))
-    sums = np.add.reduceat(np.where(np.isfinite(values), values, np.nan), first)
-    means: NDArray[np.float64] = sums / counts
-    return means
 
 
 def _check_counts(counts: NDArray[np.int64], rows: pd.DataFrame, name: str) -> None:

@@ -53,10 +53,27 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return mcd.ism(model, one_hot(1), n_draws=5).save(tmp_path_factory.mktemp("r") / "a.tsv")
 
 
-@pytest.mark.parametrize("module", ["files.read", "plots", "reports", "mr", "significance"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "files.read", "files.effects", "plots", "reports", "mr", "significance.evaluation",
+        "tracks.write", "tracks.modisco",
+    ],
+)  # fmt: skip
 def test_what_reads_results_imports_no_torch(module: str) -> None:
     """It takes longer to import than a figure to draw."""
     code = f"import sys, kipoi_mcdropout.{module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_figures_import_no_statistics_that_they_do_not_show() -> None:
+    code = """
+import sys
+from kipoi_mcdropout import plots
+assert not {"scipy.stats", "statsmodels"} & set(sys.modules)
+assert plots.plot_mr.__module__ == "kipoi_mcdropout.plots.mr"
+sys.exit(hasattr(plots, "plot_nothing"))
+"""
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from doc_blocks import blocks, continues
 from paths import ROOT
 
+COVERAGE_VARIABLE = "COVERAGE_PROCESS_CONFIG"
+
 
 class Runner:
     """Runs pages, each once and in a folder of its own; one that continues another has its files."""
@@ -52,6 +54,12 @@ def _environment() -> dict[str, str]:
     here = str(Path(sys.executable).parent)  # where `kipoi` is
     path = os.pathsep.join([here, os.environ.get("PATH", "")])
     quiet = {"PYTHONWARNINGS": "ignore", "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
-    # Coverage is not measured in them: they are long, and run nothing that no other test runs.
-    inherited = {k: v for k, v in os.environ.items() if k != "COVERAGE_PROCESS_CONFIG"}
-    return {**inherited, "PATH": path, **quiet}
+    return {**without_coverage(), "PATH": path, **quiet}
+
+
+def without_coverage() -> dict[str, str]:
+    """The environment for what a page shows, in which the coverage is not measured.
+
+    Such processes are long, and run nothing that no other test runs.
+    """
+    return {name: value for name, value in os.environ.items() if name != COVERAGE_VARIABLE}

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from page_runner import COVERAGE_VARIABLE
 from paths import ROOT
 
 NOTEBOOK = ROOT / "example" / "variant_effects.ipynb"
@@ -27,6 +28,7 @@ def test_it_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     here = str(Path(sys.executable).parent)  # where `kipoi` is
     monkeypatch.setenv("PATH", os.pathsep.join([here, os.environ.get("PATH", "")]))
     monkeypatch.setenv("PYTHONWARNINGS", "ignore")
+    monkeypatch.delenv(COVERAGE_VARIABLE, raising=False)  # as of the pages
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     notebook = nbformat.read(NOTEBOOK, as_version=4)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from page_runner import without_coverage
 from paths import ROOT
 
 from kipoi_mcdropout import errors
@@ -35,6 +36,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-b", "html", "-d"]
     done = subprocess.run(
         [*command, str(folder / "doctrees"), str(DOCS), str(folder / "html")],
+        env=without_coverage(),
         capture_output=True,
         text=True,
         check=False,

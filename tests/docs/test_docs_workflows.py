@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from page_runner import without_coverage
 from paths import ROOT
 
 import kipoi_mcdropout
@@ -34,7 +35,7 @@ def _run(command: list[str], folder: Path) -> None:
     done = subprocess.run(
         command,
         cwd=folder,
-        env={**os.environ, "PATH": path, **quiet},
+        env={**without_coverage(), "PATH": path, **quiet},
         capture_output=True,
         text=True,
         check=False,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from page_runner import without_coverage
 from paths import ROOT
 from PIL import Image
 
@@ -37,7 +38,9 @@ def workdir(tmp_path: Path) -> Path:
 
 def _run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "ignore", "-c", *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=folder, env=without_coverage(), capture_output=True, text=True, check=False
+    )
 
 
 def test_there_is_something_to_run() -> None:

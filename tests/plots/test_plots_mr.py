@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from readable import by_gid, legend_labels, notes, tick_labels
+from scipy import stats
 
 from kipoi_mcdropout.errors import InputError
 from kipoi_mcdropout.mr import Instruments, answer, leave_one_out, mr_egger, mr_ivw
@@ -19,6 +20,7 @@ from kipoi_mcdropout.plots import (
     plot_mr_leave_one_out,
     plot_mr_scatter,
 )
+from kipoi_mcdropout.plots.calibration import binomial_interval
 from kipoi_mcdropout.significance.calibration import CalibrationResult, calibrate
 
 
@@ -213,6 +215,13 @@ def test_coverage_is_the_result_and_the_line_goes_through_it(calibrated: Calibra
     assert_allclose(ends, table[["lower", "upper"]])
     assert legend_labels(ax) == ["as predicted", f"sd × {calibrated.sd_scale:.3g}", "recalibrated"]
     assert "300 variants" in notes(ax)
+
+
+@pytest.mark.parametrize("n", [1, 10, 11, 300, 999, 12345, 10**6])
+def test_the_band_is_that_of_scipy(n: int) -> None:
+    for p in (0.05, 0.1, 1 / 3, 0.5, 0.9):
+        for level in (0.5, 0.8, 0.95, 0.999):
+            assert_array_equal(binomial_interval(level, n, p), stats.binom.interval(level, n, p))
 
 
 def test_the_pit_is_a_density_with_the_band_of_chance(calibrated: CalibrationResult) -> None:

@@ -19,7 +19,7 @@ from kipoi_mcdropout.significance.conformal import (
     default_edges,
     effects_needed,
     group_of,
-    half_width,
+    half_widths,
     merged,
 )
 
@@ -32,15 +32,15 @@ from kipoi_mcdropout.significance.conformal import (
     ],
 )  # fmt: skip
 def test_the_rank_by_hand(n: int, level: float, width: float) -> None:
-    assert half_width(np.arange(n, 0, -1), level) == width
+    assert half_widths(np.arange(n, 0, -1), [level]) == [width]
     assert (effects_needed(level) <= n) == math.isfinite(width)
 
 
 def test_the_number_of_effects_that_is_needed_is_the_smallest() -> None:
     for level in LEVELS:
         n = effects_needed(level)
-        assert math.isfinite(half_width(np.ones(n), level))
-        assert half_width(np.ones(n - 1), level) == math.inf
+        assert math.isfinite(*half_widths(np.ones(n), [level]))
+        assert half_widths(np.ones(n - 1), [level]) == [math.inf]
 
 
 def effects(n: int, seed: int, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -69,7 +69,7 @@ def test_the_groups_are_those_of_crepes() -> None:
 
 def test_a_level_that_floating_point_rounds_is_exact() -> None:
     """Crepes 0.9.0 gives an infinite interval for 9 effects at 0.9, as (1 - 0.9) * 10 is below 1."""
-    assert half_width(np.arange(9), 0.9) == 8.0
+    assert half_widths(np.arange(9), [0.9]) == [8.0]
 
 
 @pytest.mark.parametrize("level", [0.5, 0.8, 0.95])
@@ -148,4 +148,4 @@ def test_a_level_that_a_group_cannot_give_is_refused_by_name() -> None:
 
 def test_the_half_width_of_a_normal_error() -> None:
     scores = np.abs(stats.norm.ppf((np.arange(100_000) + 0.5) / 100_000))
-    assert half_width(scores, 0.95) == pytest.approx(1.96, abs=0.001)
+    assert half_widths(scores, [0.95]) == [pytest.approx(1.96, abs=0.001)]

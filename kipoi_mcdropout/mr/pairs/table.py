@@ -10,7 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kipoi_mcdropout.effects.rounding import effect_rounding
-from kipoi_mcdropout.effects.row_identity import first_of_each_variant, genomic_variants, variant_names
+from kipoi_mcdropout.effects.row_identity import (
+    first_of_each_variant,
+    genomic_variants,
+    joined_by_colons,
+    variant_names,
+)
 from kipoi_mcdropout.effects.score_names import UNSIGNED_SCORES
 from kipoi_mcdropout.effects.single_alleles import check_single_alleles
 from kipoi_mcdropout.errors import InputError, TargetError
@@ -140,7 +145,7 @@ def _places(x: pd.DataFrame, where: list[str]) -> _Places:
         in_sequence = "sequence" in where
         chrom = x["chrom"].to_numpy(str) if "chrom" in where and not in_sequence else None
         position, first = x["position"].to_numpy(int), np.ones(len(x), bool)
-        names = x[[*where, *ALLELE_COLUMNS]].astype(str).agg(":".join, axis=1)
+        names = joined_by_colons(x[[*where, *ALLELE_COLUMNS]])
         if in_sequence:  # it must not look like a place on the genome
             at = x["sequence"].astype(str) + " at " + x["position"].astype(int).astype(str)
             names = at + " " + x["ref"].astype(str) + ">" + x["alt"].astype(str)

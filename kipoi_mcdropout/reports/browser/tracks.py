@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kipoi_mcdropout.effects.by_position import by_position
 from kipoi_mcdropout.effects.row_identity import genomic_variants
 from kipoi_mcdropout.effects.score_names import UNSIGNED_SCORES
 from kipoi_mcdropout.files.genes import Gene, Genes
@@ -28,22 +29,22 @@ _LONGEST_ALLELE = 12  # letters that are shown
 def ism_tracks(rows: pd.DataFrame, outputs: Sequence[str], effect: str, score: str) -> Iterator[Track]:
     """Of each output the importance of the positions, the strongest effect there, and its sd.
 
-    The importance of a position is minus the mean effect of its substitutions: above 0 where they lower
-    the prediction; there is none of a score without a sign. The strongest effect is the one with the
-    largest size, and the sd, where there are draws, is that of the same substitution. A position at
-    which an effect is not finite is left out.
+    Both are those of `effects.by_position`. The importance is above 0 where substitutions lower the
+    prediction; there is none of a score without a sign. The sd, where there are draws, is that of the
+    strongest. A position at which an effect is not finite is left out.
     """
     for output in outputs:
         mine = rows[rows["output"] == output].reset_index(drop=True)
-        place = [mine["chrom"], mine["pos"]]
-        undefined = mine[effect].isna().groupby(place).transform("any")
-        mine, place = mine[~undefined], [keys[~undefined] for keys in place]
         if not len(mine):
             continue
-        strongest = mine.loc[mine[effect].abs().groupby(place).idxmax()].set_index(["chrom", "pos"])
+        found = by_position(mine.groupby(["chrom", "pos"]).ngroup(), mine[effect])
+        defined = np.isfinite(found.importance)
+        if not defined.any():
+            continue
+        strongest = mine.iloc[found.strongest[defined]].set_index(["chrom", "pos"])
         if score not in UNSIGNED_SCORES:
-            importance = _runs(-mine[effect].groupby(place).mean())
-            yield _numeric(f"{output}: importance", "letters", importance)
+            importance = pd.Series(found.importance[defined], strongest.index)
+            yield _numeric(f"{output}: importance", "letters", _runs(importance))
         yield _numeric(f"{output}: strongest effect", "bars", _runs(strongest[effect]), is_effect=True)
         if effect == "effect_mean":
             yield _numeric(f"{output}: sd", "bars", _runs(strongest["effect_sd"]))
