@@ -109,8 +109,6 @@ def _fixed_layout(figure: Figure) -> Iterator[None]:
         return
     _lay_out(figure)
     figure.set_layout_engine("none")
-    # That leaves a placeholder, for which `savefig` would draw everything once more before.
-    figure._layout_engine = None  # type: ignore[attr-defined]
     laid_out = [ax for ax in figure.axes if ax.get_in_layout()]
     try:
         for ax in laid_out:
