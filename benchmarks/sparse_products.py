@@ -4,7 +4,8 @@
 
 `find` is the time to find the numbers that are not zero, in dense products with one layer of weights: a
 convolution multiplies the same rows by each of its taps, and finds them once. The constants of
-engine/incremental/few_channels.py were chosen by this table.
+engine/incremental/few_channels.py were chosen by this table. After it, ways to look for zeros, as in
+engine/incremental/zeros.py.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable
 import torch
 
 from kipoi_mcdropout.engine.incremental.few_channels import FewChannels, pays
+from kipoi_mcdropout.engine.incremental.zeros import any_not_zero, true_at
 
 SIZES = ((8000, 64, 96), (4000, 320, 480), (2000, 480, 960), (4000, 960, 925))  # rows, in, out
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.3)
@@ -47,6 +49,18 @@ def main() -> None:
                 f"{find / dense:7.2f}  {chosen[0]}, {chosen[1]}",
                 flush=True,
             )
+    print("\nlooking for zeros, ms")
+    for shape in ((260, 480), (16, 1500, 925)):
+        x = torch.rand(shape, generator=generator)
+        differs = x < 0.2
+        ways: dict[str, Callable[[], object]] = {
+            "any of a row, torch.any": lambda: (x != 0).any(dim=-1),  # noqa: B023
+            "any of a row, by the sum of absolute values": lambda: any_not_zero(x),  # noqa: B023
+            "numbers of what is true, torch.nonzero": lambda: differs.flatten().nonzero(),  # noqa: B023
+            "numbers of what is true, numpy.flatnonzero": lambda: true_at(differs),  # noqa: B023
+        }
+        for name, way in ways.items():
+            print(f"{shape!s:>16}  {name:46}{milliseconds(way):9.3f}", flush=True)
 
 
 if __name__ == "__main__":

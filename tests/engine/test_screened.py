@@ -42,9 +42,23 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def random_blocks(seed: int) -> nn.Module:
-    """A stem, a dropout, a stage of any options, and one of several ends; float64."""
-    pick = random.Random(seed)
-    torch.manual_seed(seed)
+    """A network in which bases matter, float64; a function of the seed."""
+    bases = torch.eye(4, dtype=torch.float64)
+    for attempt in range(20):
+        torch.manual_seed(seed)
+        try:
+            net = _random_blocks(random.Random(100 * seed + attempt))
+        except RuntimeError:  # nothing is left of so short a sequence
+            continue
+        x = bases[torch.randint(0, 4, (8, LENGTH))].transpose(1, 2)
+        with torch.no_grad():
+            if net(x).std(dim=0).max() > 1e-3:
+                return net
+    raise AssertionError(f"no network of seed {seed} looks at its input")
+
+
+def _random_blocks(pick: random.Random) -> nn.Module:
+    """A stem, a dropout, a stage of any options, and one of several ends."""
     stem = [nn.Conv1d(4, 6, 8), nn.ReLU(), nn.MaxPool1d(pick.choice([2, 4]))]
     layers: list[nn.Module] = [*stem, dropout(pick)]
     layers += stage(pick, 6, 8)
@@ -52,7 +66,7 @@ def random_blocks(seed: int) -> nn.Module:
         layers.append(dropout(pick))
     end = pick.choice(["tail", "pooled tail", "linear", "max"])
     if end in ("tail", "pooled tail"):
-        layers += [nn.Conv1d(8, 5, 3, padding=1), nn.ReLU()]
+        layers += [nn.Conv1d(8, 5, 3, padding=1), *norms(pick, 5), nn.ReLU()]
         layers += [pooling(pick)] * (end == "pooled tail") + [dropout(pick)]
     x = torch.zeros(2, 4, LENGTH)
     shape = nn.Sequential(*layers)(x).shape
@@ -89,7 +103,19 @@ def stage(pick: random.Random, n_in: int, n_out: int) -> list[nn.Module]:
     after = [nn.ReLU()] if pick.random() < 0.3 else [nn.ReLU(), pooling(pick)]
     if pick.random() < 0.3:
         after.reverse()
-    return [conv, *after]
+    return [conv, *norms(pick, n_out), *after]
+
+
+def norms(pick: random.Random, channels: int) -> list[nn.Module]:
+    """Nothing, or one batch normalization or two, some channels with a negative factor."""
+    found = [nn.BatchNorm1d(channels) for _ in range(pick.choice([0, 0, 1, 2]))]
+    with torch.no_grad():
+        for norm in found:
+            norm.running_mean.uniform_(-0.3, 0.3)
+            norm.running_var.uniform_(0.5, 2)
+            norm.weight.uniform_(-0.5, 1.5)
+            norm.bias.uniform_(-0.3, 0.3)
+    return found
 
 
 SEEDS = range(int(os.environ.get("MCDROPOUT_RANDOM_NETWORKS", "24")))
@@ -208,6 +234,30 @@ def test_a_stage_that_ends_before_the_next_cut(after: nn.Module) -> None:
     found = compare(net, substitutions(LENGTH, only=90), (-1, *range(5)))
     assert found.error < 1e-10
     assert (found.paths["screened"] > 0) == isinstance(after, nn.Identity)
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("per_position", [False, True])
+def test_constants_before_the_activation(per_position: bool) -> None:
+    """As of batch normalization; those that differ between positions are left to the windows."""
+
+    class Times(nn.Module):
+        def __init__(self, *shape: int) -> None:
+            super().__init__()
+            self.factor = nn.Parameter(torch.rand(shape) - 0.3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return (x * self.factor - 0.1) / 0.8
+
+    torch.manual_seed(0)
+    net = blocks(silent=0.0)
+    n = POOLED - 4
+    net[4] = nn.Sequential(net[4], Times(16, n if per_position else 1))
+    net[8] = nn.Sequential(net[8], Times(8, n // 2 - 2 if per_position else 1))
+    found = compare(net.double(), substitutions(LENGTH, 2, only=90), (-1, *range(5)))
+    assert found.error < 1e-10
+    assert (found.paths["screened"] > 0) == (not per_position)
+    assert (found.paths["sparse tail"] > 0) == (not per_position)
 
 
 @pytest.mark.usefixtures("always")

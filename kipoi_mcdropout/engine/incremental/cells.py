@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -18,7 +19,52 @@ from torch import Tensor
 from kipoi_mcdropout.engine.incremental.entries import Entries
 from kipoi_mcdropout.engine.incremental.few_channels import FewChannels
 from kipoi_mcdropout.engine.incremental.rules.convolution import Convolution, Sliding
+from kipoi_mcdropout.engine.incremental.rules.pointwise import Affine
 from kipoi_mcdropout.engine.incremental.windows import Ints
+
+
+@dataclass(frozen=True)
+class Convolved:
+    """A convolution, and constants that its outputs are multiplied by, as in batch normalization.
+
+    Attributes
+    ----------
+    node : int
+        Of the result.
+    scale : Tensor, optional, shape=(units,)
+    """
+
+    convolution: Convolution
+    node: int
+    scale: Tensor | None = None
+
+    @classmethod
+    def of(cls, convolution: Convolution) -> Convolved:
+        """Without constants."""
+        return cls(convolution, convolution.node.index)
+
+    def then(self, affine: Affine) -> Convolved | None:
+        """With a constant more; None where it differs between positions."""
+        scale, index = affine.scale, affine.node.index
+        if scale is None:
+            return replace(self, node=index)
+        ones = torch.ones_like(self.convolution.weight[:, 0, 0])
+        if isinstance(scale, Tensor) and scale.shape[1] != 1:
+            return None
+        scale = ones * (scale.flatten() if isinstance(scale, Tensor) else scale)
+        return replace(self, node=index, scale=scale if self.scale is None else self.scale * scale)
+
+    @cached_property
+    def _scaled(self) -> Tensor | None:
+        taps = self.convolution.taps
+        return None if self.scale is None or taps is None else taps * self.scale
+
+    @property
+    def taps(self) -> Tensor:
+        """Weights times the constants, shape=(kernel, channels in, units)."""
+        taps = self.convolution.taps if self._scaled is None else self._scaled
+        assert taps is not None
+        return taps
 
 
 @dataclass
@@ -48,23 +94,22 @@ class Cells:
 
     Parameters
     ----------
-    convolution : Convolution
+    convolved : Convolved
         With `taps`.
     pool : Sliding
     n_cells : int
     """
 
-    def __init__(self, convolution: Convolution, pool: Sliding, n_cells: int) -> None:
-        assert convolution.taps is not None
-        self.convolution, self.pool, self.n_cells = convolution, pool, n_cells
-        self.n_in, self.reach = convolution.n_in, convolution.sliding.reach
-        self.step = pool.dilation * convolution.sliding.stride  # inputs from tap to tap of the pooling
+    def __init__(self, convolved: Convolved, pool: Sliding, n_cells: int) -> None:
+        self.convolved, self.pool, self.n_cells = convolved, pool, n_cells
+        self.sliding, self.layout = convolved.convolution.sliding, convolved.convolution.layout
+        self.n_in, self.reach = convolved.convolution.n_in, self.sliding.reach
+        self.step = pool.dilation * self.sliding.stride  # inputs from tap to tap of the pooling
         self.extent = (pool.kernel - 1) * self.step + self.reach + 1
 
     def taps(self) -> Tensor:
         """Weights of the convolution from its first to its last tap, zero between them where dilated."""
-        taps, dilation = self.convolution.taps, self.convolution.sliding.dilation
-        assert taps is not None
+        taps, dilation = self.convolved.taps, self.sliding.dilation
         if dilation == 1:
             return taps
         spread = taps.new_zeros(self.reach + 1, *taps.shape[1:])
@@ -73,12 +118,12 @@ class Cells:
 
     def first(self, cell: int) -> int:
         """First input under a cell; may lie before the sequence."""
-        s = self.convolution.sliding
+        s = self.sliding
         return (cell * self.pool.stride - self.pool.left) * s.stride - s.left
 
     def taps_inside(self, cell: int) -> list[int]:
         """Taps of the pooling that lie on the sequence; consecutive ones."""
-        s, length = self.pool, self.convolution.layout.n_positions
+        s, length = self.pool, self.layout.n_positions
         begin = cell * s.stride - s.left
         return [tap for tap in range(s.kernel) if 0 <= begin + tap * s.dilation < length]
 

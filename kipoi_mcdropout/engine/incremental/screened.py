@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kipoi_mcdropout.engine.incremental.cells import Cell, Cells
+from kipoi_mcdropout.engine.incremental.cells import Cell
 from kipoi_mcdropout.engine.incremental.differences import Differences
 from kipoi_mcdropout.engine.incremental.entries import Entries
 from kipoi_mcdropout.engine.incremental.few_channels import FewChannels, pays
@@ -80,13 +80,13 @@ class Screened:
     def __init__(self, stage: Stage, entries: Entries, owner: Ints, paths: Counter[str]) -> None:
         self.stage, self.owner, self.paths = stage, owner, paths
         self.single = len(owner) == 0 or bool((owner == owner[0]).all())
-        self.cells = Cells(stage.convolution, stage.pool, stage.n_cells)
+        self.cells = stage.cells
         self._bounded = list(self._bound(entries))
 
     @classmethod
     def of(cls, stage: Stage, rows: Differences, owner: Ints) -> Screened | None:
         """None where too many numbers differ, or one is not finite, or on a GPU."""
-        values, outputs = rows.values, stage.pool.kernel * stage.convolution.weight.shape[0]
+        values, outputs = rows.values, stage.cells.pool.kernel * stage.cells.layout.n_channels
         if values.device.type != "cpu" or not len(values) or outputs < LEAST_OUTPUTS:
             return None
         if not torch.isfinite(values.sum()):
@@ -105,7 +105,7 @@ class Screened:
             column = cell.few.column + edge + half * (values < 0)
             offset = cell.few.column // self.cells.n_in
             most, touched = [], []
-            for tap in range(self.stage.pool.kernel):
+            for tap in range(self.cells.pool.kernel):
                 shift = tap * self.cells.step
                 absolute = FewChannels(
                     column - shift * self.cells.n_in, cell.few.begin, values.abs()
@@ -165,7 +165,7 @@ class Screened:
         """What the cell sees, (draws, mutants or 1, taps, units), and its values without the taps."""
         position = bounded.cell.position
         owner = None if self.single else self.owner[bounded.cell.pairs]
-        convolved = references.canonical(self.stage.convolution.node.index)
+        convolved = references.canonical(self.cells.convolved.node)
         before = self.cells.values(convolved, position, owner)
         after = references.canonical(self.stage.last)[:, :, position]
         picked = after[:, :1] if owner is None else after.index_select(1, torch.from_numpy(owner))

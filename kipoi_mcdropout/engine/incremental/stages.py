@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
+from kipoi_mcdropout.engine.incremental.cells import Cells, Convolved
 from kipoi_mcdropout.engine.incremental.plan import Plan
 from kipoi_mcdropout.engine.incremental.rules.base import Key, Rule
 from kipoi_mcdropout.engine.incremental.rules.convolution import Convolution, Sliding
-from kipoi_mcdropout.engine.incremental.rules.pointwise import Identity, Pointwise
+from kipoi_mcdropout.engine.incremental.rules.pointwise import Affine, Identity, Pointwise
 from kipoi_mcdropout.engine.incremental.rules.pooling import MaxPool
 from kipoi_mcdropout.engine.incremental.rules.site import SiteRule
 
@@ -21,26 +22,22 @@ class Stage:
     ----------
     source : (node, lane)
         Windows before the mask.
-    pool : Sliding
-        Of one position, where nothing is pooled.
+    cells : Cells
+        Of the convolution, what it is multiplied by, and the pooling.
     last : int
         Node of the values after ReLU and pooling.
     masks : list of SiteRule
         What follows.
     end : int
         Node of the result.
-    n_cells : int
-        Positions of the result.
     """
 
     source: Key
     site: SiteRule
-    convolution: Convolution
-    pool: Sliding
+    cells: Cells
     last: int
     masks: list[SiteRule]
     end: int
-    n_cells: int
 
 
 def find_stages(plan: Plan) -> dict[Key, Stage]:
@@ -64,7 +61,14 @@ def _around(plan: Plan, convolution: Convolution) -> Stage | None:
     if plan.steps[site.sources[0]].drawn or plan.lanes[site.sources[0]] != 1:
         return None
     rules = _following(plan, convolution.node.index)
-    last, relu, pool = convolution.node.index, False, None
+    convolved = Convolved.of(convolution)
+    while rules and type(rules[0]) in (Affine, Identity):
+        rule = rules.pop(0)
+        found = convolved.then(rule) if isinstance(rule, Affine) else convolved
+        if found is None:
+            return None
+        convolved = found
+    last, relu, pool = convolved.node, False, None
     while rules and type(rules[0]) is not SiteRule:
         rule = rules.pop(0)
         if type(rule) is Pointwise and rule.node.name == "relu" and not relu:
@@ -79,8 +83,8 @@ def _around(plan: Plan, convolution: Convolution) -> Stage | None:
     after = list(itertools.takewhile(lambda rule: type(rule) in (SiteRule, Identity), rules))
     end = after[-1].node.index if after else last
     masks = [rule for rule in after if isinstance(rule, SiteRule)]
-    pool, n_cells = pool or Sliding(1), plan.layouts[last].n_positions
-    return Stage((site.sources[0], 0), site, convolution, pool, last, masks, end, n_cells)
+    cells = Cells(convolved, pool or Sliding(1), plan.layouts[last].n_positions)
+    return Stage((site.sources[0], 0), site, cells, last, masks, end)
 
 
 def _following(plan: Plan, node: int) -> list[Rule]:

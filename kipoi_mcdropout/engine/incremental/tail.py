@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 from kipoi_mcdropout.dropout.locked_model import POINT
-from kipoi_mcdropout.engine.incremental.cells import Cells
+from kipoi_mcdropout.engine.incremental.cells import Cells, Convolved
 from kipoi_mcdropout.engine.incremental.entries import Entries
 from kipoi_mcdropout.engine.incremental.exits import FlatLinear
 from kipoi_mcdropout.engine.incremental.few_channels import FewChannels, pays
 from kipoi_mcdropout.engine.incremental.packed import Packed, PackedIndex, consecutive
 from kipoi_mcdropout.engine.incremental.rules.convolution import Convolution, Sliding
-from kipoi_mcdropout.engine.incremental.rules.pointwise import Identity, Pointwise
+from kipoi_mcdropout.engine.incremental.rules.pointwise import Affine, Identity, Pointwise
 from kipoi_mcdropout.engine.incremental.rules.pooling import MaxPool
 from kipoi_mcdropout.engine.incremental.rules.site import SiteRule
 from kipoi_mcdropout.engine.incremental.windows import Ints
@@ -61,7 +61,7 @@ class Tail:
 
     Parameters
     ----------
-    convolution : Convolution
+    convolved : Convolved
     chain : list of Pointwise or MaxPool
         What follows it, in order; at most one pooling.
     site : SiteRule
@@ -70,12 +70,12 @@ class Tail:
 
     def __init__(
         self,
-        convolution: Convolution,
+        convolved: Convolved,
         chain: list[Pointwise | MaxPool],
         site: SiteRule,
         linear: FlatLinear,
     ) -> None:
-        self.convolution, self.site, self.linear = convolution, site, linear
+        self.site, self.linear = site, linear
         pools = [i for i, rule in enumerate(chain) if isinstance(rule, MaxPool)]
         at = pools[0] if pools else len(chain)
         before, after = chain[:at], chain[at + 1 :]
@@ -85,12 +85,11 @@ class Tail:
         self.after = [rule for rule in after if isinstance(rule, Pointwise)]
         self.plain = not chain  # differences are multiplied as they are
         pool = chain[at].sliding if pools else Sliding(1)  # type: ignore[union-attr]
-        self.cells = Cells(convolution, pool, linear.layout.n_positions)
+        self.cells = Cells(convolved, pool, linear.layout.n_positions)
         # The node whose windows enter; the last before the mask; both of the reference.
-        self.source = convolution.sources[0]
-        self.last = chain[-1].node.index if chain else convolution.node.index
-        weight = convolution.weight.permute(0, 2, 1)
-        self.rows = weight.reshape(weight.shape[0], -1).contiguous()  # (out, kernel * in)
+        self.source = convolved.convolution.sources[0]
+        self.last = chain[-1].node.index if chain else convolved.node
+        self.rows = convolved.taps.flatten(0, 1).t().contiguous()  # (out, kernel * in)
 
     @property
     def large(self) -> bool:
@@ -176,7 +175,7 @@ class Tail:
 
     def _references(self, drawn: Drawn, d: int, position: int, mutants: Ints) -> tuple[Tensor, Tensor]:
         """What a cell sees of the references, (mutants or 1, taps, units), and its own value."""
-        pre, post = drawn.reference(self.convolution.node.index), drawn.reference(self.last)
+        pre, post = drawn.reference(self.cells.convolved.node), drawn.reference(self.last)
         one = slice(min(d, len(pre) - 1), min(d, len(pre) - 1) + 1)
         owner = None if pre.shape[1] == 1 else drawn.owner[mutants]
         own = post[one][0, :, position]
@@ -231,7 +230,7 @@ class Tail:
 
     def _convolve(self, x: Tensor, index: PackedIndex, rows: Ints, first: int, weight: Tensor) -> Tensor:
         """Differences of the convolution's output whose first tap is `first`, for the mutants `rows`."""
-        s = self.convolution.sliding
+        s = self.cells.sliding
         n_in = x.shape[1]
         z = x.new_zeros(len(rows), len(weight))
         for tap in range(s.kernel):
@@ -262,6 +261,7 @@ def _kept(mask: Tensor | None, position: int) -> Tensor | None:
 def find_tail(steps: dict, linear: FlatLinear, users: Callable[[int], int]) -> Tail | None:  # type: ignore
     """The chain that ends in a linear layer over all positions, if it is one that pays."""
     chain: list[Pointwise | MaxPool] = []
+    constants: list[Affine] = []
     site: SiteRule | None = None
     index = linear.source
     while True:
@@ -273,12 +273,19 @@ def find_tail(steps: dict, linear: FlatLinear, users: Callable[[int], int]) -> T
         pooled = any(isinstance(link, MaxPool) for link in chain)
         if isinstance(rule, SiteRule) and site is None and not chain:
             site = rule
+        elif site is not None and type(rule) is Affine:
+            constants.insert(0, rule)
+        elif constants and not isinstance(rule, Identity):
+            return None
         elif site is not None and (type(rule) is Pointwise or (type(rule) is MaxPool and not pooled)):
             chain.insert(0, rule)
         elif not isinstance(rule, Identity):
             return None
         index = rule.sources[0]
     drop = None if site is None else site.node.drop
-    if site is None or drop is None or drop.p < _LEAST_P or rule.groups > 1:
+    if site is None or drop is None or drop.p < _LEAST_P or rule.taps is None:
         return None
-    return Tail(rule, chain, site, linear)
+    convolved: Convolved | None = Convolved.of(rule)
+    for constant in constants:
+        convolved = None if convolved is None else convolved.then(constant)
+    return None if convolved is None else Tail(convolved, chain, site, linear)
