@@ -220,6 +220,23 @@ def test_a_whole_convolution_by_rows(stride: int, padding: int) -> None:
 
 
 @pytest.mark.usefixtures("always")
+@pytest.mark.parametrize(
+    "pool",
+    [nn.MaxPool1d(2), nn.MaxPool1d(4, 2, 2), nn.MaxPool1d(3, 4, 1, ceil_mode=True), nn.MaxPool1d(3, 5, 1, 2)],
+)  # fmt: skip
+def test_references_are_pooled_as_they_lie(pool: nn.Module) -> None:
+    torch.manual_seed(0)
+    net = blocks()
+    net[5], net[6] = nn.GELU(), pool  # below zero, so that padding with zeros would be seen
+    with torch.no_grad():
+        positions = net[:7](torch.zeros(1, 4, LENGTH, dtype=torch.float64)).shape[2]
+    net[9] = nn.Linear(8 * positions, 5).double()
+    found = compare(net, substitutions(LENGTH, 2, only=60), (-1, 0, 1))
+    assert found.error < 1e-10
+    assert found.paths["pooled references"] == 3
+
+
+@pytest.mark.usefixtures("always")
 def test_scaled_by_constants_under_a_mask() -> None:
     """The factor is 0 or one of several numbers: less than the largest is not dropped."""
 

@@ -44,15 +44,16 @@ class Convolved:
         return cls(convolution, convolution.node.index)
 
     def then(self, affine: Affine) -> Convolved | None:
-        """With a constant more; None where it differs between positions."""
+        """With a constant more; None where it differs between positions, or has another type."""
         scale, index = affine.scale, affine.node.index
         if scale is None:
             return replace(self, node=index)
-        ones = torch.ones_like(self.convolution.weight[:, 0, 0])
         if isinstance(scale, Tensor) and scale.shape[1] != 1:
             return None
-        scale = ones * (scale.flatten() if isinstance(scale, Tensor) else scale)
-        return replace(self, node=index, scale=scale if self.scale is None else self.scale * scale)
+        before = self.convolution.weight.new_ones(self.convolution.layout.n_channels)
+        before = before if self.scale is None else self.scale
+        after = before * (scale.flatten() if isinstance(scale, Tensor) else scale)
+        return replace(self, node=index, scale=after) if after.dtype == before.dtype else None
 
     @cached_property
     def _scaled(self) -> Tensor | None:

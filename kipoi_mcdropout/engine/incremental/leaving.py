@@ -73,13 +73,11 @@ class Leaving:
     def by_rows(self) -> Key | None:
         """The only windows that end, if tails alone take them and they differ between draws."""
         sources = {tail.source for tail, _ in self.tails.values()}
-        if len(self.targets) != 1 or len(sources) != 1 or self.targets != {(min(sources), 0)}:
+        others = {exit_.source for index, exit_ in self.exits.items() if index not in self.tails}
+        if len(sources) != 1 or sources & others:
             return None
-        if not self.plan.steps[min(sources)].drawn or any(
-            exit_.source in sources for i, exit_ in self.exits.items() if i not in self.tails
-        ):
-            return None
-        return min(sources), 0
+        key = (sources.pop(), 0)
+        return key if self.targets == {key} and self.plan.steps[key[0]].drawn else None
 
     def _choose(self) -> None:
         """For each linear layer: by a tail or by packing."""
@@ -211,10 +209,10 @@ class Leaving:
                     self.changed |= any_not_zero(delta)
                     lanes.append(delta.add_(own))
                     continue
-                delta = self._multiply_packed(index, leaving, lane).transpose(0, 1)
+                product = self._multiply_packed(index, leaving, lane)
                 if not self.packed[leaving.source, lane].empty:
-                    self.changed |= any_not_zero(delta)
-                lanes.append(delta + own)
+                    self.changed |= any_not_zero(product).t()
+                lanes.append(product.transpose(0, 1) + own)
             self.results[index] = torch.stack(lanes, dim=1) if len(lanes) > 1 else lanes[0][:, None]
 
     def forget(self) -> None:

@@ -50,9 +50,9 @@ def looked_at(plan: Plan, tails: Iterable[Tail], stages: Iterable[Stage]) -> fro
         if plan.steps[index].kind in ("windows", "reference"):
             found.add(index)
     for tail in tails:
-        found |= {tail.convolution.node.index, tail.last}
+        found |= {tail.cells.convolved.node, tail.last}
     for stage in stages:
-        found |= {stage.convolution.node.index, stage.last}
+        found |= {stage.cells.convolved.node, stage.last}
     return frozenset(found)
 
 

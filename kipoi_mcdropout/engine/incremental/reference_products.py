@@ -19,6 +19,7 @@ from kipoi_mcdropout.engine.incremental.interpret import Masking, run_node
 from kipoi_mcdropout.engine.incremental.layout import from_canonical, to_canonical
 from kipoi_mcdropout.engine.incremental.plan import Plan
 from kipoi_mcdropout.engine.incremental.rules.convolution import Convolution
+from kipoi_mcdropout.engine.incremental.rules.pooling import MaxPool
 from kipoi_mcdropout.engine.incremental.rules.site import SiteRule, gain, keep_canonical
 from kipoi_mcdropout.engine.incremental.zeros import count_true
 
@@ -46,7 +47,8 @@ class Unmasked:
 class ReferenceProducts:
     """Runs the nodes of a plan on references, convolutions by the shortest way.
 
-    `paths` counts, as "sparse references", convolutions that were not computed densely.
+    `paths` counts, as "sparse references", convolutions that were not computed densely. Their results lie
+    with the channels last, and maxima are taken as they lie: "pooled references".
     """
 
     def __init__(self, plan: Plan, paths: Counter[str]) -> None:
@@ -66,6 +68,10 @@ class ReferenceProducts:
             if found is not None:
                 self.paths["sparse references"] += 1
                 return from_canonical(found, self.plan.layouts[node.index])
+        if isinstance(rule, MaxPool) and not values[rule.sources[0]].is_contiguous():
+            self.paths["pooled references"] += 1
+            source = self._canonical(values[rule.sources[0]], rule.sources[0])
+            return from_canonical(rule.of_rows(source), self.plan.layouts[node.index])
         return run_node(node, values, n, draw, masking)
 
     def _of_few(self, rule: Convolution, x: Tensor) -> Tensor | None:

@@ -44,6 +44,14 @@ class Sliding:
         """Position of the first tap of an output."""
         return start_out * self.stride - self.left
 
+    def seen_by(self, tap: int, n_out: int, length: int) -> tuple[int, int, slice]:
+        """Outputs [low, high) for which a tap lies on a sequence of this length, and where."""
+        shift = tap * self.dilation - self.left
+        low = max(0, -(shift // self.stride))
+        high = min(n_out, (length - 1 - shift) // self.stride + 1)
+        first = low * self.stride + shift
+        return low, high, slice(first, first + (high - low - 1) * self.stride + 1, self.stride)
+
     def extent(self, width_out: int) -> int:
         """Inputs from the first tap of the first to the last tap of the last of the outputs."""
         return (width_out - 1) * self.stride + self.reach + 1
@@ -180,14 +188,9 @@ class Convolution(Rule):
         s, n_positions = self.sliding, self.layout.n_positions
         result = self.taps.new_zeros(n, n_positions, self.taps.shape[2])
         for tap, weight in enumerate(self.taps):
-            shift = tap * s.dilation - s.left
-            low = max(0, -(shift // s.stride))
-            high = min(n_positions, (length - 1 - shift) // s.stride + 1)
+            low, high, seen = s.seen_by(tap, n_positions, length)
             if low < high:
-                first = low * s.stride + shift
-                part = few.times(weight).view(n, length, -1)
-                last = first + (high - low - 1) * s.stride
-                result[:, low:high] += part[:, first : last + 1 : s.stride]
+                result[:, low:high] += few.times(weight).view(n, length, -1)[:, seen]
         return result
 
     def _with_zeros(self, edge: int) -> tuple[Tensor, int]:

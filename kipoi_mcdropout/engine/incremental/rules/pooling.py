@@ -89,6 +89,18 @@ class MaxPool(_Pool):
         return Window(new=result)
 
 
+    def of_rows(self, whole: Tensor) -> Tensor:
+        """Maxima of whole inputs, (n, positions, channels)."""
+        s, length = self.sliding, whole.shape[1]
+        n_positions = self.layout.n_positions
+        result = whole.new_full((len(whole), n_positions, whole.shape[2]), -math.inf)
+        for tap in range(s.kernel):
+            low, high, seen = s.seen_by(tap, n_positions, length)
+            if low < high:
+                torch.maximum(result[:, low:high], whole[:, seen], out=result[:, low:high])
+        return result
+
+
 class AveragePool(_Pool):
     """Sum of the differences under each output, divided by its number of taps."""
 
