@@ -105,7 +105,8 @@ def test_pairs_by_sparse_products(stride: int, padding: int, references: int) ->
 
 
 @pytest.mark.usefixtures("always", "thinned")
-def test_infinite_differences_are_multiplied_densely() -> None:
+@pytest.mark.parametrize("tail", [False, True])
+def test_infinite_differences_are_multiplied_densely(tail: bool) -> None:
     """Zeros around the taps would make them NaN where they are not seen."""
 
     class Limited(nn.Module):
@@ -122,7 +123,7 @@ def test_infinite_differences_are_multiplied_densely() -> None:
         def forward(self, x: Tensor) -> Tensor:
             kept = F.dropout(self.until(x), 0.5, self.training)
             x = torch.relu(self.second(torch.log(torch.relu(self.limit - kept))) + 3.0)
-            return self.head(F.dropout(x, 0.5, self.training).flatten(1))
+            return self.head(F.dropout(x, 0.5 if tail else 0.1, self.training).flatten(1))
 
     torch.manual_seed(0)
     net, batch = Limited().double(), substitutions(LENGTH)
@@ -131,8 +132,9 @@ def test_infinite_differences_are_multiplied_densely() -> None:
     assert (2 * net.until(mutants) > net.limit).any()  # log(0) is minus infinity
     found = compare(net, batch, (-1, 0, 1))
     assert found.error < 1e-10
-    assert found.paths["sparse products"] > 0
-    assert found.paths["whole products"] > 0
+    assert (found.paths["sparse products"] > 0) == (not tail)
+    assert found.paths["tail" if tail else "whole products"] > 0
+    assert found.paths["sparse tail"] == 0
 
 
 @pytest.mark.usefixtures("thinned")
@@ -222,7 +224,10 @@ def test_a_whole_convolution_by_rows(stride: int, padding: int) -> None:
 @pytest.mark.usefixtures("always")
 @pytest.mark.parametrize(
     "pool",
-    [nn.MaxPool1d(2), nn.MaxPool1d(4, 2, 2), nn.MaxPool1d(3, 4, 1, ceil_mode=True), nn.MaxPool1d(3, 5, 1, 2)],
+    [
+        nn.MaxPool1d(2), nn.MaxPool1d(4, 2, 2), nn.MaxPool1d(3, 4, 1, ceil_mode=True),
+        nn.MaxPool1d(3, 5, 1, 2),
+    ],
 )  # fmt: skip
 def test_references_are_pooled_as_they_lie(pool: nn.Module) -> None:
     torch.manual_seed(0)

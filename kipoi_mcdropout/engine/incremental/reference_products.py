@@ -47,8 +47,8 @@ class Unmasked:
 class ReferenceProducts:
     """Runs the nodes of a plan on references, convolutions by the shortest way.
 
-    `paths` counts, as "sparse references", convolutions that were not computed densely. Their results lie
-    with the channels last, and maxima are taken as they lie: "pooled references".
+    `paths` counts, as "sparse references", convolutions that were not computed densely. Their results
+    lie with the channels last, and maxima are taken as they lie: "pooled references".
     """
 
     def __init__(self, plan: Plan, paths: Counter[str]) -> None:
