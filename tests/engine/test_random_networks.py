@@ -31,7 +31,10 @@ from kipoi_mcdropout.plugin.mutation import MCDropoutISM
 LENGTH = 80
 SEEDS = range(int(os.environ.get("MCDROPOUT_RANDOM_NETWORKS", "12")))
 STATISTICS = ("ref_mean", "alt_mean", "alt_var", "effect_mean", "effect_sd", "effect_point")
-pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel"),
+    pytest.mark.no_cover,  # it takes twice the time, and other tests run the same lines
+]
 
 
 def sequences(seed: int) -> np.ndarray:

@@ -11,6 +11,8 @@ from zoo import LENGTH, ZOO, build
 from kipoi_mcdropout.engine.incremental.tail import Tail
 from kipoi_mcdropout.sequence.one_hot import OneHotLayout
 
+pytestmark = pytest.mark.no_cover  # it takes twice the time, and other tests run the same lines
+
 
 @pytest.mark.parametrize("name", ZOO)
 def test_float64(name: str) -> None:
