@@ -21,6 +21,7 @@ from kipoi_mcdropout.engine.incremental import (
     few_channels,
     reference_products,
     screened,
+    stages,
     tail,
     thinning,
 )
@@ -52,7 +53,7 @@ def test_the_engine_and_every_path_through_it(monkeypatch: pytest.MonkeyPatch, s
     if sparse:
         for module in (few_channels, reference_products, screened, tail):
             monkeypatch.setattr(module, "pays", lambda *_: True)
-        monkeypatch.setattr(screened, "LEAST_OUTPUTS", 0)
+        monkeypatch.setattr(stages, "LEAST_OUTPUTS", 0)
         monkeypatch.setattr(thinning, "WORTH", 2.0)
         monkeypatch.setattr(reference_products, "SMALL", 0)
         monkeypatch.setattr(convolution, "LEAST_OUTPUTS", 0)

@@ -19,6 +19,7 @@ from kipoi_mcdropout.engine.incremental import (
     few_channels,
     reference_products,
     screened,
+    stages,
     tail,
     thinning,
     zeros,
@@ -35,7 +36,7 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stages are screened and tails are taken, whatever they cost."""
     for module in (few_channels, reference_products, screened, tail):
         monkeypatch.setattr(module, "pays", lambda *_: True)
-    monkeypatch.setattr(screened, "LEAST_OUTPUTS", 0)
+    monkeypatch.setattr(stages, "LEAST_OUTPUTS", 0)
     monkeypatch.setattr(thinning, "WORTH", 2.0)
     monkeypatch.setattr(tail, "LEAST_POOLED", 0)
     monkeypatch.setattr(Tail, "pays", lambda *_: True)

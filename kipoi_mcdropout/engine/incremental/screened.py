@@ -28,7 +28,6 @@ from kipoi_mcdropout.engine.incremental.zeros import count_true, true_at
 
 TOGETHER = 100  # mutants that share the weights of a cell: with more, more units can be changed by one
 _SLACK = 1.0 + 1e-4  # of what is added at best, for rounding
-LEAST_OUTPUTS = 1000  # taps of the pooling x units; with fewer, windows by blocks are faster
 WORTH = 0.5  # of the units at most, for leaving out the others to be faster
 
 
@@ -87,9 +86,7 @@ class Screened:
     def of(cls, stage: Stage, rows: Differences, owner: Ints) -> Screened | None:
         """None where too many numbers differ, or one is not finite, or on a GPU."""
         values, outputs = rows.values, stage.cells.pool.kernel * stage.cells.layout.n_channels
-        if values.device.type != "cpu" or not len(values) or outputs < LEAST_OUTPUTS:
-            return None
-        if not torch.isfinite(values.sum()):
+        if values.device.type != "cpu" or not len(values) or not torch.isfinite(values.sum()):
             return None
         if not pays(count_true(values != 0) / values.numel(), outputs):
             return None

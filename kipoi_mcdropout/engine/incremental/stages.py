@@ -13,6 +13,8 @@ from kipoi_mcdropout.engine.incremental.rules.pointwise import Affine, Identity,
 from kipoi_mcdropout.engine.incremental.rules.pooling import MaxPool
 from kipoi_mcdropout.engine.incremental.rules.site import SiteRule
 
+LEAST_OUTPUTS = 1000  # taps of the pooling x units; with fewer, windows by blocks are faster
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -78,12 +80,12 @@ def _around(plan: Plan, convolution: Convolution) -> Stage | None:
         elif type(rule) is not Identity:
             break
         last = rule.node.index
-    if not relu:
+    cells = Cells(convolved, pool or Sliding(1), plan.layouts[last].n_positions)
+    if not relu or cells.pool.kernel * cells.layout.n_channels < LEAST_OUTPUTS:
         return None
     after = list(itertools.takewhile(lambda rule: type(rule) in (SiteRule, Identity), rules))
     end = after[-1].node.index if after else last
     masks = [rule for rule in after if isinstance(rule, SiteRule)]
-    cells = Cells(convolved, pool or Sliding(1), plan.layouts[last].n_positions)
     return Stage((site.sources[0], 0), site, cells, last, masks, end)
 
 

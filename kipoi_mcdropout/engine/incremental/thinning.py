@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -174,16 +175,16 @@ class Thinning:
         delta = context.delta(cut, windows[cut])
         alive = any_not_zero(delta)
         pairs = np.arange(len(delta))[:, None] * len(self.end.owner) + block.mutants
-        part = Differences.of(delta, alive, pairs, block.places[cut])
+        rows = partial(Differences.of, delta, alive, pairs, block.places[cut])
         if self.pays is None:
-            self._stage = self._worth_screening(part)
+            self._stage = self._worth_screening(rows)
             if self._stage is None and count_true(alive) > (1 - LEAST_ZERO) * alive.numel():
                 self._try_next()
                 return False
             self.pays = True
             self.end.begin_pairs()
         self.end.paths["thinned"] += 1
-        self._add(part)
+        self._add(rows())
         if not self.still and self._held > _HELD_BYTES:
             self._pass_on(self.number)
         return True
@@ -225,18 +226,18 @@ class Thinning:
                 self._pass_on(first + 1)
         self._pass_on(first + 1)
 
-    def _worth_screening(self, rows: Differences) -> Stage | None:
+    def _worth_screening(self, rows: Callable[[], Differences]) -> Stage | None:
         """The stage that begins at this cut, if it ends at the next, and few of its units can change.
 
         Parameters
         ----------
-        rows : Differences
-            Of the first block.
+        rows : callable
+            What differs in the first block.
         """
         stage, following = self.stages.get(self.cut), self.route.cuts[self.number + 1 :]
         if stage is None or not self.still or not following or following[0][0] != stage.end:
             return None
-        few = Screened.of(stage, rows, self.end.owner)
+        few = Screened.of(stage, rows(), self.end.owner)
         if few is None or few.share(self.end.references, self.masks) > WORTH:
             return None
         return stage
