@@ -134,7 +134,7 @@ class Cells:
         Parameters
         ----------
         reference : Tensor, shape=(draws, references, positions, channels)
-            Of the convolution.
+            Of the node of `convolved`.
         owner : numpy.ndarray, shape=(mutants,), optional
             None where there is one reference.
 
@@ -150,12 +150,11 @@ class Cells:
         around = (0, 0, inside[0], s.kernel - 1 - inside[-1])
         return F.pad(seen, around, value=-torch.inf) if len(inside) < s.kernel else seen
 
-    def weights(self, units: Tensor | None = None) -> Tensor:
+    def weights(self, units: Tensor) -> Tensor:
         """Of the inputs under a cell: (inputs * channels in, taps of the pooling, units)."""
         taps = self.taps()
-        if units is not None:  # faster than index_select along the last axis
-            rows = taps.flatten(0, 1)
-            taps = rows.gather(1, units.expand(len(rows), -1)).view(*taps.shape[:2], len(units))
+        rows = taps.flatten(0, 1)  # here `gather` is faster than `index_select`
+        taps = rows.gather(1, units.expand(len(rows), -1)).view(*taps.shape[:2], len(units))
         wide = taps.new_zeros(self.extent, taps.shape[1], self.pool.kernel, taps.shape[2])
         for tap in range(self.pool.kernel):
             begin = tap * self.step
