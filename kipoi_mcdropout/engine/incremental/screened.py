@@ -100,22 +100,20 @@ class Screened:
         for cell in self.cells.under(entries, lambda mutants: np.arange(len(mutants)) // TOGETHER):
             values = cell.few.values
             column = cell.few.column + edge + half * (values < 0)
-            offset = cell.few.column // self.cells.n_in
+            offset, sizes = cell.few.column // self.cells.n_in, values.abs()
             most, touched = [], []
             for tap in range(self.cells.pool.kernel):
                 shift = tap * self.cells.step
-                absolute = FewChannels(
-                    column - shift * self.cells.n_in, cell.few.begin, values.abs()
-                )
-                most.append(absolute.times(signed))
+                added = FewChannels(column - shift * self.cells.n_in, cell.few.begin, sizes)
+                most.append(added.times(signed))
                 seen = (offset >= shift) & (offset < shift + len(taps))
-                touched.append(torch.zeros(len(cell.pairs), dtype=torch.bool))
-                touched[-1][cell.pair_of_number[seen]] = True
-            bounded = Bounded(cell, torch.stack(most, 1) * _SLACK, torch.stack(touched, 1))
-            if self.single:
-                bounded.most = bounded.most.amax(dim=0, keepdim=True)
-                bounded.touched = bounded.touched.any(dim=0, keepdim=True)
-            yield bounded
+                if self.single:
+                    most[-1], own = most[-1].amax(dim=0, keepdim=True), seen.any()[None]
+                else:
+                    own = torch.zeros(len(cell.pairs), dtype=torch.bool)
+                    own[cell.pair_of_number[seen]] = True
+                touched.append(own)
+            yield Bounded(cell, torch.stack(most, 1) * _SLACK, torch.stack(touched, 1))
 
     def share(self, references: References, masks: Callable[[Node], Tensor]) -> float:
         """Share of the units of the cells that some mutant can change in some draw."""

@@ -246,7 +246,7 @@ class SliceRun:
             self.dense.load(self.owner[mutants[part]])
             own = _in_order(mutants[part])
             for index, result in self.leaving.results.items():
-                self.dense.seed(index, result[:, :, own])
+                self.dense.seed(index, _picked(result, own))
             if windows is not None:
                 for index in self.materialised:
                     self.paths["materialise"] += 1
@@ -277,6 +277,11 @@ class SliceRun:
         where = _in_order(mutants)
         for d, values in enumerate(results):
             alt[d, where] = flatten_outputs(values, values[0].shape[0], selected)[: len(mutants)]
+
+
+def _picked(result: Tensor, own: slice | Tensor) -> Tensor:
+    """Some mutants of (draws, lanes, mutants, ...)."""
+    return result[:, :, own] if isinstance(own, slice) else result.index_select(2, own.to(result.device))
 
 
 def _in_order(mutants: Ints) -> slice | Tensor:
